@@ -1,0 +1,170 @@
+//! What a token allows its bearer to do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use super::name::{CRATE_NAME_BYTES_MAX, CrateName};
+use super::text::Login;
+
+/// One kind of action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Can {
+    /// Read the index and download.
+    Read,
+    /// Publish versions.
+    Publish,
+    /// Yank and unyank versions.
+    Yank,
+    /// Change owners.
+    Own,
+}
+
+/// Crates on which a token may act: an exact name, or every name with a prefix (`acme-*`, `*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CrateScope {
+    /// One crate; spelling does not matter.
+    Exact(CrateName),
+    /// All crates whose canonical name starts with this canonical text.
+    Prefix(String),
+}
+
+/// The actions and crates of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes {
+    /// What may be done.
+    pub can: Vec<Can>,
+    /// To which crates; empty is none.
+    pub crates: Vec<CrateScope>,
+}
+
+/// A caller who has proved who they are, and what their token lets them do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose token it is.
+    pub login: Login,
+    /// The id of the token, for the record; not a secret.
+    pub token_id: String,
+    /// What it allows.
+    pub scopes: Scopes,
+}
+
+/// The text is not an action or not a pattern of crates.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ScopeFault {
+    /// Not one of the four actions.
+    #[error("`{0}` is not an action; there are `read`, `publish`, `yank` and `own`")]
+    Can(String),
+    /// Neither a crate name nor a prefix with `*`.
+    #[error("`{0}` is neither the name of a crate nor a prefix followed by `*`")]
+    Crates(String),
+}
+
+impl Can {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Publish, Self::Yank, Self::Own];
+
+    /// The word for it in tokens and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Yank => "yank",
+            Self::Own => "own",
+        }
+    }
+}
+
+impl CrateScope {
+    /// Every crate.
+    pub fn all() -> Self {
+        Self::Prefix(String::new())
+    }
+
+    /// Whether the scope includes `name`.
+    pub fn includes(&self, name: &CrateName) -> bool {
+        let canonical = name.canonical();
+        match self {
+            Self::Exact(exact) => exact.canonical() == canonical,
+            Self::Prefix(prefix) => canonical.as_str().starts_with(prefix),
+        }
+    }
+}
+
+impl Scopes {
+    /// Everything on every crate.
+    pub fn all() -> Self {
+        Self {
+            can: Can::ALL.to_vec(),
+            crates: vec![CrateScope::all()],
+        }
+    }
+
+    /// Whether the action is allowed on some crate.
+    pub fn allows(&self, can: Can) -> bool {
+        self.can.contains(&can)
+    }
+
+    /// Whether the action is allowed on `name`.
+    pub fn allows_on(&self, can: Can, name: &CrateName) -> bool {
+        self.allows(can) && self.crates.iter().any(|scope| scope.includes(name))
+    }
+}
+
+impl FromStr for Can {
+    type Err = ScopeFault;
+
+    fn from_str(text: &str) -> Result<Self, ScopeFault> {
+        Self::ALL
+            .into_iter()
+            .find(|can| can.as_str() == text)
+            .ok_or_else(|| ScopeFault::Can(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Can {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CrateScope {
+    type Err = ScopeFault;
+
+    fn from_str(text: &str) -> Result<Self, ScopeFault> {
+        let fault = || ScopeFault::Crates(text.chars().take(CRATE_NAME_BYTES_MAX).collect());
+        match text.strip_suffix('*') {
+            Some("") => Ok(Self::all()),
+            // A prefix of a name is itself a name.
+            Some(prefix) => match prefix.parse::<CrateName>() {
+                Ok(name) => Ok(Self::Prefix(name.canonical().as_str().to_owned())),
+                Err(_) => Err(fault()),
+            },
+            None => text.parse().map(Self::Exact).map_err(|_| fault()),
+        }
+    }
+}
+
+impl fmt::Display for CrateScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
+    }
+}
+
+impl Serialize for CrateScope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CrateScope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::from_text(deserializer)
+    }
+}

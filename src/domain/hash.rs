@@ -1,0 +1,114 @@
+//! Identities of bytes: SHA-256 of a `.crate` file, SHA-1 of git objects.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// The text is not the lower-case hexadecimal form of an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("expected {digits} lower-case hexadecimal digits")]
+pub struct HexFault {
+    digits: usize,
+}
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            /// The raw bytes.
+            pub fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+        }
+
+        impl From<[u8; $bytes]> for $name {
+            fn from(bytes: [u8; $bytes]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = HexFault;
+
+            fn from_str(text: &str) -> Result<Self, HexFault> {
+                let mut bytes = [0; $bytes];
+                decode(text, &mut bytes)?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                super::from_text(deserializer)
+            }
+        }
+    };
+}
+
+identity!(
+    /// The SHA-256 of a `.crate` file: `cksum` of its index line and its name in the blob store.
+    Cksum, 32
+);
+identity!(
+    /// The id of a git commit.
+    CommitId, 20
+);
+identity!(
+    /// The id of a git tree.
+    TreeId, 20
+);
+identity!(
+    /// The id of a git blob; in quotes it is the `ETag` of an index file.
+    BlobId, 20
+);
+identity!(
+    /// The random identity that a registry keeps for life: issuer and audience of its tokens.
+    RegistryId, 16
+);
+
+fn decode(text: &str, bytes: &mut [u8]) -> Result<(), HexFault> {
+    let fault = HexFault {
+        digits: bytes.len() * 2,
+    };
+    if text.len() != fault.digits {
+        return Err(fault);
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        match (nibble(pair[0]), nibble(pair[1])) {
+            (Some(high), Some(low)) => *byte = high << 4 | low,
+            _ => return Err(fault),
+        }
+    }
+    Ok(())
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}

@@ -1,0 +1,49 @@
+//! The words of the field as types that cannot hold nonsense.
+//!
+//! Everything here is pure: no files, no clock, no randomness, no async.
+//! Each text has one door in (`FromStr`), and serde goes through the same door.
+
+mod dependency;
+mod feature;
+mod grant;
+mod hash;
+mod limits;
+mod line;
+mod name;
+mod owners;
+mod path;
+mod registry;
+mod text;
+mod time;
+mod version;
+
+pub use dependency::{Dependency, DependencyKind};
+pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
+pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
+pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, TreeId};
+pub use limits::Limits;
+pub use line::{IndexFile, IndexLine, LineFault, LineHead, Unknown};
+pub use name::{
+    CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
+};
+pub use owners::{Owner, OwnerFault, Owners};
+pub use path::IndexPath;
+pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};
+pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault};
+pub use time::{PubTime, PubTimeFault};
+pub use version::{CrateVersion, VERSION_BYTES_MAX, VersionFault, VersionKey};
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// The serde door of every text type: the same as its `FromStr`.
+fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    text.parse().map_err(de::Error::custom)
+}

@@ -1,0 +1,3 @@
+//! Sidecargo: a private Cargo registry whose database is a git repository.
+
+pub mod domain;

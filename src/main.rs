@@ -1,0 +1,3 @@
+//! The `sidecargo` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where `.crate` files lie.

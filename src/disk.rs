@@ -1,0 +1,1 @@
+//! Durable changes to files.

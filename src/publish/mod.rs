@@ -1,0 +1,1 @@
+//! The write flow of a new version.

@@ -1,1 +1,162 @@
-//! Where `.crate` files lie.
+//! Where `.crate` files lie: one file each, named by its SHA-256.
+//!
+//! A file under its name is whole and durable, and never changes. What is being received lies in `incoming/` under a
+//! temporary name.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::disk::{self, TempFile};
+use crate::domain::{Cksum, StoreId};
+
+/// The file that names the store, so that a registry is never served from another's blobs.
+const ID_FILE: &str = "store-id";
+
+/// A folder of `.crate` files.
+#[derive(Debug)]
+pub struct Blobs {
+    folder: PathBuf,
+    id: StoreId,
+}
+
+impl Blobs {
+    /// Opens the store in `folder`, makes it if there is none, and drops what an ended process left half-received.
+    pub fn open(folder: PathBuf) -> io::Result<Self> {
+        disk::create_folder(&folder)?;
+        let id = read_or_create_id(&folder)?;
+        let incoming = folder.join("incoming");
+        disk::create_folder(&incoming)?;
+        disk::remove_leftovers(&incoming)?;
+        Ok(Self { folder, id })
+    }
+
+    /// The store's identity.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    /// A file to receive an upload into; gone when dropped.
+    pub fn incoming(&self) -> io::Result<TempFile> {
+        TempFile::create(&self.folder.join("incoming"))
+    }
+
+    /// Keeps a received file whose SHA-256 is `cksum`: durable when this returns.
+    ///
+    /// A file that already bears the name is hashed again before it is trusted, and replaced if it is damaged.
+    pub fn keep(&self, received: TempFile, cksum: &Cksum) -> io::Result<()> {
+        let path = self.path(cksum);
+        let folder = path.parent().expect("the path was joined to a folder");
+        if self.is_intact(cksum)? {
+            // It may have been renamed by a process that was killed before it flushed the folder.
+            File::open(&path)?.sync_all()?;
+            return disk::sync_folder(folder);
+        }
+        disk::create_folder(folder)?;
+        received.sync()?;
+        received.rename(&path)?;
+        disk::sync_folder(folder)
+    }
+
+    /// Opens a file for reading.
+    pub fn read(&self, cksum: &Cksum) -> io::Result<File> {
+        File::open(self.path(cksum))
+    }
+
+    /// Whether the file is there and its bytes have the SHA-256 that its name says.
+    pub fn is_intact(&self, cksum: &Cksum) -> io::Result<bool> {
+        match self.read(cksum) {
+            Ok(file) => Ok(hash(file)? == *cksum),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn path(&self, cksum: &Cksum) -> PathBuf {
+        let hex = cksum.to_string();
+        self.folder.join(&hex[..2]).join(format!("{hex}.crate"))
+    }
+}
+
+fn hash(mut file: File) -> io::Result<Cksum> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Cksum::from(<[u8; 32]>::from(hasher.finalize()))),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn read_or_create_id(folder: &Path) -> io::Result<StoreId> {
+    let path = folder.join(ID_FILE);
+    if !path.exists() {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+        disk::replace(&path, format!("{}\n", StoreId::from(bytes)).as_bytes())?;
+    }
+    let text = fs::read_to_string(&path)?;
+    text.trim_end().parse().map_err(|fault| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {fault}", path.display()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn received(blobs: &Blobs, bytes: &[u8]) -> (TempFile, Cksum) {
+        let mut temp = blobs.incoming().unwrap();
+        temp.file().write_all(bytes).unwrap();
+        (temp, Cksum::from(<[u8; 32]>::from(Sha256::digest(bytes))))
+    }
+
+    #[test]
+    fn kept_bytes_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let (temp, cksum) = received(&blobs, b"bytes");
+        blobs.keep(temp, &cksum).unwrap();
+        let mut text = String::new();
+        blobs
+            .read(&cksum)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "bytes");
+    }
+
+    #[test]
+    fn a_damaged_file_is_replaced_and_an_intact_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let (temp, cksum) = received(&blobs, b"bytes");
+        blobs.keep(temp, &cksum).unwrap();
+        fs::write(blobs.path(&cksum), b"torn").unwrap();
+        assert!(!blobs.is_intact(&cksum).unwrap());
+        for _ in 0..2 {
+            let (temp, cksum) = received(&blobs, b"bytes");
+            blobs.keep(temp, &cksum).unwrap();
+            assert!(blobs.is_intact(&cksum).unwrap());
+        }
+    }
+
+    #[test]
+    fn leftovers_go_at_the_next_start_and_the_id_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let incoming = folder.path().join("blobs/incoming");
+        fs::write(incoming.join("tmp_0123"), b"half").unwrap();
+        let id = blobs.id();
+        assert_eq!(Blobs::open(folder.path().join("blobs")).unwrap().id(), id);
+        assert_eq!(fs::read_dir(incoming).unwrap().count(), 0);
+    }
+}

@@ -1,1 +1,146 @@
-//! Durable changes to files.
+//! Durable changes to files: written beside their place, flushed, renamed, and the folder flushed.
+//!
+//! Nothing else in the product renames or flushes. A temporary file's name starts with [`TEMP_PREFIX`], so what a
+//! killed process left behind is known by its name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// How every temporary file's name starts; git skips and prunes such files too.
+pub const TEMP_PREFIX: &str = "tmp_";
+
+/// A file under a temporary name: removed when dropped, unless it was given its real name.
+#[derive(Debug)]
+pub struct TempFile {
+    path: PathBuf,
+    file: File,
+    is_kept: bool,
+}
+
+impl TempFile {
+    /// Creates an empty one in `folder`, readable and writable.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        Self::create_with_mode(folder, 0o644)
+    }
+
+    /// Creates one that only this user may read.
+    pub fn create_private(folder: &Path) -> io::Result<Self> {
+        Self::create_with_mode(folder, 0o600)
+    }
+
+    fn create_with_mode(folder: &Path, mode: u32) -> io::Result<Self> {
+        let path = folder.join(format!("{TEMP_PREFIX}{}", random_name()?));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path)?;
+        Ok(Self {
+            path,
+            file,
+            is_kept: false,
+        })
+    }
+
+    /// The open file.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Flushes the contents to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Gives the file its name, replacing what bears it; not durable until the folder is flushed.
+    pub fn rename(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.is_kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // What cannot be removed now is removed at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Flushes a folder, and with it the names of the files in it.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Puts `bytes` at `path`, whole and durable, or leaves what was there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
+    write_synced(TempFile::create(folder)?, bytes)?.rename(path)?;
+    sync_folder(folder)
+}
+
+/// As [`replace`], for a file that only this user may read and that must not exist yet.
+///
+/// Of several processes that try at once, one succeeds; the others get [`io::ErrorKind::AlreadyExists`].
+pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
+    let temp = write_synced(TempFile::create_private(folder)?, bytes)?;
+    // A hard link, unlike a rename, never replaces; the temporary name goes when `temp` is dropped.
+    fs::hard_link(&temp.path, path)?;
+    sync_folder(folder)
+}
+
+/// Creates a folder and its parents, durable.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
+    create_folder(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent),
+    }
+}
+
+/// Removes the temporary files in `folder` that an ended process left.
+pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(TEMP_PREFIX.as_bytes())
+            && entry.file_type()?.is_file()
+        {
+            fs::remove_file(entry.path())?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+fn write_synced(mut temp: TempFile, bytes: &[u8]) -> io::Result<TempFile> {
+    temp.file.write_all(bytes)?;
+    temp.sync()?;
+    Ok(temp)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::from)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}

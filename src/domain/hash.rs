@@ -88,6 +88,10 @@ identity!(
     /// The random identity that a registry keeps for life: issuer and audience of its tokens.
     RegistryId, 16
 );
+identity!(
+    /// The random identity of a blob store.
+    StoreId, 16
+);
 
 fn decode(text: &str, bytes: &mut [u8]) -> Result<(), HexFault> {
     let fault = HexFault {

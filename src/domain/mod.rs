@@ -12,6 +12,7 @@ mod line;
 mod name;
 mod owners;
 mod path;
+mod policy;
 mod registry;
 mod text;
 mod time;
@@ -20,7 +21,7 @@ mod version;
 pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
 pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
-pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, TreeId};
+pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TreeId};
 pub use limits::Limits;
 pub use line::{IndexFile, IndexLine, LineFault, LineHead, Unknown};
 pub use name::{
@@ -28,6 +29,7 @@ pub use name::{
 };
 pub use owners::{Owner, OwnerFault, Owners};
 pub use path::IndexPath;
+pub use policy::{Creators, Everyone, Policy, PolicyFault};
 pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};
 pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault};
 pub use time::{PubTime, PubTimeFault};

@@ -45,6 +45,11 @@ impl CrateVersion {
 }
 
 impl VersionKey {
+    /// How `version` compares with this one, build metadata left aside.
+    pub fn precedence_of(&self, version: &CrateVersion) -> std::cmp::Ordering {
+        version.0.cmp_precedence(&self.0)
+    }
+
     /// Whether this is a pre-release such as `1.0.0-rc.1`.
     pub fn is_prerelease(&self) -> bool {
         !self.0.pre.is_empty()

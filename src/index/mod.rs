@@ -1,1 +1,276 @@
-//! The index repository.
+//! The index: a git repository of signed commits, one writer, and snapshots for readers.
+//!
+//! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
+
+mod change;
+mod load;
+mod message;
+mod object;
+mod pack;
+mod queue;
+mod refs;
+mod registry_files;
+mod signature;
+mod snapshot;
+mod template;
+mod tree;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::blobs::Blobs;
+use crate::disk;
+use crate::domain::{PublicUrl, RegistryName, StoreId};
+
+pub use change::{Action, Change, Refusal};
+pub use load::LoadFault;
+pub use object::Body;
+pub use registry_files::{Identity, RegistryFiles};
+pub use signature::KeyFault;
+pub use snapshot::{Crate, Release, Snapshot};
+pub use template::InitFault;
+pub use writer::{Landed, WriteFault};
+
+use change::Edit;
+use queue::Ticket;
+use signature::SigningKey;
+use writer::Writer;
+
+/// The most changes that wait for the writer.
+const QUEUE_MAX: usize = 1024;
+
+/// Where a registry keeps what belongs to its index.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The bare repository.
+    pub git_dir: PathBuf,
+    /// The folder of keys.
+    pub keys: PathBuf,
+}
+
+/// The index of a running registry.
+pub struct Index {
+    git_dir: PathBuf,
+    shown: Arc<ArcSwap<Snapshot>>,
+    queue: Option<SyncSender<Ticket>>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+/// The index cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenFault {
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// There was no repository and none could be made.
+    #[error(transparent)]
+    Init(#[from] InitFault),
+    /// The repository cannot be served.
+    #[error(transparent)]
+    Load(#[from] LoadFault),
+    /// A file of the repository cannot be read or written.
+    #[error("the index repository {} cannot be opened", git_dir.display())]
+    Io {
+        /// The repository.
+        git_dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The repository has no branch.
+    #[error("the index repository {} has no commit on {}", .0.display(), refs::TIP)]
+    NoTip(PathBuf),
+    /// The configured name is not that of the registry in the folder.
+    #[error("`name` is `{configured}`, but the registry in this folder is called `{found}`")]
+    Name {
+        /// What the configuration says.
+        configured: RegistryName,
+        /// What the repository says.
+        found: RegistryName,
+    },
+    /// The blob store belongs to another registry.
+    #[error("the blob store has the id {found}, but the index belongs to the store {expected}")]
+    Store {
+        /// The store that was opened.
+        found: StoreId,
+        /// The store that the repository names.
+        expected: StoreId,
+    },
+    /// The signing key is not one that the repository trusts.
+    #[error(
+        "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
+    )]
+    ForeignKey,
+    /// The commit for the new URL was not written.
+    #[error("the new `public_url` was not written to the index: {0}")]
+    Move(String),
+}
+
+impl Place {
+    /// Makes the registry's repository if there is none yet.
+    ///
+    /// The caller holds the lock of the data folder.
+    pub fn ensure(
+        &self,
+        name: &RegistryName,
+        public_url: &PublicUrl,
+        store: StoreId,
+    ) -> Result<(), OpenFault> {
+        if self.git_dir.exists() {
+            return Ok(());
+        }
+        let key = SigningKey::open_or_create(&self.keys)?;
+        template::create(&self.git_dir, name, public_url, store, &key)?;
+        info!(git_dir = %self.git_dir.display(), "a new registry was made");
+        Ok(())
+    }
+
+    /// Who the registry is, as its tip says.
+    pub fn identity(&self) -> Result<Identity, OpenFault> {
+        Ok(load::identity(&self.git_dir, self.tip()?)?)
+    }
+
+    fn tip(&self) -> Result<crate::domain::CommitId, OpenFault> {
+        refs::read(&self.git_dir, refs::TIP)
+            .map_err(|source| self.io_fault(source))?
+            .ok_or_else(|| OpenFault::NoTip(self.git_dir.clone()))
+    }
+
+    fn io_fault(&self, source: io::Error) -> OpenFault {
+        OpenFault::Io {
+            git_dir: self.git_dir.clone(),
+            source,
+        }
+    }
+
+    /// Removes what an ended process left: temporary files and its lock on the tip.
+    fn clean(&self) -> io::Result<()> {
+        disk::remove_leftovers(&self.git_dir.join("objects/pack"))?;
+        disk::remove_leftovers(&self.git_dir)?;
+        let served = self.git_dir.join(refs::SERVED);
+        disk::remove_leftovers(served.parent().unwrap_or(Path::new(".")))?;
+        match fs::remove_file(self.git_dir.join(format!("{}.lock", refs::TIP))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Index {
+    /// Opens the registry at `place` and starts its writer.
+    ///
+    /// The caller holds the lock of the data folder. What an ended process left behind is dropped, the ref for clients
+    /// of git follows the tip, and a new `public_url` becomes a commit.
+    pub fn open(
+        place: &Place,
+        name: &RegistryName,
+        public_url: &PublicUrl,
+        blobs: &Blobs,
+    ) -> Result<Self, OpenFault> {
+        place.ensure(name, public_url, blobs.id())?;
+        place.clean().map_err(|source| place.io_fault(source))?;
+        let key = SigningKey::open_or_create(&place.keys)?;
+        let commit = place.tip()?;
+        let tip = load::load(&place.git_dir, commit)?;
+        let registry = tip.snapshot.registry();
+        check(registry, name, blobs.id(), &key)?;
+        refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
+        let move_to = (registry.identity.public_url != *public_url).then_some(public_url);
+
+        let shown = Arc::new(ArcSwap::from_pointee(tip.snapshot.clone()));
+        let mut writer = Writer {
+            git_dir: place.git_dir.clone(),
+            key,
+            tip,
+            shown: Arc::clone(&shown),
+            unproven: Vec::new(),
+        };
+        if let Some(public_url) = move_to {
+            let edit = Edit::move_registry(&writer.tip.snapshot, public_url);
+            writer.write_own(edit).map_err(OpenFault::Move)?;
+        }
+        let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
+        let thread = thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || writer.run(&tickets))
+            .map_err(|source| place.io_fault(source))?;
+        Ok(Self {
+            git_dir: place.git_dir.clone(),
+            shown,
+            queue: Some(queue),
+            writer: Some(thread),
+        })
+    }
+
+    /// The index as it is now. What is read from one snapshot belongs together.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shown.load_full()
+    }
+
+    /// The bare repository.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
+    pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
+        let queue = self
+            .queue
+            .as_ref()
+            .expect("the queue is open until the index is dropped");
+        queue::submit(queue, change, deadline).await
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // The writer ends when it has answered all that is in its queue.
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn check(
+    registry: &RegistryFiles,
+    name: &RegistryName,
+    store: StoreId,
+    key: &SigningKey,
+) -> Result<(), OpenFault> {
+    let identity = &registry.identity;
+    if identity.name != *name {
+        return Err(OpenFault::Name {
+            configured: name.clone(),
+            found: identity.name.clone(),
+        });
+    }
+    if identity.blob_store != store {
+        return Err(OpenFault::Store {
+            found: store,
+            expected: identity.blob_store,
+        });
+    }
+    let signer = key.allowed_signer().map_err(InitFault::Sign)?;
+    let is_trusted = |line: &[u8]| line == signer.trim_end().as_bytes();
+    match registry
+        .allowed_signers
+        .split(|byte| *byte == b'\n')
+        .any(is_trusted)
+    {
+        true => Ok(()),
+        false => Err(OpenFault::ForeignKey),
+    }
+}

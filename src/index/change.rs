@@ -1,0 +1,448 @@
+//! What can happen to the index, judged and applied without touching anything: the pure core of the writer.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::domain::{
+    CanonicalName, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault,
+    Login, Owner, OwnerFault, Owners, PlainText, PublicUrl, Reserved, VersionKey,
+};
+
+use super::message::{Author, Message};
+use super::object::{Body, PackObject};
+use super::registry_files::{CONFIG_JSON, REGISTRY_TOML, RegistryFiles};
+use super::snapshot::{Crate, Release, Snapshot};
+
+/// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
+const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A change that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What shall happen.
+    pub action: Action,
+    /// Who asks.
+    pub by: Login,
+    /// By what they proved who they are, such as `token 5f3a…`.
+    pub authenticated_via: PlainText,
+    /// The id of the request, as the log has it.
+    pub request_id: PlainText,
+    /// When it was asked.
+    pub at: Timestamp,
+}
+
+/// The kinds of change.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A new version.
+    Publish {
+        /// Its line.
+        line: Box<IndexLine>,
+        /// The commit of its sources, if the upload names one.
+        source_commit: Option<PlainText>,
+    },
+    /// A version is yanked, or no longer.
+    Yank {
+        /// The crate.
+        name: CrateName,
+        /// The version.
+        version: VersionKey,
+        /// Whether it shall be yanked.
+        yanked: bool,
+    },
+    /// Owners are added.
+    AddOwners {
+        /// The crate.
+        name: CrateName,
+        /// The new owners.
+        owners: Vec<Owner>,
+    },
+    /// Owners are removed.
+    RemoveOwners {
+        /// The crate.
+        name: CrateName,
+        /// The owners that leave.
+        owners: Vec<Owner>,
+    },
+}
+
+/// Why a change may not happen: nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// There is no such crate.
+    #[error("there is no crate `{0}` in this registry")]
+    NoSuchCrate(CrateName),
+    /// There is no such version.
+    #[error("the crate `{name}` has no version `{version}`")]
+    NoSuchVersion {
+        /// The crate.
+        name: CrateName,
+        /// The version that was named.
+        version: VersionKey,
+    },
+    /// The version is there, with these very bytes.
+    #[error("crate version `{name} {version}` is already uploaded with this same checksum")]
+    SameVersion {
+        /// The crate.
+        name: CrateName,
+        /// The version that is there.
+        version: CrateVersion,
+    },
+    /// The version is there with other bytes, perhaps with other build metadata.
+    #[error(
+        "crate version `{name} {version}` is already uploaded; a version cannot be changed, and build metadata does not make another, so publish under a new number"
+    )]
+    VersionTaken {
+        /// The crate.
+        name: CrateName,
+        /// The version that is there.
+        version: CrateVersion,
+    },
+    /// A crate with a twin name is there.
+    #[error("the crate `{wanted}` exists under the spelling `{existing}`; use that name")]
+    SpelledOtherwise {
+        /// The name that was asked for.
+        wanted: CrateName,
+        /// The name that is taken.
+        existing: CrateName,
+    },
+    /// Nobody may take this name.
+    #[error("the name `{name}` {why}; choose another")]
+    ReservedName {
+        /// The name.
+        name: CrateName,
+        /// By whom it is reserved.
+        why: Reserved,
+    },
+    /// The policy keeps this name.
+    #[error("the name `{0}` is reserved by the policy of this registry; choose another")]
+    ReservedByPolicy(CrateName),
+    /// The caller may not create crates.
+    #[error("the policy of this registry does not let `{0}` create crates")]
+    MayNotCreate(Login),
+    /// The caller does not own the crate.
+    #[error("`{login}` is not an owner of the crate `{name}`; its owners are {owners}")]
+    NotAnOwner {
+        /// The caller.
+        login: Login,
+        /// The crate.
+        name: CrateName,
+        /// Who could.
+        owners: String,
+    },
+    /// The owners cannot be changed so.
+    #[error(transparent)]
+    Owners(#[from] OwnerFault),
+    /// The crate has too many versions.
+    #[error(
+        "the crate `{0}` has so many versions that its index file would pass {FILE_BYTES_MAX} bytes"
+    )]
+    FileTooLarge(CrateName),
+    /// The file in the index is broken.
+    #[error("the index file of the crate `{name}` cannot be read: {fault}")]
+    BrokenFile {
+        /// The crate.
+        name: CrateName,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+/// A judged change.
+pub(super) enum Verdict {
+    /// All is as it was asked for; no commit is needed.
+    Unchanged,
+    /// This commit does it.
+    Edit(Box<Edit>),
+}
+
+/// What one commit changes.
+pub(super) struct Edit {
+    pub(super) message: Message,
+    pub(super) author: Author,
+    pub(super) files: Vec<FileEdit>,
+    krate: Option<(CanonicalName, Arc<Crate>)>,
+    registry: Option<Arc<RegistryFiles>>,
+}
+
+/// One file's new contents.
+pub(super) struct FileEdit {
+    pub(super) path: String,
+    pub(super) object: PackObject,
+}
+
+impl Change {
+    /// Judges the change on a snapshot.
+    pub(super) fn judge(&self, on: &Snapshot) -> Result<Verdict, Refusal> {
+        match &self.action {
+            Action::Publish {
+                line,
+                source_commit,
+            } => self.publish(on, line, source_commit.as_ref()),
+            Action::Yank {
+                name,
+                version,
+                yanked,
+            } => self.yank(on, name, version, *yanked),
+            Action::AddOwners { name, owners } => {
+                self.own(on, name, owners, '+', |current| current.with(owners))
+            }
+            Action::RemoveOwners { name, owners } => {
+                self.own(on, name, owners, '-', |current| current.without(owners))
+            }
+        }
+    }
+
+    /// Judges the change without applying it.
+    pub fn check(&self, on: &Snapshot) -> Result<(), Refusal> {
+        match &self.action {
+            Action::Publish { line, .. } => self.may_publish(on, line).map(drop),
+            _ => self.judge(on).map(drop),
+        }
+    }
+
+    fn publish(
+        &self,
+        on: &Snapshot,
+        line: &IndexLine,
+        source_commit: Option<&PlainText>,
+    ) -> Result<Verdict, Refusal> {
+        let existing = self.may_publish(on, line)?;
+        let before = existing.map_or_else(Vec::new, |krate| krate.body.inflate());
+        let bytes = IndexFile::new(&before).with(line);
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(Refusal::FileTooLarge(line.name.clone()));
+        }
+        let path = IndexPath::of(&line.name);
+        let (body, object) = Body::with_object(&bytes);
+        let mut files = vec![FileEdit {
+            path: path.to_string(),
+            object,
+        }];
+        let release = Release {
+            version: line.vers.clone(),
+            cksum: line.cksum,
+            yanked: line.yanked,
+        };
+        let krate = match existing {
+            Some(krate) => krate.with_release(release, body),
+            None => {
+                let owners = Owners::first(self.by.clone());
+                files.push(owners_file(&path, &owners));
+                Crate::new(line.name.clone(), body, Arc::new(owners), release)
+            }
+        };
+        let mut message = Message::new(format!("publish {} {}", line.name, line.vers))
+            .with("Crate", plain(&line.name))
+            .with("Version", plain(&line.vers))
+            .with("Cksum", plain(&line.cksum))
+            .with("Published-by", plain(&self.by));
+        if let Some(commit) = source_commit {
+            message = message.with("Source-commit", commit.clone());
+        }
+        Ok(self.edit(message, files, krate))
+    }
+
+    /// The crate that gets the version, if it exists and the caller may publish it.
+    fn may_publish<'a>(
+        &self,
+        on: &'a Snapshot,
+        line: &IndexLine,
+    ) -> Result<Option<&'a Arc<Crate>>, Refusal> {
+        let name = &line.name;
+        let Some(krate) = on.find(name) else {
+            self.may_create(on, name)?;
+            return Ok(None);
+        };
+        if krate.name != *name {
+            return Err(Refusal::SpelledOtherwise {
+                wanted: name.clone(),
+                existing: krate.name.clone(),
+            });
+        }
+        self.must_own(krate)?;
+        match krate.release(&line.vers.key()) {
+            None => Ok(Some(krate)),
+            Some(release) if release.cksum == line.cksum && release.version == line.vers => {
+                Err(Refusal::SameVersion {
+                    name: name.clone(),
+                    version: release.version.clone(),
+                })
+            }
+            Some(release) => Err(Refusal::VersionTaken {
+                name: name.clone(),
+                version: release.version.clone(),
+            }),
+        }
+    }
+
+    fn may_create(&self, on: &Snapshot, name: &CrateName) -> Result<(), Refusal> {
+        let policy = &on.registry().policy;
+        if let Some(why) = name.reserved() {
+            return Err(Refusal::ReservedName {
+                name: name.clone(),
+                why,
+            });
+        }
+        if policy.reserves(name) {
+            return Err(Refusal::ReservedByPolicy(name.clone()));
+        }
+        if !policy.may_create(&self.by) {
+            return Err(Refusal::MayNotCreate(self.by.clone()));
+        }
+        Ok(())
+    }
+
+    fn yank(
+        &self,
+        on: &Snapshot,
+        name: &CrateName,
+        version: &VersionKey,
+        yanked: bool,
+    ) -> Result<Verdict, Refusal> {
+        let krate = on
+            .find(name)
+            .ok_or_else(|| Refusal::NoSuchCrate(name.clone()))?;
+        self.must_own(krate)?;
+        let no_such_version = || Refusal::NoSuchVersion {
+            name: krate.name.clone(),
+            version: version.clone(),
+        };
+        let release = krate.release(version).ok_or_else(no_such_version)?;
+        if release.yanked == yanked {
+            return Ok(Verdict::Unchanged);
+        }
+        let before = krate.body.inflate();
+        let bytes = IndexFile::new(&before)
+            .with_yanked(version, yanked)
+            .map_err(|fault| broken(krate, &fault))?
+            .ok_or_else(no_such_version)?;
+        let (body, object) = Body::with_object(&bytes);
+        let files = vec![FileEdit {
+            path: IndexPath::of(&krate.name).to_string(),
+            object,
+        }];
+        let verb = if yanked { "yank" } else { "unyank" };
+        let message = Message::new(format!("{verb} {} {}", krate.name, release.version))
+            .with("Crate", plain(&krate.name))
+            .with("Version", plain(&release.version));
+        Ok(self.edit(message, files, krate.with_yanked(version, yanked, body)))
+    }
+
+    fn own(
+        &self,
+        on: &Snapshot,
+        name: &CrateName,
+        changed: &[Owner],
+        sign: char,
+        apply: impl FnOnce(&Owners) -> Result<Owners, OwnerFault>,
+    ) -> Result<Verdict, Refusal> {
+        let krate = on
+            .find(name)
+            .ok_or_else(|| Refusal::NoSuchCrate(name.clone()))?;
+        self.must_own(krate)?;
+        let owners = apply(&krate.owners)?;
+        if owners == *krate.owners {
+            return Ok(Verdict::Unchanged);
+        }
+        let files = vec![owners_file(&IndexPath::of(&krate.name), &owners)];
+        let names: String = changed
+            .iter()
+            .map(|owner| format!(" {sign}{}", owner.login()))
+            .collect();
+        let message =
+            Message::new(format!("own {}{names}", krate.name)).with("Crate", plain(&krate.name));
+        let krate = krate.with_owners(Arc::new(owners));
+        Ok(self.edit(message, files, krate))
+    }
+
+    fn must_own(&self, krate: &Crate) -> Result<(), Refusal> {
+        if krate.owners.includes(&self.by) {
+            return Ok(());
+        }
+        Err(Refusal::NotAnOwner {
+            login: self.by.clone(),
+            name: krate.name.clone(),
+            owners: krate.owners.names(),
+        })
+    }
+
+    fn edit(&self, message: Message, files: Vec<FileEdit>, krate: Crate) -> Verdict {
+        Verdict::Edit(Box::new(Edit {
+            message: message
+                .with("Authenticated-via", self.authenticated_via.clone())
+                .with("Request-id", self.request_id.clone()),
+            author: Author::Person(self.by.clone()),
+            files,
+            krate: Some((krate.name.canonical(), Arc::new(krate))),
+            registry: None,
+        }))
+    }
+}
+
+impl Edit {
+    /// The registry's own change: it is reached at another URL from now on.
+    pub(super) fn move_registry(on: &Snapshot, public_url: &PublicUrl) -> Self {
+        let identity = on.registry().identity.moved_to(public_url);
+        let (config_json, config_object) = Body::with_object(&identity.config_json());
+        let (_, identity_object) = Body::with_object(identity.to_toml().as_bytes());
+        Self {
+            message: Message::new(format!("move to {public_url}")),
+            author: Author::Registry,
+            files: vec![
+                FileEdit {
+                    path: CONFIG_JSON.to_owned(),
+                    object: config_object,
+                },
+                FileEdit {
+                    path: REGISTRY_TOML.to_owned(),
+                    object: identity_object,
+                },
+            ],
+            krate: None,
+            registry: Some(Arc::new(RegistryFiles {
+                identity,
+                config_json,
+                ..on.registry().clone()
+            })),
+        }
+    }
+
+    /// The snapshot after this commit.
+    pub(super) fn apply(&self, on: &Snapshot, commit: CommitId) -> Snapshot {
+        let mut next = on.clone();
+        next.commit = commit;
+        if let Some((name, krate)) = &self.krate {
+            next.crates.insert(name.clone(), Arc::clone(krate));
+        }
+        if let Some(files) = &self.registry {
+            next.registry = Arc::clone(files);
+        }
+        next
+    }
+}
+
+fn owners_file(path: &IndexPath, owners: &Owners) -> FileEdit {
+    let (_, object) = Body::with_object(owners.to_string().as_bytes());
+    FileEdit {
+        path: path.owners_file(),
+        object,
+    }
+}
+
+fn broken(krate: &Crate, fault: &LineFault) -> Refusal {
+    Refusal::BrokenFile {
+        name: krate.name.clone(),
+        fault: fault.to_string(),
+    }
+}
+
+/// A value whose type admits only what a trailer may hold.
+fn plain(value: &impl ToString) -> PlainText {
+    value
+        .to_string()
+        .parse()
+        .expect("names, versions, checksums and logins are short, plain ASCII")
+}

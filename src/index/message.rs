@@ -1,0 +1,104 @@
+//! Commits of the registry: message, people and bytes.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::domain::{CommitId, Login, PlainText, TreeId};
+
+/// The domain of addresses that belong to nobody (RFC 2606).
+const NOBODY: &str = "sidecargo.invalid";
+
+/// What a commit says: a subject, and trailers that machines read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) subject: String,
+    pub(super) trailers: Vec<(&'static str, PlainText)>,
+}
+
+/// Who caused a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Author {
+    /// A person with a token.
+    Person(Login),
+    /// The registry itself, for its own files.
+    Registry,
+}
+
+/// A commit before it is signed.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) tree: TreeId,
+    pub(super) parent: Option<CommitId>,
+    pub(super) author: &'a Author,
+    pub(super) time: Timestamp,
+    pub(super) message: &'a Message,
+}
+
+impl Message {
+    /// A message with a subject alone.
+    pub(super) fn new(subject: String) -> Self {
+        Self {
+            subject,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// Adds a trailer whose value is known to be one plain line.
+    pub(super) fn with(mut self, key: &'static str, value: PlainText) -> Self {
+        self.trailers.push((key, value));
+        self
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}\n", self.subject);
+        if !self.trailers.is_empty() {
+            text.push('\n');
+        }
+        for (key, value) in &self.trailers {
+            text.push_str(&format!("{key}: {value}\n"));
+        }
+        text
+    }
+}
+
+impl Author {
+    fn identity(&self) -> String {
+        match self {
+            Self::Person(login) => format!("{login} <{login}@users.{NOBODY}>"),
+            Self::Registry => committer(),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// The commit's bytes, signed by `sign`, which is given the bytes without the signature.
+    pub(super) fn sign<E>(
+        &self,
+        sign: impl FnOnce(&[u8]) -> Result<String, E>,
+    ) -> Result<Vec<u8>, E> {
+        let head = self.head();
+        let text = self.message.text();
+        let signature = sign(format!("{head}\n{text}").as_bytes())?;
+        // A header's further lines start with a blank.
+        let header = signature.trim_end().replace('\n', "\n ");
+        Ok(format!("{head}gpgsig {header}\n\n{text}").into_bytes())
+    }
+
+    fn head(&self) -> String {
+        let seconds = self.time.as_second();
+        let mut head = format!("tree {}\n", self.tree);
+        if let Some(parent) = &self.parent {
+            writeln!(head, "parent {parent}").expect("writing to a string does not fail");
+        }
+        writeln!(head, "author {} {seconds} +0000", self.author.identity())
+            .expect("writing to a string does not fail");
+        writeln!(head, "committer {} {seconds} +0000", committer())
+            .expect("writing to a string does not fail");
+        head
+    }
+}
+
+fn committer() -> String {
+    format!("Sidecargo <registry@{NOBODY}>")
+}

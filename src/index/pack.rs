@@ -1,0 +1,186 @@
+//! Packs of our own: the objects of a group of commits in one durable file.
+//!
+//! The formats are those of git's `gitformat-pack(5)`: a pack of version 2 without deltas, an index of version 2.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Crc;
+use gix::objs::Kind;
+
+use crate::disk::{self, TempFile};
+
+use super::object::PackObject;
+
+/// Writes the objects as one pack with its index into `folder`: durable when this returns.
+///
+/// An object that is given twice is written once. Nothing is left behind on failure.
+pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
+    let mut seen = HashSet::new();
+    let objects: Vec<&PackObject> = objects
+        .iter()
+        .filter(|object| seen.insert(object.id))
+        .collect();
+    let (pack, entries, pack_hash) = write_pack(folder, &objects)?;
+    let index = write_index(folder, entries, &pack_hash)?;
+    let name = pack_hash
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    let files = Pack {
+        pack: folder.join(format!("pack-{name}.pack")),
+        index: folder.join(format!("pack-{name}.idx")),
+    };
+    // The pack first: readers find packs by their index.
+    let written = pack
+        .rename(&files.pack)
+        .and_then(|()| index.rename(&files.index))
+        .and_then(|()| disk::sync_folder(folder));
+    match written {
+        Ok(()) => Ok(files),
+        Err(error) => {
+            files.remove();
+            Err(error)
+        }
+    }
+}
+
+/// The files of a pack in the repository.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pack: PathBuf,
+    index: PathBuf,
+}
+
+impl Pack {
+    /// Takes away a pack that nothing refers to.
+    pub(super) fn remove(self) {
+        // The index first, so that no reader finds a pack that is half gone. What stays is only garbage.
+        let _ = fs::remove_file(&self.index);
+        let _ = fs::remove_file(&self.pack);
+    }
+}
+
+struct Entry {
+    id: [u8; 20],
+    crc: u32,
+    offset: u32,
+}
+
+fn write_pack(
+    folder: &Path,
+    objects: &[&PackObject],
+) -> io::Result<(TempFile, Vec<Entry>, [u8; 20])> {
+    let mut temp = TempFile::create(folder)?;
+    let mut out = Hashed::new(BufWriter::new(temp.file()));
+    out.write(b"PACK\x00\x00\x00\x02")?;
+    out.write(&count(objects.len())?.to_be_bytes())?;
+    let mut entries = Vec::with_capacity(objects.len());
+    for object in objects {
+        let offset = out.written;
+        let head = entry_head(object);
+        let mut crc = Crc::new();
+        crc.update(&head);
+        crc.update(&object.zlib);
+        out.write(&head)?;
+        out.write(&object.zlib)?;
+        entries.push(Entry {
+            id: object.id,
+            crc: crc.sum(),
+            offset,
+        });
+    }
+    let hash = out.finish()?;
+    temp.sync()?;
+    Ok((temp, entries, hash))
+}
+
+fn write_index(
+    folder: &Path,
+    mut entries: Vec<Entry>,
+    pack_hash: &[u8; 20],
+) -> io::Result<TempFile> {
+    entries.sort_by_key(|entry| entry.id);
+    let mut temp = TempFile::create(folder)?;
+    let mut out = Hashed::new(BufWriter::new(temp.file()));
+    out.write(b"\xfftOc\x00\x00\x00\x02")?;
+    for first in 0..=u8::MAX {
+        let up_to = entries.partition_point(|entry| entry.id[0] <= first);
+        out.write(&count(up_to)?.to_be_bytes())?;
+    }
+    for entry in &entries {
+        out.write(&entry.id)?;
+    }
+    for entry in &entries {
+        out.write(&entry.crc.to_be_bytes())?;
+    }
+    for entry in &entries {
+        out.write(&entry.offset.to_be_bytes())?;
+    }
+    out.write(pack_hash)?;
+    out.finish()?;
+    temp.sync()?;
+    Ok(temp)
+}
+
+/// Type and size of an entry: four bits of the size, then seven a byte, low bits first.
+fn entry_head(object: &PackObject) -> Vec<u8> {
+    let kind = match object.kind {
+        Kind::Commit => 1,
+        Kind::Tree => 2,
+        Kind::Blob => 3,
+        Kind::Tag => 4,
+    };
+    let mut size = object.size;
+    let mut byte = kind << 4 | (size & 15) as u8;
+    size >>= 4;
+    let mut head = Vec::with_capacity(5);
+    while size > 0 {
+        head.push(byte | 0x80);
+        byte = (size & 0x7f) as u8;
+        size >>= 7;
+    }
+    head.push(byte);
+    head
+}
+
+fn count(number: usize) -> io::Result<u32> {
+    u32::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
+}
+
+/// A writer that ends with the SHA-1 of all before it.
+struct Hashed<W> {
+    out: W,
+    hasher: gix::hash::Hasher,
+    /// Bytes so far; an offset beyond 31 bits would need another index format, so it is an error.
+    written: u32,
+}
+
+impl<W: Write> Hashed<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            hasher: gix::hash::hasher(gix::hash::Kind::Sha1),
+            written: 0,
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.written = count(bytes.len())?
+            .checked_add(self.written)
+            .filter(|written| *written <= i32::MAX as u32)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        self.hasher.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn finish(mut self) -> io::Result<[u8; 20]> {
+        let id = self.hasher.try_finalize().map_err(io::Error::other)?;
+        let hash: [u8; 20] = id.as_slice().try_into().map_err(io::Error::other)?;
+        self.out.write_all(&hash)?;
+        self.out.flush()?;
+        Ok(hash)
+    }
+}

@@ -1,0 +1,183 @@
+//! The way of a change to the writer and of the answer back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::change::Change;
+use super::writer::{Landed, WriteFault};
+
+/// How much longer than its deadline a change that is being written is waited for.
+const OUTCOME_WAIT: Duration = Duration::from_secs(20);
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+/// A change in the queue.
+pub(super) struct Ticket {
+    change: Change,
+    state: Arc<AtomicU8>,
+    answer: oneshot::Sender<Result<Landed, WriteFault>>,
+}
+
+/// The asking side: a change that is not yet in a group is withdrawn when this is dropped.
+struct Asker(Arc<AtomicU8>);
+
+impl Ticket {
+    pub(super) fn change(&self) -> &Change {
+        &self.change
+    }
+
+    /// Puts the change into a group; false if it was withdrawn before.
+    pub(super) fn take(&self) -> bool {
+        move_on(&self.state, TAKEN)
+    }
+
+    pub(super) fn answer(self, answer: Result<Landed, WriteFault>) {
+        // An asker who left misses the answer; what was done stays done.
+        let _ = self.answer.send(answer);
+    }
+}
+
+impl Asker {
+    fn withdraw(&self) -> bool {
+        move_on(&self.0, WITHDRAWN)
+    }
+
+    /// What is known when the writer went away without an answer.
+    fn unanswered(&self) -> WriteFault {
+        if self.withdraw() {
+            return stopped();
+        }
+        WriteFault::OutcomeUnknown("the writer ended in the middle of it".to_owned())
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+/// Whichever side is first decides whether the change is taken or withdrawn.
+fn move_on(state: &AtomicU8, to: u8) -> bool {
+    state
+        .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+}
+
+/// Gives a change to the writer and waits for its answer.
+///
+/// When the deadline passes before the change is in a group, it is withdrawn and nothing is done. Once it is in a
+/// group the answer is waited for, but not for ever: after [`OUTCOME_WAIT`] more, the outcome is unknown.
+pub(super) async fn submit(
+    queue: &SyncSender<Ticket>,
+    change: Change,
+    deadline: Instant,
+) -> Result<Landed, WriteFault> {
+    let (answer, mut answered) = oneshot::channel();
+    let state = Arc::new(AtomicU8::new(WAITING));
+    let asker = Asker(Arc::clone(&state));
+    queue
+        .try_send(Ticket {
+            change,
+            state,
+            answer,
+        })
+        .map_err(|error| match error {
+            TrySendError::Full(_) => WriteFault::Busy,
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
+    let patience = deadline.saturating_duration_since(Instant::now());
+    if let Ok(answer) = tokio::time::timeout(patience, &mut answered).await {
+        return answer.unwrap_or_else(|_| Err(asker.unanswered()));
+    }
+    if asker.withdraw() {
+        return Err(WriteFault::Late);
+    }
+    match tokio::time::timeout(OUTCOME_WAIT, answered).await {
+        Ok(answer) => answer.unwrap_or_else(|_| Err(asker.unanswered())),
+        Err(_) => Err(WriteFault::OutcomeUnknown(
+            "the disk does not answer".to_owned(),
+        )),
+    }
+}
+
+fn stopped() -> WriteFault {
+    WriteFault::Unavailable("the writer has ended".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::index::Action;
+
+    fn change() -> Change {
+        Change {
+            action: Action::Yank {
+                name: "a".parse().unwrap(),
+                version: "1.0.0"
+                    .parse::<crate::domain::CrateVersion>()
+                    .unwrap()
+                    .key(),
+                yanked: true,
+            },
+            by: "alice".parse().unwrap(),
+            authenticated_via: "token 00".parse().unwrap(),
+            request_id: "0123".parse().unwrap(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_took_in_time_is_withdrawn() {
+        let (queue, tickets) = sync_channel(1);
+        assert_eq!(
+            submit(&queue, change(), Instant::now()).await,
+            Err(WriteFault::Late)
+        );
+        assert!(
+            !tickets.recv().unwrap().take(),
+            "nothing is done afterwards"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_client_left_is_withdrawn() {
+        let (queue, tickets) = sync_channel(1);
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        let mut asking = Box::pin(submit(&queue, change(), deadline));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        drop(asking);
+        assert!(!tickets.recv().unwrap().take());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (queue, _tickets) = sync_channel(0);
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        assert_eq!(
+            submit(&queue, change(), deadline).await,
+            Err(WriteFault::Busy)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_ends_in_the_middle_leaves_the_outcome_unknown() {
+        let (queue, tickets) = sync_channel(1);
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        let mut asking = Box::pin(submit(&queue, change(), deadline));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        let ticket = tickets.recv().unwrap();
+        assert!(ticket.take());
+        drop(ticket);
+        assert!(matches!(asking.await, Err(WriteFault::OutcomeUnknown(_))));
+    }
+}

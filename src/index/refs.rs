@@ -1,0 +1,136 @@
+//! The two refs of the repository: the tip, and the ref that clients of git see.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::disk::{self, TempFile};
+use crate::domain::CommitId;
+
+/// The branch whose tip is the index.
+pub(super) const TIP: &str = "refs/heads/main";
+/// What clients of git see, under the namespace `served`.
+pub(super) const SERVED: &str = "refs/namespaces/served/refs/heads/main";
+/// The `HEAD` of that namespace.
+pub(super) const SERVED_HEAD: &str = "refs/namespaces/served/HEAD";
+
+/// The tip could not be moved.
+#[derive(Debug, Error)]
+pub(super) enum MoveFault {
+    /// It is not where it was thought to be; nothing was changed.
+    #[error("the tip of {TIP} is {found:?}, not the commit that was built upon")]
+    Elsewhere {
+        /// Where it is.
+        found: Option<CommitId>,
+    },
+    /// The move failed; nothing was changed.
+    #[error("the tip of {TIP} was not moved")]
+    NotMoved(#[source] io::Error),
+    /// The new tip is in place, but perhaps not for good.
+    #[error("the tip of {TIP} was moved, but it is unknown whether that survives a power cut")]
+    NotFlushed(#[source] io::Error),
+}
+
+/// Where a ref points; `None` if there is no such ref.
+///
+/// A ref that git has packed away is found too.
+pub(super) fn read(git_dir: &Path, name: &str) -> io::Result<Option<CommitId>> {
+    let invalid = |text: &str| {
+        let what = format!(
+            "{}/{name} does not hold a commit id but {text:?}",
+            git_dir.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    };
+    match fs::read_to_string(git_dir.join(name)) {
+        Ok(text) => Ok(Some(text.trim_end().parse().map_err(|_| invalid(&text))?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => read_packed(git_dir, name),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_packed(git_dir: &Path, name: &str) -> io::Result<Option<CommitId>> {
+    let text = match fs::read_to_string(git_dir.join("packed-refs")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(_, packed)| *packed == name)
+        .and_then(|(id, _)| id.parse().ok()))
+}
+
+/// Moves the tip from `expected` to `new`: durable when this returns.
+///
+/// It takes the lock that git takes, so a push at the same time loses or wins as a whole.
+pub(super) fn move_tip(
+    git_dir: &Path,
+    expected: Option<CommitId>,
+    new: CommitId,
+) -> Result<(), MoveFault> {
+    let path = git_dir.join(TIP);
+    let lock = Lock::take(&path).map_err(MoveFault::NotMoved)?;
+    let found = read(git_dir, TIP).map_err(MoveFault::NotMoved)?;
+    if found != expected {
+        return Err(MoveFault::Elsewhere { found });
+    }
+    lock.commit(new).map_err(MoveFault::NotMoved)?;
+    sync_folder_of(&path).map_err(MoveFault::NotFlushed)
+}
+
+/// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.
+pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
+    let path = git_dir.join(SERVED);
+    let mut temp = TempFile::create(path.parent().expect("the ref lies in a folder"))?;
+    writeln!(temp.file(), "{commit}")?;
+    temp.rename(&path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    disk::sync_folder(path.parent().expect("the ref lies in a folder"))
+}
+
+/// Git's own lock on a ref: `<ref>.lock`, created only if it is not there.
+struct Lock {
+    path: PathBuf,
+    target: PathBuf,
+    file: File,
+    is_spent: bool,
+}
+
+impl Lock {
+    fn take(target: &Path) -> io::Result<Self> {
+        let path = target.with_extension("lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        Ok(Self {
+            path,
+            target: target.to_owned(),
+            file,
+            is_spent: false,
+        })
+    }
+
+    /// Writes and flushes the new value, and puts it in the ref's place.
+    fn commit(mut self, new: CommitId) -> io::Result<()> {
+        writeln!(self.file, "{new}")?;
+        self.file.sync_all()?;
+        fs::rename(&self.path, &self.target)?;
+        self.is_spent = true;
+        Ok(())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Once spent, a file of this name is somebody else's lock.
+        if !self.is_spent {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The index at one commit, as readers need it: immutable, and cheap to derive the next one from.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    CanonicalName, Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexPath, LineFault,
+    Owners, VersionKey,
+};
+
+use super::object::Body;
+use super::registry_files::RegistryFiles;
+
+/// Everything that is served at one commit.
+///
+/// A clone shares all crates with the original, whatever their number.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) commit: CommitId,
+    pub(super) crates: imbl::HashMap<CanonicalName, Arc<Crate>>,
+    pub(super) registry: Arc<RegistryFiles>,
+}
+
+/// One crate of a snapshot.
+#[derive(Debug, Clone)]
+pub struct Crate {
+    /// As its first publisher spelled it.
+    pub name: CrateName,
+    /// The bytes of its index file.
+    pub body: Body,
+    /// Who may publish it.
+    pub owners: Arc<Owners>,
+    /// In the order of [`VersionKey`].
+    releases: Vec<Release>,
+}
+
+/// One version of a crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Build metadata included.
+    pub version: CrateVersion,
+    /// SHA-256 of its `.crate` file.
+    pub cksum: Cksum,
+    /// Whether it is yanked.
+    pub yanked: bool,
+}
+
+impl Snapshot {
+    /// The commit that this is.
+    pub fn commit(&self) -> CommitId {
+        self.commit
+    }
+
+    /// The crate that `name` or one of its twins by case or `-` and `_` denotes.
+    pub fn find(&self, name: &CrateName) -> Option<&Arc<Crate>> {
+        self.crates.get(&name.canonical())
+    }
+
+    /// The bytes of the index file at `path` as Cargo asks for it, `config.json` among them.
+    pub fn file(&self, path: &str) -> Option<&Body> {
+        if path == super::registry_files::CONFIG_JSON {
+            return Some(&self.registry.config_json);
+        }
+        let krate = self.find(&IndexPath::crate_at(path)?)?;
+        (IndexPath::of(&krate.name).as_str() == path).then_some(&krate.body)
+    }
+
+    /// All crates, in no order.
+    pub fn crates(&self) -> impl Iterator<Item = &Arc<Crate>> {
+        self.crates.values()
+    }
+
+    /// The files that are not about one crate.
+    pub fn registry(&self) -> &RegistryFiles {
+        &self.registry
+    }
+}
+
+impl Crate {
+    /// Reads an index file; `None` if it has no line.
+    pub(super) fn read(
+        bytes: &[u8],
+        body: Body,
+        owners: Arc<Owners>,
+    ) -> Result<Option<Self>, LineFault> {
+        let mut name = None;
+        let mut releases = Vec::new();
+        for head in IndexFile::new(bytes).heads() {
+            let head = head?;
+            releases.push(Release {
+                version: head.vers,
+                cksum: head.cksum,
+                yanked: head.yanked,
+            });
+            name = Some(head.name);
+        }
+        releases.sort_by(precedence);
+        Ok(name.map(|name| Self {
+            name,
+            body,
+            owners,
+            releases,
+        }))
+    }
+
+    /// A new crate with its first release.
+    pub(super) fn new(name: CrateName, body: Body, owners: Arc<Owners>, release: Release) -> Self {
+        Self {
+            name,
+            body,
+            owners,
+            releases: vec![release],
+        }
+    }
+
+    /// The versions, lowest first.
+    pub fn releases(&self) -> &[Release] {
+        &self.releases
+    }
+
+    /// The release with this version, build metadata left aside.
+    pub fn release(&self, key: &VersionKey) -> Option<&Release> {
+        let at = self.position(key).ok()?;
+        self.releases.get(at)
+    }
+
+    /// The version to show people: the highest that is not yanked, ordinary ones before pre-releases.
+    pub fn newest(&self) -> Option<&Release> {
+        self.releases.iter().max_by_key(|release| {
+            let key = release.version.key();
+            (!release.yanked, !key.is_prerelease(), key)
+        })
+    }
+
+    /// The crate with one more release, whose index file is `body`.
+    pub(super) fn with_release(&self, release: Release, body: Body) -> Self {
+        let mut krate = Self {
+            body,
+            ..self.clone()
+        };
+        let at = krate
+            .position(&release.version.key())
+            .unwrap_or_else(|at| at);
+        krate.releases.insert(at, release);
+        krate
+    }
+
+    /// The crate with one release yanked or unyanked, whose index file is `body`.
+    pub(super) fn with_yanked(&self, key: &VersionKey, yanked: bool, body: Body) -> Self {
+        let mut krate = Self {
+            body,
+            ..self.clone()
+        };
+        if let Ok(at) = krate.position(key) {
+            krate.releases[at].yanked = yanked;
+        }
+        krate
+    }
+
+    /// The crate with other owners.
+    pub(super) fn with_owners(&self, owners: Arc<Owners>) -> Self {
+        Self {
+            owners,
+            ..self.clone()
+        }
+    }
+
+    fn position(&self, key: &VersionKey) -> Result<usize, usize> {
+        self.releases
+            .binary_search_by(|release| key.precedence_of(&release.version))
+    }
+}
+
+fn precedence(a: &Release, b: &Release) -> std::cmp::Ordering {
+    a.version.semver().cmp_precedence(b.version.semver())
+}

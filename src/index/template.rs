@@ -1,0 +1,154 @@
+//! A new index repository: complete and durable before it has its name.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::disk;
+use crate::domain::{PublicUrl, RegistryId, RegistryName, StoreId};
+
+use super::message::{Author, Draft, Message};
+use super::object::{Body, PackObject, commit_id};
+use super::registry_files::{ALLOWED_SIGNERS, CONFIG_JSON, Identity, POLICY_TOML, REGISTRY_TOML};
+use super::signature::SigningKey;
+use super::tree::Trees;
+use super::{pack, refs};
+
+/// Files that every index starts with, and that belong to people.
+const TEMPLATE: [(&str, &str); 4] = [
+    ("README.md", include_str!("../../index-template/README.md")),
+    (
+        ".gitattributes",
+        include_str!("../../index-template/.gitattributes"),
+    ),
+    (
+        POLICY_TOML,
+        include_str!("../../index-template/policy.toml"),
+    ),
+    (
+        "revoked.toml",
+        include_str!("../../index-template/revoked.toml"),
+    ),
+];
+
+/// Nothing but our own code writes here, and what it writes is durable; clients may ask for what they are shown.
+const GIT_CONFIG: &str = "\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+\tfsync = all
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[receive]
+\tautogc = false
+[uploadpack]
+\tallowFilter = false
+[transfer]
+\tfsckObjects = true
+";
+
+/// The repository could not be made.
+#[derive(Debug, Error)]
+pub enum InitFault {
+    /// A file or folder could not be written.
+    #[error("the index repository was not made")]
+    Io(#[from] io::Error),
+    /// The first commit could not be signed.
+    #[error("the first commit was not signed")]
+    Sign(#[from] ssh_key::Error),
+}
+
+/// Makes the repository of a new registry at `git_dir`, with its first commit.
+pub(super) fn create(
+    git_dir: &Path,
+    name: &RegistryName,
+    public_url: &PublicUrl,
+    blob_store: StoreId,
+    key: &SigningKey,
+) -> Result<(), InitFault> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(io::Error::from)?;
+    let identity = Identity {
+        id: RegistryId::from(id),
+        name: name.clone(),
+        public_url: public_url.clone(),
+        former_urls: Vec::new(),
+        blob_store,
+    };
+    let unfinished = git_dir.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    lay_out(&unfinished)?;
+    first_commit(&unfinished, &identity, key)?;
+    fs::rename(&unfinished, git_dir)?;
+    disk::sync_folder(
+        git_dir
+            .parent()
+            .expect("the repository lies in the data folder"),
+    )?;
+    Ok(())
+}
+
+fn lay_out(git_dir: &Path) -> io::Result<()> {
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+        disk::create_folder(&git_dir.join(folder))?;
+    }
+    let served = git_dir.join(refs::SERVED);
+    disk::create_folder(served.parent().expect("the ref lies in a folder"))?;
+    disk::replace(&git_dir.join("config"), GIT_CONFIG.as_bytes())?;
+    disk::replace(
+        &git_dir.join(refs::SERVED_HEAD),
+        format!("ref: {}\n", refs::SERVED).as_bytes(),
+    )?;
+    disk::replace(
+        &git_dir.join("HEAD"),
+        format!("ref: {}\n", refs::TIP).as_bytes(),
+    )
+}
+
+fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result<(), InitFault> {
+    let mut files: Vec<(&str, Vec<u8>)> = TEMPLATE
+        .iter()
+        .map(|(path, text)| (*path, text.as_bytes().to_vec()))
+        .collect();
+    files.push((CONFIG_JSON, identity.config_json()));
+    files.push((REGISTRY_TOML, identity.to_toml().into_bytes()));
+    files.push((ALLOWED_SIGNERS, key.allowed_signer()?.into_bytes()));
+    let mut objects: Vec<PackObject> = files
+        .iter()
+        .map(|(_, bytes)| Body::with_object(bytes).1)
+        .collect();
+    let ids: Vec<_> = files
+        .iter()
+        .zip(&objects)
+        .map(|((path, _), object)| (*path, object.blob()))
+        .collect();
+    let (tree, rewritten) = Trees::default().put(&ids);
+    objects.extend(
+        rewritten
+            .iter()
+            .map(|new| PackObject::tree(new.id, new.tree.as_bytes())),
+    );
+    let message = Message::new(format!("found the registry {}", identity.name));
+    let draft = Draft {
+        tree,
+        parent: None,
+        author: &Author::Registry,
+        time: Timestamp::now(),
+        message: &message,
+    };
+    let bytes = draft.sign(|bytes| key.sign(bytes))?;
+    let commit = commit_id(&bytes);
+    objects.push(PackObject::commit(commit, &bytes));
+    pack::write(&git_dir.join("objects/pack"), &objects)?;
+    refs::move_tip(git_dir, None, commit).map_err(io::Error::other)?;
+    refs::show(git_dir, commit)?;
+    Ok(())
+}

@@ -1,0 +1,412 @@
+//! The index as a whole, judged by the git program.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use semver::VersionReq;
+use tempfile::TempDir;
+
+use crate::domain::*;
+
+use super::*;
+
+struct Fixture {
+    folder: TempDir,
+    index: Index,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path(), "http://localhost:1").unwrap();
+        Self { folder, index }
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .arg("--git-dir")
+            .arg(self.folder.path().join("index.git"))
+            .args(args)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    async fn submit(&self, by: &str, action: Action) -> Result<Landed, WriteFault> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.index.submit(change(by, action), deadline).await
+    }
+}
+
+fn place(folder: &Path) -> Place {
+    Place {
+        git_dir: folder.join("index.git"),
+        keys: folder.join("keys"),
+    }
+}
+
+fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
+    let blobs = Blobs::open(folder.join("blobs")).unwrap();
+    Index::open(
+        &place(folder),
+        &RegistryName::default(),
+        &url.parse().unwrap(),
+        &blobs,
+    )
+}
+
+fn change(by: &str, action: Action) -> Change {
+    Change {
+        action,
+        by: by.parse().unwrap(),
+        authenticated_via: "token 00".parse().unwrap(),
+        request_id: "0123".parse().unwrap(),
+        at: jiff::Timestamp::from_second(1_790_000_000).unwrap(),
+    }
+}
+
+fn publish(name: &str, version: &str, cksum: u8) -> Action {
+    let dependency = Dependency {
+        name: "dep".parse().unwrap(),
+        req: VersionReq::parse("1").unwrap(),
+        features: vec![],
+        optional: false,
+        default_features: true,
+        target: None,
+        kind: DependencyKind::Normal,
+        registry: None,
+        package: None,
+        unknown: Default::default(),
+    };
+    let pubtime = "2026-11-22T10:00:00Z".parse().unwrap();
+    let line = IndexLine::new(
+        name.parse().unwrap(),
+        version.parse().unwrap(),
+        vec![dependency],
+        Features::new(),
+        Cksum::from([cksum; 32]),
+        pubtime,
+    );
+    Action::Publish {
+        line: Box::new(line),
+        source_commit: None,
+    }
+}
+
+fn yank(name: &str, version: &str, yanked: bool) -> Action {
+    let version: CrateVersion = version.parse().unwrap();
+    Action::Yank {
+        name: name.parse().unwrap(),
+        version: version.key(),
+        yanked,
+    }
+}
+
+fn refusal(result: Result<Landed, WriteFault>) -> Refusal {
+    match result {
+        Err(WriteFault::Refused(refusal)) => refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_change_is_one_commit_that_git_accepts() {
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("Serde", "1.0.0", 1))
+        .await
+        .unwrap();
+    fixture
+        .submit("alice", publish("Serde", "1.0.1+build", 2))
+        .await
+        .unwrap();
+    fixture
+        .submit("alice", publish("a", "0.1.0", 3))
+        .await
+        .unwrap();
+    fixture
+        .submit("alice", yank("Serde", "1.0.0", true))
+        .await
+        .unwrap();
+    fixture
+        .submit("alice", yank("Serde", "1.0.0", false))
+        .await
+        .unwrap();
+    let owners = vec!["bob".parse().unwrap()];
+    let name: CrateName = "Serde".parse().unwrap();
+    fixture
+        .submit("alice", Action::AddOwners { name, owners })
+        .await
+        .unwrap();
+
+    assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
+    assert_eq!(
+        fixture.git(&["log", "--format=%s", "--first-parent", "main"]),
+        "own Serde +bob\nunyank Serde 1.0.0\nyank Serde 1.0.0\npublish a 0.1.0\npublish Serde 1.0.1+build\n\
+         publish Serde 1.0.0\nfound the registry crates\n"
+    );
+    let tip = fixture.git(&["rev-parse", "main"]);
+    assert_eq!(tip, fixture.git(&["rev-parse", refs::SERVED]));
+    assert_eq!(tip.trim(), fixture.index.snapshot().commit().to_string());
+}
+
+#[tokio::test]
+async fn a_restart_serves_the_same_and_snapshot_and_tree_agree() {
+    let fixture = Fixture::new();
+    for version in ["0.2.0", "0.1.0", "0.10.0-rc.1"] {
+        fixture
+            .submit("alice", publish("some-crate", version, 7))
+            .await
+            .unwrap();
+    }
+    fixture
+        .submit("alice", yank("some_crate", "0.2.0", true))
+        .await
+        .unwrap();
+    let Fixture { folder, index } = fixture;
+    let before = index.snapshot();
+    drop(index);
+    let index = open(folder.path(), "http://localhost:1").unwrap();
+    let after = index.snapshot();
+    assert_eq!(before.commit(), after.commit());
+    let path = "so/me/some-crate";
+    let (a, b) = (before.file(path).unwrap(), after.file(path).unwrap());
+    assert_eq!((a.blob(), a.inflate()), (b.blob(), b.inflate()));
+    let krate = after.find(&"Some_Crate".parse().unwrap()).unwrap();
+    let versions: Vec<_> = krate
+        .releases()
+        .iter()
+        .map(|r| r.version.to_string())
+        .collect();
+    assert_eq!(versions, ["0.1.0", "0.2.0", "0.10.0-rc.1"]);
+    assert_eq!(krate.newest().unwrap().version.to_string(), "0.1.0");
+    assert!(
+        after.file("so/me/some_crate").is_none(),
+        "a twin's path is not the crate's"
+    );
+    let fixture = Fixture { folder, index };
+    let shown = fixture.git(&["show", &format!("main:{path}")]);
+    assert_eq!(shown.into_bytes(), after.file(path).unwrap().inflate());
+}
+
+#[tokio::test]
+async fn what_may_not_happen_is_refused_and_leaves_no_commit() {
+    let fixture = Fixture::new();
+    let landed = fixture
+        .submit("alice", publish("my-crate", "1.0.0", 1))
+        .await
+        .unwrap();
+    let refusals = [
+        refusal(
+            fixture
+                .submit("alice", publish("my-crate", "1.0.0", 1))
+                .await,
+        ),
+        refusal(
+            fixture
+                .submit("alice", publish("my-crate", "1.0.0+x", 1))
+                .await,
+        ),
+        refusal(
+            fixture
+                .submit("alice", publish("my_crate", "2.0.0", 1))
+                .await,
+        ),
+        refusal(
+            fixture
+                .submit("alice", publish("My-Crate", "2.0.0", 1))
+                .await,
+        ),
+        refusal(
+            fixture
+                .submit("mallory", publish("my-crate", "2.0.0", 1))
+                .await,
+        ),
+        refusal(fixture.submit("alice", publish("nul", "1.0.0", 1)).await),
+        refusal(fixture.submit("alice", publish("std", "1.0.0", 1)).await),
+        refusal(
+            fixture
+                .submit("alice", yank("my-crate", "3.0.0", true))
+                .await,
+        ),
+        refusal(fixture.submit("alice", yank("other", "1.0.0", true)).await),
+        refusal(
+            fixture
+                .submit("mallory", yank("my-crate", "1.0.0", true))
+                .await,
+        ),
+    ];
+    let sentences: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(sentences.join("\n"), @r"
+    crate version `my-crate 1.0.0` is already uploaded with this same checksum
+    crate version `my-crate 1.0.0` is already uploaded; a version cannot be changed, and build metadata does not make another, so publish under a new number
+    the crate `my_crate` exists under the spelling `my-crate`; use that name
+    the crate `My-Crate` exists under the spelling `my-crate`; use that name
+    `mallory` is not an owner of the crate `my-crate`; its owners are alice
+    the name `nul` is the name of a device on Windows; choose another
+    the name `std` is reserved for the Rust toolchain; choose another
+    the crate `my-crate` has no version `3.0.0`
+    there is no crate `other` in this registry
+    `mallory` is not an owner of the crate `my-crate`; its owners are alice
+    ");
+    assert_eq!(fixture.index.snapshot().commit(), landed.commit);
+    assert_eq!(fixture.git(&["rev-list", "--count", "main"]).trim(), "2");
+}
+
+#[tokio::test]
+async fn a_repeated_yank_succeeds_without_a_commit() {
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("c", "1.0.0", 1))
+        .await
+        .unwrap();
+    let first = fixture
+        .submit("alice", yank("c", "1.0.0", true))
+        .await
+        .unwrap();
+    let second = fixture
+        .submit("alice", yank("c", "1.0.0", true))
+        .await
+        .unwrap();
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn changes_that_wait_together_land_as_one_chain() {
+    let fixture = Fixture::new();
+    let names: Vec<_> = (0..40).map(|n| format!("crate-{n}")).collect();
+    let landed = futures_util::future::join_all(
+        names
+            .iter()
+            .map(|name| fixture.submit("alice", publish(name, "1.0.0", 1))),
+    )
+    .await;
+    assert!(landed.iter().all(Result::is_ok));
+    assert_eq!(fixture.git(&["rev-list", "--count", "main"]).trim(), "41");
+    assert_eq!(fixture.git(&["rev-list", "--merges", "main"]), "");
+    let packs = std::fs::read_dir(fixture.folder.path().join("index.git/objects/pack")).unwrap();
+    assert!(packs.count() < 2 * 41, "some changes shared a pack");
+    assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
+}
+
+#[tokio::test]
+async fn of_twins_in_one_group_one_wins() {
+    let fixture = Fixture::new();
+    let results = futures_util::future::join_all(
+        (0..8).map(|n| fixture.submit("alice", publish("same", "1.0.0", n))),
+    )
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    for result in results.into_iter().filter(Result::is_err) {
+        assert!(matches!(refusal(result), Refusal::VersionTaken { .. }));
+    }
+}
+
+#[tokio::test]
+async fn a_new_url_is_a_commit_and_the_old_one_stays_ours() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    let index = open(folder.path(), "https://crates.example.com/").unwrap();
+    let snapshot = index.snapshot();
+    let config = String::from_utf8(snapshot.file("config.json").unwrap().inflate()).unwrap();
+    assert_eq!(
+        config,
+        "{\"dl\":\"https://crates.example.com/crates/dl\",\"api\":\"https://crates.example.com/crates\"}\n"
+    );
+    let own = snapshot.registry().identity.own_urls();
+    for url in [
+        "http://localhost:1/crates/git",
+        "sparse+https://crates.example.com/crates/index/",
+    ] {
+        assert!(own.contains(&url.parse().unwrap()), "{url}");
+    }
+    drop(index);
+    let index = open(folder.path(), "https://crates.example.com").unwrap();
+    assert_eq!(
+        index.snapshot().commit(),
+        snapshot.commit(),
+        "the same URL is no change"
+    );
+}
+
+#[tokio::test]
+async fn a_tip_moved_by_somebody_else_is_not_overwritten() {
+    let fixture = Fixture::new();
+    let first = fixture.index.snapshot().commit().to_string();
+    let landed = fixture
+        .submit("alice", publish("c", "1.0.0", 1))
+        .await
+        .unwrap();
+    fixture.git(&["update-ref", refs::TIP, &first]);
+    let result = fixture.submit("alice", publish("c", "2.0.0", 1)).await;
+    assert!(
+        matches!(result, Err(WriteFault::Unavailable(_))),
+        "{result:?}"
+    );
+    assert_eq!(
+        fixture.index.snapshot().commit(),
+        landed.commit,
+        "reads go on"
+    );
+    fixture.git(&["update-ref", refs::TIP, &landed.commit.to_string()]);
+    fixture
+        .submit("alice", publish("c", "2.0.0", 1))
+        .await
+        .unwrap();
+    assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
+}
+
+#[test]
+fn leftovers_of_an_ended_process_go_at_the_start() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    let git_dir = folder.path().join("index.git");
+    let left = [
+        "objects/pack/tmp_0",
+        "refs/heads/main.lock",
+        "refs/namespaces/served/refs/heads/tmp_1",
+    ];
+    for path in left {
+        fs::write(git_dir.join(path), b"").unwrap();
+    }
+    fs::write(git_dir.join(refs::SERVED), b"").unwrap();
+    let index = open(folder.path(), "http://localhost:1").unwrap();
+    for path in left {
+        assert!(!git_dir.join(path).exists(), "{path}");
+    }
+    let shown = fs::read_to_string(git_dir.join(refs::SERVED)).unwrap();
+    assert_eq!(shown.trim(), index.snapshot().commit().to_string());
+}
+
+#[test]
+fn another_key_name_or_store_is_refused() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    let blobs = Blobs::open(folder.path().join("other-blobs")).unwrap();
+    let url = "http://localhost:1".parse().unwrap();
+    let place = place(folder.path());
+    let store = Index::open(&place, &RegistryName::default(), &url, &blobs)
+        .err()
+        .unwrap();
+    assert!(matches!(store, OpenFault::Store { .. }));
+    let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+    let name = Index::open(&place, &"other".parse().unwrap(), &url, &blobs)
+        .err()
+        .unwrap();
+    assert!(matches!(name, OpenFault::Name { .. }));
+    let place = Place {
+        keys: folder.path().join("other-keys"),
+        ..place
+    };
+    let key = Index::open(&place, &RegistryName::default(), &url, &blobs)
+        .err()
+        .unwrap();
+    assert!(matches!(key, OpenFault::ForeignKey));
+}

@@ -1,0 +1,331 @@
+//! The writer: one thread that owns the tip.
+//!
+//! It takes all changes that wait as one group, judges and applies them in memory as a chain of signed commits, makes
+//! them durable as one pack and one move of the tip, shows them to both protocols, and answers.
+//! Readers never wait for it: they hold the snapshot of their moment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::domain::CommitId;
+
+use super::change::{Change, Edit, Refusal, Verdict};
+use super::message::Draft;
+use super::object::{PackObject, commit_id};
+use super::pack;
+use super::queue::Ticket;
+use super::refs::{self, MoveFault};
+use super::signature::SigningKey;
+use super::snapshot::Snapshot;
+use super::tree::Trees;
+
+/// The most changes of one group.
+const GROUP_MAX: usize = 256;
+/// A group takes no further change once its objects have this many bytes, uncompressed.
+const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The share of a group's duration that the next one waits for company.
+const WAIT_SHARE: u32 = 8;
+
+/// Why a change did not become part of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WriteFault {
+    /// It may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many changes wait.
+    #[error("too many changes are waiting to be written; try again in a moment")]
+    Busy,
+    /// Its time was over before its turn came; nothing was done.
+    #[error("the change was not written in time; nothing was done, try again")]
+    Late,
+    /// Nothing can be written now; nothing was done.
+    #[error("the registry cannot write now: {0}; nothing was done, try again later")]
+    Unavailable(String),
+    /// It may or may not have been done.
+    #[error("it is not known whether the change was written: {0}; look before you try again")]
+    OutcomeUnknown(String),
+}
+
+/// What happened to a change that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landed {
+    /// The commit that all can see and that contains the change.
+    pub commit: CommitId,
+}
+
+/// Everything at the tip.
+#[derive(Clone)]
+pub(super) struct Tip {
+    pub(super) snapshot: Snapshot,
+    pub(super) trees: Trees,
+}
+
+/// The state of the writer thread.
+pub(super) struct Writer {
+    pub(super) git_dir: PathBuf,
+    pub(super) key: SigningKey,
+    pub(super) tip: Tip,
+    pub(super) shown: Arc<ArcSwap<Snapshot>>,
+    /// Objects whose tip is in place but perhaps not durable: they are written again before anything else.
+    pub(super) unproven: Vec<PackObject>,
+}
+
+/// A group of changes on its way.
+struct Group {
+    tip: Tip,
+    objects: Vec<PackObject>,
+    bytes: usize,
+    /// Those whose answer depends on the group.
+    waiting: Vec<(Ticket, Result<(), Refusal>)>,
+}
+
+/// How far a group came.
+enum Failure {
+    /// Nothing of it is in place.
+    NotDone(String),
+    /// The tip was moved; whether that lasts is not known.
+    Unknown(String),
+}
+
+impl Writer {
+    /// Serves the queue until all who could send to it are gone.
+    pub(super) fn run(mut self, queue: &Receiver<Ticket>) {
+        let (mut last_count, mut last_duration) = (0, Duration::ZERO);
+        while let Ok(first) = queue.recv() {
+            let wait = if last_count > 1 {
+                last_duration / WAIT_SHARE
+            } else {
+                Duration::ZERO
+            };
+            let tickets = gather(first, queue, last_count, wait);
+            let started = Instant::now();
+            last_count = tickets.len();
+            self.serve(tickets);
+            last_duration = started.elapsed();
+        }
+    }
+
+    /// Brings the waiting changes into the index, in as many groups as their bytes need.
+    fn serve(&mut self, tickets: Vec<Ticket>) {
+        let mut tickets = tickets.into_iter().peekable();
+        while tickets.peek().is_some() {
+            if let Err(reason) = self.prove() {
+                tickets
+                    .by_ref()
+                    .for_each(|ticket| ticket.answer(Err(WriteFault::Unavailable(reason.clone()))));
+                return;
+            }
+            let mut group = Group::on(self.tip.clone());
+            while let Some(ticket) = tickets.next_if(|_| group.bytes < GROUP_BYTES_MAX) {
+                // One whose time is over or whose client left is withdrawn here, and only here.
+                if ticket.take() {
+                    group.add(ticket, &self.tip.snapshot, &self.key);
+                }
+            }
+            self.land(group);
+        }
+    }
+
+    /// Makes the group the tip and answers everyone in it.
+    fn land(&mut self, group: Group) {
+        let Group {
+            tip,
+            objects,
+            waiting,
+            ..
+        } = group;
+        let outcome = match objects.is_empty() {
+            true => Ok(()),
+            false => self.write(tip, objects),
+        };
+        let commit = self.tip.snapshot.commit;
+        for (ticket, verdict) in waiting {
+            ticket.answer(match (&outcome, verdict) {
+                (Ok(()), Ok(())) => Ok(Landed { commit }),
+                (Ok(()), Err(refusal)) => Err(WriteFault::Refused(refusal)),
+                // A refusal by a change of the group that did not land does not hold either.
+                (Err(Failure::NotDone(reason)), _) => Err(WriteFault::Unavailable(reason.clone())),
+                (Err(Failure::Unknown(reason)), _) => {
+                    Err(WriteFault::OutcomeUnknown(reason.clone()))
+                }
+            });
+        }
+    }
+
+    /// Pack, then tip, then what readers see: each durable before the next.
+    fn write(&mut self, next: Tip, objects: Vec<PackObject>) -> Result<(), Failure> {
+        let before = self.tip.snapshot.commit;
+        let commit = next.snapshot.commit;
+        let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
+            warn!(%cause, "a pack was not written");
+            Failure::NotDone(format!("the pack was not written: {cause}"))
+        })?;
+        match refs::move_tip(&self.git_dir, Some(before), commit) {
+            Ok(()) => {}
+            Err(MoveFault::NotFlushed(cause)) => {
+                error!(%cause, commit.id = %commit, "the tip moved but was not flushed");
+                self.unproven = objects;
+                self.show(next);
+                return Err(Failure::Unknown(format!(
+                    "the tip was not flushed: {cause}"
+                )));
+            }
+            Err(fault) => {
+                let reason = chain(&fault);
+                error!(reason, "the tip was not moved");
+                pack.remove();
+                return Err(Failure::NotDone(reason));
+            }
+        }
+        if !self.show(next) {
+            self.unproven = objects;
+            return Err(Failure::Unknown(
+                "clients of git do not see it yet".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets both protocols serve the tip; false if clients of git do not see it yet.
+    fn show(&mut self, next: Tip) -> bool {
+        let commit = next.snapshot.commit;
+        self.tip = next;
+        let is_shown = match refs::show(&self.git_dir, commit) {
+            Ok(()) => true,
+            Err(cause) => {
+                error!(%cause, "clients of git do not see the tip");
+                false
+            }
+        };
+        self.shown.store(Arc::new(self.tip.snapshot.clone()));
+        info!(commit.id = %commit, "the tip moved");
+        is_shown
+    }
+
+    /// Writes again what may not have reached the disk. A file whose flush failed once is never trusted again.
+    fn prove(&mut self) -> Result<(), String> {
+        if self.unproven.is_empty() {
+            return Ok(());
+        }
+        let commit = self.tip.snapshot.commit;
+        pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
+            .map_err(|cause| format!("the last pack was not written again: {cause}"))?;
+        refs::move_tip(&self.git_dir, Some(commit), commit).map_err(|fault| chain(&fault))?;
+        refs::show(&self.git_dir, commit).map_err(|cause| cause.to_string())?;
+        self.unproven.clear();
+        info!(commit.id = %commit, "the tip is known to be durable again");
+        Ok(())
+    }
+
+    /// A change of the registry's own, made at the start before anybody else can ask for one.
+    pub(super) fn write_own(&mut self, edit: Edit) -> Result<(), String> {
+        let mut group = Group::on(self.tip.clone());
+        group
+            .commit(edit, Timestamp::now(), &self.key)
+            .map_err(|error| error.to_string())?;
+        match self.write(group.tip, group.objects) {
+            Ok(()) => Ok(()),
+            Err(Failure::NotDone(reason) | Failure::Unknown(reason)) => Err(reason),
+        }
+    }
+}
+
+impl Group {
+    fn on(tip: Tip) -> Self {
+        Self {
+            tip,
+            objects: Vec::new(),
+            bytes: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Judges a change on the group so far; answers it at once where the answer does not depend on the group.
+    fn add(&mut self, ticket: Ticket, durable: &Snapshot, key: &SigningKey) {
+        let change: &Change = ticket.change();
+        match change.judge(&self.tip.snapshot) {
+            Ok(Verdict::Edit(edit)) => match self.commit(*edit, change.at, key) {
+                Ok(()) => self.waiting.push((ticket, Ok(()))),
+                Err(cause) => ticket.answer(Err(WriteFault::Unavailable(format!(
+                    "the commit was not signed: {cause}"
+                )))),
+            },
+            Ok(Verdict::Unchanged) => self.waiting.push((ticket, Ok(()))),
+            Err(refusal) => match change.judge(durable) {
+                Err(refusal) => ticket.answer(Err(WriteFault::Refused(refusal))),
+                Ok(_) => self.waiting.push((ticket, Err(refusal))),
+            },
+        }
+    }
+
+    /// Adds one commit to the chain.
+    fn commit(
+        &mut self,
+        edit: Edit,
+        at: Timestamp,
+        key: &SigningKey,
+    ) -> Result<(), ssh_key::Error> {
+        let mut trees = self.tip.trees.clone();
+        let files: Vec<_> = edit
+            .files
+            .iter()
+            .map(|file| (file.path.as_str(), file.object.blob()))
+            .collect();
+        let (tree, rewritten) = trees.put(&files);
+        let bytes = Draft {
+            tree,
+            parent: Some(self.tip.snapshot.commit),
+            author: &edit.author,
+            time: at,
+            message: &edit.message,
+        }
+        .sign(|bytes| key.sign(bytes))?;
+        let id = commit_id(&bytes);
+        self.tip = Tip {
+            snapshot: edit.apply(&self.tip.snapshot, id),
+            trees,
+        };
+        let commit = PackObject::commit(id, &bytes);
+        let trees = rewritten
+            .iter()
+            .map(|new| PackObject::tree(new.id, new.tree.as_bytes()));
+        let blobs = edit.files.into_iter().map(|file| file.object);
+        for object in std::iter::once(commit).chain(trees).chain(blobs) {
+            self.bytes += object.size;
+            self.objects.push(object);
+        }
+        Ok(())
+    }
+}
+
+/// All changes that wait now. After a group of more than one it waits a little for as many again.
+fn gather(first: Ticket, queue: &Receiver<Ticket>, expected: usize, wait: Duration) -> Vec<Ticket> {
+    let until = Instant::now() + wait;
+    let mut tickets = vec![first];
+    while tickets.len() < GROUP_MAX {
+        let left = match tickets.len() < expected {
+            true => until.saturating_duration_since(Instant::now()),
+            false => Duration::ZERO,
+        };
+        match queue.recv_timeout(left) {
+            Ok(ticket) => tickets.push(ticket),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    tickets
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

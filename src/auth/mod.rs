@@ -1,9 +1,29 @@
 //! Who is calling, and what their token lets them do.
 //!
-//! What must stay true: a token's text stands in no error, log or `Debug` output.
+//! A request goes through here in three steps: [`token_from_header`] finds the token, [`Verifier::verify`] turns it
+//! into a [`Grant`], [`Grant::require`] and [`Grant::require_on`] say whether that covers the action.
+//! [`Issuer`] is the other end: it mints the tokens of a registry that has no forge.
+//!
+//! What must stay true: a token's text stands in no error, log or `Debug` output, and nothing in a token is believed
+//! before its signature is verified.
+//! Owners of crates are not known here; a token only narrows what its person may do.
 
+mod cache;
 mod credentials;
+mod issuer;
+mod keys;
+mod order;
+mod permission;
 mod secret;
+mod verify;
 
 pub use credentials::{AUTHORIZATION_BYTES_MAX, CredentialsFault, Malformed, token_from_header};
+pub use issuer::{Issuer, MintFault, Minted};
+pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
+pub use order::{CRATE_SCOPES_MAX, Lifetime, OrderFault, TokenOrder};
+pub use permission::{AuthFault, NotPermitted};
 pub use secret::Secret;
+pub use verify::{TOKEN_BYTES_MAX, TokenFault, Verifier};
+
+#[cfg(doc)]
+use crate::domain::Grant;

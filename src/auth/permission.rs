@@ -1,0 +1,168 @@
+//! Whether a grant covers an action.
+
+use std::fmt::Display;
+
+use thiserror::Error;
+
+use super::{CredentialsFault, TokenFault};
+use crate::domain::{Can, CrateName, CrateScope, Grant};
+
+/// How many crates a refusal lists.
+const LISTED_CRATES_MAX: usize = 10;
+
+/// Why a caller is turned away: the first two are answered with 401, the third with 403.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AuthFault {
+    /// The request carries no token.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsFault),
+    /// The token is not good.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
+    /// The token is good, but not for this.
+    #[error(transparent)]
+    NotPermitted(#[from] NotPermitted),
+}
+
+/// What a good token does not cover.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotPermitted {
+    /// The action, on whatever crate.
+    #[error("this token may not `{can}`; it allows {}", listed(allowed))]
+    Action { can: Can, allowed: Vec<Can> },
+    /// The crate.
+    #[error(
+        "this token may not `{can}` the crate `{krate}`; it is limited to {}",
+        crates(limited_to)
+    )]
+    Crate {
+        can: Can,
+        krate: CrateName,
+        limited_to: Vec<CrateScope>,
+    },
+}
+
+impl Grant {
+    /// Whether the token covers the action where no crate is concerned.
+    pub fn require(&self, can: Can) -> Result<(), NotPermitted> {
+        if self.scopes.allows(can) {
+            return Ok(());
+        }
+        Err(NotPermitted::Action {
+            can,
+            allowed: self.scopes.can.clone(),
+        })
+    }
+
+    /// Whether the token covers the action on `krate`.
+    pub fn require_on(&self, can: Can, krate: &CrateName) -> Result<(), NotPermitted> {
+        self.require(can)?;
+        if self.scopes.allows_on(can, krate) {
+            return Ok(());
+        }
+        Err(NotPermitted::Crate {
+            can,
+            krate: krate.clone(),
+            limited_to: self.scopes.crates.clone(),
+        })
+    }
+}
+
+fn listed(items: &[impl Display]) -> String {
+    if items.is_empty() {
+        return "nothing".to_owned();
+    }
+    let quoted: Vec<String> = items.iter().map(|item| format!("`{item}`")).collect();
+    quoted.join(", ")
+}
+
+fn crates(scopes: &[CrateScope]) -> String {
+    let shown = listed(&scopes[..scopes.len().min(LISTED_CRATES_MAX)]);
+    match scopes.len().saturating_sub(LISTED_CRATES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Scopes;
+
+    fn grant(can: &[Can], crates: &[&str]) -> Grant {
+        Grant {
+            login: "alice".parse().unwrap(),
+            token_id: "0".repeat(32),
+            scopes: Scopes {
+                can: can.to_vec(),
+                crates: crates.iter().map(|text| text.parse().unwrap()).collect(),
+            },
+        }
+    }
+
+    fn name(text: &str) -> CrateName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_action_outside_the_token_is_refused_with_what_it_allows() {
+        let grant = grant(&[Can::Read, Can::Publish], &["*"]);
+        assert_eq!(grant.require(Can::Read), Ok(()));
+        assert_eq!(grant.require_on(Can::Publish, &name("serde")), Ok(()));
+        for fault in [
+            grant.require(Can::Yank).unwrap_err(),
+            grant.require_on(Can::Yank, &name("serde")).unwrap_err(),
+        ] {
+            assert_eq!(
+                fault.to_string(),
+                "this token may not `yank`; it allows `read`, `publish`"
+            );
+        }
+    }
+
+    #[test]
+    fn a_crate_outside_the_token_is_refused_with_what_it_is_limited_to() {
+        let grant = grant(&[Can::Publish], &["acme_*", "Serde-JSON"]);
+        for krate in ["acme-http", "ACME_http", "serde_json"] {
+            assert_eq!(
+                grant.require_on(Can::Publish, &name(krate)),
+                Ok(()),
+                "{krate}"
+            );
+        }
+        assert_eq!(
+            grant
+                .require_on(Can::Publish, &name("acme"))
+                .unwrap_err()
+                .to_string(),
+            "this token may not `publish` the crate `acme`; it is limited to `acme_*`, `Serde-JSON`"
+        );
+    }
+
+    #[test]
+    fn an_empty_token_allows_nothing_and_says_so() {
+        assert_eq!(
+            grant(&[], &["*"])
+                .require(Can::Read)
+                .unwrap_err()
+                .to_string(),
+            "this token may not `read`; it allows nothing"
+        );
+        assert_eq!(
+            grant(&[Can::Own], &[])
+                .require_on(Can::Own, &name("serde"))
+                .unwrap_err()
+                .to_string(),
+            "this token may not `own` the crate `serde`; it is limited to nothing"
+        );
+    }
+
+    #[test]
+    fn a_long_list_of_crates_is_cut_short() {
+        let names: Vec<String> = (0..12).map(|i| format!("krate{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let text = grant(&[Can::Yank], &names).require_on(Can::Yank, &name("serde"));
+        let text = text.unwrap_err().to_string();
+        assert!(text.ends_with("`krate9` and 2 more"), "{text}");
+    }
+}

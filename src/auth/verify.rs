@@ -1,0 +1,236 @@
+//! From the text of a token to what it grants.
+//!
+//! A token is a JWT (RFC 7519) signed with Ed25519 (RFC 8037). The algorithm is fixed here and only compared with the
+//! header's, never chosen by it (RFC 8725, 3.1). All claims are required, and a claim that is not known is refused:
+//! it could be a restriction.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::cache::TokenCache;
+use super::{AuthFault, CRATE_SCOPES_MAX, KeyId, Secret, TokenKeys, token_from_header};
+use crate::domain::{Can, CrateScope, Grant, RegistryId, Scopes};
+
+/// The longest token that is looked at, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+
+/// How far the clock of another machine that mints tokens may be ahead of ours, in seconds.
+const LEEWAY_SECS: i64 = 60;
+/// How many verified tokens are remembered.
+const CACHE_ENTRIES_MAX: usize = 10_000;
+
+/// Verifies the tokens of one registry.
+///
+/// A token that was good is remembered; whether it is still good is asked each time.
+#[derive(Debug)]
+pub struct Verifier {
+    registry: RegistryId,
+    keys: Arc<TokenKeys>,
+    cache: TokenCache<Verified>,
+}
+
+/// Why a token is not good.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenFault {
+    /// Longer than [`TOKEN_BYTES_MAX`].
+    #[error("the token is longer than {TOKEN_BYTES_MAX} bytes; no token of this registry is")]
+    TooLong,
+    /// Not a JWT with the header that ours have.
+    #[error("this is not a token of this registry; copy the whole token again, or get a new one")]
+    NotOurs,
+    /// Signed in a way that we never sign.
+    #[error(
+        "the token is not signed with Ed25519, as the tokens of this registry are; get a new one"
+    )]
+    Algorithm,
+    /// No key has this id.
+    #[error(
+        "the token is signed with the key `{0}`, which this registry does not have; it belongs to another registry or its key was retired: get a new one"
+    )]
+    UnknownKey(KeyId),
+    /// The signature does not fit the key and the text.
+    #[error("the signature of the token is wrong; copy the whole token again, or get a new one")]
+    Signature,
+    /// Issuer or audience are not this registry.
+    #[error("the token is for another registry; get one for this registry")]
+    OtherRegistry,
+    /// A claim is not there.
+    #[error("the token lacks the claim `{0}`; get a new one")]
+    MissingClaim(&'static str),
+    /// A claim is not of the form that ours have.
+    #[error("the claim `{0}` of the token is not of the right form; get a new one")]
+    ClaimForm(&'static str),
+    /// There is a claim of which it is not known what it allows or forbids.
+    #[error(
+        "the token holds claims that this server does not know; get one from this registry's own server"
+    )]
+    UnknownClaim,
+    /// Its time is over.
+    #[error("the token expired at {0}; get a new one")]
+    Expired(Timestamp),
+    /// Its time has not begun.
+    #[error(
+        "the token is not good before {0}; check the clocks of this server and of the machine that made it"
+    )]
+    NotYetValid(Timestamp),
+}
+
+/// The header of a token; keys that do not matter to us are allowed (RFC 7515, 4).
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    typ: Option<String>,
+    kid: Option<String>,
+    /// Extensions that must be understood (RFC 7515, 4.1.11): we understand none.
+    crit: Option<IgnoredAny>,
+}
+
+/// A token whose signature and form are good.
+#[derive(Debug, Clone)]
+struct Verified {
+    grant: Arc<Grant>,
+    issued: Timestamp,
+    expires: Timestamp,
+}
+
+impl Verifier {
+    /// A verifier for the registry with this id.
+    pub fn new(registry: RegistryId, keys: Arc<TokenKeys>) -> Self {
+        Self {
+            registry,
+            keys,
+            cache: TokenCache::new(CACHE_ENTRIES_MAX),
+        }
+    }
+
+    /// Who sent the request with this `Authorization` header, and what may they do?
+    pub fn authenticate(
+        &self,
+        header: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Arc<Grant>, AuthFault> {
+        let token = token_from_header(header)?;
+        Ok(self.verify(&token, now)?)
+    }
+
+    /// What does the token grant at the moment `now`?
+    pub fn verify(&self, token: &Secret, now: Timestamp) -> Result<Arc<Grant>, TokenFault> {
+        if token.expose().len() > TOKEN_BYTES_MAX {
+            return Err(TokenFault::TooLong);
+        }
+        if let Some(verified) = self.cache.get(token) {
+            return admit(verified, now);
+        }
+        let verified = self.verify_text(token.expose())?;
+        let grant = admit(verified.clone(), now)?;
+        self.cache.insert(token, verified);
+        Ok(grant)
+    }
+
+    /// Checks all that cannot change between two uses of the same token.
+    fn verify_text(&self, token: &str) -> Result<Verified, TokenFault> {
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::NotOurs)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenFault::NotOurs)?;
+        let header: Header = json_part(header)?;
+        if header.alg != "EdDSA" {
+            return Err(TokenFault::Algorithm);
+        }
+        if header.crit.is_some() || header.typ.is_some_and(|typ| typ != "JWT") {
+            return Err(TokenFault::NotOurs);
+        }
+        let id: KeyId = header
+            .kid
+            .and_then(|kid| kid.parse().ok())
+            .ok_or(TokenFault::NotOurs)?;
+        let Some(key) = self.keys.verifying_key(&id) else {
+            return Err(TokenFault::UnknownKey(id));
+        };
+        let verdict =
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, Algorithm::EdDSA);
+        if !matches!(verdict, Ok(true)) {
+            return Err(TokenFault::Signature);
+        }
+        self.read_claims(Claims(json_part(claims)?))
+    }
+
+    fn read_claims(&self, mut claims: Claims) -> Result<Verified, TokenFault> {
+        for name in ["iss", "aud"] {
+            let registry: String = claims.take(name)?;
+            if registry.parse() != Ok(self.registry) {
+                return Err(TokenFault::OtherRegistry);
+            }
+        }
+        let login = claims.take("sub")?;
+        let token_id: String = claims.take("jti")?;
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if token_id.len() != 32 || !token_id.bytes().all(is_digit) {
+            return Err(TokenFault::ClaimForm("jti"));
+        }
+        let issued = claims.take_moment("iat")?;
+        let expires = claims.take_moment("exp")?;
+        let can: Vec<Can> = claims.take("can")?;
+        let crates: Vec<CrateScope> = claims.take("crates")?;
+        if crates.len() > CRATE_SCOPES_MAX {
+            return Err(TokenFault::ClaimForm("crates"));
+        }
+        if !claims.0.is_empty() {
+            return Err(TokenFault::UnknownClaim);
+        }
+        let grant = Arc::new(Grant {
+            login,
+            token_id,
+            scopes: Scopes { can, crates },
+        });
+        Ok(Verified {
+            grant,
+            issued,
+            expires,
+        })
+    }
+}
+
+/// Checks all that can change between two uses of the same token: today the time. This is asked for remembered tokens
+/// too, so it is also the place to ask whether a token has been revoked.
+fn admit(verified: Verified, now: Timestamp) -> Result<Arc<Grant>, TokenFault> {
+    // "On or after" the moment of `exp` a token is not accepted (RFC 7519, 4.1.4).
+    if now >= verified.expires {
+        return Err(TokenFault::Expired(verified.expires));
+    }
+    if verified.issued.as_second() > now.as_second().saturating_add(LEEWAY_SECS) {
+        return Err(TokenFault::NotYetValid(verified.issued));
+    }
+    Ok(verified.grant)
+}
+
+/// The claims of a token, taken out one by one.
+struct Claims(Map<String, Value>);
+
+impl Claims {
+    fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, TokenFault> {
+        let value = self.0.remove(name).ok_or(TokenFault::MissingClaim(name))?;
+        serde_json::from_value(value).map_err(|_| TokenFault::ClaimForm(name))
+    }
+
+    fn take_moment(&mut self, name: &'static str) -> Result<Timestamp, TokenFault> {
+        let secs = self.take(name)?;
+        Timestamp::from_second(secs).map_err(|_| TokenFault::ClaimForm(name))
+    }
+}
+
+fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
+    let json = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenFault::NotOurs)?;
+    serde_json::from_slice(&json).map_err(|_| TokenFault::NotOurs)
+}
+
+#[cfg(test)]
+mod tests;

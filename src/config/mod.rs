@@ -1,1 +1,106 @@
-//! Settings.
+//! Settings: file, environment and command line, checked and complete.
+//!
+//! The command line wins over the environment, that over the file.
+//! Nothing here reads the process's environment or folder by itself: the caller hands both in.
+
+mod file;
+mod sources;
+mod validate;
+
+pub use file::{FetchConfig, HttpConfig, LogConfig, RawConfig};
+pub use sources::{Arguments, Environment};
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::domain::{Limits, PublicUrl, RegistryName};
+
+/// Everything that the server needs to know: defaults filled, paths absolute, contradictions refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the index repository, blobs and keys lie.
+    pub data: PathBuf,
+    /// Where to accept connections; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The registry's name, the first segment of its paths.
+    pub name: RegistryName,
+    /// What an upload may claim, hold and cost.
+    pub limits: Limits,
+    /// Connections, requests and how long they may take.
+    pub http: HttpConfig,
+    /// Reading by the git protocol.
+    pub fetch: FetchConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    public_url: Option<PublicUrl>,
+}
+
+/// Why there is no valid configuration.
+#[derive(Debug, Error)]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is larger than any configuration.
+    #[error("the configuration file `{}` is larger than {bytes_max} bytes", path.display())]
+    TooLarge { path: PathBuf, bytes_max: u64 },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("the configuration file `{}` is not valid: {reason}", path.display())]
+    Syntax { path: PathBuf, reason: String },
+    /// A value that its key does not allow.
+    #[error("`{key}` is not valid: {reason}")]
+    Value { key: &'static str, reason: String },
+}
+
+impl Config {
+    /// Puts file, environment and command line together.
+    ///
+    /// A relative path in the file starts at the file's folder, any other at `folder`.
+    ///
+    /// # Errors
+    /// The first fault, with the name of its key or variable.
+    pub fn load(
+        arguments: &Arguments,
+        environment: &Environment,
+        folder: &Path,
+    ) -> Result<Self, ConfigFault> {
+        let file = arguments.config.as_ref().or(environment.config.as_ref());
+        let (raw, file_folder) = match file {
+            Some(path) => {
+                let path = folder.join(path);
+                let file_folder = path.parent().unwrap_or(folder).to_owned();
+                (RawConfig::read(&path)?, file_folder)
+            }
+            None => (RawConfig::default(), folder.to_owned()),
+        };
+        let is_data_from_file =
+            raw.data.is_some() && arguments.data.is_none() && environment.data.is_none();
+        let data_folder = if is_data_from_file {
+            &file_folder
+        } else {
+            folder
+        };
+        let raw = sources::overlay(raw, arguments, environment)?;
+        validate::complete(raw, data_folder)
+    }
+
+    /// The base URL of this server, once it is `bound`.
+    ///
+    /// The default says `localhost` whatever the address: git's credential helpers get no host for a literal IP.
+    pub fn public_url(&self, bound: SocketAddr) -> PublicUrl {
+        self.public_url.clone().unwrap_or_else(|| {
+            format!("http://localhost:{}", bound.port())
+                .parse()
+                .expect("a host name and a port are a URL")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The configuration file as it is written.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::ConfigFault;
+use crate::domain::{Limits, PublicUrl, RegistryName};
+
+/// The largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A configuration file: every key may be missing, none may be unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawConfig {
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// The address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// The base URL at which people reach the server.
+    pub public_url: Option<PublicUrl>,
+    /// The registry's name.
+    pub name: Option<RegistryName>,
+    /// Bounds on uploads.
+    pub limits: Limits,
+    /// Connections and requests.
+    pub http: HttpConfig,
+    /// Reading by the git protocol.
+    pub fetch: FetchConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// The section `[http]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// For a request head, and for idling between two requests.
+    pub header_secs: u64,
+    /// For the next bytes of a request body.
+    pub body_idle_secs: u64,
+    /// For a whole request body.
+    pub body_total_secs: u64,
+    /// For a client to take the next bytes of an answer.
+    pub response_idle_secs: u64,
+    /// The most connections at one time.
+    pub connections_max: usize,
+    /// For running requests once the server is told to end.
+    pub shutdown_secs: u64,
+    /// For a publish, from the last byte of its body.
+    pub publish_deadline_secs: u64,
+}
+
+/// The section `[fetch]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FetchConfig {
+    /// The most `git upload-pack` processes at one time.
+    pub children_max: usize,
+    /// The most of them for one address.
+    pub per_address_max: usize,
+    /// For a fetch to wait until it has a process; 0 refuses at once.
+    pub queue_secs: u64,
+    /// For a client to take the next bytes of a pack.
+    pub stall_secs: u64,
+    /// For a whole fetch.
+    pub total_secs: u64,
+    /// CPU time of one process.
+    pub cpu_secs: u64,
+}
+
+/// The section `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Levels by module, in the language of tracing's `EnvFilter`.
+    pub filter: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            header_secs: 10,
+            body_idle_secs: 30,
+            body_total_secs: 600,
+            response_idle_secs: 30,
+            connections_max: 512,
+            shutdown_secs: 30,
+            publish_deadline_secs: 20,
+        }
+    }
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            children_max: 16,
+            per_address_max: 4,
+            queue_secs: 10,
+            stall_secs: 30,
+            total_secs: 1800,
+            cpu_secs: 60,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl RawConfig {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// `Read`, `TooLarge`, or `Syntax` with line and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigFault> {
+        let unreadable = |source| ConfigFault::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+            .map_err(unreadable)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(ConfigFault::TooLarge {
+                path: path.to_owned(),
+                bytes_max: FILE_BYTES_MAX,
+            });
+        }
+        toml::from_str(&text).map_err(|fault| ConfigFault::Syntax {
+            path: path.to_owned(),
+            reason: fault.to_string().trim_end().to_owned(),
+        })
+    }
+}

@@ -1,0 +1,228 @@
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, Visitor, value::Error as ValueError};
+use serde::forward_to_deserialize_any;
+
+use super::*;
+
+fn example_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sidecargo.example.toml")
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Environment {
+    let owned = pairs
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Environment::from_variables(owned)
+}
+
+fn from_text(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidecargo.toml");
+    fs::write(&path, text).unwrap();
+    let arguments = Arguments {
+        config: Some(path),
+        ..Arguments::default()
+    };
+    let elsewhere = Path::new("/elsewhere");
+    Config::load(&arguments, &Environment::default(), elsewhere).map_err(|fault| fault.to_string())
+}
+
+/// Asks a type for the names of its fields and then stops.
+struct FieldNames<'a>(&'a mut Vec<&'static str>);
+
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = ValueError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ValueError> {
+        Err(serde::de::Error::custom("not a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ValueError> {
+        self.0.extend(fields);
+        Err(serde::de::Error::custom("seen enough"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+fn field_names<'de, T: Deserialize<'de>>() -> Vec<&'static str> {
+    let mut names = Vec::new();
+    assert!(T::deserialize(FieldNames(&mut names)).is_err());
+    assert!(!names.is_empty());
+    names
+}
+
+#[test]
+fn the_example_names_every_key_and_equals_the_defaults() {
+    let example: toml::Table =
+        toml::from_str(&fs::read_to_string(example_path()).unwrap()).unwrap();
+    let missing = |table: &toml::Table, names: Vec<&'static str>| {
+        let is_missing = |name: &&str| !table.contains_key(*name);
+        names.into_iter().filter(is_missing).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&example, field_names::<RawConfig>()), [""; 0]);
+    for (section, names) in [
+        ("limits", field_names::<Limits>()),
+        ("http", field_names::<HttpConfig>()),
+        ("fetch", field_names::<FetchConfig>()),
+        ("log", field_names::<LogConfig>()),
+    ] {
+        let table = example[section].as_table().unwrap();
+        assert_eq!(missing(table, names), [""; 0], "in [{section}]");
+    }
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let environment = Environment::default();
+    let with_example = Arguments {
+        config: Some(example_path()),
+        ..Arguments::default()
+    };
+    let mut from_example = Config::load(&with_example, &environment, folder).unwrap();
+    let defaults = Config::load(&Arguments::default(), &environment, folder).unwrap();
+    // The default of this one depends on the port that was bound.
+    assert_eq!(
+        from_example.public_url.take(),
+        Some(defaults.public_url(defaults.listen))
+    );
+    assert_eq!(from_example, defaults);
+}
+
+#[test]
+fn defaults_are_an_embedded_registry_in_the_folder() {
+    let config = Config::load(
+        &Arguments::default(),
+        &Environment::default(),
+        Path::new("/work-folder"),
+    )
+    .unwrap();
+    assert_eq!(config.data, Path::new("/work-folder/sidecargo-data"));
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8642");
+    assert_eq!(config.name.as_str(), "crates");
+    let bound = "127.0.0.1:4711".parse().unwrap();
+    assert_eq!(config.public_url(bound).as_str(), "http://localhost:4711");
+}
+
+#[test]
+fn command_line_over_environment_over_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "data = 'file'\nlisten = '127.0.0.1:1'\npublic_url = 'http://file'\nname = 'file'\n[log]\nfilter = 'warn'\n";
+    fs::write(folder.path().join("conf.toml"), file).unwrap();
+    let file_variable = ("SIDECARGO_CONFIG", "conf.toml");
+
+    let config = Config::load(
+        &Arguments::default(),
+        &variables(&[file_variable]),
+        folder.path(),
+    )
+    .unwrap();
+    assert_eq!(config.data, folder.path().join("file"));
+    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.log.filter, "warn");
+
+    let all_variables = variables(&[
+        file_variable,
+        ("SIDECARGO_DATA", "variable"),
+        ("SIDECARGO_LISTEN", "127.0.0.1:2"),
+        ("SIDECARGO_PUBLIC_URL", "http://variable/"),
+        ("SIDECARGO_NAME", "variable"),
+        ("SIDECARGO_LOG", "debug"),
+        ("SIDECARGO_PORT", "tcp://10.0.0.1:80"),
+    ]);
+    let config = Config::load(&Arguments::default(), &all_variables, folder.path()).unwrap();
+    assert_eq!(config.data, folder.path().join("variable"));
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!(config.public_url(config.listen).as_str(), "http://variable");
+    assert_eq!(config.name.as_str(), "variable");
+    assert_eq!(config.log.filter, "debug");
+
+    let arguments = Arguments {
+        config: None,
+        data: Some("argument".into()),
+        listen: Some("127.0.0.1:3".parse().unwrap()),
+        public_url: Some("https://argument".parse().unwrap()),
+        name: Some("argument".parse().unwrap()),
+    };
+    let config = Config::load(&arguments, &all_variables, folder.path()).unwrap();
+    assert_eq!(config.data, folder.path().join("argument"));
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(
+        config.public_url(config.listen).as_str(),
+        "https://argument"
+    );
+    assert_eq!(config.name.as_str(), "argument");
+}
+
+#[test]
+fn a_path_in_the_file_starts_at_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("etc")).unwrap();
+    fs::write(folder.path().join("etc/conf.toml"), "data = 'd'").unwrap();
+    let environment = variables(&[
+        ("SIDECARGO_CONFIG", "etc/conf.toml"),
+        ("SIDECARGO_DATA", ""),
+    ]);
+    let config = Config::load(&Arguments::default(), &environment, folder.path()).unwrap();
+    assert_eq!(config.data, folder.path().join("etc/d"));
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_key() {
+    for (text, key) in [
+        ("dat = 'x'", "dat"),
+        ("[http]\nheader_sec = 1", "header_sec"),
+        ("[limits]\nfeature_max = 1", "feature_max"),
+        ("data = ''", "`data`"),
+        ("listen = 'localhost'", "listen"),
+        ("public_url = 'http://host/?q'", "public_url"),
+        ("public_url = 'ftp://host/'", "public_url"),
+        ("name = 'Crates'", "name"),
+        ("[http]\nheader_secs = 0", "`http.header_secs`"),
+        ("[http]\nconnections_max = 0", "`http.connections_max`"),
+        ("[http]\nbody_idle_secs = 601", "`http.body_total_secs`"),
+        ("[http]\nshutdown_secs = 19", "`http.shutdown_secs`"),
+        ("[fetch]\nper_address_max = 17", "`fetch.children_max`"),
+        ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
+        ("[fetch]\ntotal_secs = 29", "`fetch.stall_secs`"),
+        (
+            "[limits]\nunpacked_bytes_max = 5",
+            "`limits.unpacked_bytes_max`",
+        ),
+        ("[limits]\nline_bytes_max = 0", "`limits.line_bytes_max`"),
+        ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
+    ] {
+        let fault = from_text(text).unwrap_err();
+        assert!(fault.contains(key), "{text}: {fault}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_refused_with_its_name() {
+    for name in ["SIDECARGO_LISTEN", "SIDECARGO_PUBLIC_URL", "SIDECARGO_NAME"] {
+        let environment = variables(&[(name, "No Such/Thing?")]);
+        let loaded = Config::load(&Arguments::default(), &environment, Path::new("/x"));
+        let fault = loaded.unwrap_err().to_string();
+        assert!(fault.contains(name), "{fault}");
+    }
+}
+
+#[test]
+fn a_missing_or_endless_file_is_refused() {
+    let environment = variables(&[("SIDECARGO_CONFIG", "none.toml")]);
+    let loaded = Config::load(&Arguments::default(), &environment, Path::new("/nowhere"));
+    assert!(
+        matches!(loaded, Err(ConfigFault::Read { path, .. }) if path == Path::new("/nowhere/none.toml"))
+    );
+    let fault = from_text(&" ".repeat(1024 * 1024 + 1)).unwrap_err();
+    assert!(fault.contains("larger than 1048576 bytes"), "{fault}");
+}

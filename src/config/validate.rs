@@ -1,0 +1,154 @@
+//! From what was written to what holds.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig};
+use crate::domain::Limits;
+
+const DEFAULT_DATA: &str = "sidecargo-data";
+const DEFAULT_PORT: u16 = 8642;
+/// The longest time limit, in seconds: a day. Beyond it a limit is none.
+const SECS_MAX: u64 = 24 * 60 * 60;
+/// More processes than any machine serves fetches with.
+const CHILDREN_MAX: u64 = 1024;
+/// More connections than a process has file descriptors for.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+
+/// The settings of `raw`, where a relative data folder starts at `folder`.
+pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFault> {
+    check_limits(&raw.limits)?;
+    check_http(&raw.http)?;
+    check_fetch(&raw.fetch)?;
+    if let Err(fault) = EnvFilter::try_new(&raw.log.filter) {
+        return refuse("log.filter", fault.to_string());
+    }
+    let data = raw.data.unwrap_or_else(|| DEFAULT_DATA.into());
+    if data.as_os_str().is_empty() {
+        return refuse("data", "it is empty, it must name a folder".to_owned());
+    }
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
+    Ok(Config {
+        data: folder.join(data),
+        listen: raw.listen.unwrap_or(listen),
+        name: raw.name.unwrap_or_default(),
+        limits: raw.limits,
+        http: raw.http,
+        fetch: raw.fetch,
+        log: raw.log,
+        public_url: raw.public_url,
+    })
+}
+
+fn check_limits(limits: &Limits) -> Result<(), ConfigFault> {
+    const GIB: u64 = 1024 * 1024 * 1024;
+    within(
+        "limits.crate_bytes_max",
+        limits.crate_bytes_max,
+        1,
+        4 * GIB - 1,
+    )?;
+    let metadata = u64::from(limits.metadata_bytes_max);
+    within("limits.metadata_bytes_max", metadata, 1, GIB)?;
+    within(
+        "limits.unpacked_bytes_max",
+        limits.unpacked_bytes_max,
+        1,
+        64 * GIB,
+    )?;
+    within(
+        "limits.manifest_bytes_max",
+        limits.manifest_bytes_max,
+        1,
+        GIB,
+    )?;
+    let entries = u64::from(limits.entries_max);
+    within("limits.entries_max", entries, 1, 10_000_000)?;
+    for (key, count, most) in [
+        ("limits.path_bytes_max", limits.path_bytes_max, 65_536),
+        ("limits.dependencies_max", limits.dependencies_max, 100_000),
+        ("limits.features_max", limits.features_max, 100_000),
+        (
+            "limits.line_bytes_max",
+            limits.line_bytes_max,
+            64 * 1024 * 1024,
+        ),
+    ] {
+        within(key, count as u64, 1, most)?;
+    }
+    let unpacked = ("limits.unpacked_bytes_max", limits.unpacked_bytes_max);
+    let krate = ("limits.crate_bytes_max", limits.crate_bytes_max);
+    let manifest = ("limits.manifest_bytes_max", limits.manifest_bytes_max);
+    at_most(krate, unpacked)?;
+    at_most(manifest, unpacked)
+}
+
+fn check_http(http: &HttpConfig) -> Result<(), ConfigFault> {
+    for (key, secs) in [
+        ("http.header_secs", http.header_secs),
+        ("http.body_idle_secs", http.body_idle_secs),
+        ("http.body_total_secs", http.body_total_secs),
+        ("http.response_idle_secs", http.response_idle_secs),
+        ("http.shutdown_secs", http.shutdown_secs),
+        ("http.publish_deadline_secs", http.publish_deadline_secs),
+    ] {
+        within(key, secs, 1, SECS_MAX)?;
+    }
+    let connections = http.connections_max as u64;
+    within("http.connections_max", connections, 1, CONNECTIONS_MAX)?;
+    at_most(
+        ("http.body_idle_secs", http.body_idle_secs),
+        ("http.body_total_secs", http.body_total_secs),
+    )?;
+    // Otherwise the end of the server would cut publishes that were still in time.
+    at_most(
+        ("http.publish_deadline_secs", http.publish_deadline_secs),
+        ("http.shutdown_secs", http.shutdown_secs),
+    )
+}
+
+fn check_fetch(fetch: &FetchConfig) -> Result<(), ConfigFault> {
+    let children = fetch.children_max as u64;
+    let per_address = fetch.per_address_max as u64;
+    within("fetch.children_max", children, 1, CHILDREN_MAX)?;
+    within("fetch.per_address_max", per_address, 1, CHILDREN_MAX)?;
+    within("fetch.queue_secs", fetch.queue_secs, 0, SECS_MAX)?;
+    within("fetch.stall_secs", fetch.stall_secs, 1, SECS_MAX)?;
+    within("fetch.total_secs", fetch.total_secs, 1, SECS_MAX)?;
+    within("fetch.cpu_secs", fetch.cpu_secs, 1, SECS_MAX)?;
+    at_most(
+        ("fetch.per_address_max", per_address),
+        ("fetch.children_max", children),
+    )?;
+    at_most(
+        ("fetch.stall_secs", fetch.stall_secs),
+        ("fetch.total_secs", fetch.total_secs),
+    )
+}
+
+fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigFault> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    refuse(
+        key,
+        format!("it is {value}, it must lie between {least} and {most}"),
+    )
+}
+
+fn at_most(small: (&'static str, u64), large: (&'static str, u64)) -> Result<(), ConfigFault> {
+    if small.1 <= large.1 {
+        return Ok(());
+    }
+    let reason = format!(
+        "it is {}, more than `{}` with {}",
+        small.1, large.0, large.1
+    );
+    refuse(small.0, reason)
+}
+
+fn refuse<T>(key: &'static str, reason: String) -> Result<T, ConfigFault> {
+    Err(ConfigFault::Value { key, reason })
+}

@@ -1,1 +1,109 @@
-//! Logs.
+//! The log: one subscriber, on standard error.
+
+use std::io::IsTerminal;
+
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::LogConfig;
+
+/// Why there is no log.
+#[derive(Debug, Error)]
+pub enum TelemetryFault {
+    /// The filter is not in the language of tracing's `EnvFilter`.
+    #[error("`log.filter` is not valid")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The process has a log already.
+    #[error("the log was started twice")]
+    Started(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// A filter that is not valid, or a second call.
+pub fn start(config: &LogConfig) -> Result<(), TelemetryFault> {
+    // Colours are for people: a file or a journal would keep the escape codes.
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let subscriber = subscriber(config, is_coloured, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(())
+}
+
+fn subscriber<W>(
+    config: &LogConfig,
+    is_coloured: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, TelemetryFault>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    Ok(fmt()
+        .with_env_filter(EnvFilter::try_new(&config.filter)?)
+        .with_ansi(is_coloured)
+        .with_writer(writer)
+        .finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{debug, info, info_span, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn config(filter: &str) -> LogConfig {
+        LogConfig {
+            filter: filter.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_filter_decides_and_a_line_has_its_span_but_no_escape_codes() {
+        let written = Written::default();
+        let sink = written.clone();
+        let subscriber = subscriber(&config("info"), false, move || sink.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let _entered = info_span!("request", path = ?"/a\x1b[31m\n").entered();
+            debug!("quiet");
+            info!(status = 200, "answered");
+            warn!("loud");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().collect::<Vec<_>>();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(
+            lines[0].contains("INFO request{path=\"/a\\u{1b}[31m\\n\"}"),
+            "{text}"
+        );
+        assert!(lines[0].ends_with("answered status=200"), "{text}");
+        assert!(
+            lines[1].contains("WARN") && lines[1].ends_with("loud"),
+            "{text}"
+        );
+        assert!(!text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_refused() {
+        let refused = subscriber(&config("sidecargo=loud"), false, io::sink);
+        assert!(matches!(refused, Err(TelemetryFault::Filter(_))));
+    }
+}

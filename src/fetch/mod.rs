@@ -1,1 +1,226 @@
-//! Reading by the git protocol.
+//! Reading by the git protocol: `git upload-pack` processes, bounded in every direction.
+//!
+//! A fetch holds a place of its address while it waits and works, and a place in the pool only while its
+//! process runs; the request is read and checked before there is a process. A process ends with its answer,
+//! with its client, or at a limit, whichever comes first.
+//!
+//! Nothing here knows HTTP. Processes see only the refs under `refs/namespaces/served/`, but every object
+//! of the repository can be asked for by its id: nothing secret may lie in it.
+
+mod child;
+mod git_command;
+mod places;
+mod request;
+mod stream;
+
+pub use request::{BodyCoding, inflate};
+pub use stream::FetchStream;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::config::FetchConfig;
+use child::Job;
+use git_command::Answering;
+use places::{Place, Places};
+
+/// What a v0 client expects before the refs: one pkt-line with the service's name, and a flush.
+const ADVERTISEMENT_HEAD: &[u8] = b"001e# service=git-upload-pack\n0000";
+
+/// How many fetches there may be and what one may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// The most processes at one time.
+    pub children_max: usize,
+    /// The most fetches of one address at one time, waiting for the pool or working.
+    pub per_address_max: usize,
+    /// The longest wait for a place.
+    pub queue: Duration,
+    /// The longest wait for a client to take the next chunk of at most 64 KiB.
+    pub stall: Duration,
+    /// The longest time for an answer.
+    pub total: Duration,
+    /// CPU time of a process, in seconds.
+    pub cpu_secs: u64,
+    /// The largest request, inflated, in bytes.
+    pub request_bytes_max: usize,
+}
+
+/// The version of the git protocol that a client asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitProtocol {
+    /// What a client speaks that says nothing: libgit2, and so Cargo.
+    V0,
+    /// Like v0 with a version line.
+    V1,
+    /// Commands; git's own default.
+    V2,
+}
+
+/// Why a fetch was refused or ended early.
+#[derive(Debug, Error)]
+pub enum FetchFault {
+    /// No place came free in time.
+    #[error("too many fetches are running, try again in {retry_secs} seconds")]
+    Busy { retry_secs: u64 },
+    /// The request is not one of the git protocol.
+    #[error("the request is not a git fetch: {0}")]
+    Malformed(&'static str),
+    /// The request is larger than any honest one.
+    #[error("the request is larger than {bytes_max} bytes")]
+    TooLarge { bytes_max: u64 },
+    /// The request took too long to arrive.
+    #[error("the request did not arrive in time")]
+    TooSlow,
+    /// The request broke off.
+    #[error("the request broke off")]
+    Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The git program cannot be started.
+    #[error("cannot run the `git` program")]
+    Spawn(#[source] std::io::Error),
+    /// The process ended without a whole answer; the log has its words.
+    #[error("`git upload-pack` failed")]
+    Failed,
+    /// The client took its bytes too slowly.
+    #[error("the client took no bytes for too long or did not finish in time")]
+    Stalled,
+}
+
+/// The pool of fetches from one bare repository.
+pub struct Fetches {
+    git_dir: PathBuf,
+    limits: FetchLimits,
+    places: Places,
+    running: Mutex<JoinSet<()>>,
+}
+
+impl From<&FetchConfig> for FetchLimits {
+    fn from(config: &FetchConfig) -> Self {
+        Self {
+            children_max: config.children_max,
+            per_address_max: config.per_address_max,
+            queue: Duration::from_secs(config.queue_secs),
+            stall: Duration::from_secs(config.stall_secs),
+            total: Duration::from_secs(config.total_secs),
+            cpu_secs: config.cpu_secs,
+            request_bytes_max: request::REQUEST_BYTES_MAX,
+        }
+    }
+}
+
+impl GitProtocol {
+    /// The version that the `Git-Protocol` header `value` asks for; v0 for everything that is not exactly a known one.
+    ///
+    /// See <https://git-scm.com/docs/protocol-v2>.
+    pub fn from_header(value: Option<&[u8]>) -> Self {
+        match value {
+            Some(b"version=1") => Self::V1,
+            Some(b"version=2") => Self::V2,
+            _ => Self::V0,
+        }
+    }
+}
+
+impl Fetches {
+    /// A pool that serves the bare repository at the absolute path `git_dir`.
+    pub fn new(git_dir: PathBuf, limits: FetchLimits) -> Self {
+        Self {
+            git_dir,
+            limits,
+            places: Places::new(limits.children_max, limits.per_address_max),
+            running: Mutex::default(),
+        }
+    }
+
+    /// The refs that are served, as `info/refs?service=git-upload-pack` answers.
+    ///
+    /// # Errors
+    /// `Busy`, `Spawn` or `Failed`.
+    pub async fn advertise(
+        &self,
+        peer: IpAddr,
+        protocol: GitProtocol,
+    ) -> Result<FetchStream, FetchFault> {
+        let deadline = Instant::now() + self.limits.queue;
+        let place = self.place(peer, deadline).await?;
+        let stream = self.run(place, Answering::Advertisement, protocol, Bytes::new())?;
+        let stream = stream.checked().await?;
+        Ok(match protocol {
+            // git's own server sends it to these only.
+            GitProtocol::V0 | GitProtocol::V1 => stream.after(ADVERTISEMENT_HEAD),
+            GitProtocol::V2 => stream,
+        })
+    }
+
+    /// The answer to the request `body`, as `git-upload-pack` answers.
+    ///
+    /// The caller bounds how long `body` may take; its size is bounded here.
+    ///
+    /// # Errors
+    /// Every fault; one after the first bytes of the answer comes as the last item of the stream.
+    pub async fn upload_pack<S, E>(
+        &self,
+        peer: IpAddr,
+        protocol: GitProtocol,
+        coding: BodyCoding,
+        body: S,
+    ) -> Result<FetchStream, FetchFault>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<FetchFault>,
+    {
+        let deadline = Instant::now() + self.limits.queue;
+        let place = self.places.of_address(peer, deadline).await;
+        let place = place.ok_or_else(|| self.busy())?;
+        let request = request::read(body, coding, self.limits.request_bytes_max).await?;
+        request::check(&request, protocol)?;
+        // The time that the client took to send is not time in the queue.
+        let deadline = Instant::now() + self.limits.queue;
+        let place = place.in_pool(deadline).await.ok_or_else(|| self.busy())?;
+        let stream = self.run(place, Answering::Request, protocol, request)?;
+        stream.checked().await
+    }
+
+    /// Waits until no process runs.
+    pub async fn drained(&self) {
+        self.places.all_free(self.limits.children_max).await;
+    }
+
+    async fn place(&self, peer: IpAddr, deadline: Instant) -> Result<Place, FetchFault> {
+        let place = self.places.of_address(peer, deadline).await;
+        let place = place.ok_or_else(|| self.busy())?;
+        place.in_pool(deadline).await.ok_or_else(|| self.busy())
+    }
+
+    fn run(
+        &self,
+        place: Place,
+        answering: Answering,
+        protocol: GitProtocol,
+        request: Bytes,
+    ) -> Result<FetchStream, FetchFault> {
+        let command = git_command::upload_pack(&self.git_dir, answering, protocol);
+        let (job, stream) = Job::start(command, request, self.limits, place)?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        while running.try_join_next().is_some() {}
+        running.spawn(job.run());
+        Ok(stream)
+    }
+
+    fn busy(&self) -> FetchFault {
+        FetchFault::Busy {
+            retry_secs: self.limits.queue.as_secs().max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

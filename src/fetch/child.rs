@@ -1,0 +1,251 @@
+//! One process: fed, read, and ended.
+
+use std::pin::pin;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span, debug, warn};
+
+use super::places::Place;
+use super::stream::FetchStream;
+use super::{FetchFault, FetchLimits};
+
+/// The largest piece of an answer, in bytes: what a pipe holds.
+const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// How many pieces wait for the client.
+const CHUNKS_WAITING_MAX: usize = 2;
+/// The most bytes of a process's complaints that are logged.
+const COMPLAINT_BYTES_MAX: u64 = 2048;
+/// For a process to exit after it closed its output.
+const EXIT_TIME: Duration = Duration::from_secs(5);
+
+/// A process at work, with what it answers and to whom.
+pub(super) struct Job {
+    process: Process,
+    pipes: Pipes,
+    request: Bytes,
+    chunks: mpsc::Sender<Bytes>,
+    outcome: oneshot::Sender<Result<(), FetchFault>>,
+    limits: FetchLimits,
+    /// Given back when the process is gone.
+    place: Place,
+}
+
+/// A started process that does not outlive this value, nor do its own children.
+struct Process(Child);
+
+struct Pipes {
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+}
+
+/// Why the reading of an output ended.
+enum End {
+    /// The process closed its output; whether it wrote anything before.
+    Closed { has_output: bool },
+    /// Nobody wants the rest.
+    ClientGone,
+    /// The client was too slow, or the process.
+    OutOfTime,
+}
+
+impl Job {
+    /// Starts `command`, which then waits for [`Job::run`].
+    pub(super) fn start(
+        mut command: Command,
+        request: Bytes,
+        limits: FetchLimits,
+        place: Place,
+    ) -> Result<(Self, FetchStream), FetchFault> {
+        let mut child = command.spawn().map_err(FetchFault::Spawn)?;
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let process = Process(child);
+        process.limit_cpu(limits.cpu_secs);
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err(FetchFault::Failed);
+        };
+        let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (outcome, told) = oneshot::channel();
+        let job = Self {
+            process,
+            pipes: Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+            request,
+            chunks,
+            outcome,
+            limits,
+            place,
+        };
+        Ok((job, FetchStream::new(receiver, told)))
+    }
+
+    /// Carries the request in and the answer out until one side ends, in the caller's span.
+    pub(super) fn run(self) -> impl Future<Output = ()> {
+        self.finish().instrument(Span::current())
+    }
+
+    async fn finish(self) {
+        let Self {
+            mut process,
+            pipes,
+            request,
+            chunks,
+            outcome,
+            limits,
+            place,
+        } = self;
+        let talk = async {
+            let ((), complaint) = tokio::join!(feed(pipes.stdin, request), complaint(pipes.stderr));
+            complaint
+        };
+        let mut talk = pin!(talk);
+        let mut pump = pin!(pump(pipes.stdout, &chunks, limits));
+        let mut said = None;
+        let end = loop {
+            tokio::select! {
+                end = &mut pump => break end,
+                text = &mut talk, if said.is_none() => said = Some(text),
+            }
+        };
+        let ended = match end {
+            End::Closed { has_output } => {
+                let exit = async {
+                    let said = match said {
+                        Some(said) => said,
+                        None => talk.await,
+                    };
+                    (process.0.wait().await, said)
+                };
+                match timeout(EXIT_TIME, exit).await {
+                    Ok((Ok(status), said)) => judge(status, has_output, &said),
+                    Ok((Err(_), _)) | Err(_) => Err(FetchFault::Failed),
+                }
+            }
+            End::ClientGone => {
+                debug!("the client of a fetch left");
+                Ok(())
+            }
+            End::OutOfTime => {
+                warn!("a fetch ended: its client took too long");
+                Err(FetchFault::Stalled)
+            }
+        };
+        process.end().await;
+        // The place first: whoever sees the end of the answer finds the place free.
+        drop(place);
+        // The client may be gone: then nobody is left to tell.
+        let _ = outcome.send(ended);
+    }
+}
+
+impl Process {
+    fn limit_cpu(&self, cpu_secs: u64) {
+        let limit = Rlimit {
+            current: Some(cpu_secs),
+            // One second more, after which the kernel kills whoever ignores the first signal.
+            maximum: Some(cpu_secs.saturating_add(1)),
+        };
+        if let Err(fault) = prlimit(self.id(), Resource::Cpu, limit) {
+            warn!(%fault, "a fetch runs without its CPU limit");
+        }
+    }
+
+    fn id(&self) -> Option<Pid> {
+        self.0
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?))
+    }
+
+    /// Kills the process with its children. Does nothing once it was waited for: its id may then be another's.
+    fn kill(&self) {
+        if let Some(id) = self.id() {
+            // An error means that the group is gone already.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+
+    /// Kills the process if it still runs, and takes its exit status.
+    async fn end(&mut self) {
+        self.kill();
+        if let Err(fault) = self.0.wait().await {
+            warn!(%fault, "cannot wait for a `git upload-pack`");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn feed(mut stdin: ChildStdin, request: Bytes) {
+    // A process that does not read to the end says why on its other pipes.
+    if let Err(fault) = stdin.write_all(&request).await {
+        debug!(%fault, "a `git upload-pack` did not read its request");
+    }
+}
+
+/// What the process says on its standard error: the first bytes are kept, all are read, so that it never blocks.
+async fn complaint(mut stderr: ChildStderr) -> String {
+    let mut kept = Vec::new();
+    let mut first = (&mut stderr).take(COMPLAINT_BYTES_MAX);
+    // A pipe that cannot be read has nothing more to say.
+    if first.read_to_end(&mut kept).await.is_ok() {
+        let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&kept).trim_end().to_owned()
+}
+
+async fn pump(mut stdout: ChildStdout, chunks: &mpsc::Sender<Bytes>, limits: FetchLimits) -> End {
+    let deadline = Instant::now() + limits.total;
+    let mut has_output = false;
+    loop {
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES_MAX);
+        let count = tokio::select! {
+            () = chunks.closed() => return End::ClientGone,
+            read = timeout_at(deadline, stdout.read_buf(&mut chunk)) => match read {
+                Ok(Ok(count)) => count,
+                Ok(Err(fault)) => {
+                    warn!(%fault, "cannot read from a `git upload-pack`");
+                    0
+                }
+                Err(_elapsed) => return End::OutOfTime,
+            },
+        };
+        if count == 0 {
+            return End::Closed { has_output };
+        }
+        has_output = true;
+        let patience = deadline.min(Instant::now() + limits.stall);
+        match timeout_at(patience, chunks.send(chunk.freeze())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_closed)) => return End::ClientGone,
+            Err(_elapsed) => return End::OutOfTime,
+        }
+    }
+}
+
+fn judge(status: ExitStatus, has_output: bool, complaint: &str) -> Result<(), FetchFault> {
+    if status.success() {
+        return Ok(());
+    }
+    warn!(%status, ?complaint, "a `git upload-pack` failed");
+    // One that exits by itself after it wrote has told the client why, in the protocol's own words.
+    if has_output && status.code().is_some() {
+        Ok(())
+    } else {
+        Err(FetchFault::Failed)
+    }
+}

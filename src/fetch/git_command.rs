@@ -1,0 +1,78 @@
+//! The one place that builds a git process.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::GitProtocol;
+
+/// What a process answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// The request for the refs, which has no body.
+    Advertisement,
+    /// A request on its standard input.
+    Request,
+}
+
+/// Configuration that holds whatever a file says. The command line is also the only place besides the user's own
+/// files, which are switched off, where git heeds `safe.directory`.
+const SETTINGS: [&str; 7] = [
+    // A filter makes the process walk the whole tree for each client.
+    "uploadpack.allowFilter=false",
+    "uploadpack.allowAnySHA1InWant=false",
+    "uploadpack.allowReachableSHA1InWant=false",
+    "uploadpack.allowTipSHA1InWant=false",
+    "uploadpack.allowRefInWant=false",
+    // The CPU limit counts all threads of a process: one thread makes it a time.
+    "pack.threads=1",
+    "transfer.advertiseSID=false",
+];
+
+/// `git upload-pack` on the repository at `git_dir`, not started yet.
+///
+/// The process gets no variable of ours but `PATH`, no configuration but the repository's own and [`SETTINGS`],
+/// its own process group, and dies when its handle is dropped.
+pub(super) fn upload_pack(git_dir: &Path, answering: Answering, protocol: GitProtocol) -> Command {
+    let mut command = Command::new("git");
+    command.env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+        .env("HOME", "/nonexistent")
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_NAMESPACE", "served");
+    match protocol {
+        GitProtocol::V0 => {}
+        GitProtocol::V1 => {
+            command.env("GIT_PROTOCOL", "version=1");
+        }
+        GitProtocol::V2 => {
+            command.env("GIT_PROTOCOL", "version=2");
+        }
+    }
+    let mut safe_directory = std::ffi::OsString::from("safe.directory=");
+    safe_directory.push(git_dir);
+    command.arg("-c").arg(safe_directory);
+    for setting in SETTINGS {
+        command.arg("-c").arg(setting);
+    }
+    command.args(["upload-pack", "--strict", "--stateless-rpc"]);
+    if answering == Answering::Advertisement {
+        command.arg("--http-backend-info-refs");
+    }
+    command
+        .arg("--")
+        .arg(git_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    command
+}

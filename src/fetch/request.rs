@@ -1,0 +1,266 @@
+//! The request of a fetch: read, inflated and checked before a process sees it.
+
+use std::io::{self, Write};
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use flate2::write::GzDecoder;
+use futures_util::{Stream, StreamExt};
+
+use super::{FetchFault, GitProtocol};
+
+/// The largest request, inflated, in bytes: git names at most some ten thousand commits of 50 bytes in one.
+pub(super) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How a request body is packed; git packs those above 1 KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyCoding {
+    /// As it is.
+    Identity,
+    /// `Content-Encoding: gzip`.
+    Gzip,
+}
+
+/// Inflates a whole gzip body to at most `bytes_max` bytes.
+///
+/// # Errors
+/// `TooLarge`, `Malformed` when it is not one whole gzip member, or the error of `body`.
+pub async fn inflate<S, E>(body: S, bytes_max: usize) -> Result<Bytes, FetchFault>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<FetchFault>,
+{
+    let mut decoder = GzDecoder::new(Inflated {
+        bytes: Vec::new(),
+        bytes_max,
+        is_over: false,
+    });
+    let mut body = pin!(body);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(Into::into)?;
+        if decoder.write_all(&chunk).is_err() {
+            return Err(inflate_fault(decoder.get_ref()));
+        }
+    }
+    if decoder.try_finish().is_err() {
+        return Err(inflate_fault(decoder.get_ref()));
+    }
+    let inflated = decoder.finish().map_err(|_| NOT_GZIP)?;
+    Ok(inflated.bytes.into())
+}
+
+pub(super) async fn read<S, E>(
+    body: S,
+    coding: BodyCoding,
+    bytes_max: usize,
+) -> Result<Bytes, FetchFault>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<FetchFault>,
+{
+    match coding {
+        BodyCoding::Gzip => inflate(body, bytes_max).await,
+        BodyCoding::Identity => collect(body, bytes_max).await,
+    }
+}
+
+/// Checks what is cheap to check: whole pkt-lines, and a first one that a fetch of `protocol` starts with.
+///
+/// See <https://git-scm.com/docs/gitprotocol-common> and <https://git-scm.com/docs/gitprotocol-v2>.
+pub(super) fn check(request: &[u8], protocol: GitProtocol) -> Result<(), FetchFault> {
+    let start: &[u8] = match protocol {
+        GitProtocol::V0 | GitProtocol::V1 => b"want ",
+        GitProtocol::V2 => b"command=",
+    };
+    let mut rest = request;
+    let mut is_first = true;
+    while !rest.is_empty() {
+        let (line, after) = split_line(rest).map_err(FetchFault::Malformed)?;
+        match line {
+            // A flush first: the client wants nothing.
+            Line::Special if is_first && !request.starts_with(b"0000") => {
+                return Err(FetchFault::Malformed("it starts with a delimiter"));
+            }
+            Line::Text(text) if is_first && !text.starts_with(start) => {
+                let reason = "it starts with neither `want` (version 0) nor `command=` (version 2)";
+                return Err(FetchFault::Malformed(reason));
+            }
+            Line::Special | Line::Text(_) => {}
+        }
+        is_first = false;
+        rest = after;
+    }
+    if is_first {
+        return Err(FetchFault::Malformed("it is empty"));
+    }
+    Ok(())
+}
+
+enum Line<'a> {
+    /// Flush, delimiter or response end.
+    Special,
+    Text(&'a [u8]),
+}
+
+fn split_line(bytes: &[u8]) -> Result<(Line<'_>, &[u8]), &'static str> {
+    let (digits, rest) = bytes
+        .split_at_checked(4)
+        .ok_or("it ends inside the length of a pkt-line")?;
+    let not_a_length = "the length of a pkt-line is not four hex digits";
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(not_a_length);
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| not_a_length)?;
+    let length = usize::from_str_radix(digits, 16).map_err(|_| not_a_length)?;
+    match length {
+        0..=2 => Ok((Line::Special, rest)),
+        3 => Err("a pkt-line has the length 3, which no line has"),
+        _ if length > 65_520 => Err("a pkt-line is longer than 65520 bytes"),
+        _ => {
+            let (text, rest) = rest
+                .split_at_checked(length - 4)
+                .ok_or("a pkt-line claims more bytes than there are")?;
+            Ok((Line::Text(text), rest))
+        }
+    }
+}
+
+const NOT_GZIP: FetchFault = FetchFault::Malformed("it is not one whole gzip stream");
+
+async fn collect<S, E>(body: S, bytes_max: usize) -> Result<Bytes, FetchFault>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<FetchFault>,
+{
+    let mut whole = BytesMut::new();
+    let mut body = pin!(body);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(Into::into)?;
+        if chunk.len() > bytes_max - whole.len() {
+            return Err(too_large(bytes_max));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+fn inflate_fault(inflated: &Inflated) -> FetchFault {
+    if inflated.is_over {
+        too_large(inflated.bytes_max)
+    } else {
+        NOT_GZIP
+    }
+}
+
+fn too_large(bytes_max: usize) -> FetchFault {
+    FetchFault::TooLarge {
+        bytes_max: bytes_max as u64,
+    }
+}
+
+/// A buffer that takes no more than its limit.
+struct Inflated {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    is_over: bool,
+}
+
+impl Write for Inflated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.bytes_max - self.bytes.len() {
+            self.is_over = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use futures_util::stream;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn inflated(packed: &[u8], bytes_max: usize) -> Result<Bytes, FetchFault> {
+        let chunks = packed
+            .chunks(7)
+            .map(|chunk| Ok::<_, FetchFault>(Bytes::copy_from_slice(chunk)));
+        inflate(stream::iter(chunks.collect::<Vec<_>>()), bytes_max).await
+    }
+
+    #[test]
+    fn whole_requests_of_each_version_pass() {
+        let want = b"0032want 0123456789012345678901234567890123456789\n00000009done\n";
+        check(want, GitProtocol::V0).unwrap();
+        check(b"0014command=ls-refs\n00010009peel\n0000", GitProtocol::V2).unwrap();
+        check(b"0000", GitProtocol::V0).unwrap();
+    }
+
+    #[test]
+    fn lies_are_refused() {
+        for (request, protocol) in [
+            (&b""[..], GitProtocol::V0),
+            (b"00", GitProtocol::V0),
+            (b"0001", GitProtocol::V2),
+            (b"0003", GitProtocol::V0),
+            (b"+032want ", GitProtocol::V0),
+            (b"zzzzwant ", GitProtocol::V0),
+            (b"0032want 0123", GitProtocol::V0),
+            (b"fff1want 0123", GitProtocol::V0),
+            (b"0009have\n", GitProtocol::V0),
+            (b"0009want\n", GitProtocol::V2),
+            (b"000bwant 1\n0", GitProtocol::V0),
+            (b"GET / HTTP/1.1\r\n", GitProtocol::V0),
+        ] {
+            let checked = check(request, protocol);
+            assert!(
+                matches!(checked, Err(FetchFault::Malformed(_))),
+                "{} {checked:?}",
+                request.escape_ascii()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn gzip_is_inflated_up_to_the_limit() {
+        let packed = gzip(&[b'a'; 100_000]);
+        assert_eq!(
+            inflated(&packed, 100_000).await.unwrap(),
+            [b'a'; 100_000][..]
+        );
+        let over = inflated(&packed, 99_999).await;
+        assert!(matches!(
+            over,
+            Err(FetchFault::TooLarge { bytes_max: 99_999 })
+        ));
+    }
+
+    #[tokio::test]
+    async fn broken_gzip_is_refused() {
+        let packed = gzip(b"0000");
+        let cut = &packed[..packed.len() - 1];
+        let trailing = [&packed[..], b"x"].concat();
+        let mut flipped = packed.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        for wrong in [&b"0000"[..], b"", cut, &trailing, &flipped] {
+            let refused = inflated(wrong, 100).await;
+            assert!(
+                matches!(refused, Err(FetchFault::Malformed(_))),
+                "{refused:?}"
+            );
+        }
+    }
+}

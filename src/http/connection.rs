@@ -1,0 +1,130 @@
+//! One connection, from its first byte to its last.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+use warp::filters::BoxedFilter;
+
+use super::context::Response;
+use super::exchange::{Progress, answer};
+use super::serve::ServeLimits;
+use super::stall::StallGuard;
+
+/// The largest request head that is read, and the most bytes of a connection that are buffered.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// How long a new connection may wait with its first request while others want its place.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// How long, and for how many bytes, a refused upload is read after its answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Whether connections may stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// As long as they like.
+    Never,
+    /// Others want in: go after the running request.
+    MakeRoom,
+    /// The server ends: go after the running request.
+    Ending,
+}
+
+/// A connection that was accepted and may be served.
+pub(super) struct Connection {
+    pub(super) tcp: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) routes: BoxedFilter<(Response,)>,
+    pub(super) limits: ServeLimits,
+    pub(super) leave: watch::Receiver<Leave>,
+}
+
+impl Connection {
+    /// Answers requests until the client, a time limit or the server ends it.
+    pub(super) async fn run(self) {
+        let accepted = Instant::now();
+        let progress = Arc::new(Progress::default());
+        let (routes, peer, seen) = (self.routes, self.peer, Arc::clone(&progress));
+        let service = service_fn(move |request| {
+            let answer = answer(routes.clone(), peer, Arc::clone(&seen), request);
+            Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
+        });
+        let io = TokioIo::new(StallGuard::new(self.tcp, self.limits.response_idle));
+        let mut http = http1::Builder::new();
+        // This time limit also runs while the connection idles between two requests.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX);
+        let mut connection = http.serve_connection(io, service);
+        let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
+        let mut is_leaving = false;
+        let ended = loop {
+            tokio::select! {
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+                () = &mut leaving, if !is_leaving => {
+                    is_leaving = true;
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        };
+        if let Err(fault) = ended {
+            debug!(%peer, %fault, "a connection ended early");
+        }
+        let tcp = connection.into_parts().io.into_inner().into_inner();
+        if let Err(fault) = close(tcp, progress.has_unread_body.load(Ordering::Relaxed)).await {
+            debug!(%peer, %fault, "a connection closed badly");
+        }
+    }
+}
+
+/// Resolves when this connection should end after its running request.
+async fn told_to_leave(mut leave: watch::Receiver<Leave>, accepted: Instant, progress: &Progress) {
+    // An error means that the server is gone: then leave, too.
+    let Ok(()) = leave.changed().await else {
+        return;
+    };
+    let is_new = !progress.has_served.load(Ordering::Relaxed);
+    if *leave.borrow_and_update() == Leave::MakeRoom && is_new {
+        let deadline = accepted + FIRST_REQUEST_GRACE;
+        let ending = leave.wait_for(|leave| *leave == Leave::Ending);
+        // Either outcome means the same: the wait is over.
+        let _ = timeout_at(deadline, ending).await;
+    }
+}
+
+/// Closes so that the client can still read the last answer.
+///
+/// Closing while bytes of an upload are under way makes the kernel send a reset, which can throw away
+/// the answer in the client's hands: so the rest is read for a moment.
+async fn close(mut tcp: TcpStream, has_unread_body: bool) -> io::Result<()> {
+    tcp.shutdown().await?;
+    if !has_unread_body {
+        return Ok(());
+    }
+    let drain = async {
+        let mut scrap = vec![0; 64 * 1024];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match tcp.read(&mut scrap).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        Ok(())
+    };
+    timeout(LINGER, drain).await.unwrap_or(Ok(()))
+}

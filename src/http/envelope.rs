@@ -1,0 +1,33 @@
+//! The one shape of every answer that is not a success.
+
+use serde::Serialize;
+use warp::http::{HeaderValue, StatusCode, header};
+
+use super::context::Response;
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    errors: [Fault<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Fault<'a> {
+    detail: &'a str,
+}
+
+/// An answer of `status` with `{"errors":[{"detail":"…"}]}`, the only shape whose text Cargo shows.
+///
+/// See <https://doc.rust-lang.org/cargo/reference/registry-web-api.html>.
+pub fn envelope(status: StatusCode, detail: &str) -> Response {
+    let envelope = Envelope {
+        errors: [Fault { detail }],
+    };
+    let body = serde_json::to_vec(&envelope).expect("a struct of strings is always JSON");
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

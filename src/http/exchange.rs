@@ -1,0 +1,256 @@
+//! What surrounds every request: its id, its span, one line of log, headers, and a net under panics.
+//!
+//! It stands outside the routes, so that it also covers what no route answers.
+//! Neither a query nor an `Authorization` header is ever read here: both may carry a secret.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tracing::{Instrument, Span, error, field, info, info_span};
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderValue, Request, StatusCode, header};
+
+use super::context::{PeerAddr, RequestId, Response};
+use super::envelope::envelope;
+
+/// The longest request target that is answered, in bytes.
+const URI_BYTES_MAX: usize = 8 * 1024;
+/// The largest sum of names and values of a request's headers, in bytes.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// The most bytes of a path or a User-Agent that are logged.
+const LOGGED_BYTES_MAX: usize = 200;
+
+/// What a connection learns from its requests.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Whether a request has come.
+    pub(super) has_served: AtomicBool,
+    /// Whether the body of the latest request was left unread.
+    pub(super) has_unread_body: AtomicBool,
+}
+
+/// Answers one request by `routes`, whatever happens inside them.
+pub(super) async fn answer(
+    routes: BoxedFilter<(Response,)>,
+    peer: SocketAddr,
+    progress: Arc<Progress>,
+    mut request: Request<Incoming>,
+) -> Response {
+    progress.has_served.store(true, Ordering::Relaxed);
+    let id = match RequestId::random() {
+        Ok(id) => id,
+        Err(fault) => {
+            error!(%fault, "no randomness for a request id");
+            let detail = "the server has no randomness at this moment";
+            return envelope(StatusCode::INTERNAL_SERVER_ERROR, detail);
+        }
+    };
+    request.extensions_mut().insert(PeerAddr(peer));
+    request.extensions_mut().insert(id.clone());
+    let mut line = LogLine::start(&id, peer, &request);
+    let span = line.span.clone();
+    let response = match oversized(&request) {
+        Some(refusal) => refusal,
+        None => {
+            routed(routes, &id, progress, request)
+                .instrument(span)
+                .await
+        }
+    };
+    line.status = Some(response.status());
+    drop(line);
+    with_headers(response, &id)
+}
+
+async fn routed(
+    routes: BoxedFilter<(Response,)>,
+    id: &RequestId,
+    progress: Arc<Progress>,
+    request: Request<Incoming>,
+) -> Response {
+    let request = request.map(|body| WatchedBody::new(body, progress));
+    // The routes are called inside the future too: a filter may panic before its first await.
+    let answer = async {
+        let service = TowerToHyperService::new(warp::service(routes));
+        service.call(request).await
+    };
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(panic) => {
+            error!(panic = panic_text(panic.as_ref()), "a handler panicked");
+            let detail = format!("the server failed on this request, its id is `{id}`");
+            envelope(StatusCode::INTERNAL_SERVER_ERROR, &detail)
+        }
+    }
+}
+
+/// The refusal of a head that hyper still reads but that no client of a registry sends.
+///
+/// hyper's own limits are wider; what exceeds those gets hyper's bare 414 or 431.
+fn oversized(request: &Request<Incoming>) -> Option<Response> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > URI_BYTES_MAX {
+        let detail = format!("the address is longer than {URI_BYTES_MAX} bytes");
+        return Some(envelope(StatusCode::URI_TOO_LONG, &detail));
+    }
+    let sizes = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    if sizes.sum::<usize>() > HEADER_BYTES_MAX {
+        let detail = format!("the request headers are larger than {HEADER_BYTES_MAX} bytes");
+        return Some(envelope(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            &detail,
+        ));
+    }
+    None
+}
+
+fn with_headers(mut response: Response, id: &RequestId) -> Response {
+    let headers = response.headers_mut();
+    let value = HeaderValue::from_str(id.as_str()).expect("hex digits are a header value");
+    headers.insert("x-request-id", value);
+    headers
+        .entry(header::X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    let is_page = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    // Only a page can run, frame or refer: other answers need not carry these bytes.
+    if is_page {
+        for (name, value) in [
+            (
+                header::CONTENT_SECURITY_POLICY,
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            ),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+        ] {
+            headers
+                .entry(name)
+                .or_insert(HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a text")
+}
+
+/// The span of a request, and its one line of log when it is over.
+struct LogLine {
+    span: Span,
+    started: Instant,
+    /// None until an answer exists: a client that leaves before drops us.
+    status: Option<StatusCode>,
+}
+
+impl LogLine {
+    fn start(id: &RequestId, peer: SocketAddr, request: &Request<Incoming>) -> Self {
+        let user_agent = request.headers().get(header::USER_AGENT);
+        let user_agent = user_agent.map_or(&b""[..], HeaderValue::as_bytes);
+        let span = info_span!(
+            "request",
+            request_id = %id,
+            method = %bounded(request.method().as_str().as_bytes()),
+            // Debug escapes quotes and control characters: nobody forges a second line.
+            path = ?bounded(request.uri().path().as_bytes()),
+            user_agent = ?bounded(user_agent),
+            %peer,
+            principal = field::Empty,
+        );
+        Self {
+            span,
+            started: Instant::now(),
+            status: None,
+        }
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        let micros = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let duration_ms = f64::from(micros) / 1000.0;
+        match self.status {
+            Some(status) => {
+                let status = status.as_u16();
+                info!(parent: &self.span, status, duration_ms, "answered");
+            }
+            None => info!(parent: &self.span, duration_ms, "the client left before the answer"),
+        }
+    }
+}
+
+fn bounded(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LOGGED_BYTES_MAX)]).into_owned()
+}
+
+/// A request body that tells its connection whether it was read to its end.
+struct WatchedBody {
+    body: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl WatchedBody {
+    fn new(body: Incoming, progress: Arc<Progress>) -> Self {
+        let this = Self { body, progress };
+        this.note();
+        this
+    }
+
+    fn note(&self) {
+        let has_unread = !self.body.is_end_stream();
+        self.progress
+            .has_unread_body
+            .store(has_unread, Ordering::Relaxed);
+    }
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        match &frame {
+            Poll::Ready(None) => this
+                .progress
+                .has_unread_body
+                .store(false, Ordering::Relaxed),
+            Poll::Ready(Some(_)) => this.note(),
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,9 +1,9 @@
 //! A dependency as an index line states it.
 
 use semver::VersionReq;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::line::Unknown;
+use super::keys::{Keys, Unknown};
 use super::name::{CrateName, DependencyName};
 use super::registry::RegistryUrl;
 
@@ -61,20 +61,31 @@ impl Dependency {
         }
     }
 
-    /// The place of this dependency in a line: by name, then kind, then platform.
-    pub(super) fn sort_key(&self) -> (&DependencyName, DependencyKind, Option<&str>, String) {
-        (
-            &self.name,
-            self.kind,
-            self.target.as_deref(),
-            self.req.to_string(),
-        )
+    /// The place of this dependency in a line: by name, then kind, then platform, then all the rest of it.
+    pub(super) fn place(&self) -> (DependencyName, DependencyKind, Option<String>, String) {
+        let text = serde_json::to_string(self).expect("it has only text keys");
+        (self.name.clone(), self.kind, self.target.clone(), text)
     }
 }
 
-fn requirement_text<S: serde::Serializer>(
-    req: &VersionReq,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+impl<'de> Deserialize<'de> for Dependency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut keys = Keys::deserialize(deserializer)?;
+        Ok(Self {
+            name: keys.need("name")?,
+            req: keys.need("req")?,
+            features: keys.take("features")?.unwrap_or_default(),
+            optional: keys.take("optional")?.unwrap_or_default(),
+            default_features: keys.take("default_features")?.unwrap_or(true),
+            target: keys.take("target")?,
+            kind: keys.take("kind")?.unwrap_or(DependencyKind::Normal),
+            registry: keys.take("registry")?,
+            package: keys.take("package")?,
+            unknown: keys.rest(),
+        })
+    }
+}
+
+fn requirement_text<S: Serializer>(req: &VersionReq, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(req)
 }

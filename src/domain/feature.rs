@@ -1,6 +1,6 @@
 //! Feature names and values, and their split for Cargo before 1.60.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -15,12 +15,14 @@ pub enum FeatureFault {
     Empty,
     /// The first character is not allowed there.
     #[error(
-        "the feature name `{name}` must start with a letter, a digit or `_`, not with `{found}`"
+        "the feature name `{name}` must start with a letter, a digit or `_`, not with `{}`",
+        .found.escape_debug()
     )]
     Start { name: String, found: char },
     /// A later character is not allowed.
     #[error(
-        "the feature name `{name}` contains `{found}`; only letters, digits, `_`, `-`, `+` and `.` are allowed"
+        "the feature name `{name}` contains `{}`; only letters, digits, `_`, `-`, `+` and `.` are allowed",
+        .found.escape_debug()
     )]
     Character { name: String, found: char },
     /// A value such as `dep:a/b`.
@@ -38,17 +40,16 @@ pub enum FeatureFault {
 /// Unicode's identifiers.
 pub fn check_feature_name(name: &str) -> Result<(), FeatureFault> {
     let first = name.chars().next().ok_or(FeatureFault::Empty)?;
-    let name_owned = || name.to_owned();
     if !(unicode_ident::is_xid_start(first) || first == '_' || first.is_ascii_digit()) {
         return Err(FeatureFault::Start {
-            name: name_owned(),
+            name: super::excerpt(name),
             found: first,
         });
     }
     let is_allowed = |c: char| unicode_ident::is_xid_continue(c) || matches!(c, '-' | '+' | '.');
     match name.chars().find(|c| !is_allowed(*c)) {
         Some(found) => Err(FeatureFault::Character {
-            name: name_owned(),
+            name: super::excerpt(name),
             found,
         }),
         None => Ok(()),
@@ -60,13 +61,13 @@ pub fn check_feature_value(value: &str) -> Result<(), FeatureFault> {
     let check_dependency = |name: &str| match name.parse::<super::name::DependencyName>() {
         Ok(_) => Ok(()),
         Err(source) => Err(FeatureFault::Dependency {
-            value: value.to_owned(),
+            value: super::excerpt(value),
             source,
         }),
     };
     if let Some(dependency) = value.strip_prefix("dep:") {
         if dependency.contains('/') {
-            return Err(FeatureFault::DependencyWithSlash(value.to_owned()));
+            return Err(FeatureFault::DependencyWithSlash(super::excerpt(value)));
         }
         return check_dependency(dependency);
     }
@@ -84,18 +85,24 @@ pub fn check_feature_value(value: &str) -> Result<(), FeatureFault> {
 /// A feature belongs to the second kind if a value has the form `dep:x` or `x?/y`, or names a feature of that kind.
 pub(super) fn split(features: Features) -> (Features, Features) {
     let is_modern_value = |value: &String| value.starts_with("dep:") || value.contains("?/");
-    let (mut modern, mut plain): (Features, Features) = features
-        .into_iter()
-        .partition(|(_, values)| values.iter().any(is_modern_value));
-    // Each round either moves a feature or is the last, so this ends after at most as many rounds as features.
-    loop {
-        let (moved, rest): (Features, Features) = plain
-            .into_iter()
-            .partition(|(_, values)| values.iter().any(|value| modern.contains_key(value)));
-        plain = rest;
-        if moved.is_empty() {
-            return (plain, modern);
+    let mut named_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut waiting: Vec<&str> = Vec::new();
+    for (name, values) in &features {
+        if values.iter().any(is_modern_value) {
+            waiting.push(name);
         }
-        modern.extend(moved);
+        for value in values {
+            named_by.entry(value).or_default().push(name);
+        }
     }
+    // Each feature is followed to those that name it once, so a long chain costs no more than its length.
+    let mut modern: BTreeSet<String> = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        if modern.insert(name.to_owned()) {
+            waiting.extend(named_by.get(name).into_iter().flatten());
+        }
+    }
+    features
+        .into_iter()
+        .partition(|(name, _)| !modern.contains(name))
 }

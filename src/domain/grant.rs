@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use super::name::{CRATE_NAME_BYTES_MAX, CrateName};
+use super::name::CrateName;
 use super::text::Login;
 
 /// One kind of action.
@@ -103,7 +103,7 @@ impl Scopes {
         }
     }
 
-    /// Whether the action is allowed on some crate.
+    /// Whether the action is one of the token's, on whichever crates.
     pub fn allows(&self, can: Can) -> bool {
         self.can.contains(&can)
     }
@@ -121,7 +121,7 @@ impl FromStr for Can {
         Self::ALL
             .into_iter()
             .find(|can| can.as_str() == text)
-            .ok_or_else(|| ScopeFault::Can(text.chars().take(40).collect()))
+            .ok_or_else(|| ScopeFault::Can(super::excerpt(text)))
     }
 }
 
@@ -135,7 +135,7 @@ impl FromStr for CrateScope {
     type Err = ScopeFault;
 
     fn from_str(text: &str) -> Result<Self, ScopeFault> {
-        let fault = || ScopeFault::Crates(text.chars().take(CRATE_NAME_BYTES_MAX).collect());
+        let fault = || ScopeFault::Crates(super::excerpt(text));
         match text.strip_suffix('*') {
             Some("") => Ok(Self::all()),
             // A prefix of a name is itself a name.

@@ -2,21 +2,17 @@
 //!
 //! The format is that of the [Cargo book](https://doc.rust-lang.org/cargo/reference/registry-index.html#json-schema).
 //! A line has exactly one spelling: keys in the order of [`IndexLine`], defaults written out, then keys that this
-//! version of Sidecargo does not know, byte for byte as they were.
+//! version of Sidecargo does not know, their values byte for byte as they were.
+//! How long a line may be is for those to say who take one in.
 
-use std::collections::BTreeSet;
-use std::fmt;
-
-use semver::VersionReq;
-use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::dependency::Dependency;
 use super::feature::{self, Features};
 use super::hash::Cksum;
+use super::keys::{Keys, Unknown};
 use super::name::CrateName;
 use super::time::PubTime;
 use super::version::{CrateVersion, VersionKey};
@@ -58,10 +54,6 @@ pub struct IndexLine {
     pub unknown: Unknown,
 }
 
-/// Keys and raw values that are kept but not understood, in their order.
-#[derive(Clone, Default)]
-pub struct Unknown(Vec<(String, Box<RawValue>)>);
-
 /// What a reader of the index file looks up: the cheap part of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct LineHead {
@@ -72,7 +64,7 @@ pub struct LineHead {
     /// SHA-256 of the `.crate` file.
     pub cksum: Cksum,
     /// Whether it is yanked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_false")]
     pub yanked: bool,
 }
 
@@ -95,7 +87,7 @@ impl IndexLine {
         cksum: Cksum,
         pubtime: PubTime,
     ) -> Self {
-        deps.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        deps.sort_by_cached_key(Dependency::place);
         let (features, features2) = feature::split(features);
         let features2 = (!features2.is_empty()).then_some(features2);
         Self {
@@ -116,7 +108,12 @@ impl IndexLine {
 
     /// Reads one line, with or without its line feed.
     pub fn parse(bytes: &[u8]) -> Result<Self, LineFault> {
-        Ok(serde_json::from_slice(bytes)?)
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        // JSON may hold line feeds between its tokens, and values that are kept as they are would keep them.
+        if text.contains(&b'\n') {
+            return Err(serde_json::Error::custom("it contains a line feed").into());
+        }
+        Ok(serde_json::from_slice(text)?)
     }
 
     /// The canonical bytes, line feed included.
@@ -146,12 +143,15 @@ impl<'a> IndexFile<'a> {
 
     /// The file with `line` at its end.
     pub fn with(&self, line: &IndexLine) -> Vec<u8> {
-        [self.0, &line.to_bytes()].concat()
+        let is_ended = self.0.last().is_none_or(|byte| *byte == b'\n');
+        let end: &[u8] = if is_ended { b"" } else { b"\n" };
+        [self.0, end, &line.to_bytes()].concat()
     }
 
     /// The file with `yanked` of one version set so; `None` if there is no such version.
     ///
-    /// The version is found by its key, so build metadata need not be named.
+    /// The version is found by its key, so build metadata need not be named. A line that already says so stays as it
+    /// is.
     pub fn with_yanked(
         &self,
         version: &VersionKey,
@@ -161,11 +161,12 @@ impl<'a> IndexFile<'a> {
         let mut bytes = Vec::with_capacity(self.0.len() + 1);
         for line in self.lines() {
             let head: LineHead = serde_json::from_slice(line)?;
-            if head.vers.key() == *version {
+            let is_meant = head.vers.key() == *version;
+            found |= is_meant;
+            if is_meant && head.yanked != yanked {
                 let mut changed = IndexLine::parse(line)?;
                 changed.yanked = yanked;
                 bytes.extend(changed.to_bytes());
-                found = true;
             } else {
                 bytes.extend(line);
             }
@@ -174,121 +175,36 @@ impl<'a> IndexFile<'a> {
     }
 }
 
-impl PartialEq for Unknown {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|(a, b)| a.0 == b.0 && a.1.get() == b.1.get())
-    }
-}
-
-impl Eq for Unknown {}
-
-impl fmt::Debug for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.0.iter().map(|(key, value)| (key, value.get())))
-            .finish()
-    }
-}
-
-impl Serialize for Unknown {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
-}
-
-/// The keys of an object with their raw values, each key once.
-struct Keys(Vec<(String, Box<RawValue>)>);
-
-impl Keys {
-    /// Removes a key and reads its value; `None` if it is missing or null.
-    fn take<T: DeserializeOwned, E: de::Error>(&mut self, key: &str) -> Result<Option<T>, E> {
-        let Some(at) = self.0.iter().position(|(name, _)| name == key) else {
-            return Ok(None);
-        };
-        let (_, raw) = self.0.remove(at);
-        serde_json::from_str(raw.get()).map_err(|error| E::custom(format!("`{key}`: {error}")))
-    }
-
-    /// As [`Keys::take`], for a key without which the object means nothing.
-    fn need<T: DeserializeOwned, E: de::Error>(&mut self, key: &'static str) -> Result<T, E> {
-        self.take(key)?.ok_or_else(|| E::missing_field(key))
-    }
-}
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeysVisitor;
-
-        impl<'de> Visitor<'de> for KeysVisitor {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut seen = BTreeSet::new();
-                let mut keys = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if !seen.insert(key.clone()) {
-                        return Err(de::Error::custom(format!("the key `{key}` appears twice")));
-                    }
-                    keys.push((key, value));
-                }
-                Ok(Keys(keys))
-            }
-        }
-
-        deserializer.deserialize_map(KeysVisitor)
-    }
-}
-
 impl<'de> Deserialize<'de> for IndexLine {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut keys = Keys::deserialize(deserializer)?;
+        let as_map = |UniqueFeatures(features)| features;
         Ok(Self {
             name: keys.need("name")?,
             vers: keys.need("vers")?,
             deps: keys.need("deps")?,
             cksum: keys.need("cksum")?,
-            features: keys.take("features")?.unwrap_or_default(),
-            features2: keys.take("features2")?,
+            features: keys.take("features")?.map(as_map).unwrap_or_default(),
+            features2: keys.take("features2")?.map(as_map),
             yanked: keys.take("yanked")?.unwrap_or_default(),
             links: keys.take("links")?,
             rust_version: keys.take("rust_version")?,
             pubtime: keys.take("pubtime")?,
             v: keys.take("v")?,
-            unknown: Unknown(keys.0),
+            unknown: keys.rest(),
         })
     }
 }
 
-impl<'de> Deserialize<'de> for Dependency {
+/// Features whose names differ: readers would not agree which of two to take.
+struct UniqueFeatures(Features);
+
+impl<'de> Deserialize<'de> for UniqueFeatures {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut keys = Keys::deserialize(deserializer)?;
-        let req: VersionReq = keys.need("req")?;
-        Ok(Self {
-            name: keys.need("name")?,
-            req,
-            features: keys.take("features")?.unwrap_or_default(),
-            optional: keys.take("optional")?.unwrap_or_default(),
-            default_features: keys.take("default_features")?.unwrap_or(true),
-            target: keys.take("target")?,
-            kind: keys
-                .take("kind")?
-                .unwrap_or(super::dependency::DependencyKind::Normal),
-            registry: keys.take("registry")?,
-            package: keys.take("package")?,
-            unknown: Unknown(keys.0),
-        })
+        Keys::deserialize(deserializer)?.read_all().map(Self)
     }
+}
+
+fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

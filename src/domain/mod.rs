@@ -7,6 +7,7 @@ mod dependency;
 mod feature;
 mod grant;
 mod hash;
+mod keys;
 mod limits;
 mod line;
 mod name;
@@ -22,8 +23,9 @@ pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
 pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
 pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TreeId};
+pub use keys::Unknown;
 pub use limits::Limits;
-pub use line::{IndexFile, IndexLine, LineFault, LineHead, Unknown};
+pub use line::{IndexFile, IndexLine, LineFault, LineHead};
 pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
 };
@@ -48,4 +50,18 @@ where
 {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
     text.parse().map_err(de::Error::custom)
+}
+
+/// What a refusal quotes of a text that somebody sent: its beginning, nothing in it that could break or turn a line.
+fn excerpt(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    let mut quoted: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        quoted.push('…');
+    }
+    quoted
 }

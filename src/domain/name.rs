@@ -77,11 +77,12 @@ pub enum NameFault {
     #[error("the crate name `{0}…` is longer than {CRATE_NAME_BYTES_MAX} characters")]
     TooLong(String),
     /// The first character is not allowed there.
-    #[error("the crate name `{name}` must start with an ASCII letter, not with `{found}`")]
+    #[error("the crate name `{name}` must start with an ASCII letter, not with `{}`", .found.escape_debug())]
     Start { name: String, found: char },
     /// A later character is not allowed.
     #[error(
-        "the crate name `{name}` contains `{found}`; only ASCII letters, digits, `-` and `_` are allowed"
+        "the crate name `{name}` contains `{}`; only ASCII letters, digits, `-` and `_` are allowed",
+        .found.escape_debug()
     )]
     Character { name: String, found: char },
 }
@@ -167,13 +168,12 @@ impl From<CrateName> for DependencyName {
 fn check(text: &str, may_start: impl Fn(char) -> bool) -> Result<(), NameFault> {
     let first = text.chars().next().ok_or(NameFault::Empty)?;
     if text.len() > CRATE_NAME_BYTES_MAX {
-        return Err(NameFault::TooLong(
-            text.chars().take(CRATE_NAME_BYTES_MAX / 2).collect(),
-        ));
+        let beginning: String = text.chars().take(CRATE_NAME_BYTES_MAX / 2).collect();
+        return Err(NameFault::TooLong(super::excerpt(&beginning)));
     }
     if !may_start(first) {
         return Err(NameFault::Start {
-            name: text.to_owned(),
+            name: super::excerpt(text),
             found: first,
         });
     }
@@ -182,7 +182,7 @@ fn check(text: &str, may_start: impl Fn(char) -> bool) -> Result<(), NameFault> 
         .find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_')
     {
         Some(found) => Err(NameFault::Character {
-            name: text.to_owned(),
+            name: super::excerpt(text),
             found,
         }),
         None => Ok(()),

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::text::Login;
+use super::text::{Login, PlainText};
 
 /// The most owners that a crate may have.
 const OWNERS_MAX: usize = 200;
+/// The longest file, in bytes: room for that many names of the longest kind, each character escaped.
+const FILE_BYTES_MAX: usize = 256 * 1024;
 
 /// The owners of one crate, in the order in which they were added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -36,14 +38,14 @@ struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Team {
-    name: String,
+    name: PlainText,
     id: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Repository {
-    name: String,
+    name: PlainText,
     id: u64,
 }
 
@@ -69,6 +71,9 @@ pub enum OwnerFault {
     /// Too many.
     #[error("a crate can have at most {OWNERS_MAX} owners")]
     TooMany,
+    /// The file is larger than any that could be written for so many owners.
+    #[error("a file of owners can have at most {FILE_BYTES_MAX} bytes, not {0}")]
+    TooLarge(usize),
     /// The file is not TOML of the right shape.
     #[error("not a file of owners: {0}")]
     Syntax(String),
@@ -84,6 +89,9 @@ impl Owners {
 
     /// Reads the file.
     pub fn parse(text: &str) -> Result<Self, OwnerFault> {
+        if text.len() > FILE_BYTES_MAX {
+            return Err(OwnerFault::TooLarge(text.len()));
+        }
         let owners: Self =
             toml::from_str(text).map_err(|error| OwnerFault::Syntax(error.message().to_owned()))?;
         if owners.users.len() + owners.teams.len() > OWNERS_MAX {
@@ -138,7 +146,7 @@ impl Owners {
     /// The owners in words, for a refusal: `alice, bob`.
     pub fn names(&self) -> String {
         let users = self.users.iter().map(|user| user.login.to_string());
-        let teams = self.teams.iter().map(|team| team.name.clone());
+        let teams = self.teams.iter().map(|team| team.name.to_string());
         users.chain(teams).collect::<Vec<_>>().join(", ")
     }
 }
@@ -155,9 +163,7 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, OwnerFault> {
         if text.contains(':') {
-            return Err(OwnerFault::TeamWithoutForge(
-                text.chars().take(80).flat_map(char::escape_debug).collect(),
-            ));
+            return Err(OwnerFault::TeamWithoutForge(super::excerpt(text)));
         }
         Ok(Self(text.parse()?))
     }
@@ -181,14 +187,14 @@ impl fmt::Display for Owners {
             let teams = self
                 .teams
                 .iter()
-                .map(|team| entry("name", &team.name, Some(team.id)));
+                .map(|team| entry("name", team.name.as_str(), Some(team.id)));
             writeln!(f, "teams = [{}]", list(teams.collect()))?;
         }
         if let Some(repository) = &self.repository {
             writeln!(
                 f,
                 "repository = {}",
-                entry("name", &repository.name, Some(repository.id))
+                entry("name", repository.name.as_str(), Some(repository.id))
             )?;
         }
         Ok(())

@@ -10,6 +10,9 @@ use url::Url;
 /// The index URL that Cargo writes for the public registry, whichever protocol it uses: a constant of Cargo.
 pub const PUBLIC_REGISTRY: &str = "https://github.com/rust-lang/crates.io-index";
 
+/// The longest URL, in bytes, as written and as Cargo would write it.
+const URL_BYTES_MAX: usize = 512;
+
 /// The name of the registry: the first segment of its paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -41,8 +44,8 @@ pub enum UrlFault {
     /// User name, password, query or fragment.
     #[error("the URL must not carry a user name, a password, `?` or `#`")]
     Extra,
-    /// More than 512 bytes.
-    #[error("the URL is longer than 512 bytes")]
+    /// More than [`URL_BYTES_MAX`] bytes.
+    #[error("the URL is longer than {URL_BYTES_MAX} bytes")]
     TooLong,
     /// Not a registry name.
     #[error(
@@ -75,7 +78,7 @@ impl FromStr for RegistryName {
         {
             Ok(Self(text.to_owned()))
         } else {
-            Err(UrlFault::Name(text.chars().take(32).collect()))
+            Err(UrlFault::Name(super::excerpt(text)))
         }
     }
 }
@@ -114,7 +117,7 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, UrlFault> {
         let url = parse(text)?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlFault::Scheme(text.to_owned()));
+            return Err(UrlFault::Scheme(super::excerpt(text)));
         }
         if has_extra(&url) {
             return Err(UrlFault::Extra);
@@ -152,7 +155,7 @@ impl FromStr for RegistryUrl {
     fn from_str(text: &str) -> Result<Self, UrlFault> {
         let url = parse(text.strip_prefix("sparse+").unwrap_or(text))?;
         if !matches!(url.scheme(), "http" | "https" | "ssh" | "file") {
-            return Err(UrlFault::Scheme(text.to_owned()));
+            return Err(UrlFault::Scheme(super::excerpt(text)));
         }
         // `ssh://git@host/…` is an ordinary index URL; a password never is.
         if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
@@ -200,13 +203,24 @@ fn canonical(text: &str) -> String {
 }
 
 fn parse(text: &str) -> Result<Url, UrlFault> {
-    if text.len() > 512 {
+    let fault = |reason: String| UrlFault::Syntax {
+        text: super::excerpt(text),
+        reason,
+    };
+    if text.len() > URL_BYTES_MAX {
         return Err(UrlFault::TooLong);
     }
-    Url::parse(text).map_err(|reason| UrlFault::Syntax {
-        text: text.to_owned(),
-        reason: reason.to_string(),
-    })
+    // A URL parser skips these silently, so the text would not be what it means.
+    if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(fault(
+            "it contains a blank or a control character".to_owned(),
+        ));
+    }
+    let url = Url::parse(text).map_err(|error| fault(error.to_string()))?;
+    if url.as_str().len() > URL_BYTES_MAX {
+        return Err(UrlFault::TooLong);
+    }
+    Ok(url)
 }
 
 fn has_extra(url: &Url) -> bool {

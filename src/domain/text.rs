@@ -59,7 +59,11 @@ impl FromStr for PlainText {
         // Unicode's own line breaks and direction marks could make a log read other than it is.
         let is_misleading = |c: char| {
             c.is_control()
-                || matches!(c, '<' | '>' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+                || matches!(
+                    c,
+                    '<' | '>' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
+                )
+                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         };
         if let Some(found) = text.chars().find(|c| is_misleading(*c)) {
             return Err(TextFault::Character(found));
@@ -95,12 +99,7 @@ impl FromStr for Login {
         {
             Ok(Self(text.to_owned()))
         } else {
-            Err(LoginFault(
-                text.chars()
-                    .take(LOGIN_BYTES_MAX)
-                    .flat_map(char::escape_debug)
-                    .collect(),
-            ))
+            Err(LoginFault(super::excerpt(text)))
         }
     }
 }
@@ -114,6 +113,12 @@ impl fmt::Display for Login {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PlainText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::from_text(deserializer)
     }
 }
 

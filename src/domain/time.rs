@@ -23,7 +23,9 @@ impl PubTime {
     pub fn from_moment(moment: Timestamp) -> Self {
         const YEAR_0: i64 = -62_167_219_200;
         const YEAR_9999_END: i64 = 253_402_207_200;
-        let second = moment.as_second().clamp(YEAR_0, YEAR_9999_END);
+        // Before 1970 the fraction is negative.
+        let floor = moment.as_second() - i64::from(moment.subsec_nanosecond() < 0);
+        let second = floor.clamp(YEAR_0, YEAR_9999_END);
         Self(Timestamp::from_second(second).expect("the range lies within that of a timestamp"))
     }
 

@@ -61,12 +61,14 @@ impl FromStr for CrateVersion {
 
     fn from_str(text: &str) -> Result<Self, VersionFault> {
         if text.len() > VERSION_BYTES_MAX {
-            return Err(VersionFault::TooLong(text.chars().take(40).collect()));
+            return Err(VersionFault::TooLong(super::excerpt(
+                &text.chars().take(40).collect::<String>(),
+            )));
         }
         match Version::parse(text) {
             Ok(version) => Ok(Self(version)),
             Err(source) => Err(VersionFault::Syntax {
-                text: text.to_owned(),
+                text: super::excerpt(text),
                 source,
             }),
         }

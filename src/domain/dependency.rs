@@ -89,3 +89,71 @@ impl<'de> Deserialize<'de> for Dependency {
 fn requirement_text<S: Serializer>(req: &VersionReq, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(req)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_dependency_reads_back(dependency in arbitrary::dependency()) {
+            let text = serde_json::to_string(&dependency).unwrap();
+            let back: Dependency = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
+            prop_assert_eq!(back, dependency);
+        }
+    }
+
+    #[test]
+    fn what_differs_in_anything_has_its_own_place() {
+        let place = |rest: &str| {
+            let text = format!(r#"{{"name":"b","req":"1"{rest}}}"#);
+            serde_json::from_str::<Dependency>(&text).unwrap().place()
+        };
+        let places: std::collections::BTreeSet<_> = [
+            "",
+            r#","features":["x"]"#,
+            r#","optional":true"#,
+            r#","default_features":false"#,
+            r#","target":"cfg(unix)""#,
+            r#","kind":"dev""#,
+            r#","registry":"https://host/""#,
+            r#","package":"c""#,
+            r#","unknown":1"#,
+        ]
+        .map(place)
+        .into();
+        assert_eq!(places.len(), 9);
+    }
+
+    #[test]
+    fn the_crate_is_the_package_if_there_is_an_alias() {
+        let plain: Dependency = serde_json::from_str(r#"{"name":"b","req":"1"}"#).unwrap();
+        assert_eq!(plain.crate_name(), "b");
+        let renamed = r#"{"name":"_b","req":"1","package":"Real-B"}"#;
+        let renamed: Dependency = serde_json::from_str(renamed).unwrap();
+        assert_eq!(renamed.crate_name(), "Real-B");
+        assert_eq!(renamed.name.as_str(), "_b");
+    }
+
+    #[test]
+    fn a_requirement_is_written_in_one_way() {
+        for (given, written) in [
+            ("1", "^1"),
+            ("=1.2.3", "=1.2.3"),
+            (">= 1 , <2.0", ">=1, <2.0"),
+            ("1.*", "1.*"),
+            ("1.x.x", "1.*"),
+            ("*", "*"),
+            ("~1.2.3-rc.1+build", "~1.2.3-rc.1"),
+        ] {
+            let text = format!(r#"{{"name":"b","req":"{given}"}}"#);
+            let dependency: Dependency = serde_json::from_str(&text).unwrap();
+            let again = serde_json::to_string(&dependency).unwrap();
+            assert!(again.contains(&format!(r#""req":"{written}""#)), "{again}");
+        }
+    }
+}

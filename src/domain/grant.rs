@@ -168,3 +168,123 @@ impl<'de> Deserialize<'de> for CrateScope {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    fn scope(text: &str) -> CrateScope {
+        text.parse().unwrap()
+    }
+
+    fn name(text: &str) -> CrateName {
+        text.parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_scope_reads_back(name in arbitrary::crate_name(), is_prefix in any::<bool>()) {
+            let text = if is_prefix { format!("{name}*") } else { name.to_string() };
+            let scope = scope(&text);
+            prop_assert_eq!(scope.to_string().parse::<CrateScope>().unwrap(), scope.clone());
+            let json = serde_json::to_string(&scope).unwrap();
+            prop_assert_eq!(serde_json::from_str::<CrateScope>(&json).unwrap(), scope.clone());
+            prop_assert!(scope.includes(&name));
+        }
+
+        #[test]
+        fn spelling_does_not_matter(name in arbitrary::crate_name(), other in arbitrary::crate_name()) {
+            let twin: CrateName = name.as_str().to_ascii_uppercase().replace('_', "-").parse().unwrap();
+            let [exact, prefix] = ["", "*"].map(|end| scope(&format!("{name}{end}")));
+            let twin_prefix = scope(&format!("{twin}*"));
+            prop_assert!(exact.includes(&twin) && prefix.includes(&twin) && twin_prefix.includes(&name));
+            prop_assert_eq!(exact.includes(&other), name.canonical() == other.canonical());
+            prop_assert!(scope("*").includes(&other));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in arbitrary::text()) {
+            for fault in [text.parse::<CrateScope>().err(), text.parse::<Can>().err()].into_iter().flatten() {
+                prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_includes_what_starts_with_it() {
+        let acme = scope("Acme-*");
+        for included in ["acme-core", "acme_core", "ACME-x"] {
+            assert!(acme.includes(&name(included)), "{included}");
+        }
+        for other in ["acme", "acmecore", "my-acme-core", "a"] {
+            assert!(!acme.includes(&name(other)), "{other}");
+        }
+        assert_eq!(acme.to_string(), "acme_*");
+        assert!(!scope("serde").includes(&name("serde_json")));
+        assert!(scope("serde*").includes(&name("serde_json")));
+        assert_eq!(CrateScope::all().to_string(), "*");
+    }
+
+    #[test]
+    fn other_patterns_are_refused() {
+        for text in [
+            "", "**", "a**", "*a", "a*b", "1*", "-*", "a b", "a/*", "ä*", ".*", "a?",
+        ] {
+            let fault = text.parse::<CrateScope>().unwrap_err().to_string();
+            assert_eq!(
+                fault,
+                format!("`{text}` is neither the name of a crate nor a prefix followed by `*`")
+            );
+        }
+        assert!("a".repeat(65).parse::<CrateScope>().is_err());
+        assert!(
+            format!("{}*", "a".repeat(65))
+                .parse::<CrateScope>()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn actions_have_one_word_each() {
+        for can in Can::ALL {
+            assert_eq!(can.as_str().parse::<Can>(), Ok(can));
+            assert_eq!(serde_json::to_string(&can).unwrap(), format!("\"{can}\""));
+        }
+        for text in ["", "Read", "write", "read ", "*"] {
+            assert_eq!(
+                text.parse::<Can>().unwrap_err().to_string(),
+                format!("`{text}` is not an action; there are `read`, `publish`, `yank` and `own`")
+            );
+        }
+    }
+
+    #[test]
+    fn action_and_crate_must_both_be_allowed() {
+        let scopes = Scopes {
+            can: vec![Can::Publish],
+            crates: vec![scope("a"), scope("b-*")],
+        };
+        assert!(scopes.allows_on(Can::Publish, &name("A")));
+        assert!(scopes.allows_on(Can::Publish, &name("b_c")));
+        assert!(!scopes.allows_on(Can::Publish, &name("c")));
+        assert!(!scopes.allows_on(Can::Yank, &name("a")));
+        assert!(!scopes.allows(Can::Read));
+        let nowhere = Scopes {
+            crates: vec![],
+            ..Scopes::all()
+        };
+        assert!(
+            Can::ALL
+                .iter()
+                .all(|can| !nowhere.allows_on(*can, &name("a")))
+        );
+        assert!(
+            Can::ALL
+                .iter()
+                .all(|can| Scopes::all().allows_on(*can, &name("a")))
+        );
+    }
+}

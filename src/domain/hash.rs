@@ -116,3 +116,72 @@ fn nibble(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_and_digits_are_two_forms_of_one_identity(bytes in any::<[u8; 32]>()) {
+            let text = Cksum::from(bytes).to_string();
+            let cksum: Cksum = text.parse().unwrap();
+            prop_assert_eq!(cksum.as_bytes(), &bytes);
+            prop_assert_eq!(cksum.to_string(), text.clone());
+            let json = serde_json::to_string(&cksum).unwrap();
+            prop_assert_eq!(&json, &format!("\"{text}\""));
+            prop_assert_eq!(serde_json::from_str::<Cksum>(&json).unwrap(), cksum);
+        }
+
+        #[test]
+        fn any_other_text_is_refused(text in arbitrary::text()) {
+            prop_assert!(text.parse::<Cksum>().is_err());
+        }
+
+        #[test]
+        fn one_wrong_digit_is_found_wherever_it_is(
+            bytes in any::<[u8; 20]>(), at in 0usize..40, wrong in "[A-Zg-z /:@`-]",
+        ) {
+            let mut text = CommitId::from(bytes).to_string();
+            text.replace_range(at..=at, &wrong);
+            prop_assert!(text.parse::<CommitId>().is_err());
+        }
+    }
+
+    #[test]
+    fn upper_case_and_wrong_lengths_are_refused() {
+        let text = "0123456789abcdef".repeat(4);
+        assert_eq!(text.parse::<Cksum>().unwrap().to_string(), text);
+        assert!(text.to_uppercase().parse::<Cksum>().is_err());
+        for broken in [
+            &text[1..],
+            &format!("{text}0"),
+            "",
+            &format!("0x{}", &text[2..]),
+        ] {
+            let fault = broken.parse::<Cksum>().unwrap_err();
+            assert_eq!(
+                fault.to_string(),
+                "expected 64 lower-case hexadecimal digits"
+            );
+        }
+        // As many bytes, but fewer characters.
+        assert!("é".repeat(32).parse::<Cksum>().is_err());
+    }
+
+    #[test]
+    fn each_identity_has_its_own_length() {
+        let text = "ab".repeat(20);
+        assert!(text.parse::<CommitId>().is_ok());
+        assert!(text.parse::<TreeId>().is_ok());
+        assert!(text.parse::<BlobId>().is_ok());
+        assert!(text.parse::<RegistryId>().is_err());
+        assert!(text[..32].parse::<RegistryId>().is_ok());
+        assert!(text.parse::<Cksum>().is_err());
+        let id: CommitId = text.parse().unwrap();
+        assert_eq!(format!("{id:?}"), format!("CommitId({text})"));
+    }
+}

@@ -44,3 +44,41 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        assert_eq!(toml::from_str::<Limits>("").unwrap(), Limits::default());
+        let some: Limits = toml::from_str("entries_max = 7").unwrap();
+        assert_eq!(
+            some,
+            Limits {
+                entries_max: 7,
+                ..Limits::default()
+            }
+        );
+    }
+
+    #[test]
+    fn unknown_names_and_other_numbers_are_refused() {
+        for text in [
+            "entries = 7",
+            "entries_max = -1",
+            "entries_max = 4294967296",
+            "path_bytes_max = \"512\"",
+        ] {
+            assert!(toml::from_str::<Limits>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_release_of_the_default_limits_fits_its_own_parts() {
+        let limits = Limits::default();
+        assert!(limits.crate_bytes_max <= limits.unpacked_bytes_max);
+        assert!(limits.manifest_bytes_max <= limits.unpacked_bytes_max);
+        assert!(u64::try_from(limits.line_bytes_max).unwrap() <= limits.manifest_bytes_max);
+    }
+}

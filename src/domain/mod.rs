@@ -3,6 +3,8 @@
 //! Everything here is pure: no files, no clock, no randomness, no async.
 //! Each text has one door in (`FromStr`), and serde goes through the same door.
 
+#[cfg(test)]
+mod arbitrary;
 mod dependency;
 mod feature;
 mod grant;
@@ -64,4 +66,28 @@ fn excerpt(text: &str) -> String {
         quoted.push('…');
     }
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_excerpt_is_short_and_harmless(text in arbitrary::text(), times in 1usize..9) {
+            let quoted = excerpt(&text.repeat(times));
+            let is_hostile = |c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}';
+            prop_assert!(!quoted.contains(is_hostile));
+            // Ten characters escape one.
+            prop_assert!(quoted.chars().count() <= 80 * 10 + 1);
+        }
+    }
+
+    #[test]
+    fn an_excerpt_says_that_it_is_one() {
+        assert_eq!(excerpt(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(excerpt(&"é".repeat(81)), format!("{}…", "é".repeat(80)));
+    }
 }

@@ -229,3 +229,6 @@ impl<'de> Deserialize<'de> for DependencyName {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ impl fmt::Display for Owners {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

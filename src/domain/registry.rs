@@ -247,3 +247,6 @@ impl<'de> Deserialize<'de> for RegistryUrl {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests;

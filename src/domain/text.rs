@@ -127,3 +127,132 @@ impl<'de> Deserialize<'de> for Login {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_accepted_text_is_one_harmless_line(text in arbitrary::text()) {
+            match text.parse::<PlainText>() {
+                Ok(plain) => {
+                    prop_assert_eq!(plain.as_str(), &text);
+                    prop_assert_eq!(plain.to_string(), text.clone());
+                    prop_assert_eq!(plain.as_str().lines().count(), 1);
+                    prop_assert!(!text.contains(|c: char| c.is_control() || c == '<' || c == '>'));
+                    prop_assert_eq!(text.trim(), &text);
+                }
+                Err(fault) => prop_assert!(!fault.to_string().contains(char::is_control)),
+            }
+        }
+
+        #[test]
+        fn an_accepted_login_is_plain_text_and_ascii(text in arbitrary::text()) {
+            match text.parse::<Login>() {
+                Ok(login) => {
+                    prop_assert!(login.as_str().parse::<PlainText>().is_ok());
+                    prop_assert!(login.as_str().is_ascii());
+                }
+                Err(fault) => prop_assert!(!fault.to_string().contains(char::is_control)),
+            }
+        }
+    }
+
+    #[test]
+    fn characters_that_forge_or_mislead_are_refused_wherever_they_stand() {
+        let refused = [
+            '\n', '\r', '\0', '\t', '\u{b}', '\u{1b}', '\u{7f}', '\u{85}', '<', '>', '\u{2028}',
+            '\u{2029}', '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}',
+            '\u{2069}', '\u{feff}',
+        ];
+        for c in refused {
+            for text in [format!("a{c}b"), format!("{c}b"), format!("a{c}")] {
+                assert_eq!(
+                    text.parse::<PlainText>(),
+                    Err(TextFault::Character(c)),
+                    "{text:?}"
+                );
+            }
+            let sentence = TextFault::Character(c).to_string();
+            assert!(
+                !sentence.contains(c) || "<>".contains(c),
+                "{sentence:?} shows its escape"
+            );
+        }
+    }
+
+    #[test]
+    fn ordinary_text_is_kept() {
+        for text in [
+            "a",
+            "broken: see #12",
+            "größer 🦀 \"quoted\" ‘so’",
+            "a: b",
+            "Signed-off-by: x",
+        ] {
+            assert_eq!(text.parse::<PlainText>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn blanks_and_lengths() {
+        for text in ["", " ", " a", "a ", "\u{a0}a", "a\u{3000}"] {
+            assert_eq!(text.parse::<PlainText>(), Err(TextFault::Blank), "{text:?}");
+        }
+        assert!("a".repeat(512).parse::<PlainText>().is_ok());
+        let fault = "a".repeat(513).parse::<PlainText>().unwrap_err();
+        assert_eq!(fault.to_string(), "the text is longer than 512 bytes");
+        assert!(
+            "é".repeat(257).parse::<PlainText>().is_err(),
+            "bytes are counted"
+        );
+    }
+
+    #[test]
+    fn logins_are_those_of_forges() {
+        for text in ["alice", "Alice", "0x", "a.b-c_d", &"a".repeat(40)] {
+            assert_eq!(text.parse::<Login>().unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            ".a",
+            "-a",
+            "_a",
+            "a b",
+            "a\n",
+            "a<b>",
+            "a:b",
+            "a@b",
+            "ä",
+            "../x",
+            &"a".repeat(41),
+        ] {
+            assert!(text.parse::<Login>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            "a\nb".parse::<Login>().unwrap_err().to_string(),
+            r"`a\nb` is not a user name; 1 to 40 ASCII letters, digits, `-`, `_` and `.` are allowed, with a letter or digit first"
+        );
+        assert!(
+            "x y"
+                .repeat(1000)
+                .parse::<Login>()
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 300
+        );
+    }
+
+    #[test]
+    fn serde_goes_through_the_same_door() {
+        assert!(serde_json::from_str::<PlainText>(r#""a\nb""#).is_err());
+        assert!(serde_json::from_str::<PlainText>(r#""a b""#).is_ok());
+        assert!(serde_json::from_str::<Login>(r#""a b""#).is_err());
+        assert!(serde_json::from_str::<Login>(r#""ab""#).is_ok());
+    }
+}

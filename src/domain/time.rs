@@ -64,3 +64,99 @@ impl<'de> Deserialize<'de> for PubTime {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    /// Every moment that jiff can express.
+    fn moment() -> impl Strategy<Value = Timestamp> {
+        let (min, max) = (
+            Timestamp::MIN.as_nanosecond(),
+            Timestamp::MAX.as_nanosecond(),
+        );
+        (min..=max).prop_map(|nanosecond| Timestamp::from_nanosecond(nanosecond).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_is_always_the_same(moment in moment()) {
+            let time = PubTime::from_moment(moment);
+            let text = time.to_string();
+            prop_assert_eq!(text.len(), 20);
+            for (at, byte) in text.bytes().enumerate() {
+                prop_assert_eq!(
+                    byte.is_ascii_digit(),
+                    !matches!(at, 4 | 7 | 10 | 13 | 16 | 19),
+                    "{}", text
+                );
+            }
+            prop_assert_eq!(text.parse::<PubTime>().unwrap(), time);
+            prop_assert_eq!(serde_json::to_string(&time).unwrap(), format!("\"{text}\""));
+        }
+
+        #[test]
+        fn text_and_moment_have_the_same_order(a in arbitrary::pubtime(), b in arbitrary::pubtime()) {
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9TZtz:+. -]{0,30}") {
+            if let Ok(time) = text.parse::<PubTime>() {
+                prop_assert_eq!(time.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn fractions_are_cut_also_before_1970() {
+        let time = |text: &str| PubTime::from_moment(text.parse().unwrap()).to_string();
+        assert_eq!(
+            time("2026-11-22T10:00:00.999999999Z"),
+            "2026-11-22T10:00:00Z"
+        );
+        assert_eq!(time("2026-11-22T10:00:00+01:00"), "2026-11-22T09:00:00Z");
+        assert_eq!(time("1969-12-31T23:59:59.5Z"), "1969-12-31T23:59:59Z");
+        assert_eq!(PubTime::from_moment(Timestamp::UNIX_EPOCH).unix_secs(), 0);
+    }
+
+    #[test]
+    fn years_that_four_digits_cannot_express_are_moved_to_the_nearest() {
+        let first = PubTime::from_moment(Timestamp::MIN).to_string();
+        assert_eq!(first, "0000-01-01T00:00:00Z");
+        let last = PubTime::from_moment(Timestamp::MAX).to_string();
+        assert_eq!(last, "9999-12-30T22:00:00Z");
+        assert!(first.parse::<PubTime>().is_ok() && last.parse::<PubTime>().is_ok());
+    }
+
+    #[test]
+    fn every_other_spelling_is_refused() {
+        for text in [
+            "",
+            "2026-11-22",
+            "2026-11-22T10:00:00",
+            "2026-11-22T10:00:00+00:00",
+            "2026-11-22T10:00:00.0Z",
+            "2026-11-22T10:00:00.123Z",
+            "2026-11-22 10:00:00Z",
+            "2026-11-22t10:00:00z",
+            "2026-1-22T10:00:00Z",
+            "2026-11-22T10:00Z",
+            "20261122T100000Z",
+            "+002026-11-22T10:00:00Z",
+            "-000001-01-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "2026-02-29T10:00:00Z",
+            "2026-11-22T24:00:00Z",
+            "2026-12-31T23:59:60Z",
+            " 2026-11-22T10:00:00Z",
+            "2026-11-22T10:00:00Z\n",
+            "2026-11-22T10:00:00Z[UTC]",
+        ] {
+            assert_eq!(text.parse::<PubTime>(), Err(PubTimeFault), "{text:?}");
+        }
+    }
+}

@@ -98,3 +98,113 @@ impl<'de> Deserialize<'de> for CrateVersion {
         super::from_text(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    fn version(text: &str) -> CrateVersion {
+        text.parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_is_written_as_it_was_read(version in arbitrary::version()) {
+            prop_assert_eq!(version.to_string().parse::<CrateVersion>().unwrap(), version);
+        }
+
+        #[test]
+        fn the_key_ignores_build_metadata_and_nothing_else(
+            a in arbitrary::version(),
+            b in arbitrary::version(),
+            build in "[a-z0-9]{1,6}",
+        ) {
+            let bare = a.key().to_string();
+            prop_assert_eq!(version(&format!("{bare}+{build}")).key(), a.key());
+            let (a, b) = (a.semver(), b.semver());
+            prop_assert_eq!(
+                (a.major, a.minor, a.patch, &a.pre) == (b.major, b.minor, b.patch, &b.pre),
+                CrateVersion(a.clone()).key() == CrateVersion(b.clone()).key()
+            );
+            prop_assert_eq!(
+                a.cmp_precedence(b),
+                CrateVersion(a.clone()).key().cmp(&CrateVersion(b.clone()).key()),
+                "keys are ordered as Cargo prefers versions"
+            );
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in arbitrary::text()) {
+            if let Err(fault) = text.parse::<CrateVersion>() {
+                prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);
+            }
+        }
+    }
+
+    #[test]
+    fn order_is_that_of_semver() {
+        let ordered = [
+            "0.0.1",
+            "0.9.0",
+            "0.10.0",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-rc.2",
+            "1.0.0-rc.10",
+            "1.0.0",
+            "1.0.1",
+            "18446744073709551615.0.0",
+        ];
+        assert!(ordered.map(|text| version(text).key()).is_sorted());
+        assert!(version("1.0.0-rc.1").key().is_prerelease());
+        assert!(!version("1.0.0+rc.1").key().is_prerelease());
+        assert_eq!(version("1.0.7+x.y").to_string(), "1.0.7+x.y");
+        assert_eq!(version("1.0.7+x.y").key().to_string(), "1.0.7");
+    }
+
+    #[test]
+    fn a_version_has_at_most_150_bytes() {
+        let of_length = |length: usize| format!("1.0.0-{}", "a".repeat(length - 6));
+        assert_eq!(version(&of_length(150)).to_string().len(), 150);
+        let fault = of_length(151).parse::<CrateVersion>().unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            format!(
+                "the version `1.0.0-{}…` is longer than 150 characters",
+                "a".repeat(34)
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_no_semantic_version_is_refused_with_the_reason() {
+        for text in [
+            "",
+            "1",
+            "1.0",
+            "v1.0.0",
+            "01.0.0",
+            "1.0.0-",
+            "1.0.0+",
+            "1.0.0 ",
+            "1.0.0-ä",
+            "1.0.0/../x",
+            "18446744073709551616.0.0",
+        ] {
+            let fault = text.parse::<CrateVersion>().unwrap_err().to_string();
+            assert!(
+                fault.starts_with(&format!("`{text}` is not a semantic version: ")),
+                "{fault}"
+            );
+        }
+        assert!(serde_json::from_str::<CrateVersion>(r#""1.0""#).is_err());
+        assert_eq!(
+            serde_json::to_string(&version("1.0.0+a")).unwrap(),
+            r#""1.0.0+a""#
+        );
+    }
+}

@@ -1,0 +1,245 @@
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::super::arbitrary;
+use super::*;
+
+fn owner(text: &str) -> Owner {
+    text.parse().unwrap()
+}
+
+fn owners(logins: &[&str]) -> Owners {
+    let logins: Vec<Owner> = logins.iter().map(|login| owner(login)).collect();
+    Owners::default().with(&logins).unwrap()
+}
+
+fn plain() -> impl Strategy<Value = PlainText> {
+    arbitrary::text().prop_filter_map("not a plain text", |text| text.trim().parse().ok())
+}
+
+/// Files as people and forges may write them.
+fn any_owners() -> impl Strategy<Value = Owners> {
+    let login = "[a-zA-Z0-9][a-zA-Z0-9._-]{0,5}".prop_map(|text| text.parse::<Login>().unwrap());
+    let id = 0..=i64::MAX as u64;
+    (
+        vec(
+            (login, option::of(id.clone())).prop_map(|(login, id)| User { login, id }),
+            0..5,
+        ),
+        vec(
+            (plain(), id.clone()).prop_map(|(name, id)| Team { name, id }),
+            0..4,
+        ),
+        option::of((plain(), id).prop_map(|(name, id)| Repository { name, id })),
+    )
+        .prop_map(|(users, teams, repository)| Owners {
+            users,
+            teams,
+            repository,
+        })
+}
+
+fn some_owners() -> impl Strategy<Value = Vec<Owner>> {
+    vec("[a-d]".prop_map(|text| owner(&text)), 0..5)
+}
+
+proptest! {
+    #[test]
+    fn the_file_reads_back_and_is_its_own_canonical_form(owners in any_owners()) {
+        let text = owners.to_string();
+        prop_assert_eq!(Owners::parse(&text).unwrap(), owners);
+        prop_assert_eq!(Owners::parse(&text).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn one_fact_is_one_line(owners in any_owners()) {
+        prop_assert!(owners.to_string().lines().count() <= 3);
+    }
+
+    #[test]
+    fn adding_keeps_who_is_there_and_adds_each_once(owners in any_owners(), added in some_owners()) {
+        let more = owners.with(&added).unwrap();
+        prop_assert!(more.users.starts_with(&owners.users));
+        prop_assert!(added.iter().all(|owner| more.includes(owner.login())));
+        prop_assert!(more.users().all(|login| owners.includes(login) || added.iter().any(|o| o.login() == login)));
+        prop_assert_eq!(more.with(&added).unwrap(), more);
+    }
+
+    #[test]
+    fn removing_takes_those_named_and_leaves_somebody(added in some_owners(), removed in some_owners()) {
+        let owners = Owners::first("e".parse().unwrap()).with(&added).unwrap();
+        match owners.without(&removed) {
+            Ok(fewer) => {
+                prop_assert!(fewer.users().count() >= 1);
+                prop_assert!(removed.iter().all(|owner| !fewer.includes(owner.login())));
+                let is_removed = |login: &Login| removed.iter().any(|owner| owner.login() == login);
+                prop_assert!(owners.users().all(|login| fewer.includes(login) != is_removed(login)));
+            }
+            Err(fault) => {
+                let mut seen = Vec::new();
+                let is_unknown = removed.iter().any(|owner| {
+                    let is_repeated = seen.contains(&owner);
+                    seen.push(owner);
+                    is_repeated || !owners.includes(owner.login())
+                });
+                prop_assert!(is_unknown && matches!(fault, OwnerFault::NotAnOwner(_)), "{}", fault);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in arbitrary::text()) {
+        let _ = Owners::parse(&text);
+        let _ = Owners::parse(&format!("users = [{{ login = \"{text}\" }}]"));
+        if let Err(fault) = text.parse::<Owner>() {
+            prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);
+        }
+    }
+}
+
+#[test]
+fn the_file_is_plain_toml() {
+    assert_eq!(
+        owners(&["alice", "bob"]).to_string(),
+        "users = [{ login = \"alice\" }, { login = \"bob\" }]\n"
+    );
+    let whole = "users = [{ login = \"alice\", id = 7 }]\nteams = [{ name = \"acme:platform\", id = 3 }]\n\
+                 repository = { name = \"acme/serde\", id = 12 }\n";
+    assert_eq!(Owners::parse(whole).unwrap().to_string(), whole);
+    assert_eq!(
+        Owners::parse(whole).unwrap().names(),
+        "alice, acme:platform"
+    );
+}
+
+#[test]
+fn the_last_owner_stays() {
+    let both = owners(&["alice", "bob"]);
+    let one = both.without(&[owner("alice")]).unwrap();
+    assert_eq!(one, owners(&["bob"]));
+    let fault = one.without(&[owner("bob")]).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "a crate must keep at least one owner; add another before `bob` leaves"
+    );
+    let fault = both.without(&[owner("bob"), owner("alice")]).unwrap_err();
+    assert_eq!(fault, OwnerFault::Last("alice".parse().unwrap()));
+    let fault = both.without(&[owner("carol")]).unwrap_err();
+    assert_eq!(fault.to_string(), "`carol` is not an owner of this crate");
+}
+
+#[test]
+fn a_file_that_names_somebody_twice_loses_them_at_once() {
+    let text = "users = [{ login = \"a\" }, { login = \"b\" }, { login = \"a\", id = 1 }]";
+    let fewer = Owners::parse(text).unwrap().without(&[owner("a")]).unwrap();
+    assert_eq!(fewer, owners(&["b"]));
+}
+
+#[test]
+fn hostile_logins_do_not_get_out_of_their_string() {
+    for login in [
+        "a\\\", id = 1 }, { login = \\\"b",
+        "a\\nb",
+        "<a>",
+        "",
+        " a",
+        "a\\u0000",
+        "../a",
+        "a b",
+    ] {
+        let text = format!("users = [{{ login = \"{login}\" }}]");
+        let fault = Owners::parse(&text).unwrap_err();
+        assert!(matches!(fault, OwnerFault::Syntax(_)), "{text}");
+    }
+    let text = "users = []\nteams = [{ name = \"a\\nb\", id = 1 }]";
+    assert!(
+        Owners::parse(text).is_err(),
+        "a team's name stands in refusals"
+    );
+}
+
+#[test]
+fn files_of_another_shape_are_refused() {
+    for text in [
+        "users = 1",
+        "users = [{}]",
+        "users = [\"alice\"]",
+        "owners = []",
+        "users = [{ login = \"a\", x = 1 }]",
+        "users = []\nusers = []",
+        "teams = [{ name = \"a:b\" }]",
+        "users = [{ login = \"a\", id = -1 }]",
+        "repository = { name = \"a/b\", id = 99999999999999999999 }",
+        "\u{0}",
+        "users = [",
+    ] {
+        assert!(
+            matches!(Owners::parse(text), Err(OwnerFault::Syntax(_))),
+            "{text}"
+        );
+    }
+    assert_eq!(Owners::parse("").unwrap(), Owners::default());
+}
+
+#[test]
+fn size_and_depth_are_bounded() {
+    let huge = format!("# {}\n", "x".repeat(FILE_BYTES_MAX));
+    assert_eq!(Owners::parse(&huge), Err(OwnerFault::TooLarge(huge.len())));
+    let deep = format!("users = {}", "[".repeat(FILE_BYTES_MAX - 100));
+    assert!(matches!(Owners::parse(&deep), Err(OwnerFault::Syntax(_))));
+    let dotted = format!("{}x = 1", "a.".repeat(FILE_BYTES_MAX / 2 - 100));
+    assert!(matches!(Owners::parse(&dotted), Err(OwnerFault::Syntax(_))));
+}
+
+#[test]
+fn a_crate_has_at_most_200_owners_and_their_file_always_reads_back() {
+    let many: Vec<Owner> = (0..200).map(|n| owner(&format!("user{n}"))).collect();
+    let full = Owners::default().with(&many).unwrap();
+    assert_eq!(Owners::parse(&full.to_string()).unwrap(), full);
+    assert_eq!(
+        full.with(&many).unwrap(),
+        full,
+        "those who are there need no room"
+    );
+    assert_eq!(full.with(&[owner("one-more")]), Err(OwnerFault::TooMany));
+    let entry = "{ login = \"a\" },";
+    assert_eq!(
+        Owners::parse(&format!("users = [{}]", entry.repeat(201))),
+        Err(OwnerFault::TooMany)
+    );
+
+    let longest: PlainText = "\"\\".repeat(256).parse().unwrap();
+    let team = |id| Team {
+        name: longest.clone(),
+        id,
+    };
+    let worst = Owners {
+        teams: (0..200).map(|n| team(i64::MAX as u64 - n)).collect(),
+        repository: Some(Repository {
+            name: longest.clone(),
+            id: 0,
+        }),
+        ..Owners::default()
+    };
+    assert_eq!(Owners::parse(&worst.to_string()).unwrap(), worst);
+}
+
+#[test]
+fn a_team_needs_a_forge() {
+    assert_eq!(
+        "github:acme:platform"
+            .parse::<Owner>()
+            .unwrap_err()
+            .to_string(),
+        "`github:acme:platform` names a team; teams need a forge, and this registry runs without one"
+    );
+    assert!(
+        "a\nb:c"
+            .parse::<Owner>()
+            .unwrap_err()
+            .to_string()
+            .starts_with(r"`a\nb:c` names a team")
+    );
+    assert!(matches!("a b".parse::<Owner>(), Err(OwnerFault::Login(_))));
+}

@@ -1,5 +1,7 @@
 use std::io::Read;
 
+use proptest::prelude::*;
+
 use super::super::tarball_builder::{Tarball, gzip, put_octal};
 use super::*;
 
@@ -535,5 +537,83 @@ fn a_file_that_cannot_be_read_is_no_fault_of_the_archive() {
     for length in [0, 5, bytes.len() / 2, bytes.len()] {
         let error = inspect_with(Broken(&bytes[..length]), &Limits::default()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5));
+    }
+}
+
+/// What Cargo reads: the archive as the `tar` crate presents it to those who unpack it.
+fn as_cargo_reads(crate_file: &[u8]) -> Vec<(String, bool, Vec<u8>)> {
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(crate_file));
+    let mut entries = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let kind = entry.header().entry_type();
+        assert!(kind.is_file() || kind.is_dir(), "{path}: {kind:?}");
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).unwrap();
+        entries.push((path, kind.is_dir(), data));
+    }
+    entries
+}
+
+/// The same by our own reader of entries.
+fn as_we_read(crate_file: &[u8]) -> Vec<(String, bool, Vec<u8>)> {
+    let limits = Limits::default();
+    let mut archive = tar::Archive::new(Unpacked::new(crate_file, limits.unpacked_bytes_max));
+    let mut reader = EntryReader::new(archive.entries().unwrap(), &limits);
+    let mut entries = Vec::new();
+    while let Some((member, mut data)) = reader.next(&mut Faults::none()).unwrap() {
+        let mut bytes = Vec::new();
+        data.read_to_end(&mut bytes).unwrap();
+        let path = String::from_utf8(member.path).unwrap();
+        entries.push((path, member.is_folder, bytes));
+    }
+    entries
+}
+
+/// Places in a header that decide what is read: path, size, kind, magic, and what readers find behind it.
+fn fields_that_matter() -> Vec<usize> {
+    let fields = [
+        0..2,
+        11..13,
+        124..136,
+        156..158,
+        257..265,
+        345..347,
+        482..484,
+    ];
+    fields.into_iter().flatten().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_accepted_cargo_reads_the_same_way(
+        kind in prop::sample::select(b"\x000157xLKgS".to_vec()),
+        at in prop::sample::select(fields_that_matter()),
+        byte in prop::sample::select(b"\0 +-0123457/a.u\x80\xff".to_vec()),
+        records in prop::option::of(prop::sample::select(vec![
+            "", "9 size=4\n", "9 size=5\n", "12 path=demo\n", "26 path=demo-1.0.0/Cargo.t\n",
+            "23 path=demo-1.0.0/y/z\n", "10 size=04\n", "9 mtime=1\n", "11 mtime=1\n",
+        ])),
+    ) {
+        let mut tarball = good();
+        if let Some(records) = records {
+            tarball = tarball.entry(b'x', b"PaxHeader", records.as_bytes());
+        }
+        let bytes = tarball
+            .entry_with(kind, b"demo-1.0.0/x", b"data", |header| header[at] = byte)
+            .file("demo-1.0.0/last", b"the end")
+            .finish();
+        let Ok(found) = inspect_with(&bytes[..], &Limits::default()).unwrap() else {
+            return Ok(());
+        };
+        let entries = as_cargo_reads(&bytes);
+        prop_assert_eq!(&entries, &as_we_read(&bytes));
+        prop_assert_eq!(&entries[0].2, found.manifest.as_bytes());
+        for (path, _, _) in &entries {
+            prop_assert!(path.starts_with("demo-1.0.0/") && !path.contains(".."), "{}", path);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod frame;
+mod manifest;
 mod tarball;
 
 #[cfg(test)]
@@ -10,4 +11,8 @@ mod tarball_builder;
 
 pub use faults::{FAULTS_MAX, Faults};
 pub use frame::{FrameFault, Metadata, Part, Upload, receive};
+pub use manifest::{
+    DependencyFault, FeaturesFault, KeyFault, ManifestFault, ManifestRules, PlatformFault, Release,
+    release,
+};
 pub use tarball::{Contents, HeaderFault, PathFault, TarballFault, inspect};

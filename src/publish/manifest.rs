@@ -1,0 +1,303 @@
+//! The manifest of a release: the only source of what its index line says.
+//!
+//! It is the `Cargo.toml` of the `.crate` file, which `cargo package` has rewritten so that any Cargo can read it:
+//! without workspace inheritance, patches, folders and git repositories, with registries as URLs
+//! ([Cargo book](https://doc.rust-lang.org/cargo/reference/manifest.html)). A manifest that is not of that kind is
+//! refused with what Cargo would have written. Keys that say nothing about the line are not looked at.
+
+mod dependency;
+mod features;
+mod fields;
+mod platform;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use toml::{Table, Value};
+
+use self::dependency::DependencyTables;
+use self::fields::Fields;
+use super::faults::{Faults, quoted};
+use super::frame::Metadata;
+use crate::domain::{
+    Cksum, CrateName, CrateVersion, Dependency, Features, IndexLine, Limits, NameFault, OwnUrls,
+    PlainText, PubTime, RegistryUrl, TextFault, VersionFault,
+};
+
+pub use self::dependency::DependencyFault;
+pub use self::features::FeaturesFault;
+pub use self::fields::KeyFault;
+pub use self::platform::PlatformFault;
+
+/// What a registry asks of a manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct ManifestRules<'a> {
+    /// The URLs that mean this registry; dependencies on them are its own.
+    pub own: &'a OwnUrls,
+    /// The other registries on which a release may depend, the public one included if it may.
+    pub allowed_registries: &'a [RegistryUrl],
+    /// How much a release may have.
+    pub limits: &'a Limits,
+}
+
+/// What a manifest says of a release, judged and ready for the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The crate, as the manifest spells it.
+    pub name: CrateName,
+    /// The version, build metadata included.
+    pub version: CrateVersion,
+    /// Dependencies of all kinds, in no particular order.
+    pub dependencies: Vec<Dependency>,
+    /// Features as written; those that optional dependencies imply are not listed, as in Cargo's own lines.
+    pub features: Features,
+    /// The native library that it links.
+    pub links: Option<String>,
+    /// The oldest Rust that it needs: one to three numbers.
+    pub rust_version: Option<String>,
+    /// What it is, for people; not part of the index line.
+    pub description: Option<String>,
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, Error)]
+pub enum ManifestFault {
+    /// Not TOML.
+    #[error("`Cargo.toml` cannot be read, line {line}: {message}")]
+    Toml { line: usize, message: String },
+    /// A key, from the top of the manifest.
+    #[error("`{key}` {fault}")]
+    Key { key: String, fault: KeyFault },
+    /// Not the name of a crate.
+    #[error("`package.name`: {0}")]
+    Name(NameFault),
+    /// Not a version.
+    #[error("`package.version`: {0}")]
+    Version(VersionFault),
+    /// The upload claims another name.
+    #[error("the manifest is that of `{manifest}`, but the upload says `{metadata}`")]
+    OtherName {
+        manifest: CrateName,
+        metadata: CrateName,
+    },
+    /// The upload claims another version.
+    #[error("the manifest says version `{manifest}`, but the upload says `{metadata}`")]
+    OtherVersion {
+        manifest: CrateVersion,
+        metadata: CrateVersion,
+    },
+    /// A section that Cargo removes.
+    #[error("`[{0}]` must not be in a published crate; `cargo package` does not write it")]
+    Section(&'static str),
+    /// A value that only the uploader's workspace knows.
+    #[error("`{0}` is inherited from a workspace; `cargo package` writes the value itself")]
+    Inherited(String),
+    /// A platform that Cargo cannot read: the index line would be lost.
+    #[error("the platform `{platform}` in `[target]` {fault}")]
+    Platform {
+        platform: String,
+        fault: PlatformFault,
+    },
+    /// More dependencies than allowed.
+    #[error("the manifest has {found} dependencies; at most {max} are allowed")]
+    TooManyDependencies { found: usize, max: usize },
+    /// One dependency.
+    #[error("the dependency `{name}` in `[{section}]` {fault}")]
+    Dependency {
+        name: String,
+        section: String,
+        fault: DependencyFault,
+    },
+    /// The features.
+    #[error(transparent)]
+    Features(#[from] FeaturesFault),
+    /// The native library.
+    #[error("`package.links`: {0}")]
+    Links(TextFault),
+    /// A version of Rust that Cargo cannot read: the index line would be lost.
+    #[error("`package.rust-version` is `{0}`; it must be one to three numbers such as `1.85`")]
+    RustVersion(String),
+    /// The line would be too long for the index.
+    #[error(
+        "the index line of this release would be {bytes} bytes long; at most {max} are allowed"
+    )]
+    LineTooLong { bytes: usize, max: usize },
+}
+
+impl Release {
+    /// The line that stands for this release in the index.
+    pub fn line(&self, cksum: Cksum, pubtime: PubTime) -> IndexLine {
+        IndexLine {
+            links: self.links.clone(),
+            rust_version: self.rust_version.clone(),
+            ..IndexLine::new(
+                self.name.clone(),
+                self.version.clone(),
+                self.dependencies.clone(),
+                self.features.clone(),
+                cksum,
+                pubtime,
+            )
+        }
+    }
+}
+
+/// Reads the manifest of a `.crate` file; all faults are found unless it is no TOML at all.
+pub fn release(
+    manifest: &str,
+    upload: &Metadata,
+    rules: &ManifestRules<'_>,
+) -> Result<Release, Faults<ManifestFault>> {
+    let table: Table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error))?;
+    let mut manifest = Fields::new(table);
+    let mut faults = Faults::none();
+
+    refuse_sections(&mut manifest, &mut faults);
+    let package = read_package(&mut manifest, upload, &mut faults);
+    let tables = DependencyTables::take(&mut manifest, &mut faults);
+    let declared = tables.declared();
+    let dependencies = tables.read(rules, &mut faults);
+    let features = features::read(&mut manifest, &declared, rules.limits, &mut faults);
+    manifest.report("", &mut faults);
+
+    let release = Release {
+        name: upload.name.clone(),
+        version: upload.version.clone(),
+        dependencies,
+        features,
+        links: package.links,
+        rust_version: package.rust_version,
+        description: package.description,
+    };
+    if faults.is_empty() {
+        check_line_length(&release, rules.limits, &mut faults);
+    }
+    faults.or(release)
+}
+
+fn toml_fault(manifest: &str, error: &toml::de::Error) -> ManifestFault {
+    let start = error.span().map_or(0, |span| span.start);
+    let line_feeds = manifest.bytes().take(start).filter(|byte| *byte == b'\n');
+    ManifestFault::Toml {
+        line: line_feeds.count() + 1,
+        message: quoted(error.message()),
+    }
+}
+
+/// Refuses what would let a published crate depend on its uploader's folders.
+fn refuse_sections(manifest: &mut Fields, faults: &mut Faults<ManifestFault>) {
+    for section in ["patch", "replace", "project"] {
+        if manifest.remove(section).is_some() {
+            faults.add(ManifestFault::Section(section));
+        }
+    }
+    if manifest
+        .remove("lints")
+        .is_some_and(|lints| is_inherited(&lints))
+    {
+        faults.add(ManifestFault::Inherited("lints".to_owned()));
+    }
+}
+
+/// What `[package]` says besides name and version.
+#[derive(Default)]
+struct Package {
+    links: Option<String>,
+    rust_version: Option<String>,
+    description: Option<String>,
+}
+
+fn read_package(
+    manifest: &mut Fields,
+    upload: &Metadata,
+    faults: &mut Faults<ManifestFault>,
+) -> Package {
+    let Some(mut table) = manifest.need::<Table>("package", "a table") else {
+        return Package::default();
+    };
+    // Tools may keep what they like in their own table.
+    table.remove("metadata");
+    table.retain(|key, value| {
+        let is_inherited = is_inherited(value);
+        if is_inherited {
+            faults.add(ManifestFault::Inherited(quoted(&format!("package.{key}"))));
+        }
+        !is_inherited
+    });
+    let mut package = Fields::new(table);
+    check_identity(&mut package, upload, faults);
+    let read = Package {
+        links: package.take("links", "a string"),
+        rust_version: package.take("rust-version", "a string"),
+        description: package.take("description", "a string"),
+    };
+    if let Some(Err(fault)) = read.links.as_ref().map(|links| links.parse::<PlainText>()) {
+        faults.add(ManifestFault::Links(fault));
+    }
+    if let Some(text) = read
+        .rust_version
+        .as_ref()
+        .filter(|text| !is_rust_version(text))
+    {
+        faults.add(ManifestFault::RustVersion(quoted(text)));
+    }
+    package.report("package.", faults);
+    read
+}
+
+/// Checks that the manifest names the release that was announced.
+fn check_identity(package: &mut Fields, upload: &Metadata, faults: &mut Faults<ManifestFault>) {
+    let metadata = upload.clone();
+    match package
+        .need::<String>("name", "a string")
+        .map(|name| name.parse())
+    {
+        Some(Ok(manifest)) if manifest != metadata.name => faults.add(ManifestFault::OtherName {
+            manifest,
+            metadata: metadata.name,
+        }),
+        Some(Err(fault)) => faults.add(ManifestFault::Name(fault)),
+        Some(Ok(_)) | None => {}
+    }
+    match package
+        .need::<String>("version", "a string")
+        .map(|version| version.parse())
+    {
+        Some(Ok(manifest)) if manifest != metadata.version => {
+            faults.add(ManifestFault::OtherVersion {
+                manifest,
+                metadata: metadata.version,
+            });
+        }
+        Some(Err(fault)) => faults.add(ManifestFault::Version(fault)),
+        Some(Ok(_)) | None => {}
+    }
+}
+
+/// Whether a value says `workspace = true`, or anything else about a workspace.
+fn is_inherited(value: &Value) -> bool {
+    value.get("workspace").is_some()
+}
+
+/// Whether Cargo reads the text as a version of Rust in an index line: since 1.74 it is strict.
+fn is_rust_version(text: &str) -> bool {
+    let is_number = |part: &str| {
+        part.parse::<u64>()
+            .is_ok_and(|number| number.to_string() == part)
+    };
+    text.split('.').count() <= 3 && text.split('.').all(is_number)
+}
+
+fn check_line_length(release: &Release, limits: &Limits, faults: &mut Faults<ManifestFault>) {
+    // Checksums and times are all equally long.
+    let line = release.line(
+        Cksum::from([0; 32]),
+        PubTime::from_moment(Timestamp::UNIX_EPOCH),
+    );
+    let (bytes, max) = (line.to_bytes().len(), limits.line_bytes_max);
+    if bytes > max {
+        faults.add(ManifestFault::LineTooLong { bytes, max });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,589 @@
+use super::*;
+use crate::domain::{DependencyKind, PublicUrl, RegistryName};
+
+const OTHER: &str = "sparse+https://other.example/index/";
+
+fn metadata() -> Metadata {
+    Metadata {
+        name: "demo".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+    }
+}
+
+/// Reads a manifest as the registry `crates` at localhost does, which allows the public registry and another one.
+fn read_with(manifest: &str, limits: &Limits) -> Result<Release, Faults<ManifestFault>> {
+    let public_url: PublicUrl = "http://localhost:8642".parse().unwrap();
+    let own = OwnUrls::new(&RegistryName::default(), [&public_url]);
+    let allowed = [RegistryUrl::public_registry(), OTHER.parse().unwrap()];
+    let rules = ManifestRules {
+        own: &own,
+        allowed_registries: &allowed,
+        limits,
+    };
+    release(manifest, &metadata(), &rules)
+}
+
+/// Puts `rest` below a sound `[package]`.
+fn with_package(rest: &str) -> String {
+    format!("[package]\nname = \"demo\"\nversion = \"1.0.0\"\n{rest}")
+}
+
+#[track_caller]
+fn read(rest: &str) -> Release {
+    match read_with(&with_package(rest), &Limits::default()) {
+        Ok(release) => release,
+        Err(faults) => panic!("{rest}: {faults}"),
+    }
+}
+
+fn faults_of(manifest: &str, limits: &Limits) -> Vec<String> {
+    let faults = read_with(manifest, limits).unwrap_err();
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// Checks that there is exactly one fault and that it is `expected`.
+#[track_caller]
+fn refused(rest: &str, expected: &str) {
+    let found = faults_of(&with_package(rest), &Limits::default());
+    assert_eq!(found, [expected], "{rest}");
+}
+
+fn line(release: &Release) -> String {
+    let pubtime = "2026-11-22T10:00:00Z".parse().unwrap();
+    let bytes = release.line(Cksum::from([0xab; 32]), pubtime).to_bytes();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_manifest_as_cargo_packs_it_becomes_its_line() {
+    let release = read(
+        r#"
+edition = "2021"
+rust-version = "1.65"
+build = "build.rs"
+links = "demo-native"
+description = "Shows all."
+publish = ["crates"]
+[package.metadata.docs.rs]
+workspace = true
+[lib]
+name = "demo"
+path = "src/lib.rs"
+[dependencies.own-crate]
+version = "0.1.2"
+registry-index = "sparse+http://localhost:8642/crates/index/"
+[dependencies.serde]
+version = "1.0"
+features = ["derive"]
+optional = true
+default-features = false
+[dependencies.url_alias]
+version = ">=2, <4"
+registry-index = "sparse+https://other.example/index/"
+package = "url"
+[build-dependencies.cc]
+version = "1"
+[dev-dependencies.insta]
+version = "=1.2.3"
+[features]
+default = ["std"]
+extra = []
+std = ["serde?/std"]
+with-serde = ["dep:serde"]
+[target."cfg( unix )".dependencies.libc]
+version = "0.2"
+default_features = false
+[target.x86_64-pc-windows-msvc.build-dependencies]
+winres = "0.1"
+[lints.rust]
+unsafe_code = "forbid"
+[profile.release]
+lto = true
+"#,
+    );
+    assert_eq!(release.description.as_deref(), Some("Shows all."));
+    let index = "https://github.com/rust-lang/crates.io-index";
+    let expected = format!(
+        concat!(
+            r#"{{"name":"demo","vers":"1.0.0","deps":["#,
+            r#"{{"name":"cc","req":"^1","features":[],"optional":false,"default_features":true,"target":null,"kind":"build","registry":"{index}"}},"#,
+            r#"{{"name":"insta","req":"=1.2.3","features":[],"optional":false,"default_features":true,"target":null,"kind":"dev","registry":"{index}"}},"#,
+            r#"{{"name":"libc","req":"^0.2","features":[],"optional":false,"default_features":false,"target":"cfg(unix)","kind":"normal","registry":"{index}"}},"#,
+            r#"{{"name":"own-crate","req":"^0.1.2","features":[],"optional":false,"default_features":true,"target":null,"kind":"normal"}},"#,
+            r#"{{"name":"serde","req":"^1.0","features":["derive"],"optional":true,"default_features":false,"target":null,"kind":"normal","registry":"{index}"}},"#,
+            r#"{{"name":"url_alias","req":">=2, <4","features":[],"optional":false,"default_features":true,"target":null,"kind":"normal","registry":"sparse+https://other.example/index/","package":"url"}},"#,
+            r#"{{"name":"winres","req":"^0.1","features":[],"optional":false,"default_features":true,"target":"x86_64-pc-windows-msvc","kind":"build","registry":"{index}"}}"#,
+            r#"],"cksum":"{cksum}","features":{{"extra":[]}},"features2":{{"default":["std"],"std":["serde?/std"],"with-serde":["dep:serde"]}},"#,
+            r#""yanked":false,"links":"demo-native","rust_version":"1.65","pubtime":"2026-11-22T10:00:00Z","v":2}}"#,
+            "\n",
+        ),
+        index = index,
+        cksum = "ab".repeat(32),
+    );
+    assert_eq!(line(&release), expected);
+}
+
+#[test]
+fn the_least_manifest_is_enough() {
+    let release = read("");
+    assert!(release.dependencies.is_empty() && release.features.is_empty());
+    assert_eq!(
+        (release.links, release.rust_version, release.description),
+        (None, None, None)
+    );
+}
+
+#[test]
+fn name_and_version_are_those_of_the_upload_to_the_letter() {
+    let of = |package: &str| faults_of(&format!("[package]\n{package}"), &Limits::default());
+    assert_eq!(
+        of("name = \"Demo\"\nversion = \"1.0.0+b\""),
+        [
+            "the manifest is that of `Demo`, but the upload says `demo`",
+            "the manifest says version `1.0.0+b`, but the upload says `1.0.0`",
+        ]
+    );
+    assert_eq!(
+        of(""),
+        ["`package.name` is missing", "`package.version` is missing"]
+    );
+    assert_eq!(
+        of("name = 1\nversion = [1]"),
+        [
+            "`package.name` must be a string",
+            "`package.version` must be a string"
+        ]
+    );
+    let found = of("name = \"-\"\nversion = \"1\"");
+    assert!(found[0].starts_with("`package.name`: the crate name `-`"));
+    assert!(found[1].starts_with("`package.version`: `1` is not"));
+}
+
+#[test]
+fn without_a_package_there_is_no_release() {
+    let limits = Limits::default();
+    assert_eq!(faults_of("", &limits), ["`package` is missing"]);
+    assert_eq!(
+        faults_of("package = 1", &limits),
+        ["`package` must be a table"]
+    );
+    assert_eq!(
+        faults_of("[project]\nname = \"demo\"\nversion = \"1.0.0\"", &limits),
+        [
+            "`[project]` must not be in a published crate; `cargo package` does not write it",
+            "`package` is missing",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_refused_with_its_line() {
+    let limits = Limits::default();
+    let found = faults_of("[package]\nname = \"demo\"\nversion = ", &limits);
+    assert!(
+        found[0].starts_with("`Cargo.toml` cannot be read, line 3: "),
+        "{found:?}"
+    );
+    let found = faults_of("[package]\nname = 1\n\nname = 2", &limits);
+    assert!(found[0].contains("line 4: duplicate key"), "{found:?}");
+    for deep in [
+        format!("a={}", "[".repeat(100_000)),
+        format!("a{}=1", ".a".repeat(100_000)),
+        format!("[a{}]", ".a".repeat(100_000)),
+    ] {
+        assert_eq!(faults_of(&deep, &limits).len(), 1);
+    }
+    let long = format!("a={}", "x".repeat(1 << 20));
+    assert!(faults_of(&long, &limits)[0].len() < 400);
+}
+
+#[test]
+fn nothing_of_the_uploaders_workspace_may_be_left() {
+    let manifest = r#"
+[package]
+name = "demo"
+version.workspace = true
+edition.workspace = true
+[lints]
+workspace = true
+[dependencies]
+a.workspace = true
+[target.'cfg(unix)'.dev-dependencies]
+b = { workspace = true, features = ["x"] }
+[patch.crates-io]
+c = { path = "../c" }
+[replace]
+"#;
+    assert_eq!(
+        faults_of(manifest, &Limits::default()),
+        [
+            "`[patch]` must not be in a published crate; `cargo package` does not write it",
+            "`[replace]` must not be in a published crate; `cargo package` does not write it",
+            "`lints` is inherited from a workspace; `cargo package` writes the value itself",
+            "`package.edition` is inherited from a workspace; `cargo package` writes the value itself",
+            "`package.version` is inherited from a workspace; `cargo package` writes the value itself",
+            "`package.version` is missing",
+            "the dependency `a` in `[dependencies]` is inherited from a workspace; `cargo package` writes the requirement itself",
+            "the dependency `b` in `[target.'cfg(unix)'.dev-dependencies]` is inherited from a workspace; `cargo package` writes the requirement itself",
+        ]
+    );
+}
+
+#[test]
+fn old_spellings_are_read_but_not_beside_the_new_ones() {
+    let release = read(
+        "[dev_dependencies]\na = '1'\n[build_dependencies]\nb = '1'\n[target.'cfg(any())'.dev_dependencies]\nc = '1'",
+    );
+    let kinds: Vec<_> = release.dependencies.iter().map(|dep| dep.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            DependencyKind::Build,
+            DependencyKind::Dev,
+            DependencyKind::Dev
+        ]
+    );
+    let twice = "is there twice, with `-` and with `_`; only `-` should be used";
+    refused(
+        "[dev-dependencies]\n[dev_dependencies]",
+        &format!("`dev-dependencies` {twice}"),
+    );
+    refused(
+        "[target.foo.build-dependencies]\n[target.foo.build_dependencies]",
+        &format!("`target.foo.build-dependencies` {twice}"),
+    );
+    refused(
+        "[dependencies]\na = { version = '1', default-features = true, default_features = false }",
+        &format!(
+            "the dependency `a` in `[dependencies]` is not understood: `default-features` {twice}"
+        ),
+    );
+}
+
+#[test]
+fn registries_are_ours_allowed_or_refused() {
+    let registry_of = |key: &str| {
+        let release = read(&format!("[dependencies]\na = {{ version = '1'{key} }}"));
+        release.dependencies[0].registry.clone()
+    };
+    let public = Some(RegistryUrl::public_registry());
+    assert_eq!(registry_of(""), public);
+    for own in [
+        "http://localhost:8642/crates/git",
+        "http://LOCALHOST:8642/crates/git/",
+        "sparse+http://localhost:8642/crates/index/",
+    ] {
+        assert_eq!(registry_of(&format!(", registry-index = '{own}'")), None);
+    }
+    for spelling in ["", "/", ".git"] {
+        let url = format!("{}{spelling}", crate::domain::PUBLIC_REGISTRY);
+        let found = registry_of(&format!(", registry-index = '{url}'"));
+        assert_eq!(found, public);
+    }
+    assert_eq!(
+        registry_of(&format!(", registry-index = '{OTHER}'")),
+        Some(OTHER.parse().unwrap())
+    );
+    refused(
+        "[dependencies]\na = { version = '1', registry-index = 'https://evil.example/git' }",
+        "the dependency `a` in `[dependencies]` comes from the registry `https://evil.example/git`, on which crates here may not depend",
+    );
+    refused(
+        "[dependencies]\na = { version = '1', registry-index = 'https://u:secret@evil.example/' }",
+        "the dependency `a` in `[dependencies]` has a `registry-index` that is not the URL of an index: the URL must not carry a user name, a password, `?` or `#`",
+    );
+    refused(
+        "[dependencies]\na = { version = '1', registry = 'crates' }",
+        "the dependency `a` in `[dependencies]` names its registry by `registry`, an alias of the uploader's; `cargo package` writes the URL as `registry-index`",
+    );
+}
+
+#[test]
+fn the_public_registry_is_allowed_only_by_the_list() {
+    let own = OwnUrls::default();
+    let rules = ManifestRules {
+        own: &own,
+        allowed_registries: &[],
+        limits: &Limits::default(),
+    };
+    let manifest = with_package("[dependencies]\na = '1'");
+    let faults = release(&manifest, &metadata(), &rules).unwrap_err();
+    assert_eq!(
+        faults.to_string(),
+        "the dependency `a` in `[dependencies]` comes from the public registry, on which crates here may not depend; write `registry = \"…\"` beside its version if it is a crate of this registry"
+    );
+}
+
+#[test]
+fn each_fault_of_a_dependency_has_its_sentence() {
+    let cases = [
+        ("1", "must be a requirement in quotes or a table"),
+        (
+            "'*'",
+            "allows any version with `*`; name a version that is known to work, such as `1`",
+        ),
+        (
+            "' * '",
+            "allows any version with `*`; name a version that is known to work, such as `1`",
+        ),
+        (
+            "{}",
+            "has no `version`; what is published can only depend on versions in a registry",
+        ),
+        (
+            "{ version = 1 }",
+            "is not understood: `version` must be a string",
+        ),
+        (
+            "{ version = '1', path = '../a' }",
+            "has the key `path`; `cargo package` removes it, because what is published can only depend on registries",
+        ),
+        (
+            "{ version = '1', git = 'https://example.com/a' }",
+            "has the key `git`; `cargo package` removes it, because what is published can only depend on registries",
+        ),
+        (
+            "{ version = '1', artifact = 'bin' }",
+            "has the key `artifact`, which only nightly Cargo understands",
+        ),
+        (
+            "{ version = '1', public = true }",
+            "has the key `public`, which only nightly Cargo understands",
+        ),
+        (
+            "{ version = '1', package = '_a' }",
+            "cannot be in a registry: the crate name `_a` must start with an ASCII letter, not with `_`",
+        ),
+        (
+            "{ version = '1', optional = 'yes' }",
+            "is not understood: `optional` must be `true` or `false`",
+        ),
+        (
+            "{ version = '1', features = 'std' }",
+            "is not understood: `features` must be a list of strings",
+        ),
+        (
+            "{ version = '1', features = ['a/b'] }",
+            "switches on a feature that cannot exist: the feature name `a/b` contains `/`; only letters, digits, `_`, `-`, `+` and `.` are allowed",
+        ),
+        (
+            "{ version = '1', features = ['dep:b'] }",
+            "switches on a feature that cannot exist: the feature name `dep:b` contains `:`; only letters, digits, `_`, `-`, `+` and `.` are allowed",
+        ),
+    ];
+    for (value, expected) in cases {
+        let expected = format!("the dependency `a` in `[dependencies]` {expected}");
+        refused(&format!("[dependencies]\na = {value}"), &expected);
+    }
+    refused(
+        "[dev-dependencies]\na = { version = '1', optional = true }",
+        "the dependency `a` in `[dev-dependencies]` is optional, which a dependency of tests cannot be",
+    );
+    let requirement = faults_of(
+        &with_package("[dependencies]\na = 'one'\n\"ä\" = '1'"),
+        &Limits::default(),
+    );
+    assert!(requirement[0].contains("has the requirement `one`, which is not one: "));
+    assert!(
+        requirement[1]
+            .starts_with("the dependency `ä` in `[dependencies]` cannot be in a registry")
+    );
+}
+
+#[test]
+fn an_alias_may_start_with_an_underscore_and_a_crate_may_not() {
+    let release = read("[dependencies]\n_a = { version = '1', package = 'a' }");
+    assert_eq!(release.dependencies[0].name.as_str(), "_a");
+    assert_eq!(release.dependencies[0].crate_name(), "a");
+    let found = faults_of(
+        &with_package("[dependencies]\n_a = '1'"),
+        &Limits::default(),
+    );
+    assert!(found[0].contains("cannot be in a registry"), "{found:?}");
+}
+
+#[test]
+fn platforms_are_those_that_cargo_can_read() {
+    let of = |platform: &str| {
+        let rest = format!("[target.'{platform}'.dependencies]\na = '1'");
+        faults_of(&with_package(&rest), &Limits::default())
+    };
+    assert!(of("cfg(unix")[0].starts_with("the platform `cfg(unix` in `[target]` is neither"));
+    assert!(of("two words")[0].contains("is neither a target nor"));
+    let deep = format!("cfg({}unix{})", "not(".repeat(33), ")".repeat(33));
+    assert!(of(&deep)[0].ends_with("is nested deeper than 32 parentheses"));
+    let endless = format!("cfg({}", "not(".repeat(100_000));
+    assert!(of(&endless)[0].ends_with("is longer than 4096 bytes"));
+    // Without dependencies it stands in no line.
+    read("[target.'two words'.linker]\na = 1");
+}
+
+#[test]
+fn features_stand_for_something_that_exists() {
+    let dependencies = "[dependencies]\nplain = '1'\nopt = { version = '1', optional = true }\nhidden = { version = '1', optional = true }\n[dev-dependencies]\nonly-tests = '1'\n";
+    let of = |features: &str| with_package(&format!("{dependencies}[features]\n{features}"));
+    let sound = r#"
+default = ["std", "opt"]
+std = ["plain/std", "opt?/std", "hidden/std", "only-tests/x"]
+with-hidden = ["dep:hidden"]
+"1.0+x_y" = []
+"#;
+    let release = read_with(&of(sound), &Limits::default()).unwrap();
+    // What an optional dependency implies is not written out, as in Cargo's own lines.
+    assert!(!release.features.contains_key("opt"));
+    assert_eq!(release.features["default"], ["std", "opt"]);
+
+    let cases = [
+        (
+            "a = ['b']",
+            "the feature `a` asks for `b`, which is neither a feature nor an optional dependency",
+        ),
+        (
+            "a = ['b/std']",
+            "the feature `a` asks for `b/std`, but there is no such dependency",
+        ),
+        (
+            "a = ['dep:b']",
+            "the feature `a` asks for `dep:b`, but there is no such dependency",
+        ),
+        (
+            "a = ['plain']",
+            "the feature `a` asks for `plain`, but that dependency is not optional",
+        ),
+        (
+            "a = ['dep:plain']",
+            "the feature `a` asks for `dep:plain`, but that dependency is not optional",
+        ),
+        (
+            "a = ['plain?/std']",
+            "the feature `a` asks for `plain?/std`, but that dependency is not optional",
+        ),
+        (
+            "a = ['hidden', 'dep:hidden']",
+            "the feature `a` asks for `hidden`, an optional dependency without a feature of its name; write `dep:hidden`",
+        ),
+        (
+            "opt = []",
+            "no feature asks for the optional dependency `opt`; one must have the value `dep:opt`",
+        ),
+        ("a = 'b'", "`features.a` must be a list of strings"),
+        (
+            "a = ['dep:b/c']",
+            "in the feature `a`: the feature value `dep:b/c` must not combine `dep:` with `/`",
+        ),
+        (
+            "\"a b\" = []",
+            "in `[features]`: the feature name `a b` contains ` `; only letters, digits, `_`, `-`, `+` and `.` are allowed",
+        ),
+    ];
+    for (features, expected) in cases {
+        assert_eq!(faults_of(&of(features), &Limits::default()), [expected]);
+    }
+    // A feature may have the name of a dependency if some value still asks for the dependency.
+    read_with(&of("opt = ['dep:opt']"), &Limits::default()).unwrap();
+    read_with(&of("opt = ['opt/std']"), &Limits::default()).unwrap();
+}
+
+#[test]
+fn a_faulty_dependency_does_not_make_features_faulty_too() {
+    refused(
+        "[dependencies]\na = { version = '*', optional = true }\n[features]\nwith-a = ['dep:a']",
+        "the dependency `a` in `[dependencies]` allows any version with `*`; name a version that is known to work, such as `1`",
+    );
+}
+
+#[test]
+fn keys_of_the_package_that_stand_in_the_line_are_checked() {
+    for good in ["1", "1.85", "1.85.0", "0.0.0"] {
+        let release = read(&format!("rust-version = '{good}'"));
+        assert_eq!(release.rust_version.as_deref(), Some(good));
+    }
+    for bad in [
+        "",
+        "1.",
+        ".1",
+        "1.2.3.4",
+        "^1.2",
+        "1.2.3-beta",
+        "01.2",
+        "+1",
+        "1.x",
+        " 1",
+        "99999999999999999999",
+    ] {
+        refused(
+            &format!("rust-version = '{bad}'"),
+            &format!(
+                "`package.rust-version` is `{bad}`; it must be one to three numbers such as `1.85`"
+            ),
+        );
+    }
+    refused(
+        "rust-version = 1.85",
+        "`package.rust-version` must be a string",
+    );
+    refused(
+        "description = ['a']",
+        "`package.description` must be a string",
+    );
+    refused(
+        "links = ''",
+        "`package.links`: the text is empty or has blanks at its ends",
+    );
+    refused(
+        "links = \"a\\nb\"",
+        r"`package.links`: the text contains the character '\n'",
+    );
+}
+
+#[test]
+fn limits_count_dependencies_features_values_and_bytes() {
+    let limits = Limits {
+        dependencies_max: 2,
+        features_max: 2,
+        line_bytes_max: 700,
+        ..Limits::default()
+    };
+    let of = |rest: &str| faults_of(&with_package(rest), &limits);
+    let exact = "[dependencies]\na = { version = '1', features = ['x', 'y'] }\n[dev-dependencies]\na = '1'\n[features]\nb = []\nc = ['b', 'a/d']";
+    let release = read_with(&with_package(exact), &limits).unwrap();
+    assert_eq!(
+        of("[dependencies]\na = '1'\nb = '1'\n[target.x.dependencies]\na = '1'"),
+        ["the manifest has 3 dependencies; at most 2 are allowed"]
+    );
+    assert_eq!(
+        of("[features]\na = []\nb = []\nc = []"),
+        ["the manifest has 3 features; at most 2 are allowed"]
+    );
+    assert_eq!(
+        of("[features]\na = []\nb = ['a', 'a', 'a']"),
+        ["the feature `b` has 3 values; at most 2 are allowed"]
+    );
+    assert_eq!(
+        of("[dependencies]\na = { version = '1', features = ['x', 'y', 'z'] }"),
+        ["the dependency `a` in `[dependencies]` switches on more than 2 features"]
+    );
+    let bytes = line(&release).len();
+    for (line_bytes_max, is_refused) in [(bytes, false), (bytes - 1, true)] {
+        let limits = Limits {
+            line_bytes_max,
+            ..limits.clone()
+        };
+        let verdict = read_with(&with_package(exact), &limits);
+        assert_eq!(verdict.is_err(), is_refused);
+    }
+}
+
+#[test]
+fn all_faults_are_told_together_and_stay_short() {
+    let huge = "x".repeat(100_000);
+    let manifest = format!(
+        "[package]\nname = 'other'\nversion = '2.0.0'\nrust-version = '{huge}'\n[patch]\n\
+         [dependencies]\na = '{huge}'\n{huge} = '1'\n[target.{huge}.dependencies]\nb = '*'\n\
+         [features]\n{huge} = []\nc = ['{huge}', 'dep:{huge}', 'a/{huge}']\nd = ['e']"
+    );
+    let faults = read_with(&manifest, &Limits::default()).unwrap_err();
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 13, "{texts:#?}");
+    assert!(texts.iter().all(|text| text.len() < 700), "{texts:#?}");
+}

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigFault;
-use crate::domain::{Limits, PublicUrl, RegistryName};
+use crate::domain::{PublicUrl, RegistryName};
 
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -25,8 +25,6 @@ pub struct RawConfig {
     pub public_url: Option<PublicUrl>,
     /// The registry's name.
     pub name: Option<RegistryName>,
-    /// Bounds on uploads.
-    pub limits: Limits,
     /// Connections and requests.
     pub http: HttpConfig,
     /// Reading by the git protocol.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::domain::{Limits, PublicUrl, RegistryName};
+use crate::domain::{PublicUrl, RegistryName};
 
 /// Everything that the server needs to know: defaults filled, paths absolute, contradictions refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The registry's name, the first segment of its paths.
     pub name: RegistryName,
-    /// What an upload may claim, hold and cost.
-    pub limits: Limits,
     /// Connections, requests and how long they may take.
     pub http: HttpConfig,
     /// Reading by the git protocol.

@@ -73,7 +73,6 @@ fn the_example_names_every_key_and_equals_the_defaults() {
     };
     assert_eq!(missing(&example, field_names::<RawConfig>()), [""; 0]);
     for (section, names) in [
-        ("limits", field_names::<Limits>()),
         ("http", field_names::<HttpConfig>()),
         ("fetch", field_names::<FetchConfig>()),
         ("log", field_names::<LogConfig>()),
@@ -181,7 +180,6 @@ fn a_wrong_value_is_refused_with_its_key() {
     for (text, key) in [
         ("dat = 'x'", "dat"),
         ("[http]\nheader_sec = 1", "header_sec"),
-        ("[limits]\nfeature_max = 1", "feature_max"),
         ("data = ''", "`data`"),
         ("listen = 'localhost'", "listen"),
         ("public_url = 'http://host/?q'", "public_url"),
@@ -194,11 +192,6 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("[fetch]\nper_address_max = 17", "`fetch.children_max`"),
         ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
         ("[fetch]\ntotal_secs = 29", "`fetch.stall_secs`"),
-        (
-            "[limits]\nunpacked_bytes_max = 5",
-            "`limits.unpacked_bytes_max`",
-        ),
-        ("[limits]\nline_bytes_max = 0", "`limits.line_bytes_max`"),
         ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
     ] {
         let fault = from_text(text).unwrap_err();

@@ -6,7 +6,6 @@ use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig};
-use crate::domain::Limits;
 
 const DEFAULT_DATA: &str = "sidecargo-data";
 const DEFAULT_PORT: u16 = 8642;
@@ -19,7 +18,6 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// The settings of `raw`, where a relative data folder starts at `folder`.
 pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFault> {
-    check_limits(&raw.limits)?;
     check_http(&raw.http)?;
     check_fetch(&raw.fetch)?;
     if let Err(fault) = EnvFilter::try_new(&raw.log.filter) {
@@ -34,55 +32,11 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         data: folder.join(data),
         listen: raw.listen.unwrap_or(listen),
         name: raw.name.unwrap_or_default(),
-        limits: raw.limits,
         http: raw.http,
         fetch: raw.fetch,
         log: raw.log,
         public_url: raw.public_url,
     })
-}
-
-fn check_limits(limits: &Limits) -> Result<(), ConfigFault> {
-    const GIB: u64 = 1024 * 1024 * 1024;
-    within(
-        "limits.crate_bytes_max",
-        limits.crate_bytes_max,
-        1,
-        4 * GIB - 1,
-    )?;
-    let metadata = u64::from(limits.metadata_bytes_max);
-    within("limits.metadata_bytes_max", metadata, 1, GIB)?;
-    within(
-        "limits.unpacked_bytes_max",
-        limits.unpacked_bytes_max,
-        1,
-        64 * GIB,
-    )?;
-    within(
-        "limits.manifest_bytes_max",
-        limits.manifest_bytes_max,
-        1,
-        GIB,
-    )?;
-    let entries = u64::from(limits.entries_max);
-    within("limits.entries_max", entries, 1, 10_000_000)?;
-    for (key, count, most) in [
-        ("limits.path_bytes_max", limits.path_bytes_max, 65_536),
-        ("limits.dependencies_max", limits.dependencies_max, 100_000),
-        ("limits.features_max", limits.features_max, 100_000),
-        (
-            "limits.line_bytes_max",
-            limits.line_bytes_max,
-            64 * 1024 * 1024,
-        ),
-    ] {
-        within(key, count as u64, 1, most)?;
-    }
-    let unpacked = ("limits.unpacked_bytes_max", limits.unpacked_bytes_max);
-    let krate = ("limits.crate_bytes_max", limits.crate_bytes_max);
-    let manifest = ("limits.manifest_bytes_max", limits.manifest_bytes_max);
-    at_most(krate, unpacked)?;
-    at_most(manifest, unpacked)
 }
 
 fn check_http(http: &HttpConfig) -> Result<(), ConfigFault> {

@@ -1,6 +1,10 @@
 //! Bounds on what an upload may claim, hold and cost.
 
 use serde::Deserialize;
+use thiserror::Error;
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
 
 /// How large an upload and its parts may be.
 ///
@@ -28,14 +32,75 @@ pub struct Limits {
     pub line_bytes_max: usize,
 }
 
+/// A limit that would make no sense or protect from nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LimitFault {
+    /// Too small or too large.
+    #[error("`limits.{key}` is {value}, it must lie between 1 and {most}")]
+    Range {
+        /// The key in `[limits]`.
+        key: &'static str,
+        /// What it says.
+        value: u64,
+        /// The most that it may say.
+        most: u64,
+    },
+    /// A part that may be larger than the whole.
+    #[error("`limits.{part}` is more than `limits.unpacked_bytes_max`")]
+    PartOverWhole {
+        /// The key of the part.
+        part: &'static str,
+    },
+}
+
+impl Limits {
+    /// Checks that each limit bounds something and admits something.
+    pub fn check(&self) -> Result<(), LimitFault> {
+        for (key, value, most) in [
+            // The length of the file has 32 bits in an upload.
+            ("crate_bytes_max", self.crate_bytes_max, 4 * GIB - 1),
+            (
+                "metadata_bytes_max",
+                u64::from(self.metadata_bytes_max),
+                GIB,
+            ),
+            ("unpacked_bytes_max", self.unpacked_bytes_max, 64 * GIB),
+            ("manifest_bytes_max", self.manifest_bytes_max, GIB),
+            ("entries_max", u64::from(self.entries_max), 10_000_000),
+            ("path_bytes_max", self.path_bytes_max as u64, 65_536),
+            ("dependencies_max", self.dependencies_max as u64, 100_000),
+            ("features_max", self.features_max as u64, 100_000),
+            ("line_bytes_max", self.line_bytes_max as u64, 64 * MIB),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(LimitFault::Range { key, value, most });
+            }
+        }
+        for (part, value) in [
+            ("crate_bytes_max", self.crate_bytes_max),
+            ("manifest_bytes_max", self.manifest_bytes_max),
+        ] {
+            if value > self.unpacked_bytes_max {
+                return Err(LimitFault::PartOverWhole { part });
+            }
+        }
+        Ok(())
+    }
+
+    /// The largest body of a publish request: both parts and their lengths.
+    pub fn upload_bytes_max(&self) -> u64 {
+        self.crate_bytes_max
+            .saturating_add(8 + u64::from(self.metadata_bytes_max))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        const MIB: u32 = 1024 * 1024;
         Self {
-            crate_bytes_max: 10 * u64::from(MIB),
-            metadata_bytes_max: MIB,
-            unpacked_bytes_max: 512 * u64::from(MIB),
-            manifest_bytes_max: u64::from(MIB),
+            crate_bytes_max: 10 * MIB,
+            metadata_bytes_max: 1024 * 1024,
+            unpacked_bytes_max: 512 * MIB,
+            manifest_bytes_max: MIB,
             entries_max: 20_000,
             path_bytes_max: 512,
             dependencies_max: 500,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::limits::Limits;
+use super::limits::{LimitFault, Limits};
 use super::name::CrateName;
 use super::registry::RegistryUrl;
 use super::text::Login;
@@ -52,6 +52,9 @@ pub enum PolicyFault {
     /// Not TOML, an unknown key, or a value of the wrong kind.
     #[error("`policy.toml` cannot be used: {0}")]
     Syntax(String),
+    /// A limit that bounds nothing or admits nothing.
+    #[error("`policy.toml` cannot be used: {0}")]
+    Limit(#[from] LimitFault),
 }
 
 impl Policy {
@@ -60,7 +63,10 @@ impl Policy {
         if text.len() > POLICY_BYTES_MAX {
             return Err(PolicyFault::TooLarge);
         }
-        toml::from_str(text).map_err(|error| PolicyFault::Syntax(error.to_string()))
+        let policy: Self = toml::from_str(text)
+            .map_err(|error| PolicyFault::Syntax(error.message().to_owned()))?;
+        policy.limits.check()?;
+        Ok(policy)
     }
 
     /// Whether `login` may create crates.
@@ -86,6 +92,105 @@ impl Default for Policy {
             reserved: Vec::new(),
             dependencies_from: vec![RegistryUrl::public_registry()],
             limits: Limits::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::*;
+
+    fn login(text: &str) -> Login {
+        text.parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_reserved_name_is_reserved_in_every_spelling(name in arbitrary::crate_name()) {
+            let text = format!("reserved = [\"{name}\"]");
+            let policy = Policy::parse(&text).unwrap();
+            let twin = name.as_str().to_ascii_uppercase().replace('-', "_");
+            prop_assert!(policy.reserves(&name) && policy.reserves(&twin.parse().unwrap()));
+            prop_assert!(!Policy::default().reserves(&name));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in arbitrary::text()) {
+            let _ = Policy::parse(&text);
+            let _ = Policy::parse(&format!("create = [\"{text}\"]"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default() {
+        assert_eq!(Policy::parse("").unwrap(), Policy::default());
+        assert!(Policy::default().may_create(&login("anybody")));
+        assert_eq!(
+            Policy::default().dependencies_from,
+            [RegistryUrl::public_registry()]
+        );
+        let strict = Policy::parse("dependencies_from = []\nlimits.entries_max = 7").unwrap();
+        assert_eq!(strict.dependencies_from, []);
+        assert_eq!(strict.limits.entries_max, 7);
+    }
+
+    #[test]
+    fn creators_are_everyone_or_those_named() {
+        let all = Policy::parse("create = \"everyone\"").unwrap();
+        assert!(all.may_create(&login("bob")));
+        let some = Policy::parse("create = [\"alice\"]").unwrap();
+        assert!(some.may_create(&login("alice")) && !some.may_create(&login("bob")));
+        let none = Policy::parse("create = []").unwrap();
+        assert!(!none.may_create(&login("alice")));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for text in [
+            "create = \"nobody\"",
+            "create = [\"a b\"]",
+            "create = true",
+            "creators = []",
+            "reserved = [\"a/b\"]",
+            "dependencies_from = [\"javascript:x\"]",
+            "limits.entries = 7",
+            "create = []\ncreate = []",
+        ] {
+            assert!(
+                matches!(Policy::parse(text), Err(PolicyFault::Syntax(_))),
+                "{text}"
+            );
+        }
+        let huge = format!("#{}", "x".repeat(POLICY_BYTES_MAX));
+        assert_eq!(Policy::parse(&huge), Err(PolicyFault::TooLarge));
+        let deep = format!("reserved = {}", "[".repeat(POLICY_BYTES_MAX - 100));
+        assert!(matches!(Policy::parse(&deep), Err(PolicyFault::Syntax(_))));
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let template = include_str!("../../index-template/policy.toml");
+        assert_eq!(Policy::parse(template).unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn a_limit_that_bounds_or_admits_nothing_is_refused() {
+        for (text, key) in [
+            ("[limits]\nentries_max = 0", "`limits.entries_max`"),
+            (
+                "[limits]\nunpacked_bytes_max = 5",
+                "`limits.crate_bytes_max`",
+            ),
+            (
+                "[limits]\ncrate_bytes_max = 4294967296",
+                "`limits.crate_bytes_max`",
+            ),
+        ] {
+            let fault = Policy::parse(text).unwrap_err().to_string();
+            assert!(fault.contains(key), "{text}: {fault}");
         }
     }
 }

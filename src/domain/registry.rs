@@ -183,6 +183,12 @@ impl OwnUrls {
         )
     }
 
+    /// These URLs and those of `other`.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// Whether `url` means this registry, with or without `.git` or a final slash.
     pub fn contains(&self, url: &RegistryUrl) -> bool {
         self.0.contains(&canonical(url.as_str()))

@@ -137,6 +137,11 @@ mod tests {
         }
 
         #[test]
+        fn precedence_is_the_order_of_keys(a in arbitrary::version(), b in arbitrary::version()) {
+            prop_assert_eq!(a.key().precedence_of(&b), b.key().cmp(&a.key()));
+        }
+
+        #[test]
         fn no_text_makes_it_panic(text in arbitrary::text()) {
             if let Err(fault) = text.parse::<CrateVersion>() {
                 prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);

@@ -76,7 +76,7 @@ impl Blobs {
 
     fn path(&self, cksum: &Cksum) -> PathBuf {
         let hex = cksum.to_string();
-        self.folder.join(&hex[..2]).join(format!("{hex}.crate"))
+        self.folder.join(&hex[..2]).join(hex)
     }
 }
 

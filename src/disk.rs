@@ -3,9 +3,9 @@
 //! Nothing else in the product renames or flushes. A temporary file's name starts with [`TEMP_PREFIX`], so what a
 //! killed process left behind is known by its name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How every temporary file's name starts; git skips and prunes such files too.
@@ -97,12 +97,21 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Creates a folder and its parents, durable.
 pub fn create_folder(path: &Path) -> io::Result<()> {
+    create_folder_with_mode(path, 0o755)
+}
+
+/// As [`create_folder`], for a folder that only this user may enter.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    create_folder_with_mode(path, 0o700)
+}
+
+fn create_folder_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let parent = folder_of(path);
     create_folder(parent)?;
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_folder(parent),
     }

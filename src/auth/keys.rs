@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -21,6 +21,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use thiserror::Error;
+
+use crate::disk;
 
 /// The file that holds the id of the signing key.
 const CURRENT: &str = "token-current";
@@ -104,7 +106,8 @@ impl TokenKeys {
     /// Several processes may do this at the same time: all end with the same signing key.
     pub fn open_or_create(dir: &Path) -> Result<Self, KeyFault> {
         if !exists(&dir.join(CURRENT))? {
-            create_folder(dir)?;
+            disk::create_private_folder(dir)
+                .map_err(|source| io_fault("create the folder", dir, source))?;
             create_first_key(dir)?;
         }
         Self::open(dir)
@@ -174,8 +177,8 @@ fn create_first_key(dir: &Path) -> Result<(), KeyFault> {
         Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| KeyFault::Generate)?;
     let (id, ..) = parse(document.as_ref()).ok_or(KeyFault::Generate)?;
     let name = id.file_name();
-    create_private(dir, &name, &id, document.as_ref())?;
-    match create_private(dir, CURRENT, &id, format!("{id}\n").as_bytes()) {
+    create_private(dir, &name, document.as_ref())?;
+    match create_private(dir, CURRENT, format!("{id}\n").as_bytes()) {
         Ok(()) => Ok(()),
         Err(KeyFault::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             let path = dir.join(name);
@@ -187,45 +190,14 @@ fn create_first_key(dir: &Path) -> Result<(), KeyFault> {
     }
 }
 
-/// Creates the file `name` that only its owner may read; it is durable and whole from the moment it has this name.
-///
-/// `id` makes the temporary name unique. Fails with `AlreadyExists` if the name is taken.
-fn create_private(dir: &Path, name: &str, id: &KeyId, bytes: &[u8]) -> Result<(), KeyFault> {
+/// Creates the file `name` that only its owner may read; fails with `AlreadyExists` if the name is taken.
+fn create_private(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), KeyFault> {
     let path = dir.join(name);
-    let temporary = dir.join(format!(".{name}.{id}"));
-    let write = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        // A link, unlike a rename, never replaces a file.
-        fs::hard_link(&temporary, &path)
-    };
-    let written = write();
-    // If it was never created, there is nothing to remove and `written` holds the reason.
-    let _ = fs::remove_file(&temporary);
-    written.map_err(|source| io_fault("create", &path, source))?;
-    sync_folder(dir)
-}
-
-fn create_folder(dir: &Path) -> Result<(), KeyFault> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder
-        .create(dir)
-        .map_err(|source| io_fault("create the folder", dir, source))?;
-    match dir.parent() {
-        Some(parent) if parent == Path::new("") => sync_folder(Path::new(".")),
-        Some(parent) => sync_folder(parent),
-        None => Ok(()),
-    }
+    disk::create_private(&path, bytes).map_err(|source| io_fault("create", &path, source))
 }
 
 fn sync_folder(dir: &Path) -> Result<(), KeyFault> {
-    File::open(dir)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| io_fault("sync the folder", dir, source))
+    disk::sync_folder(dir).map_err(|source| io_fault("sync the folder", dir, source))
 }
 
 fn exists(path: &Path) -> Result<bool, KeyFault> {

@@ -53,7 +53,7 @@ impl SigningKey {
             source,
         };
         if !path.exists() {
-            disk::create_folder(folder).map_err(io_fault)?;
+            disk::create_private_folder(folder).map_err(io_fault)?;
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(|error| io_fault(error.into()))?;
             let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));

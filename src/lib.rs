@@ -1,5 +1,8 @@
 //! Sidecargo: a private Cargo registry whose database is a git repository.
+//!
+//! ARCHITECTURE.md has the map and walks through a publish and a read.
 
+pub mod app;
 pub mod auth;
 pub mod blobs;
 pub mod config;
@@ -8,5 +11,8 @@ pub mod domain;
 pub mod fetch;
 pub mod http;
 pub mod index;
+pub mod owners;
 pub mod publish;
+pub mod search;
 pub mod telemetry;
+pub mod yank;

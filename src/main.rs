@@ -1,3 +1,17 @@
 //! The `sidecargo` program.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sidecargo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

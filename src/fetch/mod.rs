@@ -13,7 +13,7 @@ mod places;
 mod request;
 mod stream;
 
-pub use request::{BodyCoding, inflate};
+pub use request::{BodyCoding, REQUEST_BYTES_MAX};
 pub use stream::FetchStream;
 
 use std::net::IpAddr;

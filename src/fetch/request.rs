@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use super::{FetchFault, GitProtocol};
 
 /// The largest request, inflated, in bytes: git names at most some ten thousand commits of 50 bytes in one.
-pub(super) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How a request body is packed; git packs those above 1 KiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

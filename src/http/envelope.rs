@@ -7,7 +7,7 @@ use super::context::Response;
 
 #[derive(Serialize)]
 struct Envelope<'a> {
-    errors: [Fault<'a>; 1],
+    errors: Vec<Fault<'a>>,
 }
 
 #[derive(Serialize)]
@@ -19,8 +19,14 @@ struct Fault<'a> {
 ///
 /// See <https://doc.rust-lang.org/cargo/reference/registry-web-api.html>.
 pub fn envelope(status: StatusCode, detail: &str) -> Response {
+    envelope_of_all(status, &[detail])
+}
+
+/// As [`envelope`], with a sentence for each fault.
+pub fn envelope_of_all(status: StatusCode, details: &[impl AsRef<str>]) -> Response {
+    let fault = |detail| Fault { detail };
     let envelope = Envelope {
-        errors: [Fault { detail }],
+        errors: details.iter().map(AsRef::as_ref).map(fault).collect(),
     };
     let body = serde_json::to_vec(&envelope).expect("a struct of strings is always JSON");
     let mut response = Response::new(body.into());

@@ -1,17 +1,28 @@
 //! The only module that knows HTTP.
+//!
+//! [`serve`] is the accept loop, [`routes`] the table; a handler takes apart a request, calls one function of the
+//! product and turns its result into an answer. `error.rs` gives every fault its status.
 
+mod api;
 mod body;
 mod connection;
 mod context;
+mod download;
 mod envelope;
+mod error;
 mod exchange;
+mod git;
+mod pages;
+mod range;
+mod request;
+mod routes;
 mod serve;
+mod sparse;
 mod stall;
-
-pub use body::{BodyFault, BodyLimits, BoundedBody};
-pub use context::{PeerAddr, RequestId, Response};
-pub use envelope::envelope;
-pub use serve::{ServeLimits, serve};
 
 #[cfg(test)]
 mod serve_tests;
+
+pub use pages::{git_snippet, sparse_snippet};
+pub use routes::routes;
+pub use serve::{ServeLimits, serve};

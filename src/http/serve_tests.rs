@@ -16,6 +16,9 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
+use super::body::{BodyFault, BodyLimits};
+use super::context::{PeerAddr, RequestId, Response};
+use super::envelope::envelope;
 use super::*;
 
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.

@@ -6,13 +6,12 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
-    CanonicalName, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault,
-    Login, Owner, OwnerFault, Owners, PlainText, PublicUrl, Reserved, VersionKey,
+    CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner, OwnerFault,
+    Owners, PlainText, Reserved, VersionKey,
 };
 
-use super::message::{Author, Message};
-use super::object::{Body, PackObject};
-use super::registry_files::{CONFIG_JSON, REGISTRY_TOML, RegistryFiles};
+use super::edit::{Edit, FileEdit, Verdict};
+use super::message::Message;
 use super::snapshot::{Crate, Release, Snapshot};
 
 /// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
@@ -150,29 +149,6 @@ pub enum Refusal {
     },
 }
 
-/// A judged change.
-pub(super) enum Verdict {
-    /// All is as it was asked for; no commit is needed.
-    Unchanged,
-    /// This commit does it.
-    Edit(Box<Edit>),
-}
-
-/// What one commit changes.
-pub(super) struct Edit {
-    pub(super) message: Message,
-    pub(super) author: Author,
-    pub(super) files: Vec<FileEdit>,
-    krate: Option<(CanonicalName, Arc<Crate>)>,
-    registry: Option<Arc<RegistryFiles>>,
-}
-
-/// One file's new contents.
-pub(super) struct FileEdit {
-    pub(super) path: String,
-    pub(super) object: PackObject,
-}
-
 impl Change {
     /// Judges the change on a snapshot.
     pub(super) fn judge(&self, on: &Snapshot) -> Result<Verdict, Refusal> {
@@ -216,11 +192,8 @@ impl Change {
             return Err(Refusal::FileTooLarge(line.name.clone()));
         }
         let path = IndexPath::of(&line.name);
-        let (body, object) = Body::with_object(&bytes);
-        let mut files = vec![FileEdit {
-            path: path.to_string(),
-            object,
-        }];
+        let (body, file) = FileEdit::new(&path, &bytes);
+        let mut files = vec![file];
         let release = Release {
             version: line.vers.clone(),
             cksum: line.cksum,
@@ -230,7 +203,7 @@ impl Change {
             Some(krate) => krate.with_release(release, body),
             None => {
                 let owners = Owners::first(self.by.clone());
-                files.push(owners_file(&path, &owners));
+                files.push(FileEdit::owners(&path, &owners));
                 Crate::new(line.name.clone(), body, Arc::new(owners), release)
             }
         };
@@ -319,11 +292,8 @@ impl Change {
             .with_yanked(version, yanked)
             .map_err(|fault| broken(krate, &fault))?
             .ok_or_else(no_such_version)?;
-        let (body, object) = Body::with_object(&bytes);
-        let files = vec![FileEdit {
-            path: IndexPath::of(&krate.name).to_string(),
-            object,
-        }];
+        let (body, file) = FileEdit::new(IndexPath::of(&krate.name), &bytes);
+        let files = vec![file];
         let verb = if yanked { "yank" } else { "unyank" };
         let message = Message::new(format!("{verb} {} {}", krate.name, release.version))
             .with("Crate", plain(&krate.name))
@@ -347,7 +317,7 @@ impl Change {
         if owners == *krate.owners {
             return Ok(Verdict::Unchanged);
         }
-        let files = vec![owners_file(&IndexPath::of(&krate.name), &owners)];
+        let files = vec![FileEdit::owners(&IndexPath::of(&krate.name), &owners)];
         let names: String = changed
             .iter()
             .map(|owner| format!(" {sign}{}", owner.login()))
@@ -370,65 +340,10 @@ impl Change {
     }
 
     fn edit(&self, message: Message, files: Vec<FileEdit>, krate: Crate) -> Verdict {
-        Verdict::Edit(Box::new(Edit {
-            message: message
-                .with("Authenticated-via", self.authenticated_via.clone())
-                .with("Request-id", self.request_id.clone()),
-            author: Author::Person(self.by.clone()),
-            files,
-            krate: Some((krate.name.canonical(), Arc::new(krate))),
-            registry: None,
-        }))
-    }
-}
-
-impl Edit {
-    /// The registry's own change: it is reached at another URL from now on.
-    pub(super) fn move_registry(on: &Snapshot, public_url: &PublicUrl) -> Self {
-        let identity = on.registry().identity.moved_to(public_url);
-        let (config_json, config_object) = Body::with_object(&identity.config_json());
-        let (_, identity_object) = Body::with_object(identity.to_toml().as_bytes());
-        Self {
-            message: Message::new(format!("move to {public_url}")),
-            author: Author::Registry,
-            files: vec![
-                FileEdit {
-                    path: CONFIG_JSON.to_owned(),
-                    object: config_object,
-                },
-                FileEdit {
-                    path: REGISTRY_TOML.to_owned(),
-                    object: identity_object,
-                },
-            ],
-            krate: None,
-            registry: Some(Arc::new(RegistryFiles {
-                identity,
-                config_json,
-                ..on.registry().clone()
-            })),
-        }
-    }
-
-    /// The snapshot after this commit.
-    pub(super) fn apply(&self, on: &Snapshot, commit: CommitId) -> Snapshot {
-        let mut next = on.clone();
-        next.commit = commit;
-        if let Some((name, krate)) = &self.krate {
-            next.crates.insert(name.clone(), Arc::clone(krate));
-        }
-        if let Some(files) = &self.registry {
-            next.registry = Arc::clone(files);
-        }
-        next
-    }
-}
-
-fn owners_file(path: &IndexPath, owners: &Owners) -> FileEdit {
-    let (_, object) = Body::with_object(owners.to_string().as_bytes());
-    FileEdit {
-        path: path.owners_file(),
-        object,
+        let message = message
+            .with("Authenticated-via", self.authenticated_via.clone())
+            .with("Request-id", self.request_id.clone());
+        Verdict::Edit(Box::new(Edit::of_crate(&self.by, message, files, krate)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
 
 mod change;
+mod edit;
 mod load;
 mod message;
 mod object;
@@ -44,7 +45,7 @@ pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
 pub use writer::{Landed, WriteFault};
 
-use change::Edit;
+use edit::Edit;
 use queue::Ticket;
 use signature::SigningKey;
 use writer::Writer;

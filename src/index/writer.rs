@@ -16,7 +16,8 @@ use tracing::{error, info, warn};
 
 use crate::domain::CommitId;
 
-use super::change::{Change, Edit, Refusal, Verdict};
+use super::change::{Change, Refusal};
+use super::edit::{Edit, Verdict};
 use super::message::Draft;
 use super::object::{PackObject, commit_id};
 use super::pack;

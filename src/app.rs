@@ -1,0 +1,216 @@
+//! A registry that is open: its data folder locked, its index loaded, its keys read.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
+use crate::blobs::Blobs;
+use crate::config::Config;
+use crate::disk;
+use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName};
+use crate::fetch::Fetches;
+use crate::index::{Action, Change, Index, OpenFault, Place, Snapshot};
+
+/// How long a command waits for a server that is just making the registry.
+const FOUNDING_WAIT: Duration = Duration::from_secs(10);
+
+/// Everything that a request may need.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// Where people reach the server.
+    pub public_url: PublicUrl,
+    /// The index and its writer.
+    pub index: Index,
+    /// The `.crate` files.
+    pub blobs: Arc<Blobs>,
+    /// Who may enter.
+    pub verifier: Verifier,
+    /// Git clients that read.
+    pub fetches: Fetches,
+    /// Addresses that reach this process on this machine, whatever the public one is.
+    local_urls: OwnUrls,
+    /// Held as long as the process may write.
+    _lock: File,
+}
+
+/// Somebody who proved who they are, and the request by which they ask.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What their token allows.
+    pub grant: Arc<Grant>,
+    /// The request, as the log names it.
+    pub request_id: PlainText,
+}
+
+/// The registry cannot be opened.
+#[derive(Debug, Error)]
+pub enum AppFault {
+    /// Another process works on the folder.
+    #[error("the data folder {} is in use by another sidecargo; end it or choose another `data`", .0.display())]
+    Locked(PathBuf),
+    /// A folder or file cannot be made or read.
+    #[error("the data folder {} cannot be used", folder.display())]
+    Io {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The index cannot be opened.
+    #[error(transparent)]
+    Index(#[from] OpenFault),
+    /// The keys for tokens cannot be used.
+    #[error(transparent)]
+    Keys(#[from] auth::KeyFault),
+}
+
+impl App {
+    /// Opens the registry of the data folder, or makes it there, for a server that listens on `bound`.
+    pub fn open(config: Config, bound: SocketAddr) -> Result<Self, AppFault> {
+        let public_url = config.public_url(bound);
+        let data = Data::new(&config.data);
+        let lock = data.lock()?;
+        let blobs = data.blobs()?;
+        let index = Index::open(&data.place(), &config.name, &public_url, &blobs)?;
+        let registry = index.snapshot().registry().identity.id;
+        let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
+        Ok(Self {
+            fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
+            verifier: Verifier::new(registry, keys),
+            local_urls: local_urls(&config.name, bound),
+            blobs: Arc::new(blobs),
+            index,
+            public_url,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Every index URL that means this registry.
+    pub fn own_urls(&self, snapshot: &Snapshot) -> OwnUrls {
+        snapshot
+            .registry()
+            .identity
+            .own_urls()
+            .and(&self.local_urls)
+    }
+
+    /// Until when a change that comes now must be written.
+    pub fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_secs(self.config.http.publish_deadline_secs)
+    }
+
+    /// Proves who sends a request with this `Authorization` header.
+    pub fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Grant>, AuthFault> {
+        self.verifier.authenticate(header, Timestamp::now())
+    }
+}
+
+impl Caller {
+    /// What the caller asks of the index at this moment.
+    pub fn asks(&self, at: Timestamp, action: Action) -> Change {
+        let token = format!("token {}", self.grant.token_id);
+        Change {
+            action,
+            by: self.grant.login.clone(),
+            authenticated_via: token.parse().expect("a token's id is plain ASCII"),
+            request_id: self.request_id.clone(),
+            at,
+        }
+    }
+}
+
+/// An issuer for the registry in a data folder, also while a server runs on it.
+///
+/// If there is no registry yet, it is made as the server would make it.
+pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
+    let data = Data::new(&config.data);
+    let place = data.place();
+    let started = Instant::now();
+    while !place.git_dir.exists() {
+        match data.lock() {
+            Ok(_lock) => {
+                let public_url = config.public_url(config.listen);
+                place.ensure(&config.name, &public_url, data.blobs()?.id())?;
+            }
+            // A server is making it at this moment.
+            Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let keys = TokenKeys::open_or_create(&data.keys())?;
+    Ok(Issuer::new(place.identity()?.id, Arc::new(keys)))
+}
+
+/// The folders of a registry on disk.
+struct Data<'a> {
+    folder: &'a Path,
+}
+
+impl<'a> Data<'a> {
+    fn new(folder: &'a Path) -> Self {
+        Self { folder }
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            git_dir: self.folder.join("index.git"),
+            keys: self.keys(),
+        }
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.join("keys")
+    }
+
+    fn blobs(&self) -> Result<Blobs, AppFault> {
+        Blobs::open(self.folder.join("blobs")).map_err(|source| self.fault(source))
+    }
+
+    /// Makes sure that no other process writes here; the lock ends with the file.
+    fn lock(&self) -> Result<File, AppFault> {
+        disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
+        let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(self.fault(source)),
+        }
+    }
+
+    fn fault(&self, source: io::Error) -> AppFault {
+        AppFault::Io {
+            folder: self.folder.to_owned(),
+            source,
+        }
+    }
+}
+
+/// People on the machine itself may have written the address that they see in the log.
+fn local_urls(name: &RegistryName, bound: SocketAddr) -> OwnUrls {
+    let mut hosts = vec![bound.to_string()];
+    if bound.ip().is_loopback() || bound.ip().is_unspecified() {
+        let port = bound.port();
+        hosts.extend([
+            format!("localhost:{port}"),
+            format!("127.0.0.1:{port}"),
+            format!("[::1]:{port}"),
+        ]);
+    }
+    let urls: Vec<PublicUrl> = hosts
+        .iter()
+        .filter_map(|host| format!("http://{host}").parse().ok())
+        .collect();
+    OwnUrls::new(name, &urls)
+}

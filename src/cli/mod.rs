@@ -1,0 +1,62 @@
+//! The command line: one file a command.
+
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use sidecargo::config::{Arguments, Config, Environment};
+
+/// A private Cargo registry whose index is signed commits in a git repository.
+#[derive(Debug, Parser)]
+#[command(name = "sidecargo", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the registry; without any setting an embedded one named `crates` in ./sidecargo-data.
+    Serve(serve::Serve),
+    /// Makes tokens for publishing, yanking and changing owners.
+    Token(token::Token),
+}
+
+/// Settings that every command takes; they win over the environment, and that over the file.
+#[derive(Debug, Args)]
+struct Settings {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder of the registry's index, crates and keys.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The configuration with these settings and those of `more`.
+    fn load(self, more: Arguments) -> anyhow::Result<Config> {
+        let arguments = Arguments {
+            config: self.config,
+            data: self.data,
+            ..more
+        };
+        let environment = Environment::from_variables(std::env::vars_os());
+        let folder = std::env::current_dir().context("the current folder is not there")?;
+        Ok(Config::load(&arguments, &environment, &folder)?)
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve(serve) => serve.run(),
+            Command::Token(token) => token.run(),
+        }
+    }
+}

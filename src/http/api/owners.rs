@@ -1,0 +1,96 @@
+//! `GET`, `PUT` and `DELETE /R/api/v1/crates/{name}/owners`
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Done, json};
+use crate::domain::Login;
+use crate::http::body::BodyLimits;
+use crate::http::context::Response;
+use crate::http::error::ApiError;
+use crate::http::request::{NamePath, RawBody, Request};
+use crate::owners::{self, Edit};
+
+/// The largest list of owners that is read, in bytes.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+#[derive(Serialize)]
+struct Users {
+    users: Vec<User>,
+}
+
+#[derive(Serialize)]
+struct User {
+    id: u32,
+    login: Login,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    users: Vec<String>,
+}
+
+/// Who owns the crate.
+pub async fn list_owners(path: NamePath, request: Request) -> Result<Response, ApiError> {
+    let owners = owners::list(&request.app, &path.parse()?)?;
+    let user = |login: &Login| User {
+        id: number_of(login),
+        login: login.clone(),
+        name: None,
+    };
+    Ok(json(&Users {
+        users: owners.users().map(user).collect(),
+    }))
+}
+
+/// Adds owners.
+pub async fn add_owners(
+    path: NamePath,
+    request: Request,
+    body: RawBody,
+) -> Result<Response, ApiError> {
+    change(path, request, body, Edit::Add).await
+}
+
+/// Removes owners.
+pub async fn remove_owners(
+    path: NamePath,
+    request: Request,
+    body: RawBody,
+) -> Result<Response, ApiError> {
+    change(path, request, body, Edit::Remove).await
+}
+
+async fn change(
+    path: NamePath,
+    request: Request,
+    body: RawBody,
+    edit: Edit,
+) -> Result<Response, ApiError> {
+    let caller = request.caller()?;
+    let name = path.parse()?;
+    let limits = BodyLimits::new(BODY_BYTES_MAX, &request.app.config.http);
+    let body = limits.bound(body).read_all().await?;
+    let named: Named = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request(format!(
+            "the body must be `{{\"users\":[\"login\"]}}`: {error}"
+        ))
+    })?;
+    owners::change(&request.app, &caller, name.clone(), edit, &named.users).await?;
+    let list = named.users.join(", ");
+    let msg = match edit {
+        Edit::Add => format!("{list} can now publish, yank and own `{name}`"),
+        Edit::Remove => format!("{list} can no longer publish, yank or own `{name}`"),
+    };
+    Ok(json(&Done {
+        ok: true,
+        msg: Some(msg),
+    }))
+}
+
+/// A number for Cargo, which wants one of 32 bits: always the same for the same login.
+fn number_of(login: &Login) -> u32 {
+    let hash = Sha256::digest(login.as_str());
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}

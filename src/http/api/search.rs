@@ -1,0 +1,66 @@
+//! `GET /R/api/v1/crates?q=…&per_page=…`
+
+use serde::Serialize;
+
+use super::json;
+use crate::domain::CrateName;
+use crate::http::context::Response;
+use crate::http::error::ApiError;
+use crate::http::request::Request;
+use crate::search::{self, FOUND_MAX};
+
+/// How many crates are answered if the request does not say.
+const PER_PAGE_DEFAULT: usize = 10;
+
+#[derive(Serialize)]
+struct Answer {
+    crates: Vec<Hit>,
+    meta: Meta,
+}
+
+#[derive(Serialize)]
+struct Hit {
+    name: CrateName,
+    max_version: String,
+    description: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    total: u32,
+}
+
+/// Finds crates by name.
+pub async fn search(request: Request, query: String) -> Result<Response, ApiError> {
+    let mut wanted = String::new();
+    let mut per_page = PER_PAGE_DEFAULT;
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "q" => wanted = value.into_owned(),
+            "per_page" => per_page = parse_per_page(&value)?,
+            _ => {}
+        }
+    }
+    let found = search::search(&request.app.index.snapshot(), &wanted, per_page);
+    let hit = |krate: &std::sync::Arc<crate::index::Crate>| Hit {
+        name: krate.name.clone(),
+        max_version: krate
+            .newest()
+            .map_or_else(String::new, |newest| newest.version.to_string()),
+        description: None,
+    };
+    let total = u32::try_from(found.total).unwrap_or(u32::MAX);
+    Ok(json(&Answer {
+        crates: found.crates.iter().map(hit).collect(),
+        meta: Meta { total },
+    }))
+}
+
+fn parse_per_page(text: &str) -> Result<usize, ApiError> {
+    match text.parse() {
+        Ok(count @ 1..=FOUND_MAX) => Ok(count),
+        _ => Err(ApiError::bad_request(format!(
+            "`per_page` must be a number from 1 to {FOUND_MAX}"
+        ))),
+    }
+}

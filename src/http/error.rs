@@ -1,0 +1,195 @@
+//! Every refusal and failure as an answer: the one place that knows which fault has which status.
+
+use std::time::Duration;
+
+use tracing::error;
+use warp::http::{HeaderValue, StatusCode, header};
+
+use super::body::BodyFault;
+use super::context::Response;
+use super::envelope::envelope_of_all;
+use crate::auth::{AuthFault, NotPermitted};
+use crate::fetch::FetchFault;
+use crate::index::{Refusal, WriteFault};
+use crate::owners::OwnersFault;
+use crate::publish::{FrameFault, PublishFault};
+use crate::yank::YankFault;
+
+/// How long a client shall wait before it asks again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    details: Vec<String>,
+}
+
+impl ApiError {
+    /// An answer with one sentence.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            details: vec![detail.into()],
+        }
+    }
+
+    /// There is nothing at this address.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// The request says something that cannot be.
+    pub fn bad_request(detail: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail.to_string())
+    }
+
+    fn unavailable(detail: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail.to_string())
+    }
+
+    /// The answer as it goes out.
+    pub fn into_response(self) -> Response {
+        let mut response = envelope_of_all(self.status, &self.details);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<AuthFault> for ApiError {
+    fn from(fault: AuthFault) -> Self {
+        match fault {
+            AuthFault::Credentials(fault) => Self::new(StatusCode::UNAUTHORIZED, fault.to_string()),
+            AuthFault::Token(fault) => Self::new(StatusCode::UNAUTHORIZED, fault.to_string()),
+            AuthFault::NotPermitted(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<NotPermitted> for ApiError {
+    fn from(fault: NotPermitted) -> Self {
+        Self::new(StatusCode::FORBIDDEN, fault.to_string())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::NoSuchCrate(_) | Refusal::NoSuchVersion { .. } => StatusCode::NOT_FOUND,
+            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } => StatusCode::CONFLICT,
+            Refusal::NotAnOwner { .. } | Refusal::MayNotCreate(_) => StatusCode::FORBIDDEN,
+            Refusal::SpelledOtherwise { .. }
+            | Refusal::ReservedName { .. }
+            | Refusal::ReservedByPolicy(_)
+            | Refusal::Owners(_)
+            | Refusal::FileTooLarge(_) => StatusCode::BAD_REQUEST,
+            Refusal::BrokenFile { .. } => {
+                error!(%refusal, "a file of the index is broken");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+impl From<WriteFault> for ApiError {
+    fn from(fault: WriteFault) -> Self {
+        match fault {
+            WriteFault::Refused(refusal) => refusal.into(),
+            WriteFault::Busy
+            | WriteFault::Late
+            | WriteFault::Unavailable(_)
+            | WriteFault::OutcomeUnknown(_) => Self::unavailable(fault),
+        }
+    }
+}
+
+impl From<YankFault> for ApiError {
+    fn from(fault: YankFault) -> Self {
+        match fault {
+            YankFault::NotPermitted(fault) => fault.into(),
+            YankFault::Write(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<OwnersFault> for ApiError {
+    fn from(fault: OwnersFault) -> Self {
+        match fault {
+            OwnersFault::NotPermitted(fault) => fault.into(),
+            OwnersFault::Write(fault) => fault.into(),
+            OwnersFault::Nobody | OwnersFault::TooMany(_) => Self::bad_request(fault),
+        }
+    }
+}
+
+impl From<PublishFault> for ApiError {
+    fn from(fault: PublishFault) -> Self {
+        match fault {
+            PublishFault::NotPermitted(fault) => fault.into(),
+            PublishFault::Write(fault) => fault.into(),
+            PublishFault::Frame(fault) => fault.into(),
+            PublishFault::Invalid(details) => Self {
+                status: StatusCode::BAD_REQUEST,
+                details,
+            },
+            PublishFault::Store(ref cause) => {
+                error!(%cause, "an upload was not stored");
+                Self::unavailable(fault)
+            }
+            PublishFault::Panicked => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string())
+            }
+        }
+    }
+}
+
+impl From<FrameFault> for ApiError {
+    fn from(fault: FrameFault) -> Self {
+        match fault {
+            FrameFault::MetadataTooLarge { .. } | FrameFault::TarballTooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string())
+            }
+            FrameFault::Connection(cause) => match cause.downcast::<BodyFault>() {
+                Ok(fault) => (*fault).into(),
+                Err(_) => Self::bad_request("the upload broke off"),
+            },
+            FrameFault::Spool(ref cause) => {
+                error!(%cause, "an upload was not received");
+                Self::unavailable(format!("the upload could not be stored: {cause}"))
+            }
+            _ => Self::bad_request(fault),
+        }
+    }
+}
+
+impl From<BodyFault> for ApiError {
+    fn from(fault: BodyFault) -> Self {
+        let status = match fault {
+            BodyFault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyFault::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            BodyFault::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, fault.to_string())
+    }
+}
+
+impl From<FetchFault> for ApiError {
+    fn from(fault: FetchFault) -> Self {
+        let status = match &fault {
+            FetchFault::Busy { .. } | FetchFault::Stalled => StatusCode::SERVICE_UNAVAILABLE,
+            FetchFault::Malformed(_) | FetchFault::Interrupted(_) => StatusCode::BAD_REQUEST,
+            FetchFault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            FetchFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            FetchFault::Spawn(cause) => {
+                error!(%cause, "the git program cannot be run");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            FetchFault::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, fault.to_string())
+    }
+}

@@ -1,0 +1,87 @@
+//! A request as handlers see it: no type of the web framework in their signatures but bodies.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use percent_encoding::percent_decode_str;
+use warp::http::header::{self, HeaderMap, HeaderName};
+
+use super::context::{PeerAddr, RequestId};
+use super::error::ApiError;
+use crate::app::{App, Caller};
+use crate::domain::{CrateName, CrateVersion};
+
+/// What every handler gets.
+pub struct Request {
+    /// The registry.
+    pub app: Arc<App>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The request's id.
+    pub id: RequestId,
+    /// Who is connected.
+    pub peer: PeerAddr,
+}
+
+/// The body of a request as it comes in: without any bound yet.
+pub type RawBody = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+
+/// The crate in a path, as it was sent.
+pub struct NamePath(pub String);
+
+/// The crate and the version in a path, as they were sent.
+pub struct VersionPath(pub String, pub String);
+
+impl Request {
+    /// Who asks, if their token is good.
+    pub fn caller(&self) -> Result<Caller, ApiError> {
+        let header = self.headers.get(header::AUTHORIZATION);
+        let grant = self
+            .app
+            .authenticate(header.map(|value| value.as_bytes()))?;
+        let request_id = self
+            .id
+            .as_str()
+            .parse()
+            .expect("a request id is hexadecimal digits");
+        Ok(Caller { grant, request_id })
+    }
+
+    /// What the request says of the length of its body.
+    pub fn content_length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH)?.parse().ok()
+    }
+
+    /// A header whose value is text.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl NamePath {
+    /// The name, decoded and checked.
+    pub fn parse(&self) -> Result<CrateName, ApiError> {
+        decode(&self.0)?.parse().map_err(ApiError::bad_request)
+    }
+}
+
+impl VersionPath {
+    /// The name and the version, decoded and checked.
+    pub fn parse(&self) -> Result<(CrateName, CrateVersion), ApiError> {
+        let name = NamePath(self.0.clone()).parse()?;
+        let version = decode(&self.1)?.parse().map_err(ApiError::bad_request)?;
+        Ok((name, version))
+    }
+}
+
+/// A part of a path without its percent-encoding. A `+` is a `+`: versions contain it.
+fn decode(part: &str) -> Result<String, ApiError> {
+    match percent_decode_str(part).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ApiError::bad_request(
+            "the path is not UTF-8 once it is percent-decoded",
+        )),
+    }
+}

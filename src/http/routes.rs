@@ -1,0 +1,137 @@
+//! Every route in one table.
+//!
+//! A route is a path, a method, what its handler needs, and the handler. Each is boxed, so that types stay small.
+//! The path comes before the method: only then is a wrong method told from a wrong path.
+//! A rejection only ever means "not my route"; what the registry refuses is an answer of a handler.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Buf;
+use futures_util::{Stream, TryStreamExt};
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderMap, StatusCode};
+use warp::path::{end, param, path, tail};
+use warp::reject::{MethodNotAllowed, Rejection};
+use warp::{Filter, delete, ext, get, head, post, put};
+
+use super::context::{PeerAddr, RequestId, Response};
+use super::error::ApiError;
+use super::request::{NamePath, RawBody, Request, VersionPath};
+use super::{api, download, git, pages, sparse};
+use crate::app::App;
+
+type Route = BoxedFilter<(Response,)>;
+
+/// All that the server answers to; what no route takes gets the error envelope too.
+#[rustfmt::skip]
+pub fn routes(app: Arc<App>) -> Route {
+    let r = path(app.config.name.to_string()).boxed();
+    let request = request(app);
+
+    let crates = r.clone().and(path("api")).and(path("v1")).and(path("crates")).boxed();
+    let version = param().and(param()).map(VersionPath).boxed();
+    let owners = crates.clone().and(param().map(NamePath)).and(path("owners")).and(end()).boxed();
+    let yank = crates.clone().and(version.clone()).and(path("yank")).and(end());
+    let unyank = crates.clone().and(version.clone()).and(path("unyank")).and(end());
+    let new = crates.clone().and(path("new")).and(end());
+    let git = r.clone().and(path("git")).boxed();
+    let info_refs = git.clone().and(path("info")).and(path("refs")).and(end());
+    let upload_pack = git.clone().and(path("git-upload-pack")).and(end());
+    let receive_pack = git.and(path("git-receive-pack")).and(end());
+    let download = r.clone().and(path("dl")).and(version).and(path("download")).and(end());
+
+    // The index first: it is what Cargo asks for most.
+    any_of([
+        route(r.clone().and(path("index")).and(tail()).and(read()).and(request.clone()).then(sparse::index_file)),
+        route(download.and(read()).and(request.clone()).then(download::download)),
+
+        route(info_refs.and(get()).and(request.clone()).and(query()).then(git::info_refs)),
+        route(upload_pack.and(post()).and(request.clone()).and(body()).then(git::upload_pack)),
+        route(receive_pack.and(post()).and(request.clone()).then(git::receive_pack)),
+
+        route(new.and(put()).and(request.clone()).and(body()).then(api::publish)),
+        route(yank.and(delete()).and(request.clone()).then(api::yank)),
+        route(unyank.and(put()).and(request.clone()).then(api::unyank)),
+        route(owners.clone().and(read()).and(request.clone()).then(api::list_owners)),
+        route(owners.clone().and(put()).and(request.clone()).and(body()).then(api::add_owners)),
+        route(owners.and(delete()).and(request.clone()).and(body()).then(api::remove_owners)),
+        route(crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search)),
+
+        route(r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me)),
+        route(path("healthz").and(end()).and(read()).and(request).then(pages::health)),
+    ])
+    .recover(not_routed)
+    .unify()
+    .boxed()
+}
+
+/// A handler's result as an answer.
+fn route<F>(handled: F) -> Route
+where
+    F: Filter<Extract = (Result<Response, ApiError>,), Error = Rejection>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    handled
+        .map(|result: Result<Response, ApiError>| result.unwrap_or_else(ApiError::into_response))
+        .boxed()
+}
+
+fn any_of<const N: usize>(routes: [Route; N]) -> Route {
+    routes
+        .into_iter()
+        .reduce(|routes, route| routes.or(route).unify().boxed())
+        .expect("the table has a route")
+}
+
+/// What every handler needs of a request.
+fn request(app: Arc<App>) -> BoxedFilter<(Request,)> {
+    warp::header::headers_cloned()
+        .and(ext::get::<RequestId>())
+        .and(ext::get::<PeerAddr>())
+        .map(move |headers: HeaderMap, id, peer| Request {
+            app: Arc::clone(&app),
+            headers,
+            id,
+            peer,
+        })
+        .boxed()
+}
+
+/// Methods that only read; the server leaves the body of an answer to HEAD out.
+fn read() -> BoxedFilter<()> {
+    get().or(head()).unify().boxed()
+}
+
+fn body() -> BoxedFilter<(RawBody,)> {
+    fn erase<B: Buf>(
+        chunks: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+    ) -> RawBody {
+        Box::pin(chunks.map_ok(|mut chunk| chunk.copy_to_bytes(chunk.remaining())))
+    }
+    warp::body::stream().map(erase).boxed()
+}
+
+/// The query as it was sent, empty if there is none.
+fn query() -> BoxedFilter<(String,)> {
+    let none = warp::any().map(String::new);
+    warp::query::raw().or(none).unify().boxed()
+}
+
+async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
+    let error = if rejection.is_not_found() {
+        ApiError::not_found("there is nothing at this address of the registry")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this address does not take requests of this method",
+        )
+    } else {
+        tracing::error!(?rejection, "a request was rejected by the framework");
+        ApiError::bad_request("the request cannot be understood")
+    };
+    Ok(error.into_response())
+}

@@ -1,0 +1,105 @@
+//! What one commit changes, in the tree and in the snapshot.
+
+use std::sync::Arc;
+
+use crate::domain::{CommitId, IndexPath, Login, Owners, PublicUrl};
+
+use super::message::{Author, Message};
+use super::object::{Body, PackObject};
+use super::registry_files::{CONFIG_JSON, REGISTRY_TOML, RegistryFiles};
+use super::snapshot::{Crate, Snapshot};
+
+/// A judged change.
+pub(super) enum Verdict {
+    /// All is as it was asked for; no commit is needed.
+    Unchanged,
+    /// This commit does it.
+    Edit(Box<Edit>),
+}
+
+/// One commit before it has a parent.
+pub(super) struct Edit {
+    pub(super) message: Message,
+    pub(super) author: Author,
+    pub(super) files: Vec<FileEdit>,
+    after: After,
+}
+
+/// One file's new contents.
+pub(super) struct FileEdit {
+    pub(super) path: String,
+    pub(super) object: PackObject,
+}
+
+/// What of the snapshot is new.
+enum After {
+    Crate(Arc<Crate>),
+    Registry(Arc<RegistryFiles>),
+}
+
+impl FileEdit {
+    /// A file with these bytes.
+    pub(super) fn new(path: impl ToString, bytes: &[u8]) -> (Body, Self) {
+        let (body, object) = Body::with_object(bytes);
+        (
+            body,
+            Self {
+                path: path.to_string(),
+                object,
+            },
+        )
+    }
+
+    /// The file that says who owns the crate at `path`.
+    pub(super) fn owners(path: &IndexPath, owners: &Owners) -> Self {
+        Self::new(path.owners_file(), owners.to_string().as_bytes()).1
+    }
+}
+
+impl Edit {
+    /// A person's change of one crate.
+    pub(super) fn of_crate(
+        by: &Login,
+        message: Message,
+        files: Vec<FileEdit>,
+        krate: Crate,
+    ) -> Self {
+        Self {
+            message,
+            author: Author::Person(by.clone()),
+            files,
+            after: After::Crate(Arc::new(krate)),
+        }
+    }
+
+    /// The registry's own change: it is reached at another URL from now on.
+    pub(super) fn move_registry(on: &Snapshot, public_url: &PublicUrl) -> Self {
+        let identity = on.registry().identity.moved_to(public_url);
+        let (config_json, config_file) = FileEdit::new(CONFIG_JSON, &identity.config_json());
+        let (_, identity_file) = FileEdit::new(REGISTRY_TOML, identity.to_toml().as_bytes());
+        Self {
+            message: Message::new(format!("move to {public_url}")),
+            author: Author::Registry,
+            files: vec![config_file, identity_file],
+            after: After::Registry(Arc::new(RegistryFiles {
+                identity,
+                config_json,
+                ..on.registry().clone()
+            })),
+        }
+    }
+
+    /// The snapshot after this commit.
+    pub(super) fn apply(&self, on: &Snapshot, commit: CommitId) -> Snapshot {
+        let mut next = on.clone();
+        next.commit = commit;
+        match &self.after {
+            After::Crate(krate) => {
+                next.crates
+                    .insert(krate.name.canonical(), Arc::clone(krate));
+            }
+            After::Registry(registry) => next.registry = Arc::clone(registry),
+        }
+        next
+    }
+}

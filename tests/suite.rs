@@ -1,3 +1,12 @@
 //! Every test that needs more than one module.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the helpers of a test may do what a test may do"
+)]
 
+mod api;
+mod architecture;
+mod cargo;
+mod common;
 mod oracle;

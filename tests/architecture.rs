@@ -1,0 +1,194 @@
+//! What ARCHITECTURE.md and CONTRIBUTING.md say of the sources, kept true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The longest source file without its tests, in lines.
+const FILE_LINES_MAX: usize = 400;
+
+/// Modules that a module may use, beside `domain`, which all may, and itself.
+const EDGES: [(&str, &[&str]); 14] = [
+    (
+        "app",
+        &["auth", "blobs", "config", "disk", "fetch", "index"],
+    ),
+    ("auth", &["disk"]),
+    ("blobs", &["disk"]),
+    ("config", &[]),
+    ("disk", &[]),
+    ("domain", &[]),
+    ("fetch", &["config"]),
+    (
+        "http",
+        &[
+            "app", "auth", "blobs", "config", "fetch", "index", "owners", "publish", "search",
+            "yank",
+        ],
+    ),
+    ("index", &["blobs", "disk"]),
+    ("owners", &["app", "auth", "index"]),
+    ("publish", &["app", "auth", "disk", "index"]),
+    ("search", &["index"]),
+    ("telemetry", &["config"]),
+    ("yank", &["app", "auth", "index"]),
+];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The module of the crate that the file belongs to.
+    fn module(&self) -> String {
+        let first = self
+            .path
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
+        first.trim_end_matches(".rs").to_owned()
+    }
+
+    fn is_test(&self) -> bool {
+        self.path
+            .file_stem()
+            .is_some_and(|name| name.to_string_lossy().ends_with("tests"))
+    }
+
+    /// The text without its tests.
+    fn product(&self) -> &str {
+        self.text.split("#[cfg(test)]\nmod tests {").next().unwrap()
+    }
+
+    /// The modules of the crate that the file names, tests left out.
+    fn uses(&self) -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for part in self.product().split("crate::").skip(1) {
+            let list = match part.strip_prefix('{') {
+                Some(list) => list.split('}').next().unwrap().split(',').collect(),
+                None => vec![part],
+            };
+            for name in list {
+                let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let word: String = name.trim().chars().take_while(|c| is_word(*c)).collect();
+                used.insert(word);
+            }
+        }
+        used
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source {
+                    path: path.strip_prefix(&root).unwrap().to_owned(),
+                    text,
+                });
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources are where this test looks");
+    found
+}
+
+fn product_sources() -> impl Iterator<Item = Source> {
+    sources().into_iter().filter(|source| !source.is_test())
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    for source in product_sources() {
+        let module = source.module();
+        if ["main", "lib", "cli", "bin"].contains(&module.as_str()) {
+            continue;
+        }
+        let allowed = EDGES.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("`{module}` has no edges listed"));
+        for used in source.uses() {
+            assert!(
+                used == module || used == "domain" || allowed.contains(&used.as_str()),
+                "{}: `{module}` must not use `{used}`",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn only_http_knows_the_web_framework() {
+    for source in product_sources().filter(|source| source.module() != "http") {
+        for framework in ["warp::", "hyper::", "hyper_util::"] {
+            assert!(
+                !source.product().contains(framework),
+                "{}: {framework}",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn only_disk_renames_and_flushes() {
+    // The tip is moved under git's own lock file, whose name is given.
+    let exempt = ["disk.rs", "index/refs.rs", "index/template.rs"];
+    for source in product_sources() {
+        if exempt.iter().any(|path| source.path == Path::new(path)) {
+            continue;
+        }
+        for call in ["fs::rename", "hard_link(", "fs::write(", "sync_data("] {
+            assert!(
+                !source.product().contains(call),
+                "{}: {call}",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_can_be_held_in_the_head_and_say_what_they_are() {
+    for source in product_sources() {
+        assert!(
+            source.text.starts_with("//!"),
+            "{} has no first words",
+            source.path.display()
+        );
+        let lines = source.product().lines().count();
+        assert!(
+            lines <= FILE_LINES_MAX,
+            "{} has {lines} lines",
+            source.path.display()
+        );
+    }
+}
+
+#[test]
+fn the_map_names_only_what_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_path = ["src/", "tests/", "index-template/"]
+                .iter()
+                .any(|top| quoted.starts_with(top));
+            let path = quoted.split(' ').next().unwrap();
+            assert!(
+                !is_path || root.join(path).exists(),
+                "{document} names {path}"
+            );
+        }
+    }
+}

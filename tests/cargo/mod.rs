@@ -1,0 +1,10 @@
+//! Real programs against the running registry: cargo new and old, git, strace.
+
+mod bytes;
+mod durability;
+mod everyday;
+mod git_view;
+mod kill;
+mod main_job;
+mod old_cargo;
+mod races;

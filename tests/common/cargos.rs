@@ -1,0 +1,120 @@
+//! Real cargos, each in a home of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::ran::{Ran, run};
+use super::registry::Registry;
+
+/// The two ways in which Cargo can read an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Over the sparse protocol.
+    Sparse,
+    /// Over git.
+    Git,
+}
+
+/// A developer's machine: one cargo, a home that knows nothing but the registry `crates`, a folder to work in.
+pub struct Sandbox {
+    folder: TempDir,
+    program: PathBuf,
+}
+
+impl Sandbox {
+    /// With the cargo that runs the tests.
+    pub fn stable(registry: &Registry, view: View) -> Self {
+        Self::new(PathBuf::from(env!("CARGO")), registry, view)
+    }
+
+    /// With an old cargo, which can read the index only over git.
+    pub fn old(program: PathBuf, registry: &Registry) -> Self {
+        Self::new(program, registry, View::Git)
+    }
+
+    fn new(program: PathBuf, registry: &Registry, view: View) -> Self {
+        let folder = TempDir::new().unwrap();
+        for name in ["home", "cargo-home", "nowhere", "work"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let index = match view {
+            View::Sparse => registry.sparse_index(),
+            View::Git => registry.git_index(),
+        };
+        // The public registry leads to an empty folder: a test that needs it fails without asking the network.
+        let config = format!(
+            "[registries.crates]\nindex = {index:?}\n\
+             [source.crates-io]\nreplace-with = \"nowhere\"\n\
+             [source.nowhere]\ndirectory = {:?}\n",
+            folder.path().join("nowhere")
+        );
+        fs::write(folder.path().join("cargo-home/config.toml"), config).unwrap();
+        Self { folder, program }
+    }
+
+    /// The folder for packages.
+    pub fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// Runs cargo in `folder`.
+    #[must_use]
+    pub fn cargo(&self, folder: &Path, arguments: &[&str]) -> Ran {
+        self.cargo_with_input(folder, arguments, "")
+    }
+
+    /// Stores `token` as a developer does: pasted to `cargo login`.
+    #[track_caller]
+    pub fn login(&self, token: &str) {
+        let arguments = ["login", "--registry", "crates"];
+        self.cargo_with_input(&self.work(), &arguments, &format!("{token}\n"))
+            .succeeds();
+    }
+
+    /// Publishes the package in `folder`.
+    #[must_use]
+    pub fn publish(&self, folder: &Path) -> Ran {
+        self.cargo(folder, &["publish", "--registry", "crates"])
+    }
+
+    /// Throws the lock file of the package in `folder` away and makes a new one.
+    #[track_caller]
+    pub fn lock_anew(&self, folder: &Path) {
+        fs::remove_file(folder.join("Cargo.lock")).unwrap();
+        self.cargo(folder, &["generate-lockfile"]).succeeds();
+    }
+
+    fn cargo_with_input(&self, folder: &Path, arguments: &[&str], input: &str) -> Ran {
+        let mut command = Command::new(&self.program);
+        // Nothing of the machine's own settings, tokens and proxies reaches this cargo.
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path().join("home"))
+            .env("CARGO_HOME", self.folder.path().join("cargo-home"))
+            .env("CARGO_TARGET_DIR", self.folder.path().join("target"))
+            .env("CARGO_TERM_COLOR", "never")
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("RUSTC", compiler())
+            .current_dir(folder)
+            .args(arguments);
+        run(&mut command, input.as_bytes())
+    }
+}
+
+/// The compiler of the toolchain that runs the tests: old cargos get it too.
+fn compiler() -> PathBuf {
+    let beside = Path::new(env!("CARGO")).with_file_name("rustc");
+    if beside.is_file() {
+        beside
+    } else {
+        PathBuf::from("rustc")
+    }
+}

@@ -1,0 +1,10 @@
+//! A running registry, clients of it, and what both of them need.
+
+pub mod cargos;
+pub mod git;
+pub mod http;
+pub mod project;
+pub mod ran;
+pub mod registry;
+pub mod tools;
+pub mod upload;

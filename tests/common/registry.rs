@@ -1,0 +1,305 @@
+//! The built program, serving a registry in a temporary folder.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::http::get;
+use super::ran::run;
+
+/// How long a start or a graceful end may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between two looks at something that is about to happen.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// What the log says before the address.
+const LISTENING: &str = "listening on http://127.0.0.1:";
+
+/// A registry named `crates` that nobody else uses.
+pub struct Registry {
+    folder: TempDir,
+    /// The port on which it listens, the same after a restart.
+    pub port: u16,
+    server: Option<Child>,
+    /// Files of the data folder that were there before the first request.
+    first_files: BTreeSet<PathBuf>,
+}
+
+impl Registry {
+    /// Starts an empty registry.
+    pub fn start() -> Self {
+        Self::start_under(&[])
+    }
+
+    /// Starts an empty registry under a program that runs others, such as `strace` with its arguments.
+    ///
+    /// The program must leave the server as our own child.
+    pub fn start_under(runner: &[&str]) -> Self {
+        let mut registry = Self {
+            folder: TempDir::new().unwrap(),
+            port: 0,
+            server: None,
+            first_files: BTreeSet::new(),
+        };
+        registry.launch(runner);
+        registry.first_files = registry.files();
+        registry
+    }
+
+    /// Starts it again on the same data and port.
+    pub fn start_again(&mut self) {
+        assert!(self.server.is_none(), "it still runs");
+        self.launch(&[]);
+    }
+
+    /// Ends it as an operator does, waits until it is gone, and checks that it leaves no temporary file.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.ask_to_stop();
+        self.wait_for_end();
+    }
+
+    /// The second half of [`Registry::stop`].
+    #[track_caller]
+    pub fn wait_for_end(&mut self) {
+        let mut server = self.server.take().unwrap();
+        let status = end_of(&mut server)
+            .unwrap_or_else(|| panic!("the server does not end:\n{}", self.log()));
+        assert!(status.success(), "it ended with {status}:\n{}", self.log());
+        let left: Vec<PathBuf> = self
+            .files()
+            .difference(&self.first_files)
+            .filter(|path| !is_of_the_store(path))
+            .cloned()
+            .collect();
+        assert!(left.is_empty(), "the server left {left:#?}");
+    }
+
+    /// Asks it to end and does not wait.
+    pub fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Starts a second server on the same data, waits for it to give up, and gives what it said.
+    #[track_caller]
+    pub fn run_rival(&self) -> String {
+        let path = self.folder.path().join("rival-log");
+        let mut rival = Command::new(program())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&path).unwrap())
+            .spawn()
+            .unwrap();
+        let status = end_of(&mut rival).unwrap_or_else(|| panic!("a rival serves the same data"));
+        assert!(!status.success(), "the rival ended with {status}");
+        fs::read_to_string(path).unwrap()
+    }
+
+    /// Kills it without any warning.
+    pub fn kill(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    /// The id of the server's process.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
+    }
+
+    /// The folder with everything that the registry keeps.
+    pub fn data(&self) -> PathBuf {
+        // Without symbolic links: so the kernel names it too.
+        self.folder.path().canonicalize().unwrap().join("data")
+    }
+
+    /// The bare repository of the index.
+    pub fn repository(&self) -> PathBuf {
+        self.data().join("index.git")
+    }
+
+    /// Every file of the data folder, by its path in it.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        files_below(&self.data())
+    }
+
+    /// The sparse index as Cargo's configuration names it.
+    pub fn sparse_index(&self) -> String {
+        format!("sparse+http://localhost:{}/crates/index/", self.port)
+    }
+
+    /// The git index.
+    pub fn git_index(&self) -> String {
+        // `localhost`: a literal address gives git's credential helper no host.
+        format!("http://localhost:{}/crates/git", self.port)
+    }
+
+    /// A token of `user` that may do everything.
+    #[track_caller]
+    pub fn token(&self, user: &str) -> String {
+        self.token_with(user, &[])
+    }
+
+    /// A token of `user` made with further arguments.
+    #[track_caller]
+    pub fn token_with(&self, user: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(program());
+        command
+            .args(["token", "create", user, "--data"])
+            .arg(self.data())
+            .args(arguments);
+        let made = run(&mut command, b"").succeeds();
+        let token = made.stdout.trim_end_matches('\n').to_owned();
+        assert!(
+            !token.is_empty() && !token.contains(char::is_whitespace),
+            "the token does not stand alone: {made}"
+        );
+        token
+    }
+
+    /// Everything that the server has written to its log, restarts included.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn launch(&mut self, runner: &[&str]) {
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.log_path())
+            .unwrap();
+        let logged_before = usize::try_from(log.metadata().unwrap().len()).unwrap();
+        self.server = Some(self.spawn(runner, log));
+        let port = self.wait_for("a line with the address", |registry| {
+            listening_port(registry.log().get(logged_before..)?)
+        });
+        assert!(self.port == 0 || self.port == port, "it chose another port");
+        self.port = port;
+        self.wait_for("a healthy answer", |registry| {
+            let reply = get("/healthz").try_send(registry.port).ok()?;
+            (reply.status == 200).then_some(())
+        });
+    }
+
+    fn spawn(&self, runner: &[&str], log: File) -> Child {
+        let mut words = runner
+            .iter()
+            .copied()
+            .map(PathBuf::from)
+            .collect::<Vec<_>>();
+        words.push(program());
+        Command::new(&words[0])
+            .args(&words[1..])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .arg("--data")
+            .arg(self.data())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Looks until `look` sees something; ends early when the server has ended.
+    fn wait_for<T>(&mut self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            let ended = self.server.as_mut().expect("it runs").try_wait().unwrap();
+            if ended.is_some() || Instant::now() > deadline {
+                panic!("no {what}, exit {ended:?}; the log:\n{}", self.log());
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.server.as_ref().expect("it runs"));
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if self.server.is_none() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.kill();
+            eprintln!("the server's log:\n{}", self.log());
+        } else {
+            self.stop();
+        }
+    }
+}
+
+/// The program under test: the one that was built with the tests, unless a variable names another build.
+fn program() -> PathBuf {
+    std::env::var_os("SIDECARGO_TEST_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_sidecargo").into(), PathBuf::from)
+}
+
+/// Waits for a process to end by itself; if it does not, kills it and gives `None`.
+fn end_of(process: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = process.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    None
+}
+
+fn listening_port(log: &str) -> Option<u16> {
+    let (_, after) = log.split_once(LISTENING)?;
+    let digits_len = after.find(|c: char| !c.is_ascii_digit())?;
+    after[..digits_len].parse().ok()
+}
+
+/// Every file below `folder`, by its path in it.
+fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.insert(entry.path().strip_prefix(folder).unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
+/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref.
+fn is_of_the_store(path: &Path) -> bool {
+    let is_hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    if path.starts_with("blobs") {
+        return is_hex(name, 64);
+    }
+    let stem = name.split('.').next().unwrap();
+    let is_pack = stem.strip_prefix("pack-").is_some_and(|id| is_hex(id, 40));
+    (path.starts_with("index.git/objects/pack") && is_pack)
+        || (path.starts_with("index.git/refs") && !name.ends_with(".lock"))
+}

@@ -1,0 +1,69 @@
+//! Programs that not every machine has.
+//!
+//! `tests/run` fetches them and says by environment variables where they are.
+//! A test whose program is missing is skipped with one loud line; where `CI` is `true` it fails instead.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The variable that names Debian 12's own cargo.
+const OLD_CARGO: &str = "SIDECARGO_TEST_OLD_CARGO";
+/// The variable that names the file in which skipped tests are counted.
+const SKIPS: &str = "SIDECARGO_TEST_SKIPS";
+
+/// Debian 12's own cargo, or `None` after the calling test was reported as skipped.
+pub fn old_cargo() -> Option<PathBuf> {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian-cargo/cargo");
+    let path = env::var_os(OLD_CARGO).map_or(unpacked, PathBuf::from);
+    found(path, "Debian 12's cargo is missing; `tests/run` fetches it")
+}
+
+/// `strace`, or `None` after the calling test was reported as skipped.
+pub fn strace() -> Option<PathBuf> {
+    on_path("strace")
+}
+
+/// `ssh-keygen`, with which git verifies signatures, or `None` after the calling test was reported as skipped.
+pub fn ssh_keygen() -> Option<PathBuf> {
+    on_path("ssh-keygen")
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let path = env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .unwrap_or_default();
+    found(path, &format!("`{program}` is not on the PATH"))
+}
+
+fn found(path: PathBuf, otherwise: &str) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path);
+    }
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!is_ci, "nothing is skipped where CI is true: {otherwise}");
+    report_skip(otherwise);
+    None
+}
+
+/// Prints past the test harness, which swallows what a passing test prints.
+pub fn say(text: &str) {
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+}
+
+/// Says aloud that the test of this thread did not run.
+fn report_skip(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!(
+        "SKIPPED {}: {reason}\n",
+        thread.name().unwrap_or("a test without a name")
+    );
+    say(&line);
+    if let Some(path) = env::var_os(SKIPS) {
+        let mut file = OpenOptions::new().append(true).create(true).open(path);
+        file.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}

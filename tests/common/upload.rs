@@ -1,0 +1,127 @@
+//! Uploads as Cargo makes them, without Cargo.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::http::{Reply, Request, request};
+
+/// A release that a test uploads.
+#[derive(Clone)]
+pub struct Release {
+    /// The name of the crate.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The bytes of the `.crate` file.
+    pub crate_file: Vec<u8>,
+}
+
+impl Release {
+    /// A small well-formed library.
+    pub fn new(name: &str, version: &str) -> Self {
+        Self::with_source(name, version, "pub fn answer() -> u32 { 42 }\n")
+    }
+
+    /// A well-formed library whose only source file is `source`.
+    pub fn with_source(name: &str, version: &str, source: &str) -> Self {
+        let manifest = manifest(name, version);
+        let crate_file = tarball(
+            name,
+            version,
+            &[
+                ("Cargo.toml", manifest.as_bytes()),
+                ("src/lib.rs", source.as_bytes()),
+            ],
+        );
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            crate_file,
+        }
+    }
+
+    /// The checksum of the `.crate` file, as an index line states it.
+    pub fn cksum(&self) -> String {
+        let digest = Sha256::digest(&self.crate_file);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The request that uploads it.
+    pub fn request(&self, token: &str) -> Request {
+        let metadata = metadata(&self.name, &self.version).to_string();
+        request("PUT", "/crates/api/v1/crates/new")
+            .token(token)
+            .body(frame(metadata.as_bytes(), &self.crate_file))
+    }
+
+    /// Uploads it.
+    #[track_caller]
+    pub fn publish(&self, port: u16, token: &str) -> Reply {
+        self.request(token).send(port)
+    }
+
+    /// The path at which it is downloaded.
+    pub fn download_path(&self) -> String {
+        format!("/crates/dl/{}/{}/download", self.name, self.version)
+    }
+}
+
+/// The manifest of a small library.
+pub fn manifest(name: &str, version: &str) -> String {
+    format!(
+        "[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n\
+         description = \"A crate of a test\"\nlicense = \"MIT\"\n"
+    )
+}
+
+/// The JSON part of an upload, with every key that Cargo always sends.
+pub fn metadata(name: &str, version: &str) -> Value {
+    json!({
+        "name": name, "vers": version, "deps": [], "features": {}, "authors": [],
+        "description": "A crate of a test", "documentation": null, "homepage": null,
+        "readme": null, "readme_file": null, "keywords": [], "categories": [],
+        "license": "MIT", "license_file": null, "repository": null, "badges": {},
+        "links": null, "rust_version": null,
+    })
+}
+
+/// Both parts with their lengths.
+pub fn frame(metadata: &[u8], crate_file: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + metadata.len() + crate_file.len());
+    for part in [metadata, crate_file] {
+        bytes.extend_from_slice(&u32::try_from(part.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+/// A `.crate` file with `files` in the folder `NAME-VERSION`.
+pub fn tarball(name: &str, version: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let path = format!("{name}-{version}/{path}");
+        archive
+            .append_data(&mut file_header(content.len()), path, *content)
+            .unwrap();
+    }
+    gzip(&archive.into_inner().unwrap())
+}
+
+/// The header of a regular file, without its path.
+pub fn file_header(bytes: usize) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.try_into().unwrap());
+    header.set_mode(0o644);
+    header
+}
+
+/// `bytes` as one gzip member.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}

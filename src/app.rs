@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
 use crate::blobs::Blobs;
@@ -36,6 +37,8 @@ pub struct App {
     pub verifier: Verifier,
     /// Git clients that read.
     pub fetches: Fetches,
+    /// Crate files that are looked into at one time: an archive can keep a core busy and a manifest some memory.
+    pub inspections: Arc<Semaphore>,
     /// Addresses that reach this process on this machine, whatever the public one is.
     local_urls: OwnUrls,
     /// Held as long as the process may write.
@@ -88,6 +91,9 @@ impl App {
             verifier: Verifier::new(registry, keys),
             local_urls: local_urls(&config.name, bound),
             blobs: Arc::new(blobs),
+            inspections: Arc::new(Semaphore::new(
+                thread::available_parallelism().map_or(1, usize::from),
+            )),
             index,
             public_url,
             config,

@@ -86,10 +86,14 @@ fn greet(app: &App) {
     let snippet = http::sparse_snippet(name, &app.public_url);
     let root = app.public_url.registry_root(name);
     let data = app.config.data.display();
+    // As it was called: a build that was just made is rarely on the path.
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "sidecargo".to_owned());
     let text = format!(
         "\nThe registry `{name}` is served. Paste this into .cargo/config.toml:\n\n{snippet}\n\
          Make a token, and give it to Cargo:\n\n\
-         sidecargo token create YOUR-NAME --data {data}\n\
+         {program} token create YOUR-NAME --data {data}\n\
          cargo login --registry {name}\n\n\
          For Cargo before 1.68, see {root}/me\n\n"
     );

@@ -16,14 +16,16 @@ pub struct Faults<F> {
 }
 
 impl<F> Faults<F> {
-    /// The faults that are kept.
-    pub fn iter(&self) -> std::slice::Iter<'_, F> {
-        self.listed.iter()
-    }
-
-    /// How many more there are.
-    pub fn unlisted(&self) -> usize {
-        self.unlisted
+    /// A sentence for each, and one for those that are only counted.
+    pub fn sentences(&self) -> Vec<String>
+    where
+        F: fmt::Display,
+    {
+        let mut sentences: Vec<String> = self.listed.iter().map(F::to_string).collect();
+        if self.unlisted > 0 {
+            sentences.push(format!("{} more faults are not listed", self.unlisted));
+        }
+        sentences
     }
 
     pub(super) fn none() -> Self {
@@ -64,30 +66,6 @@ impl<F> From<F> for Faults<F> {
     }
 }
 
-impl<'a, F> IntoIterator for &'a Faults<F> {
-    type Item = &'a F;
-    type IntoIter = std::slice::Iter<'a, F>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<F: fmt::Display> fmt::Display for Faults<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, fault) in self.listed.iter().enumerate() {
-            let before = if at == 0 { "" } else { "; " };
-            write!(f, "{before}{fault}")?;
-        }
-        match self.unlisted {
-            0 => Ok(()),
-            unlisted => write!(f, "; and {unlisted} more"),
-        }
-    }
-}
-
-impl<F: fmt::Debug + fmt::Display> std::error::Error for Faults<F> {}
-
 /// A stranger's text as a sentence may quote it: on one line, without control characters, not too long.
 pub(super) fn quoted(text: &str) -> String {
     let mut chars = text.chars();
@@ -112,11 +90,10 @@ mod tests {
         for number in 0..FAULTS_MAX + 3 {
             faults.add(format!("fault {number}"));
         }
-        assert_eq!(faults.iter().len(), FAULTS_MAX);
-        assert_eq!(faults.unlisted(), 3);
-        let text = faults.to_string();
-        assert!(text.starts_with("fault 0; fault 1; "), "{text}");
-        assert!(text.ends_with("; fault 19; and 3 more"), "{text}");
+        let sentences = faults.sentences();
+        assert_eq!(sentences.len(), FAULTS_MAX + 1);
+        assert_eq!(sentences[19], "fault 19");
+        assert_eq!(sentences[20], "3 more faults are not listed");
     }
 
     #[test]

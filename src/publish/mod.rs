@@ -18,6 +18,7 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 
 use crate::app::{App, Caller};
 use crate::auth::NotPermitted;
@@ -27,7 +28,6 @@ use crate::index::{Action, Change, Landed, WriteFault};
 
 pub use frame::FrameFault;
 
-use faults::Faults;
 use frame::{Metadata, Upload};
 use manifest::{ManifestRules, Release};
 
@@ -63,22 +63,29 @@ where
 {
     caller.grant.require(Can::Publish)?;
     let snapshot = app.index.snapshot();
-    let policy = &snapshot.registry().policy;
+    let limits = &snapshot.registry().policy.limits;
 
     // The file goes to the disk while it comes in, under a temporary name beside the place where it will stay.
     let mut received = app.blobs.incoming()?;
     let mut spool = tokio::fs::File::from_std(received.file().try_clone()?);
-    let upload = frame::receive(body, &mut spool, &policy.limits).await?;
+    let upload = frame::receive(body, &mut spool, limits).await?;
     let deadline = app.deadline();
 
     let cksum = upload.cksum;
-    let own_urls = app.own_urls(&snapshot);
-    let looked_into = look_into(received, upload, own_urls, policy.clone()).await?;
+    let own = app.own_urls(&snapshot);
+    let turn = timeout_at(deadline, Arc::clone(&app.inspections).acquire_owned()).await;
+    let turn = turn.map_err(|_| WriteFault::Late)?;
+    let look = move || {
+        let _turn = turn;
+        look_into(received, &upload, &own, &snapshot.registry().policy)
+    };
     let LookedInto {
         received,
         release,
         source_commit,
-    } = looked_into;
+    } = spawn_blocking(look)
+        .await
+        .unwrap_or(Err(PublishFault::Panicked))?;
 
     caller.grant.require_on(Can::Publish, &release.name)?;
     let change = ask(caller, &release, source_commit, cksum);
@@ -98,35 +105,38 @@ struct LookedInto {
     source_commit: Option<PlainText>,
 }
 
-/// Reads tarball and manifest, off the threads that serve.
-async fn look_into(
+/// Reads tarball and manifest, and finds all that is wrong with both.
+fn look_into(
     mut received: TempFile,
-    upload: Upload,
-    own: OwnUrls,
-    policy: Policy,
+    upload: &Upload,
+    own: &OwnUrls,
+    policy: &Policy,
 ) -> Result<LookedInto, PublishFault> {
-    let look = move || {
-        received.file().rewind()?;
-        let Metadata { name, version } = &upload.metadata;
-        let contents = tarball::inspect(received.file(), name, version, &policy.limits)??;
-        let rules = ManifestRules {
-            own: &own,
-            allowed_registries: &policy.dependencies_from,
-            limits: &policy.limits,
-        };
-        let source_commit = contents
-            .source_commit
-            .and_then(|commit| commit.parse().ok());
-        let release = manifest::release(&contents.manifest, &upload.metadata, &rules)?;
-        Ok(LookedInto {
-            received,
-            release,
-            source_commit,
-        })
+    received.file().rewind()?;
+    let Metadata { name, version } = &upload.metadata;
+    let inspected = tarball::inspect(received.file(), name, version, &policy.limits)?;
+    let rules = ManifestRules {
+        own,
+        allowed_registries: &policy.dependencies_from,
+        limits: &policy.limits,
     };
-    spawn_blocking(look)
-        .await
-        .unwrap_or(Err(PublishFault::Panicked))
+    let release = inspected
+        .manifest
+        .map(|text| manifest::release(&text, &upload.metadata, &rules));
+    let mut wrong = inspected.faults.sentences();
+    match release {
+        Some(Ok(release)) if wrong.is_empty() => {
+            let source_commit = inspected.source_commit.and_then(|id| id.parse().ok());
+            return Ok(LookedInto {
+                received,
+                release,
+                source_commit,
+            });
+        }
+        Some(Err(faults)) => wrong.extend(faults.sentences()),
+        Some(Ok(_)) | None => {}
+    }
+    Err(PublishFault::Invalid(wrong))
 }
 
 fn ask(
@@ -149,14 +159,4 @@ async fn keep(app: &App, received: TempFile, cksum: Cksum) -> io::Result<()> {
     spawn_blocking(move || blobs.keep(received, &cksum))
         .await
         .map_err(io::Error::other)?
-}
-
-impl<F: std::fmt::Display> From<Faults<F>> for PublishFault {
-    fn from(faults: Faults<F>) -> Self {
-        let mut sentences: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        if faults.unlisted() > 0 {
-            sentences.push(format!("{} more faults are not listed", faults.unlisted()));
-        }
-        Self::Invalid(sentences)
-    }
 }

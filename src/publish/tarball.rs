@@ -26,11 +26,13 @@ pub use self::path::PathFault;
 /// The longest `.cargo_vcs_info.json` that is read, in bytes.
 const VCS_INFO_BYTES_MAX: u64 = 64 * 1024;
 
-/// What is taken from a sound `.crate` file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contents {
-    /// The text of `Cargo.toml`.
-    pub manifest: String,
+/// What was found in a `.crate` file.
+#[derive(Debug)]
+pub struct Inspected {
+    /// All that is wrong with the archive: nothing if it is sound, and then the manifest is there.
+    pub faults: Faults<TarballFault>,
+    /// The text of `Cargo.toml`, if it could be read.
+    pub manifest: Option<String>,
     /// The commit from which it was packed, as `.cargo_vcs_info.json` says it: 40 or 64 hexadecimal digits.
     ///
     /// It is the uploader's word and proves nothing.
@@ -102,18 +104,19 @@ pub enum TarballFault {
 ///
 /// # Errors
 ///
-/// The outer error is `file`'s own: it could not be read.
+/// `file`'s own: it could not be read.
 pub fn inspect(
     file: impl Read,
     name: &CrateName,
     version: &CrateVersion,
     limits: &Limits,
-) -> io::Result<Result<Contents, Faults<TarballFault>>> {
+) -> io::Result<Inspected> {
     let mut inspection = Inspection {
         top: format!("{name}-{version}/"),
         limits,
         is_whole: false,
         paths: Paths::default(),
+        has_manifest: false,
         manifest: None,
         source_commit: None,
         faults: Faults::none(),
@@ -134,6 +137,7 @@ struct Inspection<'a> {
     /// Whether the last entry was seen.
     is_whole: bool,
     paths: Paths,
+    has_manifest: bool,
     manifest: Option<String>,
     source_commit: Option<String>,
     faults: Faults<TarballFault>,
@@ -177,7 +181,8 @@ impl Inspection<'_> {
                 let shown = member.shown();
                 self.faults.add(TarballFault::ManifestSpelling(shown));
             }
-            self.manifest = Some(self.read_manifest(member.size, data)?);
+            self.has_manifest = true;
+            self.manifest = self.read_manifest(member.size, data)?;
         } else if inside == ".cargo_vcs_info.json" {
             self.source_commit = read_source_commit(data)?;
         }
@@ -185,30 +190,32 @@ impl Inspection<'_> {
     }
 
     /// The text of the manifest, or nothing beside a fault.
-    fn read_manifest(&mut self, bytes: u64, mut data: impl Read) -> Result<String, Stop> {
+    fn read_manifest(&mut self, bytes: u64, mut data: impl Read) -> Result<Option<String>, Stop> {
         let max = self.limits.manifest_bytes_max;
         if bytes > max {
             self.faults
                 .add(TarballFault::ManifestTooLarge { bytes, max });
-            return Ok(String::new());
+            return Ok(None);
         }
         let mut text = Vec::new();
         data.read_to_end(&mut text)?;
-        Ok(String::from_utf8(text).unwrap_or_else(|_| {
+        let text = String::from_utf8(text);
+        if text.is_err() {
             self.faults.add(TarballFault::ManifestNotUtf8);
-            String::new()
-        }))
+        }
+        Ok(text.ok())
     }
 
-    fn verdict(mut self) -> Result<Contents, Faults<TarballFault>> {
+    fn verdict(mut self) -> Inspected {
         self.paths.judge(&mut self.faults);
-        if self.is_whole && self.manifest.is_none() {
+        if self.is_whole && !self.has_manifest {
             self.faults.add(TarballFault::NoManifest(self.top));
         }
-        self.faults.or(Contents {
-            manifest: self.manifest.unwrap_or_default(),
+        Inspected {
+            faults: self.faults,
+            manifest: self.manifest,
             source_commit: self.source_commit,
-        })
+        }
     }
 }
 

@@ -32,13 +32,13 @@ fn with_package(rest: &str) -> String {
 fn read(rest: &str) -> Release {
     match read_with(&with_package(rest), &Limits::default()) {
         Ok(release) => release,
-        Err(faults) => panic!("{rest}: {faults}"),
+        Err(faults) => panic!("{rest}: {:?}", faults.sentences()),
     }
 }
 
 fn faults_of(manifest: &str, limits: &Limits) -> Vec<String> {
     let faults = read_with(manifest, limits).unwrap_err();
-    faults.iter().map(ToString::to_string).collect()
+    faults.sentences()
 }
 
 /// Checks that there is exactly one fault and that it is `expected`.
@@ -309,7 +309,7 @@ fn the_public_registry_is_allowed_only_by_the_list() {
     let manifest = with_package("[dependencies]\na = '1'");
     let faults = release(&manifest, &metadata(), &rules).unwrap_err();
     assert_eq!(
-        faults.to_string(),
+        faults.sentences().join("; "),
         "the dependency `a` in `[dependencies]` comes from the public registry, on which crates here may not depend; write `registry = \"…\"` beside its version if it is a crate of this registry"
     );
 }
@@ -583,7 +583,7 @@ fn all_faults_are_told_together_and_stay_short() {
          [features]\n{huge} = []\nc = ['{huge}', 'dep:{huge}', 'a/{huge}']\nd = ['e']"
     );
     let faults = read_with(&manifest, &Limits::default()).unwrap_err();
-    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = faults.sentences();
     assert_eq!(texts.len(), 10, "{texts:#?}");
     assert!(texts.iter().all(|text| text.len() < 700), "{texts:#?}");
 }

@@ -11,12 +11,25 @@ fn good() -> Tarball {
     Tarball::of_crate("demo", "1.0.0", MANIFEST)
 }
 
+/// The manifest and the source commit of a sound file.
+#[derive(Debug)]
+struct Contents {
+    manifest: String,
+    source_commit: Option<String>,
+}
+
 fn inspect_with(
     bytes: impl Read,
     limits: &Limits,
 ) -> io::Result<Result<Contents, Faults<TarballFault>>> {
     let (name, version) = ("demo".parse().unwrap(), "1.0.0".parse().unwrap());
-    inspect(bytes, &name, &version, limits)
+    let inspected = inspect(bytes, &name, &version, limits)?;
+    let manifest = inspected.manifest.unwrap_or_default();
+    let source_commit = inspected.source_commit;
+    Ok(inspected.faults.or(Contents {
+        manifest,
+        source_commit,
+    }))
 }
 
 fn contents(bytes: &[u8]) -> Contents {
@@ -29,7 +42,7 @@ fn faults(bytes: &[u8]) -> Vec<String> {
 
 fn faults_with(bytes: &[u8], limits: &Limits) -> Vec<String> {
     let faults = inspect_with(bytes, limits).unwrap().unwrap_err();
-    faults.iter().map(ToString::to_string).collect()
+    faults.sentences()
 }
 
 /// Checks that there is exactly one fault and that its sentence contains `expected`.

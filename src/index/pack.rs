@@ -16,7 +16,7 @@ use super::object::PackObject;
 
 /// Writes the objects as one pack with its index into `folder`: durable when this returns.
 ///
-/// An object that is given twice is written once. Nothing is left behind on failure.
+/// An object that is given twice is written once. A failure leaves nothing behind, and takes nothing away.
 pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
     let mut seen = HashSet::new();
     let objects: Vec<&PackObject> = objects
@@ -33,6 +33,8 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
         pack: folder.join(format!("pack-{name}.pack")),
         index: folder.join(format!("pack-{name}.idx")),
     };
+    // One that is written again is already referred to: it stays, whatever happens now.
+    let is_new = !files.index.exists();
     // The pack first: readers find packs by their index.
     let written = pack
         .rename(&files.pack)
@@ -41,7 +43,9 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
     match written {
         Ok(()) => Ok(files),
         Err(error) => {
-            files.remove();
+            if is_new {
+                files.remove();
+            }
             Err(error)
         }
     }

@@ -18,10 +18,17 @@ use crate::config::Config;
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName};
 use crate::fetch::Fetches;
-use crate::index::{Action, Change, Index, OpenFault, Place, Snapshot};
+use crate::index::{
+    Action, Change, Index, Landed, OpenFault, Place, Settings, Snapshot, WriteFault,
+};
 
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
+
+/// Who changes the index by a command on the machine itself.
+const OPERATOR: &str = "operator";
+/// How they proved who they are: the data folder let them in.
+const COMMAND_LINE: &str = "command line";
 
 /// Everything that a request may need.
 pub struct App {
@@ -74,6 +81,12 @@ pub enum AppFault {
     /// The keys for tokens cannot be used.
     #[error(transparent)]
     Keys(#[from] auth::KeyFault),
+    /// There is nothing to work on.
+    #[error("there is no registry in the data folder {}; name its folder with `--data`", .0.display())]
+    NoRegistry(PathBuf),
+    /// A change that was asked for on the command line was not made.
+    #[error(transparent)]
+    Write(#[from] WriteFault),
 }
 
 impl App {
@@ -83,7 +96,8 @@ impl App {
         let data = Data::new(&config.data);
         let lock = data.lock()?;
         let blobs = data.blobs()?;
-        let index = Index::open(&data.place(), &config.name, &public_url, &blobs)?;
+        let settings = settings(&config, &public_url);
+        let index = Index::open(&data.place(), &settings, &blobs)?;
         let registry = index.snapshot().registry().identity.id;
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
@@ -146,7 +160,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
         match data.lock() {
             Ok(_lock) => {
                 let public_url = config.public_url(config.listen);
-                place.ensure(&config.name, &public_url, data.blobs()?.id())?;
+                place.ensure(&settings(config, &public_url), data.blobs()?.id())?;
             }
             // A server is making it at this moment.
             Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {
@@ -157,6 +171,40 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
     }
     let keys = TokenKeys::open_or_create(&data.keys())?;
     Ok(Issuer::new(place.identity()?.id, Arc::new(keys)))
+}
+
+/// Gives downloads without a token another secret, while no server runs on the data folder.
+///
+/// Nothing else of the index changes, whatever the configuration says of it.
+pub async fn rotate_downloads(config: &Config) -> Result<Landed, AppFault> {
+    let data = Data::new(&config.data);
+    let place = data.place();
+    if !place.git_dir.exists() {
+        return Err(AppFault::NoRegistry(config.data.clone()));
+    }
+    let _lock = data.lock()?;
+    let settings = Settings {
+        name: config.name.clone(),
+        ..Settings::recorded(&place.identity()?)
+    };
+    let index = Index::open(&place, &settings, &data.blobs()?)?;
+    let rotated = index.rotate_downloads(
+        OPERATOR.parse().expect("it is a login"),
+        COMMAND_LINE.parse().expect("it is plain ASCII"),
+        COMMAND_LINE.parse().expect("it is plain ASCII"),
+        tokio::time::Instant::now() + Duration::from_secs(config.http.publish_deadline_secs),
+    );
+    Ok(rotated.await?)
+}
+
+/// What of the configuration stands in the index too.
+fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
+    Settings {
+        name: config.name.clone(),
+        public_url: public_url.clone(),
+        visibility: config.visibility,
+        capability_downloads: config.capability_downloads,
+    }
 }
 
 /// The folders of a registry on disk.

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod downloads;
 mod serve;
 mod token;
 
@@ -24,6 +25,8 @@ enum Command {
     Serve(serve::Serve),
     /// Makes tokens for publishing, yanking and changing owners.
     Token(token::Token),
+    /// Changes how a Cargo that sends no token downloads from a private registry.
+    Downloads(downloads::Downloads),
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.
@@ -57,6 +60,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
+            Command::Downloads(downloads) => downloads.run(),
         }
     }
 }

@@ -12,7 +12,7 @@ use tracing::info;
 
 use sidecargo::app::App;
 use sidecargo::config::{Arguments, Config};
-use sidecargo::domain::PublicUrl;
+use sidecargo::domain::{PublicUrl, Visibility};
 use sidecargo::{http, telemetry};
 
 use super::Settings;
@@ -28,6 +28,9 @@ pub(super) struct Serve {
     /// The URL at which people reach the server, if it is not that of this machine.
     #[arg(long, value_name = "URL")]
     public_url: Option<PublicUrl>,
+    /// Who may read: `public` is everybody, `private` whoever has a token.
+    #[arg(long, value_name = "WHO")]
+    visibility: Option<Visibility>,
 }
 
 impl Serve {
@@ -36,6 +39,7 @@ impl Serve {
         let more = Arguments {
             listen: self.listen,
             public_url: self.public_url,
+            visibility: self.visibility,
             ..Arguments::default()
         };
         let config = self.settings.load(more)?;
@@ -83,7 +87,12 @@ fn greet(app: &App) {
         return;
     }
     let name = &app.config.name;
-    let snippet = http::sparse_snippet(name, &app.public_url);
+    let snippets = http::Snippets {
+        name,
+        public_url: &app.public_url,
+        visibility: app.config.visibility,
+    };
+    let snippet = snippets.sparse();
     let root = app.public_url.registry_root(name);
     let data = app.config.data.display();
     // As it was called: a build that was just made is rarely on the path.

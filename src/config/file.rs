@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigFault;
-use crate::domain::{PublicUrl, RegistryName};
+use crate::domain::{PublicUrl, RegistryName, Visibility};
 
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -25,6 +25,10 @@ pub struct RawConfig {
     pub public_url: Option<PublicUrl>,
     /// The registry's name.
     pub name: Option<RegistryName>,
+    /// Who may read.
+    pub visibility: Option<Visibility>,
+    /// Whether a Cargo that sends no token may download by a secret in the URL.
+    pub capability_downloads: bool,
     /// Connections and requests.
     pub http: HttpConfig,
     /// Reading by the git protocol.

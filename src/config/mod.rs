@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::domain::{PublicUrl, RegistryName};
+use crate::domain::{PublicUrl, RegistryName, Visibility};
 
 /// Everything that the server needs to know: defaults filled, paths absolute, contradictions refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The registry's name, the first segment of its paths.
     pub name: RegistryName,
+    /// Who may read.
+    pub visibility: Visibility,
+    /// Whether a Cargo that sends no token may download by a secret in the URL; only of a private registry.
+    pub capability_downloads: bool,
     /// Connections, requests and how long they may take.
     pub http: HttpConfig,
     /// Reading by the git protocol.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{ConfigFault, RawConfig};
-use crate::domain::{PublicUrl, RegistryName};
+use crate::domain::{PublicUrl, RegistryName, Visibility};
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Arguments {
     pub public_url: Option<PublicUrl>,
     /// `--name`.
     pub name: Option<RegistryName>,
+    /// `--visibility`.
+    pub visibility: Option<Visibility>,
 }
 
 /// What the environment says about the configuration, not yet checked.
@@ -38,6 +40,8 @@ pub struct Environment {
     pub public_url: Option<OsString>,
     /// `SIDECARGO_NAME`.
     pub name: Option<OsString>,
+    /// `SIDECARGO_VISIBILITY`.
+    pub visibility: Option<OsString>,
     /// `SIDECARGO_LOG`.
     pub log: Option<OsString>,
 }
@@ -56,6 +60,7 @@ impl Environment {
                 Some("SIDECARGO_LISTEN") => environment.listen = Some(value),
                 Some("SIDECARGO_PUBLIC_URL") => environment.public_url = Some(value),
                 Some("SIDECARGO_NAME") => environment.name = Some(value),
+                Some("SIDECARGO_VISIBILITY") => environment.visibility = Some(value),
                 Some("SIDECARGO_LOG") => environment.log = Some(value),
                 _ => {}
             }
@@ -73,6 +78,7 @@ pub(super) fn overlay(
     let listen = parse("SIDECARGO_LISTEN", environment.listen.as_ref())?;
     let public_url = parse("SIDECARGO_PUBLIC_URL", environment.public_url.as_ref())?;
     let name = parse("SIDECARGO_NAME", environment.name.as_ref())?;
+    let visibility = parse("SIDECARGO_VISIBILITY", environment.visibility.as_ref())?;
     let data = environment.data.clone();
     raw.data = arguments.data.clone().or(data).or(raw.data);
     raw.listen = arguments.listen.or(listen).or(raw.listen);
@@ -82,6 +88,7 @@ pub(super) fn overlay(
         .or(public_url)
         .or(raw.public_url);
     raw.name = arguments.name.clone().or(name).or(raw.name);
+    raw.visibility = arguments.visibility.or(visibility).or(raw.visibility);
     if let Some(filter) = parse("SIDECARGO_LOG", environment.log.as_ref())? {
         raw.log.filter = filter;
     }

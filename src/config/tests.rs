@@ -135,6 +135,7 @@ fn command_line_over_environment_over_file() {
         ("SIDECARGO_LISTEN", "127.0.0.1:2"),
         ("SIDECARGO_PUBLIC_URL", "http://variable/"),
         ("SIDECARGO_NAME", "variable"),
+        ("SIDECARGO_VISIBILITY", "private"),
         ("SIDECARGO_LOG", "debug"),
         ("SIDECARGO_PORT", "tcp://10.0.0.1:80"),
     ]);
@@ -143,6 +144,7 @@ fn command_line_over_environment_over_file() {
     assert_eq!(config.listen.port(), 2);
     assert_eq!(config.public_url(config.listen).as_str(), "http://variable");
     assert_eq!(config.name.as_str(), "variable");
+    assert_eq!(config.visibility, Visibility::Private);
     assert_eq!(config.log.filter, "debug");
 
     let arguments = Arguments {
@@ -151,6 +153,7 @@ fn command_line_over_environment_over_file() {
         listen: Some("127.0.0.1:3".parse().unwrap()),
         public_url: Some("https://argument".parse().unwrap()),
         name: Some("argument".parse().unwrap()),
+        visibility: Some(Visibility::Public),
     };
     let config = Config::load(&arguments, &all_variables, folder.path()).unwrap();
     assert_eq!(config.data, folder.path().join("argument"));
@@ -160,6 +163,7 @@ fn command_line_over_environment_over_file() {
         "https://argument"
     );
     assert_eq!(config.name.as_str(), "argument");
+    assert_eq!(config.visibility, Visibility::Public);
 }
 
 #[test]
@@ -185,6 +189,12 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("public_url = 'http://host/?q'", "public_url"),
         ("public_url = 'ftp://host/'", "public_url"),
         ("name = 'Crates'", "name"),
+        ("visibility = 'secret'", "visibility"),
+        ("capability_downloads = true", "`capability_downloads`"),
+        (
+            "visibility = 'public'\ncapability_downloads = true",
+            "`visibility` is `public`",
+        ),
         ("[http]\nheader_secs = 0", "`http.header_secs`"),
         ("[http]\nconnections_max = 0", "`http.connections_max`"),
         ("[http]\nbody_idle_secs = 601", "`http.body_total_secs`"),
@@ -201,7 +211,12 @@ fn a_wrong_value_is_refused_with_its_key() {
 
 #[test]
 fn a_wrong_variable_is_refused_with_its_name() {
-    for name in ["SIDECARGO_LISTEN", "SIDECARGO_PUBLIC_URL", "SIDECARGO_NAME"] {
+    for name in [
+        "SIDECARGO_LISTEN",
+        "SIDECARGO_PUBLIC_URL",
+        "SIDECARGO_NAME",
+        "SIDECARGO_VISIBILITY",
+    ] {
         let environment = variables(&[(name, "No Such/Thing?")]);
         let loaded = Config::load(&Arguments::default(), &environment, Path::new("/x"));
         let fault = loaded.unwrap_err().to_string();

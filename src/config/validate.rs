@@ -6,6 +6,7 @@ use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig};
+use crate::domain::Visibility;
 
 const DEFAULT_DATA: &str = "sidecargo-data";
 const DEFAULT_PORT: u16 = 8642;
@@ -23,6 +24,11 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
     if let Err(fault) = EnvFilter::try_new(&raw.log.filter) {
         return refuse("log.filter", fault.to_string());
     }
+    let visibility = raw.visibility.unwrap_or_default();
+    if raw.capability_downloads && visibility == Visibility::Public {
+        let reason = "it is on, but `visibility` is `public`: everybody can download already";
+        return refuse("capability_downloads", reason.to_owned());
+    }
     let data = raw.data.unwrap_or_else(|| DEFAULT_DATA.into());
     if data.as_os_str().is_empty() {
         return refuse("data", "it is empty, it must name a folder".to_owned());
@@ -32,6 +38,8 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         data: folder.join(data),
         listen: raw.listen.unwrap_or(listen),
         name: raw.name.unwrap_or_default(),
+        visibility,
+        capability_downloads: raw.capability_downloads,
         http: raw.http,
         fetch: raw.fetch,
         log: raw.log,

@@ -20,6 +20,7 @@ mod registry;
 mod text;
 mod time;
 mod version;
+mod visibility;
 
 pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
@@ -38,6 +39,7 @@ pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUr
 pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault};
 pub use time::{PubTime, PubTimeFault};
 pub use version::{CrateVersion, VERSION_BYTES_MAX, VersionFault, VersionKey};
+pub use visibility::{Capability, Visibility, VisibilityFault};
 
 use std::fmt::Display;
 use std::str::FromStr;

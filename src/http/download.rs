@@ -1,4 +1,5 @@
-//! Downloads: `/R/dl/{crate}/{version}/download`
+//! Downloads: `/R/dl/{crate}/{version}/download`, and `/R/dl/{capability}/{crate}/{version}/{checksum}` for clients of a
+//! private registry that send no token.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,29 +13,57 @@ use warp::Reply;
 use warp::http::header::{self, HeaderValue};
 use warp::http::{HeaderName, StatusCode};
 
+use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
 use super::range::{ByteRange, Wanted};
-use super::request::{Request, VersionPath};
+use super::request::{CapabilityPath, Request, VersionPath};
 use crate::blobs::Blobs;
-use crate::domain::Cksum;
+use crate::domain::{Capability, Cksum};
+use crate::index::Snapshot;
 
 /// How much of a file is read at a time, in bytes.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// Answers with a `.crate` file, or a range of it.
+/// Answers with a `.crate` file, or a range of it, to whoever may read the index.
 pub async fn download(path: VersionPath, request: Request) -> Result<Response, ApiError> {
-    // What cannot be a crate's version is not here either: a download that fails is a 404 to every client.
-    let nothing = || ApiError::not_found("there is no such crate version to download");
-    let (name, version) = path.parse().map_err(|_| nothing())?;
+    let snapshot = request.read(Challenge::Cargo)?;
+    let cksum = cksum_of(&snapshot, &path).ok_or_else(nothing)?;
+    send_file(&request, cksum).await
+}
+
+/// Answers as [`download`] to whoever knows the secret of the private index and the checksum in it.
+///
+/// Whatever is wrong, there is nothing at that address, as if it were none.
+pub async fn download_by_capability(
+    path: CapabilityPath,
+    request: Request,
+) -> Result<Response, ApiError> {
     let snapshot = request.app.index.snapshot();
-    let cksum = snapshot
-        .find(&name)
-        .filter(|krate| krate.name == name)
-        .and_then(|krate| krate.release(&version.key()))
-        .filter(|release| release.version == version)
-        .map(|release| release.cksum)
+    let capability = snapshot.registry().identity.download_capability();
+    let is_known = |shown: Capability| capability.is_some_and(|capability| *capability == shown);
+    if !path.capability.parse().is_ok_and(is_known) {
+        return Err(nothing());
+    }
+    let cksum = cksum_of(&snapshot, &path.version)
+        .filter(|cksum| path.cksum.parse() == Ok(*cksum))
         .ok_or_else(nothing)?;
+    send_file(&request, cksum).await
+}
+
+fn nothing() -> ApiError {
+    ApiError::not_found("there is no such crate version to download")
+}
+
+/// What cannot be a crate's version is not there either: a download that fails is a 404 to every client.
+fn cksum_of(snapshot: &Snapshot, path: &VersionPath) -> Option<Cksum> {
+    let (name, version) = path.parse().ok()?;
+    let krate = snapshot.find(&name).filter(|krate| krate.name == name)?;
+    let release = krate.release(&version.key())?;
+    (release.version == version).then_some(release.cksum)
+}
+
+async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError> {
     let etag = format!("\"{cksum}\"");
     if request.header(header::IF_NONE_MATCH) == Some(&etag) {
         return Ok(with_headers(

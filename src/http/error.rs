@@ -23,6 +23,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct ApiError {
     status: StatusCode,
     details: Vec<String>,
+    /// How the client is asked for a token.
+    challenge: Option<HeaderValue>,
 }
 
 impl ApiError {
@@ -31,6 +33,7 @@ impl ApiError {
         Self {
             status,
             details: vec![detail.into()],
+            challenge: None,
         }
     }
 
@@ -48,12 +51,25 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail.to_string())
     }
 
+    /// A refusal for want of a good token, with how to send one; any other stays as it is.
+    pub fn with_challenge(mut self, challenge: HeaderValue) -> Self {
+        if self.status == StatusCode::UNAUTHORIZED {
+            self.challenge = Some(challenge);
+        }
+        self
+    }
+
     /// The answer as it goes out.
     pub fn into_response(self) -> Response {
         let mut response = envelope_of_all(self.status, &self.details);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(challenge) = self.challenge {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -79,7 +95,9 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
             Refusal::NoSuchCrate(_) | Refusal::NoSuchVersion { .. } => StatusCode::NOT_FOUND,
-            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } => StatusCode::CONFLICT,
+            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } | Refusal::NoCapability => {
+                StatusCode::CONFLICT
+            }
             Refusal::NotAnOwner { .. } | Refusal::MayNotCreate(_) => StatusCode::FORBIDDEN,
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }
@@ -135,6 +153,7 @@ impl From<PublishFault> for ApiError {
             PublishFault::Invalid(details) => Self {
                 status: StatusCode::BAD_REQUEST,
                 details,
+                challenge: None,
             },
             PublishFault::Store(ref cause) => {
                 error!(%cause, "an upload was not stored");

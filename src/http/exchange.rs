@@ -1,7 +1,7 @@
 //! What surrounds every request: its id, its span, one line of log, headers, and a net under panics.
 //!
 //! It stands outside the routes, so that it also covers what no route answers.
-//! Neither a query nor an `Authorization` header is ever read here: both may carry a secret.
+//! Neither a query nor an `Authorization` header is ever read here: both may carry a secret. A path may too.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -173,7 +173,7 @@ impl LogLine {
             request_id = %id,
             method = %bounded(request.method().as_str().as_bytes()),
             // Debug escapes quotes and control characters: nobody forges a second line.
-            path = ?bounded(request.uri().path().as_bytes()),
+            path = ?bounded(masked(request.uri().path()).as_bytes()),
             user_agent = ?bounded(user_agent),
             %peer,
             principal = field::Empty,
@@ -198,6 +198,17 @@ impl Drop for LogLine {
             None => info!(parent: &self.span, duration_ms, "the client left before the answer"),
         }
     }
+}
+
+/// The path without what may be the capability of a download, or a part of it.
+///
+/// That is any segment of as many hexadecimal digits; a checksum has more, and request ids stand in no path.
+fn masked(path: &str) -> String {
+    let is_secret = |segment: &str| {
+        (16..64).contains(&segment.len()) && segment.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let shown = |segment| if is_secret(segment) { "***" } else { segment };
+    path.split('/').map(shown).collect::<Vec<_>>().join("/")
 }
 
 fn bounded(bytes: &[u8]) -> String {
@@ -252,5 +263,34 @@ impl Body for WatchedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_shows_a_path_without_its_capability() {
+        let capability = "0123456789abcdef".repeat(2);
+        let cksum = "0123456789abcdef".repeat(4);
+        for (path, shown) in [
+            (
+                format!("/crates/dl/{capability}/serde/1.0.0/{cksum}"),
+                format!("/crates/dl/***/serde/1.0.0/{cksum}"),
+            ),
+            (
+                format!("//dl/{}/", capability.to_uppercase()),
+                "//dl/***/".to_owned(),
+            ),
+            // Mistyped, it is still nearly the secret.
+            (format!("/{}", &capability[1..]), "/***".to_owned()),
+            (
+                "/crates/index/se/rd/serde".to_owned(),
+                "/crates/index/se/rd/serde".to_owned(),
+            ),
+        ] {
+            assert_eq!(masked(&path), shown);
+        }
     }
 }

@@ -6,6 +6,7 @@ use warp::Reply;
 use warp::http::StatusCode;
 use warp::http::header::{self, HeaderName, HeaderValue};
 
+use super::access::Challenge;
 use super::body::BodyLimits;
 use super::context::Response;
 use super::error::ApiError;
@@ -17,6 +18,7 @@ const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
 
 /// Tells a client which refs there are.
 pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiError> {
+    request.read(Challenge::Basic)?;
     match query.as_str() {
         "service=git-upload-pack" => {}
         "service=git-receive-pack" => return Err(read_only()),
@@ -39,6 +41,7 @@ pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiE
 
 /// Sends a client the commits that it lacks.
 pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, ApiError> {
+    request.read(Challenge::Basic)?;
     let bytes_max = REQUEST_BYTES_MAX as u64;
     let limits = BodyLimits::new(bytes_max, &request.app.config.http);
     limits.admit(request.content_length())?;
@@ -62,7 +65,8 @@ pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, Ap
 }
 
 /// A push: the index is changed by publishing.
-pub async fn receive_pack(_request: Request) -> Result<Response, ApiError> {
+pub async fn receive_pack(request: Request) -> Result<Response, ApiError> {
+    request.read(Challenge::Basic)?;
     Err(read_only())
 }
 

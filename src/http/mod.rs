@@ -3,6 +3,7 @@
 //! [`serve`] is the accept loop, [`routes`] the table; a handler takes apart a request, calls one function of the
 //! product and turns its result into an answer. `error.rs` gives every fault its status.
 
+mod access;
 mod api;
 mod body;
 mod connection;
@@ -17,12 +18,13 @@ mod range;
 mod request;
 mod routes;
 mod serve;
+mod snippets;
 mod sparse;
 mod stall;
 
 #[cfg(test)]
 mod serve_tests;
 
-pub use pages::{git_snippet, sparse_snippet};
 pub use routes::routes;
 pub use serve::{ServeLimits, serve};
+pub use snippets::Snippets;

@@ -5,38 +5,31 @@ use warp::Reply;
 use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
-use crate::domain::{PublicUrl, RegistryName};
+use super::snippets::Snippets;
+use crate::domain::Visibility;
 
 /// `/healthz`: this process serves.
 pub async fn health(_request: Request) -> Result<Response, ApiError> {
     Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
-/// `/R/me`: what to paste, and how to get a token.
+/// `/R/me`: what to paste, and how to get a token. Everybody may see it: it is where those without a token are sent.
 pub async fn me(request: Request) -> Result<Response, ApiError> {
     let app = &request.app;
-    Ok(warp::reply::html(page(&app.config.name, &app.public_url)).into_response())
+    let snippets = Snippets {
+        name: &app.config.name,
+        public_url: &app.public_url,
+        visibility: app.index.snapshot().registry().identity.visibility,
+    };
+    Ok(warp::reply::html(page(&snippets)).into_response())
 }
 
-/// What to write into `.cargo/config.toml` for modern Cargo.
-pub fn sparse_snippet(name: &RegistryName, public_url: &PublicUrl) -> String {
-    format!(
-        "[registries.{name}]\nindex = \"{}\"\n",
-        public_url.sparse_index(name)
-    )
-}
-
-/// What to write into `.cargo/config.toml` where Cargo before 1.68 is in use too.
-pub fn git_snippet(name: &RegistryName, public_url: &PublicUrl) -> String {
-    format!(
-        "[registries.{name}]\nindex = \"{}\"\n",
-        public_url.git_index(name)
-    )
-}
-
-fn page(name: &RegistryName, public_url: &PublicUrl) -> String {
-    let sparse = escape(&sparse_snippet(name, public_url));
-    let git = escape(&git_snippet(name, public_url));
+fn page(snippets: &Snippets<'_>) -> String {
+    let name = snippets.name;
+    let body = match snippets.visibility {
+        Visibility::Public => public_body(snippets),
+        Visibility::Private => private_body(snippets),
+    };
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -45,16 +38,58 @@ fn page(name: &RegistryName, public_url: &PublicUrl) -> String {
 <title>Registry {name}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}pre{{background:#8881;padding:1rem;overflow:auto}}</style>
 <h1>Registry {name}</h1>
-<p>Paste this into <code>.cargo/config.toml</code> of your project, or of your home:</p>
-<pre>{sparse}</pre>
+{body}</html>
+"#
+    )
+}
+
+fn public_body(snippets: &Snippets<'_>) -> String {
+    let name = snippets.name;
+    let sparse = escape(&snippets.sparse());
+    let git = escape(&snippets.git());
+    let replaced = escape(&snippets.replaced());
+    format!(
+        r#"<p>Paste this into <code>.cargo/config.toml</code> of your project, or of your home:</p>
+<pre id="sparse">{sparse}</pre>
 <p>If Cargo before 1.68 works on the same projects, use the git index with every Cargo, so that all write the same lock files:</p>
-<pre>{git}</pre>
+<pre id="git">{git}</pre>
+<p>Beside such an older Cargo, a newer one can read the sparse index and still write the git URL to lock files:</p>
+<pre id="replaced">{replaced}</pre>
 <h2>A token</h2>
 <p>Publishing, yanking and changing owners needs a token. Whoever runs this registry makes it with</p>
 <pre>sidecargo token create YOUR-NAME</pre>
 <p>and you give it to Cargo:</p>
 <pre>cargo login --registry {name}</pre>
-</html>
+"#
+    )
+}
+
+fn private_body(snippets: &Snippets<'_>) -> String {
+    let name = snippets.name;
+    let sparse = escape(&snippets.sparse());
+    let git = escape(&snippets.git());
+    let replaced = escape(&snippets.replaced());
+    let git_credentials = escape(&snippets.git_credentials());
+    format!(
+        r#"<p>This registry is private: everything needs a token, reading too. Whoever runs the registry makes it with</p>
+<pre>sidecargo token create YOUR-NAME</pre>
+<h2>Cargo since 1.74</h2>
+<p>Paste this into <code>.cargo/config.toml</code> of your project, or of your home:</p>
+<pre id="sparse">{sparse}</pre>
+<p>and give Cargo the token:</p>
+<pre>cargo login --registry {name}</pre>
+<h2>Older Cargo too</h2>
+<p>If Cargo before 1.74 works on the same projects, use the git index with every Cargo, so that all write the same lock files:</p>
+<pre id="git">{git}</pre>
+<p>Cargo reads a git index with the password that git has stored. Git asks for it once: any user name, and the token as the password.</p>
+<pre id="git-credentials">{git_credentials}</pre>
+<p>Then give the token to Cargo as above: it sends it with everything else. Before 1.74 it sends none with downloads; they work only where whoever runs the registry has switched <code>capability_downloads</code> on.</p>
+<h2>Newer Cargo on the sparse index beside older Cargo</h2>
+<p>This reads the sparse index and writes the URL of the git index to lock files:</p>
+<pre id="replaced">{replaced}</pre>
+<p>Cargo now asks for two tokens, one for each name; they may be the same. The first reads, the second publishes, and to publish Cargo also reads the git index, with the password that git has stored:</p>
+<pre>cargo login --registry {name}-sparse
+cargo login --registry {name}</pre>
 "#
     )
 }

@@ -8,6 +8,7 @@ use futures_util::Stream;
 use percent_encoding::percent_decode_str;
 use warp::http::header::{self, HeaderMap, HeaderName};
 
+use super::access::Challenge;
 use super::context::{PeerAddr, RequestId};
 use super::error::ApiError;
 use crate::app::{App, Caller};
@@ -34,13 +35,17 @@ pub struct NamePath(pub String);
 /// The crate and the version in a path, as they were sent.
 pub struct VersionPath(pub String, pub String);
 
+/// The path of a download without a token: the secret, the crate, the version and the checksum, as they were sent.
+pub struct CapabilityPath {
+    pub capability: String,
+    pub version: VersionPath,
+    pub cksum: String,
+}
+
 impl Request {
     /// Who asks, if their token is good.
     pub fn caller(&self) -> Result<Caller, ApiError> {
-        let header = self.headers.get(header::AUTHORIZATION);
-        let grant = self
-            .app
-            .authenticate(header.map(|value| value.as_bytes()))?;
+        let grant = self.grant(Challenge::Cargo)?;
         let request_id = self
             .id
             .as_str()

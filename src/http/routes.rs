@@ -17,8 +17,8 @@ use warp::{Filter, delete, ext, get, head, post, put};
 
 use super::context::{PeerAddr, RequestId, Response};
 use super::error::ApiError;
-use super::request::{NamePath, RawBody, Request, VersionPath};
-use super::{api, download, git, pages, sparse};
+use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
+use super::{access, api, download, git, pages, sparse};
 use crate::app::App;
 
 type Route = BoxedFilter<(Response,)>;
@@ -27,7 +27,7 @@ type Route = BoxedFilter<(Response,)>;
 #[rustfmt::skip]
 pub fn routes(app: Arc<App>) -> Route {
     let r = path(app.config.name.to_string()).boxed();
-    let request = request(app);
+    let request = request(Arc::clone(&app));
 
     let crates = r.clone().and(path("api")).and(path("v1")).and(path("crates")).boxed();
     let version = param().and(param()).map(VersionPath).boxed();
@@ -39,12 +39,16 @@ pub fn routes(app: Arc<App>) -> Route {
     let info_refs = git.clone().and(path("info")).and(path("refs")).and(end());
     let upload_pack = git.clone().and(path("git-upload-pack")).and(end());
     let receive_pack = git.and(path("git-receive-pack")).and(end());
-    let download = r.clone().and(path("dl")).and(version).and(path("download")).and(end());
+    let dl = r.clone().and(path("dl")).boxed();
+    let download = dl.clone().and(version.clone()).and(path("download")).and(end());
+    let by_capability = dl.and(param()).and(version).and(param()).and(end())
+        .map(|capability, version, cksum| CapabilityPath { capability, version, cksum });
 
     // The index first: it is what Cargo asks for most.
     any_of([
         route(r.clone().and(path("index")).and(tail()).and(read()).and(request.clone()).then(sparse::index_file)),
         route(download.and(read()).and(request.clone()).then(download::download)),
+        route(by_capability.and(read()).and(request.clone()).then(download::download_by_capability)),
 
         route(info_refs.and(get()).and(request.clone()).and(query()).then(git::info_refs)),
         route(upload_pack.and(post()).and(request.clone()).and(body()).then(git::upload_pack)),
@@ -63,6 +67,7 @@ pub fn routes(app: Arc<App>) -> Route {
     ])
     .recover(not_routed)
     .unify()
+    .map(move |response| access::keep_private(&app, response))
     .boxed()
 }
 

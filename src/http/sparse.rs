@@ -8,6 +8,7 @@ use warp::http::header::{self, HeaderValue};
 use warp::http::{HeaderName, StatusCode};
 use warp::path::Tail;
 
+use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
@@ -16,7 +17,7 @@ use crate::index::Body;
 /// Answers with one file of the index.
 pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiError> {
     let path = path.as_str();
-    let snapshot = request.app.index.snapshot();
+    let snapshot = request.read(Challenge::Cargo)?;
     let Some(body) = snapshot.file(path) else {
         return Err(missing(&request, path));
     };

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
-    CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner, OwnerFault,
-    Owners, PlainText, Reserved, VersionKey,
+    Capability, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner,
+    OwnerFault, Owners, PlainText, Reserved, VersionKey,
 };
 
 use super::edit::{Edit, FileEdit, Verdict};
-use super::message::Message;
+use super::message::{Author, Message};
+use super::registry_files::Identity;
 use super::snapshot::{Crate, Release, Snapshot};
 
 /// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
@@ -64,6 +65,11 @@ pub enum Action {
         name: CrateName,
         /// The owners that leave.
         owners: Vec<Owner>,
+    },
+    /// Downloads without a token need another secret.
+    RotateDownloads {
+        /// The new secret.
+        fresh: Capability,
     },
 }
 
@@ -134,6 +140,11 @@ pub enum Refusal {
     /// The owners cannot be changed so.
     #[error(transparent)]
     Owners(#[from] OwnerFault),
+    /// There is no secret that could be changed.
+    #[error(
+        "this registry has no capability downloads; set `visibility = \"private\"` and `capability_downloads = true` and start the server"
+    )]
+    NoCapability,
     /// The crate has too many versions.
     #[error(
         "the crate `{0}` has so many versions that its index file would pass {FILE_BYTES_MAX} bytes"
@@ -168,6 +179,7 @@ impl Change {
             Action::RemoveOwners { name, owners } => {
                 self.own(on, name, owners, '-', |current| current.without(owners))
             }
+            Action::RotateDownloads { fresh } => self.rotate_downloads(on, fresh),
         }
     }
 
@@ -328,6 +340,23 @@ impl Change {
         Ok(self.edit(message, files, krate))
     }
 
+    fn rotate_downloads(&self, on: &Snapshot, fresh: &Capability) -> Result<Verdict, Refusal> {
+        let identity = &on.registry().identity;
+        identity
+            .download_capability()
+            .ok_or(Refusal::NoCapability)?;
+        let rotated = Identity {
+            capability: Some(fresh.clone()),
+            ..identity.clone()
+        };
+        let Some(mut edit) = Edit::configure(on, rotated) else {
+            return Ok(Verdict::Unchanged);
+        };
+        edit.author = Author::Person(self.by.clone());
+        edit.message = self.signed_off(edit.message);
+        Ok(Verdict::Edit(Box::new(edit)))
+    }
+
     fn must_own(&self, krate: &Crate) -> Result<(), Refusal> {
         if krate.owners.includes(&self.by) {
             return Ok(());
@@ -340,10 +369,15 @@ impl Change {
     }
 
     fn edit(&self, message: Message, files: Vec<FileEdit>, krate: Crate) -> Verdict {
-        let message = message
-            .with("Authenticated-via", self.authenticated_via.clone())
-            .with("Request-id", self.request_id.clone());
+        let message = self.signed_off(message);
         Verdict::Edit(Box::new(Edit::of_crate(&self.by, message, files, krate)))
+    }
+
+    /// The message with what every person's change says of itself.
+    fn signed_off(&self, message: Message) -> Message {
+        message
+            .with("Authenticated-via", self.authenticated_via.clone())
+            .with("Request-id", self.request_id.clone())
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::domain::{CommitId, IndexPath, Login, Owners, PublicUrl};
+use crate::domain::{CommitId, IndexPath, Login, Owners};
 
 use super::message::{Author, Message};
 use super::object::{Body, PackObject};
-use super::registry_files::{CONFIG_JSON, REGISTRY_TOML, RegistryFiles};
+use super::registry_files::{CONFIG_JSON, Identity, REGISTRY_TOML, RegistryFiles};
 use super::snapshot::{Crate, Snapshot};
 
 /// A judged change.
@@ -72,13 +72,16 @@ impl Edit {
         }
     }
 
-    /// The registry's own change: it is reached at another URL from now on.
-    pub(super) fn move_registry(on: &Snapshot, public_url: &PublicUrl) -> Self {
-        let identity = on.registry().identity.moved_to(public_url);
+    /// The registry's own change: it has this identity from now on. `None` if that is the one it has.
+    pub(super) fn configure(on: &Snapshot, identity: Identity) -> Option<Self> {
+        let changes = on.registry().identity.changes_to(&identity);
+        if changes.is_empty() {
+            return None;
+        }
         let (config_json, config_file) = FileEdit::new(CONFIG_JSON, &identity.config_json());
         let (_, identity_file) = FileEdit::new(REGISTRY_TOML, identity.to_toml().as_bytes());
-        Self {
-            message: Message::new(format!("move to {public_url}")),
+        Some(Self {
+            message: Message::new(changes.join(", ")),
             author: Author::Registry,
             files: vec![config_file, identity_file],
             after: After::Registry(Arc::new(RegistryFiles {
@@ -86,7 +89,7 @@ impl Edit {
                 config_json,
                 ..on.registry().clone()
             })),
-        }
+        })
     }
 
     /// The snapshot after this commit.

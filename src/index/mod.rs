@@ -11,6 +11,7 @@ mod pack;
 mod queue;
 mod refs;
 mod registry_files;
+mod settings;
 mod signature;
 mod snapshot;
 mod template;
@@ -28,18 +29,20 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::blobs::Blobs;
 use crate::disk;
-use crate::domain::{PublicUrl, RegistryName, StoreId};
+use crate::domain::{Login, PlainText, RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
 pub use load::LoadFault;
 pub use object::Body;
 pub use registry_files::{Identity, RegistryFiles};
+pub use settings::Settings;
 pub use signature::KeyFault;
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
@@ -114,26 +117,21 @@ pub enum OpenFault {
         "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
     )]
     ForeignKey,
-    /// The commit for the new URL was not written.
-    #[error("the new `public_url` was not written to the index: {0}")]
-    Move(String),
+    /// The commit for other settings was not written.
+    #[error("the new settings were not written to the index: {0}")]
+    Configure(String),
 }
 
 impl Place {
     /// Makes the registry's repository if there is none yet.
     ///
     /// The caller holds the lock of the data folder.
-    pub fn ensure(
-        &self,
-        name: &RegistryName,
-        public_url: &PublicUrl,
-        store: StoreId,
-    ) -> Result<(), OpenFault> {
+    pub fn ensure(&self, settings: &Settings, store: StoreId) -> Result<(), OpenFault> {
         if self.git_dir.exists() {
             return Ok(());
         }
         let key = SigningKey::open_or_create(&self.keys)?;
-        template::create(&self.git_dir, name, public_url, store, &key)?;
+        template::create(&self.git_dir, settings, store, &key)?;
         info!(git_dir = %self.git_dir.display(), "a new registry was made");
         Ok(())
     }
@@ -173,22 +171,20 @@ impl Index {
     /// Opens the registry at `place` and starts its writer.
     ///
     /// The caller holds the lock of the data folder. What an ended process left behind is dropped, the ref for clients
-    /// of git follows the tip, and a new `public_url` becomes a commit.
-    pub fn open(
-        place: &Place,
-        name: &RegistryName,
-        public_url: &PublicUrl,
-        blobs: &Blobs,
-    ) -> Result<Self, OpenFault> {
-        place.ensure(name, public_url, blobs.id())?;
+    /// of git follows the tip, and settings that are not those of the index become a commit.
+    pub fn open(place: &Place, settings: &Settings, blobs: &Blobs) -> Result<Self, OpenFault> {
+        place.ensure(settings, blobs.id())?;
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
         let commit = place.tip()?;
         let tip = load::load(&place.git_dir, commit)?;
         let registry = tip.snapshot.registry();
-        check(registry, name, blobs.id(), &key)?;
+        check(registry, &settings.name, blobs.id(), &key)?;
         refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
-        let move_to = (registry.identity.public_url != *public_url).then_some(public_url);
+        let identity = registry
+            .identity
+            .configured(settings)
+            .map_err(|source| place.io_fault(source))?;
 
         let shown = Arc::new(ArcSwap::from_pointee(tip.snapshot.clone()));
         let mut writer = Writer {
@@ -198,9 +194,12 @@ impl Index {
             shown: Arc::clone(&shown),
             unproven: Vec::new(),
         };
-        if let Some(public_url) = move_to {
-            let edit = Edit::move_registry(&writer.tip.snapshot, public_url);
-            writer.write_own(edit).map_err(OpenFault::Move)?;
+        if let Some(edit) = Edit::configure(&writer.tip.snapshot, identity) {
+            info!(
+                change = edit.message.subject,
+                "the settings differ from those of the index"
+            );
+            writer.write_own(edit).map_err(OpenFault::Configure)?;
         }
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
@@ -232,6 +231,33 @@ impl Index {
             .as_ref()
             .expect("the queue is open until the index is dropped");
         queue::submit(queue, change, deadline).await
+    }
+}
+
+impl Index {
+    /// Gives downloads without a token another secret, as `by` asks for it: the URLs so far lead nowhere from now on.
+    ///
+    /// Works on a running server's index too; who is `by` must have been proved before.
+    ///
+    /// # Errors
+    /// As [`Index::submit`]; `Refused` if there are no such downloads.
+    pub async fn rotate_downloads(
+        &self,
+        by: Login,
+        authenticated_via: PlainText,
+        request_id: PlainText,
+        deadline: Instant,
+    ) -> Result<Landed, WriteFault> {
+        let fresh = settings::random_capability()
+            .map_err(|cause| WriteFault::Unavailable(cause.to_string()))?;
+        let change = Change {
+            action: Action::RotateDownloads { fresh },
+            by,
+            authenticated_via,
+            request_id,
+            at: Timestamp::now(),
+        };
+        self.submit(change, deadline).await
     }
 }
 

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{OwnUrls, Policy, PublicUrl, RegistryId, RegistryName, StoreId};
+use crate::domain::{
+    Capability, OwnUrls, Policy, PublicUrl, RegistryId, RegistryName, StoreId, Visibility,
+};
 
 use super::object::Body;
 
@@ -33,6 +35,12 @@ pub struct Identity {
     pub former_urls: Vec<PublicUrl>,
     /// The blob store that belongs to it.
     pub blob_store: StoreId,
+    /// Who may read.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// The secret segment of download URLs, while a private registry has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
 }
 
 /// What the snapshot keeps of these files.
@@ -61,15 +69,35 @@ impl Identity {
         struct Config {
             dl: String,
             api: String,
+            #[serde(rename = "auth-required", skip_serializing_if = "Option::is_none")]
+            auth_required: Option<bool>,
         }
         let root = self.public_url.registry_root(&self.name);
-        let config = Config {
-            dl: format!("{root}/dl"),
-            api: root,
+        // Both, the key and the secret: Cargo since 1.74 sends its token because of the one, older Cargo needs the other.
+        let dl = match self.download_capability() {
+            Some(capability) => format!(
+                "{root}/dl/{}/{{crate}}/{{version}}/{{sha256-checksum}}",
+                capability.expose()
+            ),
+            None => format!("{root}/dl"),
         };
-        let mut bytes = serde_json::to_vec(&config).expect("two texts can be written as JSON");
+        let config = Config {
+            dl,
+            api: root,
+            auth_required: (self.visibility == Visibility::Private).then_some(true),
+        };
+        let mut bytes =
+            serde_json::to_vec(&config).expect("texts and a truth can be written as JSON");
         bytes.push(b'\n');
         bytes
+    }
+
+    /// The secret by which a download needs no token.
+    pub fn download_capability(&self) -> Option<&Capability> {
+        match self.visibility {
+            Visibility::Public => None,
+            Visibility::Private => self.capability.as_ref(),
+        }
     }
 
     /// The identity at a new address; the old one stays known.

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::disk;
-use crate::domain::{PublicUrl, RegistryId, RegistryName, StoreId};
+use crate::domain::{RegistryId, StoreId};
 
 use super::message::{Author, Draft, Message};
 use super::object::{Body, PackObject, commit_id};
 use super::registry_files::{ALLOWED_SIGNERS, CONFIG_JSON, Identity, POLICY_TOML, REGISTRY_TOML};
+use super::settings::Settings;
 use super::signature::SigningKey;
 use super::tree::Trees;
 use super::{pack, refs};
@@ -67,8 +68,7 @@ pub enum InitFault {
 /// Makes the repository of a new registry at `git_dir`, with its first commit.
 pub(super) fn create(
     git_dir: &Path,
-    name: &RegistryName,
-    public_url: &PublicUrl,
+    settings: &Settings,
     blob_store: StoreId,
     key: &SigningKey,
 ) -> Result<(), InitFault> {
@@ -76,10 +76,12 @@ pub(super) fn create(
     getrandom::fill(&mut id).map_err(io::Error::from)?;
     let identity = Identity {
         id: RegistryId::from(id),
-        name: name.clone(),
-        public_url: public_url.clone(),
+        name: settings.name.clone(),
+        public_url: settings.public_url.clone(),
         former_urls: Vec::new(),
         blob_store,
+        visibility: settings.visibility,
+        capability: settings.capability(None)?,
     };
     let unfinished = git_dir.with_extension("unfinished");
     if unfinished.exists() {

@@ -54,12 +54,16 @@ fn place(folder: &Path) -> Place {
 
 fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
     let blobs = Blobs::open(folder.join("blobs")).unwrap();
-    Index::open(
-        &place(folder),
-        &RegistryName::default(),
-        &url.parse().unwrap(),
-        &blobs,
-    )
+    Index::open(&place(folder), &settings(url), &blobs)
+}
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        name: RegistryName::default(),
+        public_url: url.parse().unwrap(),
+        visibility: Visibility::Public,
+        capability_downloads: false,
+    }
 }
 
 fn change(by: &str, action: Action) -> Change {
@@ -390,23 +394,21 @@ fn another_key_name_or_store_is_refused() {
     let Fixture { folder, index } = Fixture::new();
     drop(index);
     let blobs = Blobs::open(folder.path().join("other-blobs")).unwrap();
-    let url = "http://localhost:1".parse().unwrap();
+    let settings = settings("http://localhost:1");
     let place = place(folder.path());
-    let store = Index::open(&place, &RegistryName::default(), &url, &blobs)
-        .err()
-        .unwrap();
+    let store = Index::open(&place, &settings, &blobs).err().unwrap();
     assert!(matches!(store, OpenFault::Store { .. }));
     let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
-    let name = Index::open(&place, &"other".parse().unwrap(), &url, &blobs)
-        .err()
-        .unwrap();
+    let other = Settings {
+        name: "other".parse().unwrap(),
+        ..settings.clone()
+    };
+    let name = Index::open(&place, &other, &blobs).err().unwrap();
     assert!(matches!(name, OpenFault::Name { .. }));
     let place = Place {
         keys: folder.path().join("other-keys"),
         ..place
     };
-    let key = Index::open(&place, &RegistryName::default(), &url, &blobs)
-        .err()
-        .unwrap();
+    let key = Index::open(&place, &settings, &blobs).err().unwrap();
     assert!(matches!(key, OpenFault::ForeignKey));
 }

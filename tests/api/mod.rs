@@ -5,6 +5,7 @@
 mod downloads;
 mod frames;
 mod names;
+mod private;
 mod process;
 mod routes;
 mod tarballs;

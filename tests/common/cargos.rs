@@ -110,7 +110,7 @@ impl Sandbox {
 }
 
 /// The compiler of the toolchain that runs the tests: old cargos get it too.
-fn compiler() -> PathBuf {
+pub fn compiler() -> PathBuf {
     let beside = Path::new(env!("CARGO")).with_file_name("rustc");
     if beside.is_file() {
         beside

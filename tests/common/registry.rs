@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::http::get;
-use super::ran::run;
+use super::ran::{Ran, run};
 
 /// How long a start or a graceful end may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,15 +39,34 @@ impl Registry {
     ///
     /// The program must leave the server as our own child.
     pub fn start_under(runner: &[&str]) -> Self {
-        let mut registry = Self {
+        let mut registry = Self::not_started();
+        registry.launch(runner);
+        registry.first_files = registry.files();
+        registry
+    }
+
+    /// Starts an empty registry with this text as its configuration file.
+    pub fn start_with(config: &str) -> Self {
+        let mut registry = Self::not_started();
+        fs::write(registry.config_path(), config).unwrap();
+        registry.launch(&[]);
+        registry.first_files = registry.files();
+        registry
+    }
+
+    fn not_started() -> Self {
+        Self {
             folder: TempDir::new().unwrap(),
             port: 0,
             server: None,
             first_files: BTreeSet::new(),
-        };
-        registry.launch(runner);
-        registry.first_files = registry.files();
-        registry
+        }
+    }
+
+    /// Starts it again on the same data and port, with this text as its configuration file from now on.
+    pub fn start_again_with(&mut self, config: &str) {
+        fs::write(self.config_path(), config).unwrap();
+        self.start_again();
     }
 
     /// Starts it again on the same data and port.
@@ -163,9 +182,21 @@ impl Registry {
         token
     }
 
+    /// Runs another command of the program on the same data.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(program());
+        command.args(words).arg("--data").arg(self.data());
+        run(&mut command, b"")
+    }
+
     /// Everything that the server has written to its log, restarts included.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.folder.path().join("sidecargo.toml")
     }
 
     fn log_path(&self) -> PathBuf {
@@ -197,10 +228,13 @@ impl Registry {
             .copied()
             .map(PathBuf::from)
             .collect::<Vec<_>>();
-        words.push(program());
+        words.extend([program(), "serve".into()]);
+        if self.config_path().is_file() {
+            words.extend(["--config".into(), self.config_path()]);
+        }
         Command::new(&words[0])
             .args(&words[1..])
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .arg("--data")
             .arg(self.data())
             .current_dir(self.folder.path())

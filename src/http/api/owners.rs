@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Done, json};
 use crate::domain::Login;
+use crate::http::access::Challenge;
 use crate::http::body::BodyLimits;
 use crate::http::context::Response;
 use crate::http::error::ApiError;
@@ -33,6 +34,7 @@ struct Named {
 
 /// Who owns the crate.
 pub async fn list_owners(path: NamePath, request: Request) -> Result<Response, ApiError> {
+    request.read(Challenge::Cargo)?;
     let owners = owners::list(&request.app, &path.parse()?)?;
     let user = |login: &Login| User {
         id: number_of(login),

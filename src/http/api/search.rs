@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::json;
 use crate::domain::CrateName;
+use crate::http::access::Challenge;
 use crate::http::context::Response;
 use crate::http::error::ApiError;
 use crate::http::request::Request;
@@ -32,6 +33,7 @@ struct Meta {
 
 /// Finds crates by name.
 pub async fn search(request: Request, query: String) -> Result<Response, ApiError> {
+    let snapshot = request.read(Challenge::Cargo)?;
     let mut wanted = String::new();
     let mut per_page = PER_PAGE_DEFAULT;
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -41,7 +43,7 @@ pub async fn search(request: Request, query: String) -> Result<Response, ApiErro
             _ => {}
         }
     }
-    let found = search::search(&request.app.index.snapshot(), &wanted, per_page);
+    let found = search::search(&snapshot, &wanted, per_page);
     let hit = |krate: &std::sync::Arc<crate::index::Crate>| Hit {
         name: krate.name.clone(),
         max_version: krate

@@ -1,0 +1,110 @@
+//! Who may read, and what a client hears that may not.
+//!
+//! A handler gets the index only from here, so that none forgets to ask.
+
+use std::sync::Arc;
+
+use warp::http::header::{self, HeaderValue};
+
+use super::context::Response;
+use super::error::ApiError;
+use super::request::Request;
+use crate::app::App;
+use crate::domain::{Can, Grant, Visibility};
+use crate::index::Snapshot;
+
+/// How a client is asked for a token; it sends none before it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Challenge {
+    /// As the [Cargo book](https://doc.rust-lang.org/cargo/reference/registry-authentication.html) has it,
+    /// with the address of the page that tells how to get one.
+    Cargo,
+    /// As git understands it (RFC 7617): the token is the password of whatever user.
+    Basic,
+}
+
+impl Challenge {
+    fn header(self, app: &App) -> HeaderValue {
+        let name = &app.config.name;
+        let text = match self {
+            Self::Cargo => {
+                let root = app.public_url.registry_root(name);
+                format!("Cargo login_url=\"{root}/me\"")
+            }
+            Self::Basic => format!("Basic realm=\"{name}\""),
+        };
+        HeaderValue::from_str(&text).expect("a name and a URL are plain ASCII")
+    }
+}
+
+impl Request {
+    /// The index as it is now, if the sender may read it.
+    ///
+    /// A private registry is read with any token of it that may `read`. The crates that a token is limited to do not
+    /// matter: a clone of the index cannot leave one out, so the registry as a whole is read or not.
+    ///
+    /// # Errors
+    /// 401 with the challenge, or 403 for a token that allows other things.
+    pub fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
+        let snapshot = self.app.index.snapshot();
+        if snapshot.registry().identity.visibility == Visibility::Private {
+            self.grant(challenge)?.require(Can::Read)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// What the sender's token allows.
+    ///
+    /// # Errors
+    /// 401 with the challenge.
+    pub fn grant(&self, challenge: Challenge) -> Result<Arc<Grant>, ApiError> {
+        let header = self.headers.get(header::AUTHORIZATION);
+        self.app
+            .authenticate(header.map(HeaderValue::as_bytes))
+            .map_err(|fault| ApiError::from(fault).with_challenge(challenge.header(&self.app)))
+    }
+}
+
+/// The answer, kept out of caches that several people share if the registry is private.
+pub fn keep_private(app: &App, mut response: Response) -> Response {
+    let visibility = app.index.snapshot().registry().identity.visibility;
+    if visibility == Visibility::Private {
+        let caching = response.headers().get(header::CACHE_CONTROL);
+        let caching = private_caching(caching.and_then(|caching| caching.to_str().ok()));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, caching);
+    }
+    response
+}
+
+/// The same rule for the one who asked, and for nobody else (RFC 9111, 5.2.2.7).
+fn private_caching(caching: Option<&str>) -> HeaderValue {
+    let rest: Vec<&str> = caching
+        .unwrap_or("no-cache")
+        .split(',')
+        .map(str::trim)
+        .filter(|directive| *directive != "public")
+        .collect();
+    let text = format!("private, {}", rest.join(", "));
+    HeaderValue::from_str(&text).expect("it is made of the directives of a header")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_private_is_cached_by_its_reader_alone() {
+        for (caching, private) in [
+            (None, "private, no-cache"),
+            (Some("no-cache"), "private, no-cache"),
+            (
+                Some("public, max-age=1, immutable"),
+                "private, max-age=1, immutable",
+            ),
+        ] {
+            assert_eq!(private_caching(caching), private);
+        }
+    }
+}

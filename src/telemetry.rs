@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use thiserror::Error;
-use tracing::Subscriber;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogConfig;
@@ -40,11 +42,14 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // The web framework traces each segment of each path, and one may be a secret: no setting makes it speak.
+    let is_discreet = |metadata: &Metadata<'_>| !metadata.target().starts_with("warp");
     Ok(fmt()
         .with_env_filter(EnvFilter::try_new(&config.filter)?)
         .with_ansi(is_coloured)
         .with_writer(writer)
-        .finish())
+        .finish()
+        .with(filter_fn(is_discreet)))
 }
 
 #[cfg(test)]
@@ -99,6 +104,20 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn the_web_framework_is_silent_whatever_the_filter_says() {
+        let written = Written::default();
+        for filter in ["trace", "warp::filters::path=trace", "[request]=trace"] {
+            let sink = written.clone();
+            let subscriber = subscriber(&config(filter), false, move || sink.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                let _entered = info_span!("request").entered();
+                tracing::trace!(target: "warp::filters::path", "a segment");
+            });
+        }
+        assert_eq!(*written.0.lock().unwrap(), b"");
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn private_body(snippets: &Snippets<'_>) -> String {
 <p>Paste this into <code>.cargo/config.toml</code> of your project, or of your home:</p>
 <pre id="sparse">{sparse}</pre>
 <p>and give Cargo the token:</p>
-<pre>cargo login --registry {name}</pre>
+<pre id="login">cargo login --registry {name}</pre>
 <h2>Older Cargo too</h2>
 <p>If Cargo before 1.74 works on the same projects, use the git index with every Cargo, so that all write the same lock files:</p>
 <pre id="git">{git}</pre>
@@ -88,8 +88,9 @@ fn private_body(snippets: &Snippets<'_>) -> String {
 <p>This reads the sparse index and writes the URL of the git index to lock files:</p>
 <pre id="replaced">{replaced}</pre>
 <p>Cargo now asks for two tokens, one for each name; they may be the same. The first reads, the second publishes, and to publish Cargo also reads the git index, with the password that git has stored:</p>
-<pre>cargo login --registry {name}-sparse
-cargo login --registry {name}</pre>
+<pre id="logins">cargo login --registry {name}-sparse
+cargo login --registry {name}
+</pre>
 "#
     )
 }

@@ -44,8 +44,9 @@ impl Snippets<'_> {
 
     /// Shell commands after which git, and Cargo as it reads a git index, know the token: git asks for it once.
     pub fn git_credentials(&self) -> String {
-        let (url, index) = (self.public_url, self.public_url.git_index(self.name));
-        format!("git config --global credential.{url}.helper store\ngit ls-remote {index}\n")
+        let index = self.public_url.git_index(self.name);
+        // The whole URL: Cargo does not find a helper for a host with a port.
+        format!("git config --global credential.{index}.helper store\ngit ls-remote {index}\n")
     }
 
     fn git_registry(&self) -> String {

@@ -11,8 +11,7 @@ use crate::domain::{
 };
 
 use super::edit::{Edit, FileEdit, Verdict};
-use super::message::{Author, Message};
-use super::registry_files::Identity;
+use super::message::Message;
 use super::snapshot::{Crate, Release, Snapshot};
 
 /// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
@@ -340,23 +339,6 @@ impl Change {
         Ok(self.edit(message, files, krate))
     }
 
-    fn rotate_downloads(&self, on: &Snapshot, fresh: &Capability) -> Result<Verdict, Refusal> {
-        let identity = &on.registry().identity;
-        identity
-            .download_capability()
-            .ok_or(Refusal::NoCapability)?;
-        let rotated = Identity {
-            capability: Some(fresh.clone()),
-            ..identity.clone()
-        };
-        let Some(mut edit) = Edit::configure(on, rotated) else {
-            return Ok(Verdict::Unchanged);
-        };
-        edit.author = Author::Person(self.by.clone());
-        edit.message = self.signed_off(edit.message);
-        Ok(Verdict::Edit(Box::new(edit)))
-    }
-
     fn must_own(&self, krate: &Crate) -> Result<(), Refusal> {
         if krate.owners.includes(&self.by) {
             return Ok(());
@@ -374,7 +356,7 @@ impl Change {
     }
 
     /// The message with what every person's change says of itself.
-    fn signed_off(&self, message: Message) -> Message {
+    pub(super) fn signed_off(&self, message: Message) -> Message {
         message
             .with("Authenticated-via", self.authenticated_via.clone())
             .with("Request-id", self.request_id.clone())

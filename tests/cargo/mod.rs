@@ -7,4 +7,6 @@ mod git_view;
 mod kill;
 mod main_job;
 mod old_cargo;
+mod pasted;
+mod private;
 mod races;

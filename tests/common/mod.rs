@@ -3,6 +3,7 @@
 pub mod cargos;
 pub mod git;
 pub mod http;
+pub mod machine;
 pub mod project;
 pub mod ran;
 pub mod registry;

@@ -24,6 +24,10 @@ use crate::index::{
 
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
+/// How long a server waits for the folder: a command that makes the registry soon lets go of it.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How often they look.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Who changes the index by a command on the machine itself.
 const OPERATOR: &str = "operator";
@@ -94,7 +98,7 @@ impl App {
     pub fn open(config: Config, bound: SocketAddr) -> Result<Self, AppFault> {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
-        let lock = data.lock()?;
+        let lock = data.lock_within(LOCK_WAIT)?;
         let blobs = data.blobs()?;
         let settings = settings(&config, &public_url);
         let index = Index::open(&data.place(), &settings, &blobs)?;
@@ -164,7 +168,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
             }
             // A server is making it at this moment.
             Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {
-                thread::sleep(Duration::from_millis(20));
+                thread::sleep(LOOK_AGAIN);
             }
             Err(fault) => return Err(fault),
         }
@@ -240,6 +244,19 @@ impl<'a> Data<'a> {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
             Err(TryLockError::Error(source)) => Err(self.fault(source)),
+        }
+    }
+
+    /// As [`Data::lock`], and patient: it must not be called where other work waits.
+    fn lock_within(&self, patience: Duration) -> Result<File, AppFault> {
+        let started = Instant::now();
+        loop {
+            match self.lock() {
+                Err(AppFault::Locked(_)) if started.elapsed() < patience => {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                locked => return locked,
+            }
         }
     }
 

@@ -30,6 +30,9 @@ impl Blobs {
         let incoming = folder.join("incoming");
         disk::create_folder(&incoming)?;
         disk::remove_leftovers(&incoming)?;
+        // All of them now, so that keeping a file never depends on a folder that is not durable yet.
+        let prefixes = (0..=u8::MAX).map(|prefix| folder.join(format!("{prefix:02x}")));
+        disk::create_folders(&folder, prefixes)?;
         Ok(Self { folder, id })
     }
 
@@ -54,7 +57,6 @@ impl Blobs {
             File::open(&path)?.sync_all()?;
             return disk::sync_folder(folder);
         }
-        disk::create_folder(folder)?;
         received.sync()?;
         received.rename(&path)?;
         disk::sync_folder(folder)

@@ -105,15 +105,28 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     create_folder_with_mode(path, 0o700)
 }
 
-fn create_folder_with_mode(path: &Path, mode: u32) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+/// Creates the `folders` that are not there yet, all of them in `parent`; durable, also those that were there.
+pub fn create_folders(parent: &Path, folders: impl Iterator<Item = PathBuf>) -> io::Result<()> {
+    for folder in folders {
+        make_folder(&folder, 0o755)?;
     }
+    sync_folder(parent)
+}
+
+fn create_folder_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     let parent = folder_of(path);
-    create_folder(parent)?;
+    if !path.is_dir() {
+        create_folder(parent)?;
+        make_folder(path, mode)?;
+    }
+    // Also if it was there: whoever made it may have been killed before this.
+    sync_folder(parent)
+}
+
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(parent),
+        _ => Ok(()),
     }
 }
 

@@ -48,6 +48,8 @@ where
         .with_env_filter(EnvFilter::try_new(&config.filter)?)
         .with_ansi(is_coloured)
         .with_writer(writer)
+        // A log that cannot be written, such as on a full disk, must not end the process that serves.
+        .log_internal_errors(false)
         .finish()
         .with(filter_fn(is_discreet)))
 }

@@ -28,7 +28,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ),
     ("index", &["blobs", "disk"]),
     ("owners", &["app", "auth", "index"]),
-    ("publish", &["app", "auth", "disk", "index"]),
+    ("publish", &["app", "auth", "blobs", "disk", "index"]),
     ("search", &["index"]),
     ("telemetry", &["config"]),
     ("yank", &["app", "auth", "index"]),

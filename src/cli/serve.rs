@@ -3,12 +3,14 @@
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
 
 use sidecargo::app::App;
 use sidecargo::config::{Arguments, Config};
@@ -16,6 +18,9 @@ use sidecargo::domain::{PublicUrl, Visibility};
 use sidecargo::{http, telemetry};
 
 use super::Settings;
+
+/// How long the end waits for work on files that nobody waits for any more.
+const END_WAIT: Duration = Duration::from_secs(5);
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -47,7 +52,10 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(serve(config))
+        let served = runtime.block_on(serve(config));
+        // A disk that hangs does not hold up the end.
+        runtime.shutdown_timeout(END_WAIT);
+        served
     }
 }
 
@@ -68,15 +76,27 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resolves at SIGTERM or Ctrl-C.
+/// Resolves at SIGTERM or Ctrl-C; a second one ends the process at once, which it survives like a kill.
 fn end_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+    let mut next = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    };
+    let (end, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        next().await;
+        // If nobody waits for it, the server has ended already.
+        let _ = end.send(());
+        next().await;
+        warn!("ended at once by a second signal");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        let _ = ended.await;
     })
 }
 

@@ -25,8 +25,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -55,6 +57,8 @@ use writer::Writer;
 
 /// The most changes that wait for the writer.
 const QUEUE_MAX: usize = 1024;
+/// How long the end of the process waits for the writer.
+const END_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a registry keeps what belongs to its index.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ pub struct Place {
 pub struct Index {
     git_dir: PathBuf,
     shown: Arc<ArcSwap<Snapshot>>,
+    /// Whether the tip is known to be durable.
+    is_proven: Arc<AtomicBool>,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
 }
@@ -154,13 +160,21 @@ impl Place {
         }
     }
 
-    /// Removes what an ended process left: temporary files and its lock on the tip.
+    /// Removes what an ended process left: temporary files, a pack that has no index yet, its lock on the tip.
     fn clean(&self) -> io::Result<()> {
-        disk::remove_leftovers(&self.git_dir.join("objects/pack"))?;
-        disk::remove_leftovers(&self.git_dir)?;
+        let packs = self.git_dir.join("objects/pack");
+        pack::remove_unfinished(&packs)?;
         let served = self.git_dir.join(refs::SERVED);
-        disk::remove_leftovers(served.parent().unwrap_or(Path::new(".")))?;
-        match fs::remove_file(self.git_dir.join(format!("{}.lock", refs::TIP))) {
+        let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];
+        // Git takes away a folder of refs when it has packed them.
+        for folder in folders
+            .into_iter()
+            .flatten()
+            .filter(|folder| folder.exists())
+        {
+            disk::remove_leftovers(folder)?;
+        }
+        match fs::remove_file(refs::lock_of_tip(&self.git_dir)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -176,6 +190,7 @@ impl Index {
         place.ensure(settings, blobs.id())?;
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
+        refs::flush_tip(&place.git_dir).map_err(|source| place.io_fault(source))?;
         let commit = place.tip()?;
         let tip = load::load(&place.git_dir, commit)?;
         let registry = tip.snapshot.registry();
@@ -187,12 +202,14 @@ impl Index {
             .map_err(|source| place.io_fault(source))?;
 
         let shown = Arc::new(ArcSwap::from_pointee(tip.snapshot.clone()));
+        let is_proven = Arc::new(AtomicBool::new(true));
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
             key,
             tip,
             shown: Arc::clone(&shown),
             unproven: Vec::new(),
+            is_proven: Arc::clone(&is_proven),
         };
         if let Some(edit) = Edit::configure(&writer.tip.snapshot, identity) {
             info!(
@@ -209,6 +226,7 @@ impl Index {
         Ok(Self {
             git_dir: place.git_dir.clone(),
             shown,
+            is_proven,
             queue: Some(queue),
             writer: Some(thread),
         })
@@ -222,6 +240,16 @@ impl Index {
     /// The bare repository.
     pub fn git_dir(&self) -> &Path {
         &self.git_dir
+    }
+
+    /// Judges a change on the index as it is now, without asking the writer, who judges again.
+    ///
+    /// A tip that may not survive a power cut is no ground for a refusal.
+    pub fn check(&self, change: &Change) -> Result<(), Refusal> {
+        match self.is_proven.load(Ordering::Acquire) {
+            true => change.check(&self.snapshot()),
+            false => Ok(()),
+        }
     }
 
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
@@ -263,10 +291,15 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        // The writer ends when it has answered all that is in its queue.
+        // The writer ends when it has answered all that is in its queue; a disk that hangs does not hold up the end.
         drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        let until = std::time::Instant::now() + END_WAIT;
+        while let Some(writer) = self.writer.take_if(|writer| !writer.is_finished()) {
+            if std::time::Instant::now() > until {
+                return;
+            }
+            self.writer = Some(writer);
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }

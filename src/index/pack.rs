@@ -67,6 +67,20 @@ impl Pack {
     }
 }
 
+/// Removes packs without an index: whoever wrote one was killed before anything could refer to it.
+pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_pack = path
+            .extension()
+            .is_some_and(|extension| extension == "pack");
+        if is_pack && !path.with_extension("idx").exists() {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 struct Entry {
     id: [u8; 20],
     crc: u32,

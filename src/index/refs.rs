@@ -20,7 +20,7 @@ pub(super) const SERVED_HEAD: &str = "refs/namespaces/served/HEAD";
 #[derive(Debug, Error)]
 pub(super) enum MoveFault {
     /// It is not where it was thought to be; nothing was changed.
-    #[error("the tip of {TIP} is {found:?}, not the commit that was built upon")]
+    #[error("somebody else moved {TIP} to {}", .found.map_or("nothing".to_owned(), |id| id.to_string()))]
     Elsewhere {
         /// Where it is.
         found: Option<CommitId>,
@@ -78,19 +78,40 @@ pub(super) fn move_tip(
         return Err(MoveFault::Elsewhere { found });
     }
     lock.commit(new).map_err(MoveFault::NotMoved)?;
-    sync_folder_of(&path).map_err(MoveFault::NotFlushed)
+    disk::sync_folder(folder_of(&path)).map_err(MoveFault::NotFlushed)
 }
 
 /// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
+    // A torn ref is not one that shows anything.
+    if read(git_dir, SERVED).is_ok_and(|shown| shown == Some(commit)) {
+        return Ok(());
+    }
     let path = git_dir.join(SERVED);
-    let mut temp = TempFile::create(path.parent().expect("the ref lies in a folder"))?;
+    let folder = folder_of(&path);
+    // Git takes away a folder of refs when it has packed them.
+    fs::create_dir_all(folder)?;
+    let mut temp = TempFile::create(folder)?;
     writeln!(temp.file(), "{commit}")?;
     temp.rename(&path)
 }
 
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    disk::sync_folder(path.parent().expect("the ref lies in a folder"))
+/// Makes sure that the tip which was found at the start is durable: who wrote it may have been killed before that.
+pub(super) fn flush_tip(git_dir: &Path) -> io::Result<()> {
+    let path = git_dir.join(TIP);
+    if path.exists() {
+        File::open(&path)?.sync_all()?;
+    }
+    disk::sync_folder(folder_of(&path))
+}
+
+/// Where git's lock on the tip lies.
+pub(super) fn lock_of_tip(git_dir: &Path) -> PathBuf {
+    git_dir.join(TIP).with_extension("lock")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().expect("the ref lies in a folder")
 }
 
 /// Git's own lock on a ref: `<ref>.lock`, created only if it is not there.

@@ -4,8 +4,10 @@
 //! them durable as one pack and one move of the tip, shows them to both protocols, and answers.
 //! Readers never wait for it: they hold the snapshot of their moment.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,8 @@ use super::tree::Trees;
 const GROUP_MAX: usize = 256;
 /// A group takes no further change once its objects have this many bytes, uncompressed.
 const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often it is tried to make durable what may not be, while nobody asks for a change.
+const PROVE_AGAIN: Duration = Duration::from_secs(1);
 /// The share of a group's duration that the next one waits for company.
 const WAIT_SHARE: u32 = 8;
 
@@ -76,6 +80,8 @@ pub(super) struct Writer {
     pub(super) shown: Arc<ArcSwap<Snapshot>>,
     /// Objects whose tip is in place but perhaps not durable: they are written again before anything else.
     pub(super) unproven: Vec<PackObject>,
+    /// Whether there are none.
+    pub(super) is_proven: Arc<AtomicBool>,
 }
 
 /// A group of changes on its way.
@@ -99,7 +105,7 @@ impl Writer {
     /// Serves the queue until all who could send to it are gone.
     pub(super) fn run(mut self, queue: &Receiver<Ticket>) {
         let (mut last_count, mut last_duration) = (0, Duration::ZERO);
-        while let Ok(first) = queue.recv() {
+        while let Some(first) = self.next(queue) {
             let wait = if last_count > 1 {
                 last_duration / WAIT_SHARE
             } else {
@@ -113,29 +119,43 @@ impl Writer {
         }
     }
 
+    /// Waits for a change; meanwhile it tries to make durable what may not be.
+    fn next(&mut self, queue: &Receiver<Ticket>) -> Option<Ticket> {
+        while !self.unproven.is_empty() {
+            match queue.recv_timeout(PROVE_AGAIN) {
+                Ok(ticket) => return Some(ticket),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // What hinders it was logged when it began, and is told to everyone who asks for a change.
+                Err(RecvTimeoutError::Timeout) => drop(self.prove()),
+            }
+        }
+        queue.recv().ok()
+    }
+
     /// Brings the waiting changes into the index, in as many groups as their bytes need.
     fn serve(&mut self, tickets: Vec<Ticket>) {
-        let mut tickets = tickets.into_iter().peekable();
-        while tickets.peek().is_some() {
+        // One whose time is over or whose client left is withdrawn here, and only here.
+        let mut tickets: VecDeque<Ticket> = tickets.into_iter().filter(Ticket::take).collect();
+        while !tickets.is_empty() {
             if let Err(reason) = self.prove() {
-                tickets
-                    .by_ref()
-                    .for_each(|ticket| ticket.answer(Err(WriteFault::Unavailable(reason.clone()))));
+                let answer = || Err(WriteFault::Unavailable(reason.clone()));
+                tickets.drain(..).for_each(|ticket| ticket.answer(answer()));
                 return;
             }
             let mut group = Group::on(self.tip.clone());
-            while let Some(ticket) = tickets.next_if(|_| group.bytes < GROUP_BYTES_MAX) {
-                // One whose time is over or whose client left is withdrawn here, and only here.
-                if ticket.take() {
-                    group.add(ticket, &self.tip.snapshot, &self.key);
-                }
+            while let Some(ticket) = tickets.pop_front_if(|_| group.bytes < GROUP_BYTES_MAX) {
+                group.add(ticket, &self.tip.snapshot, &self.key);
             }
-            self.land(group);
+            // Each round answers at least one, so this ends.
+            for ticket in self.land(group).into_iter().rev() {
+                tickets.push_front(ticket);
+            }
         }
     }
 
-    /// Makes the group the tip and answers everyone in it.
-    fn land(&mut self, group: Group) {
+    /// Makes the group the tip and answers everyone in it, but for those who must be judged again: they were refused
+    /// because of a change that did not land.
+    fn land(&mut self, group: Group) -> Vec<Ticket> {
         let Group {
             tip,
             objects,
@@ -147,17 +167,25 @@ impl Writer {
             false => self.write(tip, objects),
         };
         let commit = self.tip.snapshot.commit;
+        let mut again = Vec::new();
         for (ticket, verdict) in waiting {
-            ticket.answer(match (&outcome, verdict) {
+            let answer = match (&outcome, verdict) {
                 (Ok(()), Ok(())) => Ok(Landed { commit }),
                 (Ok(()), Err(refusal)) => Err(WriteFault::Refused(refusal)),
-                // A refusal by a change of the group that did not land does not hold either.
-                (Err(Failure::NotDone(reason)), _) => Err(WriteFault::Unavailable(reason.clone())),
+                (Err(Failure::NotDone(reason)), Ok(())) => {
+                    Err(WriteFault::Unavailable(reason.clone()))
+                }
+                (Err(Failure::NotDone(_)), Err(_)) => {
+                    again.push(ticket);
+                    continue;
+                }
                 (Err(Failure::Unknown(reason)), _) => {
                     Err(WriteFault::OutcomeUnknown(reason.clone()))
                 }
-            });
+            };
+            ticket.answer(answer);
         }
+        again
     }
 
     /// Pack, then tip, then what readers see: each durable before the next.
@@ -172,7 +200,7 @@ impl Writer {
             Ok(()) => {}
             Err(MoveFault::NotFlushed(cause)) => {
                 error!(%cause, commit.id = %commit, "the tip moved but was not flushed");
-                self.unproven = objects;
+                self.doubt(objects);
                 self.show(next);
                 return Err(Failure::Unknown(format!(
                     "the tip was not flushed: {cause}"
@@ -186,7 +214,7 @@ impl Writer {
             }
         }
         if !self.show(next) {
-            self.unproven = objects;
+            self.doubt(objects);
             return Err(Failure::Unknown(
                 "clients of git do not see it yet".to_owned(),
             ));
@@ -210,6 +238,12 @@ impl Writer {
         is_shown
     }
 
+    /// Remembers objects of a tip that is in place but perhaps not durable, or not seen by all.
+    fn doubt(&mut self, objects: Vec<PackObject>) {
+        self.is_proven.store(false, Ordering::Release);
+        self.unproven = objects;
+    }
+
     /// Writes again what may not have reached the disk. A file whose flush failed once is never trusted again.
     fn prove(&mut self) -> Result<(), String> {
         if self.unproven.is_empty() {
@@ -221,6 +255,7 @@ impl Writer {
         refs::move_tip(&self.git_dir, Some(commit), commit).map_err(|fault| chain(&fault))?;
         refs::show(&self.git_dir, commit).map_err(|cause| cause.to_string())?;
         self.unproven.clear();
+        self.is_proven.store(true, Ordering::Release);
         info!(commit.id = %commit, "the tip is known to be durable again");
         Ok(())
     }

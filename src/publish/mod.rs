@@ -22,6 +22,7 @@ use tokio::time::timeout_at;
 
 use crate::app::{App, Caller};
 use crate::auth::NotPermitted;
+use crate::blobs::Blobs;
 use crate::disk::TempFile;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime};
 use crate::index::{Action, Change, Landed, WriteFault};
@@ -66,7 +67,7 @@ where
     let limits = &snapshot.registry().policy.limits;
 
     // The file goes to the disk while it comes in, under a temporary name beside the place where it will stay.
-    let mut received = app.blobs.incoming()?;
+    let mut received = off_thread(&app.blobs, |blobs| blobs.incoming()).await?;
     let mut spool = tokio::fs::File::from_std(received.file().try_clone()?);
     let upload = frame::receive(body, &mut spool, limits).await?;
     let deadline = app.deadline();
@@ -83,18 +84,20 @@ where
         received,
         release,
         source_commit,
-    } = spawn_blocking(look)
+    } = timeout_at(deadline, spawn_blocking(look))
         .await
+        .map_err(|_| WriteFault::Late)?
         .unwrap_or(Err(PublishFault::Panicked))?;
 
     caller.grant.require_on(Can::Publish, &release.name)?;
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
-    change
-        .check(&app.index.snapshot())
-        .map_err(WriteFault::Refused)?;
+    app.index.check(&change).map_err(WriteFault::Refused)?;
 
-    keep(app, received, cksum).await?;
+    let keep = off_thread(&app.blobs, move |blobs| blobs.keep(received, &cksum));
+    timeout_at(deadline, keep)
+        .await
+        .map_err(|_| WriteFault::Late)??;
     Ok(app.index.submit(change, deadline).await?)
 }
 
@@ -153,10 +156,13 @@ fn ask(
     caller.asks(now, action)
 }
 
-/// Makes the file durable under its checksum.
-async fn keep(app: &App, received: TempFile, cksum: Cksum) -> io::Result<()> {
-    let blobs = Arc::clone(&app.blobs);
-    spawn_blocking(move || blobs.keep(received, &cksum))
+/// Works on the blob store off the threads that serve.
+async fn off_thread<T: Send + 'static>(
+    blobs: &Arc<Blobs>,
+    work: impl FnOnce(&Blobs) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let blobs = Arc::clone(blobs);
+    spawn_blocking(move || work(&blobs))
         .await
         .map_err(io::Error::other)?
 }

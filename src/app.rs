@@ -16,7 +16,7 @@ use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
 use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::disk;
-use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName};
+use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::Fetches;
 use crate::index::{
     Action, Change, Index, Landed, OpenFault, Place, Settings, Snapshot, WriteFault,
@@ -135,7 +135,10 @@ impl App {
 
     /// Proves who sends a request with this `Authorization` header.
     pub fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Grant>, AuthFault> {
-        self.verifier.authenticate(header, Timestamp::now())
+        let snapshot = self.index.snapshot();
+        let is_revoked = |id: &TokenId| snapshot.registry().revoked.contains(id);
+        self.verifier
+            .authenticate(header, Timestamp::now(), &is_revoked)
     }
 }
 

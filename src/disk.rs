@@ -84,6 +84,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// As [`replace`], for a file that only this user may read.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = folder_of(path);
+    write_synced(TempFile::create_private(folder)?, bytes)?.rename(path)?;
+    sync_folder(folder)
+}
+
+/// Gives the file at `from` the name `to` in the same folder, replacing what bears it: durable when this returns.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(folder_of(to))
+}
+
 /// As [`replace`], for a file that only this user may read and that must not exist yet.
 ///
 /// Of several processes that try at once, one succeeds; the others get [`io::ErrorKind::AlreadyExists`].

@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{OrderFault, Secret, TOKEN_BYTES_MAX, TokenKeys, TokenOrder};
-use crate::domain::{Can, CrateScope, RegistryId};
+use crate::domain::{Can, CrateScope, RegistryId, TokenId};
 
 /// Makes the tokens of one registry.
 #[derive(Debug)]
@@ -22,8 +22,10 @@ pub struct Issuer {
 pub struct Minted {
     /// The token's text: a JWT.
     pub token: Secret,
-    /// Its id, by which it can be revoked: 128 random bits, 32 hexadecimal digits.
-    pub id: String,
+    /// Its id, by which it can be revoked: 128 random bits.
+    pub id: TokenId,
+    /// From when on it is good.
+    pub issued: Timestamp,
     /// From when on it is no longer good.
     pub expires: Timestamp,
 }
@@ -58,7 +60,7 @@ struct Claims<'a> {
     sub: &'a str,
     iat: i64,
     exp: i64,
-    jti: &'a str,
+    jti: TokenId,
     can: Vec<Can>,
     crates: &'a [CrateScope],
 }
@@ -73,8 +75,8 @@ impl Issuer {
     pub fn mint(&self, order: &TokenOrder, now: Timestamp) -> Result<Minted, MintFault> {
         order.check()?;
         let iat = now.as_second();
-        let expires = Timestamp::from_second(iat + order.lifetime.as_secs())
-            .map_err(|_| MintFault::Calendar)?;
+        let moment = |secs| Timestamp::from_second(secs).map_err(|_| MintFault::Calendar);
+        let (issued, expires) = (moment(iat)?, moment(iat + order.lifetime.as_secs())?);
         let id = random_id().map_err(MintFault::Random)?;
         let registry = self.registry.to_string();
         let mut can = order.scopes.can.clone();
@@ -86,7 +88,7 @@ impl Issuer {
             sub: order.login.as_str(),
             iat,
             exp: expires.as_second(),
-            jti: &id,
+            jti: id,
             can,
             crates: &order.scopes.crates,
         };
@@ -100,13 +102,14 @@ impl Issuer {
         Ok(Minted {
             token: Secret::new(token),
             id,
+            issued,
             expires,
         })
     }
 }
 
-fn random_id() -> Result<String, getrandom::Error> {
+fn random_id() -> Result<TokenId, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    Ok(TokenId::from(bytes))
 }

@@ -4,7 +4,9 @@
 //! its public half (RFC 7638), so the name of a file is a function of its content. `token-current` holds the id of
 //! the key that signs; every key that lies there verifies, which lets keys overlap when one replaces another.
 //!
-//! A file appears under its name whole, durable and only once. Replacing and retiring keys is not done here.
+//! A file appears under its name whole, durable and only once. A new key is added before it signs, so that whoever
+//! verifies can know it first; a crash in between leaves a key that never signed anything. Keys are not retired here:
+//! an old one is good for as long as the tokens that it signed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -145,6 +147,22 @@ impl TokenKeys {
         })
     }
 
+    /// Makes one more key in `dir`, which verifies but does not sign.
+    pub fn add(dir: &Path) -> Result<KeyId, KeyFault> {
+        let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
+            .map_err(|_| KeyFault::Generate)?;
+        let (id, ..) = parse(document.as_ref()).ok_or(KeyFault::Generate)?;
+        create_private(dir, &id.file_name(), document.as_ref())?;
+        Ok(id)
+    }
+
+    /// Lets the key `id` in `dir` sign from now on; the others still verify.
+    pub fn sign_with(dir: &Path, id: &KeyId) -> Result<(), KeyFault> {
+        let path = dir.join(CURRENT);
+        disk::replace_private(&path, format!("{id}\n").as_bytes())
+            .map_err(|source| io_fault("write", &path, source))
+    }
+
     /// The id of the key that signs.
     pub fn signing_id(&self) -> &KeyId {
         &self.signing_id
@@ -173,15 +191,11 @@ impl TokenKeys {
 ///
 /// A crash in between leaves a key that never signed anything; it does no harm.
 fn create_first_key(dir: &Path) -> Result<(), KeyFault> {
-    let document =
-        Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(|_| KeyFault::Generate)?;
-    let (id, ..) = parse(document.as_ref()).ok_or(KeyFault::Generate)?;
-    let name = id.file_name();
-    create_private(dir, &name, document.as_ref())?;
+    let id = TokenKeys::add(dir)?;
     match create_private(dir, CURRENT, format!("{id}\n").as_bytes()) {
         Ok(()) => Ok(()),
         Err(KeyFault::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-            let path = dir.join(name);
+            let path = dir.join(id.file_name());
             fs::remove_file(&path).map_err(|source| io_fault("remove", &path, source))?;
             // Also makes durable the name that the other process may not have synced yet.
             sync_folder(dir)

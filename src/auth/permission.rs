@@ -92,7 +92,7 @@ mod tests {
     fn grant(can: &[Can], crates: &[&str]) -> Grant {
         Grant {
             login: "alice".parse().unwrap(),
-            token_id: "0".repeat(32),
+            token_id: [0; 16].into(),
             scopes: Scopes {
                 can: can.to_vec(),
                 crates: crates.iter().map(|text| text.parse().unwrap()).collect(),

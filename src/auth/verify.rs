@@ -4,8 +4,10 @@
 //! header's, never chosen by it (RFC 8725, 3.1). All claims are required, and a claim that is not known is refused:
 //! it could be a restriction.
 
+use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -17,7 +19,7 @@ use thiserror::Error;
 
 use super::cache::TokenCache;
 use super::{AuthFault, CRATE_SCOPES_MAX, KeyId, Secret, TokenKeys, token_from_header};
-use crate::domain::{Can, CrateScope, Grant, RegistryId, Scopes};
+use crate::domain::{Can, CrateScope, Grant, RegistryId, Scopes, TokenId};
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -30,9 +32,13 @@ const CACHE_ENTRIES_MAX: usize = 10_000;
 /// Verifies the tokens of one registry.
 ///
 /// A token that was good is remembered; whether it is still good is asked each time.
-#[derive(Debug)]
 pub struct Verifier {
     registry: RegistryId,
+    trust: ArcSwap<Trust>,
+}
+
+/// The keys and what was verified with them: one is never without the other.
+struct Trust {
     keys: Arc<TokenKeys>,
     cache: TokenCache<Verified>,
 }
@@ -76,6 +82,9 @@ pub enum TokenFault {
     /// Its time is over.
     #[error("the token expired at {0}; get a new one")]
     Expired(Timestamp),
+    /// It was revoked before its time.
+    #[error("the token {0} was revoked; get a new one")]
+    Revoked(TokenId),
     /// Its time has not begun.
     #[error(
         "the token is not good before {0}; check the clocks of this server and of the machine that made it"
@@ -101,14 +110,27 @@ struct Verified {
     expires: Timestamp,
 }
 
+impl Trust {
+    fn in_keys(keys: Arc<TokenKeys>) -> Self {
+        Self {
+            keys,
+            cache: TokenCache::new(CACHE_ENTRIES_MAX),
+        }
+    }
+}
+
 impl Verifier {
     /// A verifier for the registry with this id.
     pub fn new(registry: RegistryId, keys: Arc<TokenKeys>) -> Self {
         Self {
             registry,
-            keys,
-            cache: TokenCache::new(CACHE_ENTRIES_MAX),
+            trust: ArcSwap::from_pointee(Trust::in_keys(keys)),
         }
+    }
+
+    /// Trusts these keys and no others from now on; what was remembered is verified again.
+    pub fn use_keys(&self, keys: Arc<TokenKeys>) {
+        self.trust.store(Arc::new(Trust::in_keys(keys)));
     }
 
     /// Who sent the request with this `Authorization` header, and what may they do?
@@ -116,27 +138,34 @@ impl Verifier {
         &self,
         header: Option<&[u8]>,
         now: Timestamp,
+        is_revoked: &dyn Fn(&TokenId) -> bool,
     ) -> Result<Arc<Grant>, AuthFault> {
         let token = token_from_header(header)?;
-        Ok(self.verify(&token, now)?)
+        Ok(self.verify(&token, now, is_revoked)?)
     }
 
-    /// What does the token grant at the moment `now`?
-    pub fn verify(&self, token: &Secret, now: Timestamp) -> Result<Arc<Grant>, TokenFault> {
+    /// What does the token grant at the moment `now`, to which `is_revoked` belongs?
+    pub fn verify(
+        &self,
+        token: &Secret,
+        now: Timestamp,
+        is_revoked: &dyn Fn(&TokenId) -> bool,
+    ) -> Result<Arc<Grant>, TokenFault> {
         if token.expose().len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::TooLong);
         }
-        if let Some(verified) = self.cache.get(token) {
-            return admit(verified, now);
+        let trust = self.trust.load();
+        if let Some(verified) = trust.cache.get(token) {
+            return admit(verified, now, is_revoked);
         }
-        let verified = self.verify_text(token.expose())?;
-        let grant = admit(verified.clone(), now)?;
-        self.cache.insert(token, verified);
+        let verified = self.verify_text(token.expose(), &trust.keys)?;
+        let grant = admit(verified.clone(), now, is_revoked)?;
+        trust.cache.insert(token, verified);
         Ok(grant)
     }
 
     /// Checks all that cannot change between two uses of the same token.
-    fn verify_text(&self, token: &str) -> Result<Verified, TokenFault> {
+    fn verify_text(&self, token: &str, keys: &TokenKeys) -> Result<Verified, TokenFault> {
         let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::NotOurs)?;
         let (header, claims) = message.split_once('.').ok_or(TokenFault::NotOurs)?;
         let header: Header = json_part(header)?;
@@ -150,7 +179,7 @@ impl Verifier {
             .kid
             .and_then(|kid| kid.parse().ok())
             .ok_or(TokenFault::NotOurs)?;
-        let Some(key) = self.keys.verifying_key(&id) else {
+        let Some(key) = keys.verifying_key(&id) else {
             return Err(TokenFault::UnknownKey(id));
         };
         let verdict =
@@ -169,11 +198,7 @@ impl Verifier {
             }
         }
         let login = claims.take("sub")?;
-        let token_id: String = claims.take("jti")?;
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if token_id.len() != 32 || !token_id.bytes().all(is_digit) {
-            return Err(TokenFault::ClaimForm("jti"));
-        }
+        let token_id = claims.take("jti")?;
         let issued = claims.take_moment("iat")?;
         let expires = claims.take_moment("exp")?;
         let can: Vec<Can> = claims.take("can")?;
@@ -197,9 +222,12 @@ impl Verifier {
     }
 }
 
-/// Checks all that can change between two uses of the same token: today the time. This is asked for remembered tokens
-/// too, so it is also the place to ask whether a token has been revoked.
-fn admit(verified: Verified, now: Timestamp) -> Result<Arc<Grant>, TokenFault> {
+/// Checks all that can change between two uses of the same token, so this is asked for remembered tokens too.
+fn admit(
+    verified: Verified,
+    now: Timestamp,
+    is_revoked: &dyn Fn(&TokenId) -> bool,
+) -> Result<Arc<Grant>, TokenFault> {
     // "On or after" the moment of `exp` a token is not accepted (RFC 7519, 4.1.4).
     if now >= verified.expires {
         return Err(TokenFault::Expired(verified.expires));
@@ -207,7 +235,21 @@ fn admit(verified: Verified, now: Timestamp) -> Result<Arc<Grant>, TokenFault> {
     if verified.issued.as_second() > now.as_second().saturating_add(LEEWAY_SECS) {
         return Err(TokenFault::NotYetValid(verified.issued));
     }
+    if is_revoked(&verified.grant.token_id) {
+        return Err(TokenFault::Revoked(verified.grant.token_id));
+    }
     Ok(verified.grant)
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trust = self.trust.load();
+        f.debug_struct("Verifier")
+            .field("registry", &self.registry)
+            .field("keys", &trust.keys)
+            .field("cache", &trust.cache)
+            .finish()
+    }
 }
 
 /// The claims of a token, taken out one by one.

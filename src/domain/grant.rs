@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::hash::TokenId;
 use super::name::CrateName;
 use super::text::Login;
 
@@ -47,7 +48,7 @@ pub struct Grant {
     /// Whose token it is.
     pub login: Login,
     /// The id of the token, for the record; not a secret.
-    pub token_id: String,
+    pub token_id: TokenId,
     /// What it allows.
     pub scopes: Scopes,
 }

@@ -92,6 +92,10 @@ identity!(
     /// The random identity of a blob store.
     StoreId, 16
 );
+identity!(
+    /// The random identity of a token, by which it is named and revoked; not a secret.
+    TokenId, 16
+);
 
 fn decode(text: &str, bytes: &mut [u8]) -> Result<(), HexFault> {
     let fault = HexFault {

@@ -103,6 +103,7 @@ impl From<Refusal> for ApiError {
             | Refusal::ReservedName { .. }
             | Refusal::ReservedByPolicy(_)
             | Refusal::Owners(_)
+            | Refusal::Operation(_)
             | Refusal::FileTooLarge(_) => StatusCode::BAD_REQUEST,
             Refusal::BrokenFile { .. } => {
                 error!(%refusal, "a file of the index is broken");

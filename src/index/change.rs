@@ -12,6 +12,7 @@ use crate::domain::{
 
 use super::edit::{Edit, FileEdit, Verdict};
 use super::message::Message;
+use super::operator::OperationFault;
 use super::snapshot::{Crate, Release, Snapshot};
 
 /// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
@@ -144,6 +145,9 @@ pub enum Refusal {
         "this registry has no capability downloads; set `visibility = \"private\"` and `capability_downloads = true` and start the server"
     )]
     NoCapability,
+    /// The operator's change cannot be.
+    #[error(transparent)]
+    Operation(#[from] OperationFault),
     /// The crate has too many versions.
     #[error(
         "the crate `{0}` has so many versions that its index file would pass {FILE_BYTES_MAX} bytes"

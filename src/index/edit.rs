@@ -80,16 +80,31 @@ impl Edit {
         }
         let (config_json, config_file) = FileEdit::new(CONFIG_JSON, &identity.config_json());
         let (_, identity_file) = FileEdit::new(REGISTRY_TOML, identity.to_toml().as_bytes());
-        Some(Self {
-            message: Message::new(changes.join(", ")),
+        let after = RegistryFiles {
+            identity,
+            config_json,
+            ..on.registry().clone()
+        };
+        let message = Message::new(changes.join(", "));
+        Some(Self::of_registry(
+            message,
+            vec![config_file, identity_file],
+            after,
+        ))
+    }
+
+    /// The registry's own change of its files: `files` are the new ones, `after` is what they hold.
+    pub(super) fn of_registry(
+        message: Message,
+        files: Vec<FileEdit>,
+        after: RegistryFiles,
+    ) -> Self {
+        Self {
+            message,
             author: Author::Registry,
-            files: vec![config_file, identity_file],
-            after: After::Registry(Arc::new(RegistryFiles {
-                identity,
-                config_json,
-                ..on.registry().clone()
-            })),
-        })
+            files,
+            after: After::Registry(Arc::new(after)),
+        }
     }
 
     /// The snapshot after this commit.

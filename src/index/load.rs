@@ -12,8 +12,10 @@ use crate::domain::{CommitId, CrateName, IndexPath, Owners, Policy};
 
 use super::object::Body;
 use super::registry_files::{
-    ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, RegistryFiles,
+    ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
+    RegistryFiles,
 };
+use super::revoked::Revoked;
 use super::snapshot::{Crate, Snapshot};
 use super::tree::{Tree, Trees};
 use super::writer::Tip;
@@ -59,6 +61,15 @@ pub(super) fn load(git_dir: &Path, commit: CommitId) -> Result<Tip, LoadFault> {
 
 /// The identity in the repository, without reading the rest.
 pub(super) fn identity(git_dir: &Path, commit: CommitId) -> Result<Identity, LoadFault> {
+    parse_toml(REGISTRY_TOML, &top_file(git_dir, commit, REGISTRY_TOML)?)
+}
+
+/// The revoked tokens in the repository, without reading the rest.
+pub(super) fn revoked(git_dir: &Path, commit: CommitId) -> Result<Revoked, LoadFault> {
+    parse_revoked(&top_file(git_dir, commit, REVOKED_TOML)?)
+}
+
+fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, LoadFault> {
     let loader = Loader::open(git_dir)?;
     let root = loader.object(
         &loader.root_of(commit)?,
@@ -67,10 +78,9 @@ pub(super) fn identity(git_dir: &Path, commit: CommitId) -> Result<Identity, Loa
     )?;
     let entry = TreeRefIter::from_bytes(&root, gix::hash::Kind::Sha1)
         .filter_map(Result::ok)
-        .find(|entry| entry.filename == REGISTRY_TOML)
-        .ok_or_else(|| LoadFault::Missing(REGISTRY_TOML.to_owned()))?;
-    let bytes = loader.object(entry.oid, gix::objs::Kind::Blob, REGISTRY_TOML)?;
-    parse_toml(REGISTRY_TOML, &bytes)
+        .find(|entry| entry.filename == name)
+        .ok_or_else(|| LoadFault::Missing(name.to_owned()))?;
+    loader.object(entry.oid, gix::objs::Kind::Blob, name)
 }
 
 struct Loader {
@@ -256,6 +266,7 @@ impl Loader {
             config_json: Body::new(&self.take(CONFIG_JSON)?),
             policy: Policy::parse(policy).map_err(|fault| broken(POLICY_TOML, &fault))?,
             allowed_signers: Bytes::from(self.take(ALLOWED_SIGNERS)?),
+            revoked: Arc::new(parse_revoked(&self.take(REVOKED_TOML)?)?),
             identity,
         };
         for path in OTHER_FILES {
@@ -272,6 +283,10 @@ impl Loader {
             .remove(path)
             .ok_or_else(|| LoadFault::Missing(path.to_owned()))
     }
+}
+
+fn parse_revoked(bytes: &[u8]) -> Result<Revoked, LoadFault> {
+    Revoked::parse(bytes).map_err(|fault| broken(REVOKED_TOML, &fault))
 }
 
 fn parse_toml<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, LoadFault> {

@@ -7,10 +7,12 @@ mod edit;
 mod load;
 mod message;
 mod object;
+mod operator;
 mod pack;
 mod queue;
 mod refs;
 mod registry_files;
+mod revoked;
 mod settings;
 mod signature;
 mod snapshot;
@@ -43,15 +45,17 @@ use crate::domain::{Login, PlainText, RegistryName, StoreId};
 pub use change::{Action, Change, Refusal};
 pub use load::LoadFault;
 pub use object::Body;
+pub use operator::{Operation, OperationFault};
 pub use registry_files::{Identity, RegistryFiles};
+pub use revoked::Revoked;
 pub use settings::Settings;
-pub use signature::KeyFault;
+pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
 pub use writer::{Landed, WriteFault};
 
 use edit::Edit;
-use queue::Ticket;
+use queue::{Ask, Ticket};
 use signature::SigningKey;
 use writer::Writer;
 
@@ -72,6 +76,7 @@ pub struct Place {
 /// The index of a running registry.
 pub struct Index {
     git_dir: PathBuf,
+    keys: PathBuf,
     shown: Arc<ArcSwap<Snapshot>>,
     /// Whether the tip is known to be durable.
     is_proven: Arc<AtomicBool>,
@@ -147,6 +152,11 @@ impl Place {
         Ok(load::identity(&self.git_dir, self.tip()?)?)
     }
 
+    /// The tokens that are revoked at its tip.
+    pub fn revoked(&self) -> Result<Revoked, OpenFault> {
+        Ok(load::revoked(&self.git_dir, self.tip()?)?)
+    }
+
     fn tip(&self) -> Result<crate::domain::CommitId, OpenFault> {
         refs::read(&self.git_dir, refs::TIP)
             .map_err(|source| self.io_fault(source))?
@@ -193,25 +203,25 @@ impl Index {
         refs::flush_tip(&place.git_dir).map_err(|source| place.io_fault(source))?;
         let commit = place.tip()?;
         let tip = load::load(&place.git_dir, commit)?;
-        let registry = tip.snapshot.registry();
-        check(registry, &settings.name, blobs.id(), &key)?;
+        check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
         refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
-        let identity = registry
-            .identity
-            .configured(settings)
-            .map_err(|source| place.io_fault(source))?;
 
         let shown = Arc::new(ArcSwap::from_pointee(tip.snapshot.clone()));
         let is_proven = Arc::new(AtomicBool::new(true));
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
+            keys: place.keys.clone(),
             key,
             tip,
             shown: Arc::clone(&shown),
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
         };
-        if let Some(edit) = Edit::configure(&writer.tip.snapshot, identity) {
+        writer.promote_next_key()?;
+        let snapshot = &writer.tip.snapshot;
+        let identity = snapshot.registry().identity.configured(settings);
+        let identity = identity.map_err(|source| place.io_fault(source))?;
+        if let Some(edit) = Edit::configure(snapshot, identity) {
             info!(
                 change = edit.message.subject,
                 "the settings differ from those of the index"
@@ -225,6 +235,7 @@ impl Index {
             .map_err(|source| place.io_fault(source))?;
         Ok(Self {
             git_dir: place.git_dir.clone(),
+            keys: place.keys.clone(),
             shown,
             is_proven,
             queue: Some(queue),
@@ -254,11 +265,28 @@ impl Index {
 
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
     pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
-        let queue = self
-            .queue
+        queue::submit(self.queue(), Ask::Change(change), deadline).await
+    }
+
+    /// Brings an operator's change into the index, in the same groups and as durable as [`Index::submit`].
+    pub async fn operate(
+        &self,
+        operation: Operation,
+        at: Timestamp,
+        deadline: Instant,
+    ) -> Result<Landed, WriteFault> {
+        queue::submit(self.queue(), Ask::Operation(operation, at), deadline).await
+    }
+
+    /// Makes the key of an [`Operation::RotateSigningKey`], or finds the one of a rotation that did not land.
+    pub fn prepare_signing_key(&self) -> Result<Signer, KeyFault> {
+        Ok(SigningKey::prepare_next(&self.keys)?.signer()?)
+    }
+
+    fn queue(&self) -> &SyncSender<Ticket> {
+        self.queue
             .as_ref()
-            .expect("the queue is open until the index is dropped");
-        queue::submit(queue, change, deadline).await
+            .expect("the queue is open until the index is dropped")
     }
 }
 
@@ -323,13 +351,7 @@ fn check(
             expected: identity.blob_store,
         });
     }
-    let signer = key.allowed_signer().map_err(InitFault::Sign)?;
-    let is_trusted = |line: &[u8]| line == signer.trim_end().as_bytes();
-    match registry
-        .allowed_signers
-        .split(|byte| *byte == b'\n')
-        .any(is_trusted)
-    {
+    match registry.trusts(&key.signer().map_err(KeyFault::from)?) {
         true => Ok(()),
         false => Err(OpenFault::ForeignKey),
     }

@@ -1,14 +1,18 @@
-//! The way of a change to the writer and of the answer back.
+//! The way of a person's or the operator's change to the writer and of the answer back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::change::Change;
+use super::change::{Change, Refusal};
+use super::edit::Verdict;
+use super::operator::Operation;
+use super::snapshot::Snapshot;
 use super::writer::{Landed, WriteFault};
 
 /// How much longer than its deadline a change that is being written is waited for.
@@ -18,9 +22,18 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
+/// What the writer is asked for.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// A person's change of a crate.
+    Change(Change),
+    /// The operator's change of the registry's own files, and when it was asked.
+    Operation(Operation, Timestamp),
+}
+
 /// A change in the queue.
 pub(super) struct Ticket {
-    change: Change,
+    ask: Ask,
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Landed, WriteFault>>,
 }
@@ -28,9 +41,27 @@ pub(super) struct Ticket {
 /// The asking side: a change that is not yet in a group is withdrawn when this is dropped.
 struct Asker(Arc<AtomicU8>);
 
+impl Ask {
+    /// Judges it on a snapshot.
+    pub(super) fn judge(&self, on: &Snapshot) -> Result<Verdict, Refusal> {
+        match self {
+            Self::Change(change) => change.judge(on),
+            Self::Operation(operation, at) => Ok(operation.judge(on, *at)?),
+        }
+    }
+
+    /// When it was asked.
+    pub(super) fn at(&self) -> Timestamp {
+        match self {
+            Self::Change(change) => change.at,
+            Self::Operation(_, at) => *at,
+        }
+    }
+}
+
 impl Ticket {
-    pub(super) fn change(&self) -> &Change {
-        &self.change
+    pub(super) fn ask(&self) -> &Ask {
+        &self.ask
     }
 
     /// Puts the change into a group; false if it was withdrawn before.
@@ -77,18 +108,14 @@ fn move_on(state: &AtomicU8, to: u8) -> bool {
 /// group the answer is waited for, but not for ever: after [`OUTCOME_WAIT`] more, the outcome is unknown.
 pub(super) async fn submit(
     queue: &SyncSender<Ticket>,
-    change: Change,
+    ask: Ask,
     deadline: Instant,
 ) -> Result<Landed, WriteFault> {
     let (answer, mut answered) = oneshot::channel();
     let state = Arc::new(AtomicU8::new(WAITING));
     let asker = Asker(Arc::clone(&state));
     queue
-        .try_send(Ticket {
-            change,
-            state,
-            answer,
-        })
+        .try_send(Ticket { ask, state, answer })
         .map_err(|error| match error {
             TrySendError::Full(_) => WriteFault::Busy,
             TrySendError::Disconnected(_) => stopped(),
@@ -119,8 +146,8 @@ mod tests {
     use super::*;
     use crate::index::Action;
 
-    fn change() -> Change {
-        Change {
+    fn change() -> Ask {
+        Ask::Change(Change {
             action: Action::Yank {
                 name: "a".parse().unwrap(),
                 version: "1.0.0"
@@ -133,7 +160,7 @@ mod tests {
             authenticated_via: "token 00".parse().unwrap(),
             request_id: "0123".parse().unwrap(),
             at: jiff::Timestamp::UNIX_EPOCH,
-        }
+        })
     }
 
     #[tokio::test]

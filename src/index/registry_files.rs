@@ -1,5 +1,7 @@
 //! The files of the index that are not about one crate.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,8 @@ use crate::domain::{
 };
 
 use super::object::Body;
+use super::revoked::Revoked;
+use super::signature::Signer;
 
 /// Cargo's own configuration of the index, the same bytes in both protocols.
 pub(super) const CONFIG_JSON: &str = "config.json";
@@ -17,8 +21,10 @@ pub(super) const REGISTRY_TOML: &str = "registry.toml";
 pub(super) const POLICY_TOML: &str = "policy.toml";
 /// The keys whose signatures count.
 pub(super) const ALLOWED_SIGNERS: &str = "allowed_signers";
+/// The tokens that are no longer good.
+pub(super) const REVOKED_TOML: &str = "revoked.toml";
 /// Files that must be there but that reads do not need.
-pub(super) const OTHER_FILES: [&str; 3] = ["README.md", ".gitattributes", "revoked.toml"];
+pub(super) const OTHER_FILES: [&str; 2] = ["README.md", ".gitattributes"];
 
 /// The file `registry.toml`: who this registry is and where it is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +60,18 @@ pub struct RegistryFiles {
     pub policy: Policy,
     /// The bytes of `allowed_signers`.
     pub allowed_signers: Bytes,
+    /// The file `revoked.toml`.
+    pub revoked: Arc<Revoked>,
+}
+
+impl RegistryFiles {
+    /// Whether signatures of this key count.
+    pub(super) fn trusts(&self, signer: &Signer) -> bool {
+        let is_its_line = |line: &[u8]| line == signer.line().as_bytes();
+        self.allowed_signers
+            .split(|byte| *byte == b'\n')
+            .any(is_its_line)
+    }
 }
 
 impl Identity {

@@ -12,7 +12,9 @@ use crate::domain::{RegistryId, StoreId};
 
 use super::message::{Author, Draft, Message};
 use super::object::{Body, PackObject, commit_id};
-use super::registry_files::{ALLOWED_SIGNERS, CONFIG_JSON, Identity, POLICY_TOML, REGISTRY_TOML};
+use super::registry_files::{
+    ALLOWED_SIGNERS, CONFIG_JSON, Identity, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
+};
 use super::settings::Settings;
 use super::signature::SigningKey;
 use super::tree::Trees;
@@ -30,7 +32,7 @@ const TEMPLATE: [(&str, &str); 4] = [
         include_str!("../../index-template/policy.toml"),
     ),
     (
-        "revoked.toml",
+        REVOKED_TOML,
         include_str!("../../index-template/revoked.toml"),
     ),
 ];
@@ -122,7 +124,10 @@ fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result
         .collect();
     files.push((CONFIG_JSON, identity.config_json()));
     files.push((REGISTRY_TOML, identity.to_toml().into_bytes()));
-    files.push((ALLOWED_SIGNERS, key.allowed_signer()?.into_bytes()));
+    files.push((
+        ALLOWED_SIGNERS,
+        format!("{}\n", key.signer()?.line()).into_bytes(),
+    ));
     let mut objects: Vec<PackObject> = files
         .iter()
         .map(|(_, bytes)| Body::with_object(bytes).1)

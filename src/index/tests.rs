@@ -1,5 +1,7 @@
 //! The index as a whole, judged by the git program.
 
+mod operator_tests;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

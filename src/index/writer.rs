@@ -18,14 +18,15 @@ use tracing::{error, info, warn};
 
 use crate::domain::CommitId;
 
-use super::change::{Change, Refusal};
+use super::change::Refusal;
 use super::edit::{Edit, Verdict};
 use super::message::Draft;
 use super::object::{PackObject, commit_id};
+use super::operator::Operation;
 use super::pack;
-use super::queue::Ticket;
+use super::queue::{Ask, Ticket};
 use super::refs::{self, MoveFault};
-use super::signature::SigningKey;
+use super::signature::{KeyFault, SigningKey};
 use super::snapshot::Snapshot;
 use super::tree::Trees;
 
@@ -75,6 +76,7 @@ pub(super) struct Tip {
 /// The state of the writer thread.
 pub(super) struct Writer {
     pub(super) git_dir: PathBuf,
+    pub(super) keys: PathBuf,
     pub(super) key: SigningKey,
     pub(super) tip: Tip,
     pub(super) shown: Arc<ArcSwap<Snapshot>>,
@@ -169,6 +171,15 @@ impl Writer {
         let commit = self.tip.snapshot.commit;
         let mut again = Vec::new();
         for (ticket, verdict) in waiting {
+            if let (Ok(()), Ok(()), Ask::Operation(Operation::RotateSigningKey { .. }, _)) =
+                (&outcome, &verdict, ticket.ask())
+                && let Err(fault) = self.promote_next_key()
+            {
+                let reason = chain(&fault);
+                error!(reason, "the new signing key is trusted but does not sign");
+                ticket.answer(Err(WriteFault::OutcomeUnknown(reason)));
+                continue;
+            }
             let answer = match (&outcome, verdict) {
                 (Ok(()), Ok(())) => Ok(Landed { commit }),
                 (Ok(()), Err(refusal)) => Err(WriteFault::Refused(refusal)),
@@ -218,6 +229,21 @@ impl Writer {
             return Err(Failure::Unknown(
                 "clients of git do not see it yet".to_owned(),
             ));
+        }
+        Ok(())
+    }
+
+    /// Signs with the key that was prepared, if the tip trusts it: the last step of a rotation, also of one that a
+    /// killed process left unfinished.
+    pub(super) fn promote_next_key(&mut self) -> Result<(), KeyFault> {
+        let Some(next) = SigningKey::next(&self.keys)? else {
+            return Ok(());
+        };
+        let signer = next.signer()?;
+        if self.tip.snapshot.registry.trusts(&signer) {
+            SigningKey::promote_next(&self.keys)?;
+            self.key = next;
+            info!(key = signer.fingerprint(), "a new key signs");
         }
         Ok(())
     }
@@ -285,16 +311,16 @@ impl Group {
 
     /// Judges a change on the group so far; answers it at once where the answer does not depend on the group.
     fn add(&mut self, ticket: Ticket, durable: &Snapshot, key: &SigningKey) {
-        let change: &Change = ticket.change();
-        match change.judge(&self.tip.snapshot) {
-            Ok(Verdict::Edit(edit)) => match self.commit(*edit, change.at, key) {
+        let ask = ticket.ask();
+        match ask.judge(&self.tip.snapshot) {
+            Ok(Verdict::Edit(edit)) => match self.commit(*edit, ask.at(), key) {
                 Ok(()) => self.waiting.push((ticket, Ok(()))),
                 Err(cause) => ticket.answer(Err(WriteFault::Unavailable(format!(
                     "the commit was not signed: {cause}"
                 )))),
             },
             Ok(Verdict::Unchanged) => self.waiting.push((ticket, Ok(()))),
-            Err(refusal) => match change.judge(durable) {
+            Err(refusal) => match ask.judge(durable) {
                 Err(refusal) => ticket.answer(Err(WriteFault::Refused(refusal))),
                 Ok(_) => self.waiting.push((ticket, Err(refusal))),
             },

@@ -1,3 +1,4 @@
+use std::fs;
 use std::sync::LazyLock;
 
 use jsonwebtoken::EncodingKey;
@@ -16,7 +17,7 @@ struct Registry {
     keys: Arc<TokenKeys>,
     verifier: Verifier,
     issuer: Issuer,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn registry() -> Registry {
@@ -28,8 +29,12 @@ fn registry() -> Registry {
         keys: Arc::clone(&keys),
         verifier: Verifier::new(id, Arc::clone(&keys)),
         issuer: Issuer::new(id, keys),
-        _dir: dir,
+        dir,
     }
+}
+
+fn never(_: &TokenId) -> bool {
+    false
 }
 
 /// A fixed moment; tests count from it.
@@ -83,7 +88,8 @@ impl Registry {
     }
 
     fn verify(&self, token: impl Into<String>) -> Result<Arc<Grant>, TokenFault> {
-        self.verifier.verify(&Secret::new(token.into()), at(0))
+        self.verifier
+            .verify(&Secret::new(token.into()), at(0), &never)
     }
 
     fn fault_of_header(&self, key: &str, value: Option<Value>) -> TokenFault {
@@ -117,7 +123,10 @@ fn a_minted_token_grants_what_was_ordered() {
     );
     let minted = registry.issuer.mint(&order, at(0)).unwrap();
     assert_eq!(minted.expires, at(12 * HOUR_SECS));
-    let grant = registry.verifier.verify(&minted.token, at(0)).unwrap();
+    let grant = registry
+        .verifier
+        .verify(&minted.token, at(0), &never)
+        .unwrap();
     assert_eq!(
         *grant,
         Grant {
@@ -143,7 +152,7 @@ fn minted_tokens_are_all_different_and_of_the_documented_form() {
     let registry = registry();
     let (one, two) = (registry.mint(), registry.mint());
     assert_ne!(one.id, two.id);
-    assert!(one.id.len() == 32 && one.id.parse::<RegistryId>().is_ok());
+    assert_eq!(one.id.to_string().len(), 32);
     let parts: Vec<&str> = one.token.expose().split('.').collect();
     let header: Value = json_part(parts[0]).unwrap();
     let claims: Value = json_part(parts[1]).unwrap();
@@ -188,9 +197,14 @@ fn the_longest_life_is_ten_years() {
     };
     let minted = registry.issuer.mint(&order, at(0)).unwrap();
     let end = 10 * 365 * 24 * HOUR_SECS;
-    assert!(registry.verifier.verify(&minted.token, at(end - 1)).is_ok());
+    assert!(
+        registry
+            .verifier
+            .verify(&minted.token, at(end - 1), &never)
+            .is_ok()
+    );
     assert_eq!(
-        registry.verifier.verify(&minted.token, at(end)),
+        registry.verifier.verify(&minted.token, at(end), &never),
         Err(TokenFault::Expired(at(end)))
     );
 }
@@ -263,7 +277,7 @@ fn a_key_of_another_registry_does_not_sign_for_us() {
     let (ours, theirs) = (registry(), registry());
     let foreign = theirs.mint();
     assert_eq!(
-        ours.verifier.verify(&foreign.token, at(0)),
+        ours.verifier.verify(&foreign.token, at(0), &never),
         Err(TokenFault::UnknownKey(theirs.keys.signing_id().clone()))
     );
     // Their signature under the name of our key.
@@ -347,7 +361,7 @@ fn claims_of_the_right_type_must_also_be_of_the_right_form() {
 fn time_is_checked_to_the_second() {
     let registry = registry();
     let token = Secret::new(registry.signed(&registry.header(), &registry.claims()));
-    let verify = |now| registry.verifier.verify(&token, now).map(drop);
+    let verify = |now| registry.verifier.verify(&token, now, &never).map(drop);
     assert_eq!(verify(at(-61)), Err(TokenFault::NotYetValid(at(0))));
     assert_eq!(verify(at(-60)), Ok(()));
     assert_eq!(verify(at(HOUR_SECS - 1)), Ok(()));
@@ -366,21 +380,104 @@ fn time_is_checked_to_the_second() {
 fn a_remembered_token_still_expires_and_one_that_failed_is_not_remembered() {
     let registry = registry();
     let minted = registry.mint();
-    assert!(registry.verifier.verify(&minted.token, at(-61)).is_err());
-    assert!(registry.verifier.cache.get(&minted.token).is_none());
-    let first = registry.verifier.verify(&minted.token, at(0)).unwrap();
-    let second = registry.verifier.verify(&minted.token, at(1)).unwrap();
+    assert!(
+        registry
+            .verifier
+            .verify(&minted.token, at(-61), &never)
+            .is_err()
+    );
+    assert!(
+        registry
+            .verifier
+            .trust
+            .load()
+            .cache
+            .get(&minted.token)
+            .is_none()
+    );
+    let first = registry
+        .verifier
+        .verify(&minted.token, at(0), &never)
+        .unwrap();
+    let second = registry
+        .verifier
+        .verify(&minted.token, at(1), &never)
+        .unwrap();
     assert!(
         Arc::ptr_eq(&first, &second),
         "the second answer comes from the cache"
     );
     assert_eq!(
-        registry.verifier.verify(&minted.token, at(HOUR_SECS)),
+        registry
+            .verifier
+            .verify(&minted.token, at(HOUR_SECS), &never),
         Err(TokenFault::Expired(at(HOUR_SECS)))
     );
     assert_eq!(
-        registry.verifier.verify(&minted.token, at(-61)),
+        registry.verifier.verify(&minted.token, at(-61), &never),
         Err(TokenFault::NotYetValid(at(0)))
+    );
+}
+
+#[test]
+fn a_remembered_token_can_be_revoked_and_expiry_is_told_first() {
+    let registry = registry();
+    let (minted, other) = (registry.mint(), registry.mint());
+    let verify = |minted: &Minted, now| {
+        let is_revoked = |id: &TokenId| *id == other.id;
+        let verdict = registry.verifier.verify(&minted.token, now, &is_revoked);
+        verdict.map(drop)
+    };
+    // Good, and so remembered.
+    registry
+        .verifier
+        .verify(&other.token, at(0), &never)
+        .unwrap();
+    assert_eq!(verify(&other, at(1)), Err(TokenFault::Revoked(other.id)));
+    assert_eq!(verify(&minted, at(1)), Ok(()));
+    assert_eq!(
+        verify(&other, at(HOUR_SECS)),
+        Err(TokenFault::Expired(at(HOUR_SECS)))
+    );
+    assert_eq!(
+        TokenFault::Revoked([0xab; 16].into()).to_string(),
+        "the token abababababababababababababababab was revoked; get a new one"
+    );
+}
+
+#[test]
+fn a_new_key_signs_and_the_old_one_still_verifies() {
+    let registry = registry();
+    let old = registry.mint();
+    registry.verifier.verify(&old.token, at(0), &never).unwrap();
+    let dir = registry.dir.path();
+    let id = TokenKeys::add(dir).unwrap();
+    let with_both = Arc::new(TokenKeys::open(dir).unwrap());
+    assert_eq!(with_both.signing_id(), registry.keys.signing_id());
+    registry.verifier.use_keys(with_both);
+    TokenKeys::sign_with(dir, &id).unwrap();
+
+    let keys = Arc::new(TokenKeys::open(dir).unwrap());
+    assert_eq!(keys.signing_id(), &id);
+    let issuer = Issuer::new(registry.id, keys);
+    let order = order(&[Can::Read], &["*"], "1h");
+    let new = issuer.mint(&order, at(0)).unwrap();
+    for minted in [&old, &new] {
+        assert!(
+            registry
+                .verifier
+                .verify(&minted.token, at(0), &never)
+                .is_ok()
+        );
+    }
+    // A verifier that trusts the new key alone no longer remembers the old token.
+    fs::remove_file(dir.join(format!("token-{}.pk8", registry.keys.signing_id()))).unwrap();
+    registry
+        .verifier
+        .use_keys(Arc::new(TokenKeys::open(dir).unwrap()));
+    assert_eq!(
+        registry.verifier.verify(&old.token, at(0), &never),
+        Err(TokenFault::UnknownKey(registry.keys.signing_id().clone()))
     );
 }
 
@@ -462,11 +559,16 @@ fn the_header_is_the_door_for_all_forms() {
     ] {
         let grant = registry
             .verifier
-            .authenticate(Some(value.as_bytes()), at(0))
+            .authenticate(Some(value.as_bytes()), at(0), &never)
             .unwrap();
         assert_eq!(grant.token_id, minted.id);
     }
-    let fault = |value: Option<&[u8]>| registry.verifier.authenticate(value, at(0)).unwrap_err();
+    let fault = |value: Option<&[u8]>| {
+        registry
+            .verifier
+            .authenticate(value, at(0), &never)
+            .unwrap_err()
+    };
     assert_eq!(
         fault(None),
         AuthFault::Credentials(CredentialsFault::Missing)
@@ -489,7 +591,7 @@ fn nothing_prints_a_token() {
     let fault = registry.verify(broken).unwrap_err();
     let late = registry
         .verifier
-        .verify(&minted.token, at(HOUR_SECS))
+        .verify(&minted.token, at(HOUR_SECS), &never)
         .unwrap_err();
     let printed = format!(
         "{minted:?} {grant:?} {:?} {:?} {:?} {fault:?} {fault} {late:?} {late} {:?}",

@@ -1,0 +1,106 @@
+//! What the operator changes: the registry's own files, judged like any other change.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::domain::{PlainText, TokenId};
+
+use super::edit::{Edit, FileEdit, Verdict};
+use super::message::Message;
+use super::registry_files::{ALLOWED_SIGNERS, REVOKED_TOML, RegistryFiles};
+use super::revoked::{self, REVOKED_MAX};
+use super::signature::Signer;
+use super::snapshot::Snapshot;
+
+/// A change of the registry's own files that its operator asks for; author and committer are the registry.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// A token is no longer good; asked again, it is a success and no commit.
+    RevokeToken {
+        /// The token.
+        id: TokenId,
+        /// When it expires anyway: its entry goes some time after that.
+        until: Timestamp,
+    },
+    /// Commits are signed with another key once this one has landed, signed with the old key.
+    RotateSigningKey {
+        /// The public half of the key that [`Index::prepare_signing_key`](super::Index::prepare_signing_key) made.
+        to: Signer,
+    },
+}
+
+/// Why the operator's change is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OperationFault {
+    /// There is no room in `revoked.toml`.
+    #[error(
+        "{REVOKED_MAX} tokens are revoked already, and none of them has expired; to end all tokens of a key, remove its `token-….pk8` from the folder of keys and start the server again"
+    )]
+    TooManyRevoked,
+}
+
+impl Operation {
+    /// Judges the operation on a snapshot at the moment `now`.
+    pub(super) fn judge(&self, on: &Snapshot, now: Timestamp) -> Result<Verdict, OperationFault> {
+        match self {
+            Self::RevokeToken { id, until } => revoke(on.registry(), *id, *until, now),
+            Self::RotateSigningKey { to } => Ok(trust(on.registry(), to)),
+        }
+    }
+}
+
+fn revoke(
+    on: &RegistryFiles,
+    id: TokenId,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Verdict, OperationFault> {
+    if on.revoked.contains(&id) || !revoked::is_needed(until, now) {
+        return Ok(Verdict::Unchanged);
+    }
+    let revoked = on.revoked.with(id, until, now);
+    if revoked.len() > REVOKED_MAX {
+        return Err(OperationFault::TooManyRevoked);
+    }
+    let (_, file) = FileEdit::new(REVOKED_TOML, revoked.to_toml().as_bytes());
+    let message = Message::new(format!("revoke token {id}")).with("Token", plain(&id));
+    let files = RegistryFiles {
+        revoked: Arc::new(revoked),
+        ..on.clone()
+    };
+    Ok(edit(message, file, files))
+}
+
+fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
+    if on.trusts(signer) {
+        return Verdict::Unchanged;
+    }
+    let mut signers = on.allowed_signers.to_vec();
+    if signers.last().is_some_and(|byte| *byte != b'\n') {
+        signers.push(b'\n');
+    }
+    signers.extend(format!("{}\n", signer.line()).bytes());
+    let (_, file) = FileEdit::new(ALLOWED_SIGNERS, &signers);
+    let message = Message::new("add signing key".to_owned())
+        .with("Signing-key", plain(&signer.fingerprint()));
+    let files = RegistryFiles {
+        allowed_signers: Bytes::from(signers),
+        ..on.clone()
+    };
+    edit(message, file, files)
+}
+
+fn edit(message: Message, file: FileEdit, files: RegistryFiles) -> Verdict {
+    Verdict::Edit(Box::new(Edit::of_registry(message, vec![file], files)))
+}
+
+/// A value whose type admits only what a trailer may hold.
+fn plain(value: &impl ToString) -> PlainText {
+    value
+        .to_string()
+        .parse()
+        .expect("ids and fingerprints are short, plain ASCII")
+}

@@ -18,9 +18,8 @@ use crate::config::Config;
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::Fetches;
-use crate::index::{
-    Action, Change, Index, Landed, OpenFault, Place, Settings, Snapshot, WriteFault,
-};
+use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
+use crate::tokens::TokenRecords;
 
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
@@ -28,11 +27,6 @@ const FOUNDING_WAIT: Duration = Duration::from_secs(10);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// How often they look.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Who changes the index by a command on the machine itself.
-const OPERATOR: &str = "operator";
-/// How they proved who they are: the data folder let them in.
-const COMMAND_LINE: &str = "command line";
 
 /// Everything that a request may need.
 pub struct App {
@@ -71,6 +65,9 @@ pub enum AppFault {
     /// Another process works on the folder.
     #[error("the data folder {} is in use by another sidecargo; end it or choose another `data`", .0.display())]
     Locked(PathBuf),
+    /// There is nothing in the folder yet.
+    #[error("there is no registry in the data folder {}; `--data` names its folder", .0.display())]
+    NoRegistry(PathBuf),
     /// A folder or file cannot be made or read.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
@@ -85,12 +82,6 @@ pub enum AppFault {
     /// The keys for tokens cannot be used.
     #[error(transparent)]
     Keys(#[from] auth::KeyFault),
-    /// There is nothing to work on.
-    #[error("there is no registry in the data folder {}; name its folder with `--data`", .0.display())]
-    NoRegistry(PathBuf),
-    /// A change that was asked for on the command line was not made.
-    #[error(transparent)]
-    Write(#[from] WriteFault),
 }
 
 impl App {
@@ -180,28 +171,9 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
     Ok(Issuer::new(place.identity()?.id, Arc::new(keys)))
 }
 
-/// Gives downloads without a token another secret, while no server runs on the data folder.
-///
-/// Nothing else of the index changes, whatever the configuration says of it.
-pub async fn rotate_downloads(config: &Config) -> Result<Landed, AppFault> {
-    let data = Data::new(&config.data);
-    let place = data.place();
-    if !place.git_dir.exists() {
-        return Err(AppFault::NoRegistry(config.data.clone()));
-    }
-    let _lock = data.lock()?;
-    let settings = Settings {
-        name: config.name.clone(),
-        ..Settings::recorded(&place.identity()?)
-    };
-    let index = Index::open(&place, &settings, &data.blobs()?)?;
-    let rotated = index.rotate_downloads(
-        OPERATOR.parse().expect("it is a login"),
-        COMMAND_LINE.parse().expect("it is plain ASCII"),
-        COMMAND_LINE.parse().expect("it is plain ASCII"),
-        tokio::time::Instant::now() + Duration::from_secs(config.http.publish_deadline_secs),
-    );
-    Ok(rotated.await?)
+/// The record of the tokens of the registry in a data folder.
+pub fn token_records(config: &Config) -> TokenRecords {
+    Data::new(&config.data).tokens()
 }
 
 /// What of the configuration stands in the index too.
@@ -215,12 +187,12 @@ fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
 }
 
 /// The folders of a registry on disk.
-struct Data<'a> {
+pub(crate) struct Data<'a> {
     folder: &'a Path,
 }
 
 impl<'a> Data<'a> {
-    fn new(folder: &'a Path) -> Self {
+    pub(crate) fn new(folder: &'a Path) -> Self {
         Self { folder }
     }
 
@@ -231,8 +203,30 @@ impl<'a> Data<'a> {
         }
     }
 
-    fn keys(&self) -> PathBuf {
+    /// The place of a registry that must be there.
+    pub(crate) fn existing_place(&self) -> Result<Place, AppFault> {
+        let place = self.place();
+        match place.git_dir.exists() {
+            true => Ok(place),
+            false => Err(AppFault::NoRegistry(self.folder.to_owned())),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
         self.folder.join("keys")
+    }
+
+    pub(crate) fn tokens(&self) -> TokenRecords {
+        TokenRecords::new(self.folder.join("tokens"))
+    }
+
+    /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
+    pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
+        let place = self.existing_place()?;
+        let lock = self.lock()?;
+        let settings = Settings::recorded(&place.identity()?);
+        let index = Index::open(&place, &settings, &self.blobs()?)?;
+        Ok((index, lock))
     }
 
     fn blobs(&self) -> Result<Blobs, AppFault> {

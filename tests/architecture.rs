@@ -8,14 +8,17 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 17] = [
     (
         "app",
-        &["auth", "blobs", "config", "disk", "fetch", "index"],
+        &[
+            "auth", "blobs", "config", "disk", "fetch", "index", "tokens",
+        ],
     ),
     ("auth", &["disk"]),
     ("blobs", &["disk"]),
     ("config", &[]),
+    ("control", &["app", "disk", "operator"]),
     ("disk", &[]),
     ("domain", &[]),
     ("fetch", &["config"]),
@@ -27,10 +30,12 @@ const EDGES: [(&str, &[&str]); 14] = [
         ],
     ),
     ("index", &["blobs", "disk"]),
+    ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index"]),
     ("publish", &["app", "auth", "blobs", "disk", "index"]),
     ("search", &["index"]),
     ("telemetry", &["config"]),
+    ("tokens", &["disk"]),
     ("yank", &["app", "auth", "index"]),
 ];
 

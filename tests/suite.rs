@@ -9,4 +9,5 @@ mod api;
 mod architecture;
 mod cargo;
 mod common;
+mod operate;
 mod oracle;

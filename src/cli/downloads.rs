@@ -1,10 +1,12 @@
 //! `sidecargo downloads rotate`
 
-use anyhow::Context;
+use std::io::Write;
+
 use clap::{Args, Subcommand};
 
-use sidecargo::app;
 use sidecargo::config::Arguments;
+use sidecargo::control;
+use sidecargo::operator::Request;
 
 use super::Settings;
 
@@ -18,6 +20,7 @@ pub(super) struct Downloads {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Gives the URLs of capability downloads a new secret; the ones so far end, until Cargo has read the index again.
+    /// Works while the server runs.
     Rotate(Rotate),
 }
 
@@ -29,26 +32,10 @@ struct Rotate {
 
 impl Downloads {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Rotate(rotate) => rotate.run(),
-        }
-    }
-}
-
-impl Rotate {
-    fn run(self) -> anyhow::Result<()> {
-        let config = self.settings.load(Arguments::default())?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        let landed = runtime
-            .block_on(app::rotate_downloads(&config))
-            .context("the secret of downloads was not changed")?;
-        // The secret itself is for the index alone.
-        eprintln!(
-            "downloads have a new secret since the commit {}",
-            landed.commit
-        );
+        let Command::Rotate(rotate) = self.command;
+        let config = rotate.settings.load(Arguments::default())?;
+        let done = control::ask(&config.data, &Request::RotateDownloads {})?;
+        writeln!(std::io::stdout(), "{done}")?;
         Ok(())
     }
 }

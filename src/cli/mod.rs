@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod downloads;
+mod key;
 mod serve;
 mod token;
 
@@ -23,10 +24,12 @@ pub struct Cli {
 enum Command {
     /// Runs the registry; without any setting an embedded one named `crates` in ./sidecargo-data.
     Serve(serve::Serve),
-    /// Makes tokens for publishing, yanking and changing owners.
+    /// Makes, lists and revokes tokens for publishing, yanking and changing owners.
     Token(token::Token),
     /// Changes how a Cargo that sends no token downloads from a private registry.
     Downloads(downloads::Downloads),
+    /// Changes the keys that sign commits and tokens.
+    Key(key::Key),
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.
@@ -61,6 +64,7 @@ impl Cli {
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
             Command::Downloads(downloads) => downloads.run(),
+            Command::Key(key) => key.run(),
         }
     }
 }

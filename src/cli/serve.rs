@@ -1,5 +1,6 @@
 //! `sidecargo serve`
 
+use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use sidecargo::app::App;
 use sidecargo::config::{Arguments, Config};
+use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, Visibility};
 use sidecargo::{http, telemetry};
 
@@ -69,9 +71,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let limits = http::ServeLimits::from(&config.http);
     let app = tokio::task::spawn_blocking(move || App::open(config, bound)).await??;
     let app = Arc::new(app);
+    let control = Control::start(Arc::clone(&app))
+        .inspect_err(|cause| error!(%cause, reason = ?cause.source(), "tokens and keys cannot be changed while this server runs"));
     info!(public_url = %app.public_url, data = %app.config.data.display(), "listening on http://{bound}");
     greet(&app);
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
+    drop(control);
     info!("ended");
     Ok(())
 }

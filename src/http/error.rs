@@ -95,9 +95,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
             Refusal::NoSuchCrate(_) | Refusal::NoSuchVersion { .. } => StatusCode::NOT_FOUND,
-            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } | Refusal::NoCapability => {
-                StatusCode::CONFLICT
-            }
+            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } => StatusCode::CONFLICT,
             Refusal::NotAnOwner { .. } | Refusal::MayNotCreate(_) => StatusCode::FORBIDDEN,
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }

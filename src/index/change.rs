@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
-    Capability, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner,
-    OwnerFault, Owners, PlainText, Reserved, VersionKey,
+    CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner, OwnerFault,
+    Owners, PlainText, Reserved, VersionKey,
 };
 
 use super::edit::{Edit, FileEdit, Verdict};
@@ -65,11 +65,6 @@ pub enum Action {
         name: CrateName,
         /// The owners that leave.
         owners: Vec<Owner>,
-    },
-    /// Downloads without a token need another secret.
-    RotateDownloads {
-        /// The new secret.
-        fresh: Capability,
     },
 }
 
@@ -140,11 +135,6 @@ pub enum Refusal {
     /// The owners cannot be changed so.
     #[error(transparent)]
     Owners(#[from] OwnerFault),
-    /// There is no secret that could be changed.
-    #[error(
-        "this registry has no capability downloads; set `visibility = \"private\"` and `capability_downloads = true` and start the server"
-    )]
-    NoCapability,
     /// The operator's change cannot be.
     #[error(transparent)]
     Operation(#[from] OperationFault),
@@ -182,7 +172,6 @@ impl Change {
             Action::RemoveOwners { name, owners } => {
                 self.own(on, name, owners, '-', |current| current.without(owners))
             }
-            Action::RotateDownloads { fresh } => self.rotate_downloads(on, fresh),
         }
     }
 

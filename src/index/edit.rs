@@ -86,11 +86,8 @@ impl Edit {
             ..on.registry().clone()
         };
         let message = Message::new(changes.join(", "));
-        Some(Self::of_registry(
-            message,
-            vec![config_file, identity_file],
-            after,
-        ))
+        let files = vec![config_file, identity_file];
+        Some(Self::of_registry(message, files, after))
     }
 
     /// The registry's own change of its files: `files` are the new ones, `after` is what they hold.

@@ -40,7 +40,7 @@ use tracing::info;
 
 use crate::blobs::Blobs;
 use crate::disk;
-use crate::domain::{Login, PlainText, RegistryName, StoreId};
+use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
 pub use load::LoadFault;
@@ -48,7 +48,7 @@ pub use object::Body;
 pub use operator::{Operation, OperationFault};
 pub use registry_files::{Identity, RegistryFiles};
 pub use revoked::Revoked;
-pub use settings::Settings;
+pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
@@ -287,33 +287,6 @@ impl Index {
         self.queue
             .as_ref()
             .expect("the queue is open until the index is dropped")
-    }
-}
-
-impl Index {
-    /// Gives downloads without a token another secret, as `by` asks for it: the URLs so far lead nowhere from now on.
-    ///
-    /// Works on a running server's index too; who is `by` must have been proved before.
-    ///
-    /// # Errors
-    /// As [`Index::submit`]; `Refused` if there are no such downloads.
-    pub async fn rotate_downloads(
-        &self,
-        by: Login,
-        authenticated_via: PlainText,
-        request_id: PlainText,
-        deadline: Instant,
-    ) -> Result<Landed, WriteFault> {
-        let fresh = settings::random_capability()
-            .map_err(|cause| WriteFault::Unavailable(cause.to_string()))?;
-        let change = Change {
-            action: Action::RotateDownloads { fresh },
-            by,
-            authenticated_via,
-            request_id,
-            at: Timestamp::now(),
-        };
-        self.submit(change, deadline).await
     }
 }
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::domain::{PlainText, TokenId};
+use crate::domain::{Capability, PlainText, TokenId};
 
 use super::edit::{Edit, FileEdit, Verdict};
 use super::message::Message;
-use super::registry_files::{ALLOWED_SIGNERS, REVOKED_TOML, RegistryFiles};
+use super::registry_files::{ALLOWED_SIGNERS, Identity, REVOKED_TOML, RegistryFiles};
 use super::revoked::{self, REVOKED_MAX};
 use super::signature::Signer;
 use super::snapshot::Snapshot;
@@ -30,6 +30,11 @@ pub enum Operation {
         /// The public half of the key that [`Index::prepare_signing_key`](super::Index::prepare_signing_key) made.
         to: Signer,
     },
+    /// Downloads without a token get another secret: the URLs so far lead nowhere.
+    RotateDownloads {
+        /// The new secret.
+        fresh: Capability,
+    },
 }
 
 /// Why the operator's change is refused.
@@ -37,9 +42,14 @@ pub enum Operation {
 pub enum OperationFault {
     /// There is no room in `revoked.toml`.
     #[error(
-        "{REVOKED_MAX} tokens are revoked already, and none of them has expired; to end all tokens of a key, remove its `token-….pk8` from the folder of keys and start the server again"
+        "{REVOKED_MAX} tokens are revoked already, and none of them has expired; rotate the keys, then remove the older `token-….pk8` files from the folder of keys and start the server again, which ends all older tokens"
     )]
     TooManyRevoked,
+    /// There is no secret that could be changed.
+    #[error(
+        "this registry has no capability downloads; set `visibility = \"private\"` and `capability_downloads = true` and start the server"
+    )]
+    NoCapability,
 }
 
 impl Operation {
@@ -48,6 +58,7 @@ impl Operation {
         match self {
             Self::RevokeToken { id, until } => revoke(on.registry(), *id, *until, now),
             Self::RotateSigningKey { to } => Ok(trust(on.registry(), to)),
+            Self::RotateDownloads { fresh } => rotate_downloads(on, fresh),
         }
     }
 }
@@ -91,6 +102,19 @@ fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
         ..on.clone()
     };
     edit(message, file, files)
+}
+
+fn rotate_downloads(on: &Snapshot, fresh: &Capability) -> Result<Verdict, OperationFault> {
+    let identity = &on.registry().identity;
+    identity
+        .download_capability()
+        .ok_or(OperationFault::NoCapability)?;
+    let rotated = Identity {
+        capability: Some(fresh.clone()),
+        ..identity.clone()
+    };
+    let edit = Edit::configure(on, rotated).map(Box::new);
+    Ok(edit.map_or(Verdict::Unchanged, Verdict::Edit))
 }
 
 fn edit(message: Message, file: FileEdit, files: RegistryFiles) -> Verdict {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::domain::TokenId;
@@ -43,7 +43,6 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     id: TokenId,
-    #[serde(deserialize_with = "moment")]
     until: Timestamp,
 }
 
@@ -109,11 +108,6 @@ pub(super) fn is_needed(until: Timestamp, now: Timestamp) -> bool {
     now.duration_since(until) < KEPT_AFTER
 }
 
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    text.parse().map_err(serde::de::Error::custom)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +124,7 @@ mod tests {
     fn the_file_that_an_index_starts_with_is_read() {
         let start = include_bytes!("../../index-template/revoked.toml");
         assert_eq!(Revoked::parse(start).unwrap(), Revoked::default());
+        assert_eq!(Revoked::default().to_toml().as_bytes(), start);
     }
 
     #[test]

@@ -4,11 +4,7 @@ use std::io;
 
 use crate::domain::{Capability, PublicUrl, RegistryName, Visibility};
 
-use super::change::{Change, Refusal};
-use super::edit::{Edit, Verdict};
-use super::message::Author;
 use super::registry_files::Identity;
-use super::snapshot::Snapshot;
 
 /// The settings that stand in the index too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,32 +80,8 @@ impl Identity {
     }
 }
 
-impl Change {
-    /// Judges a change of the secret by which downloads need no token.
-    pub(super) fn rotate_downloads(
-        &self,
-        on: &Snapshot,
-        fresh: &Capability,
-    ) -> Result<Verdict, Refusal> {
-        let identity = &on.registry().identity;
-        identity
-            .download_capability()
-            .ok_or(Refusal::NoCapability)?;
-        let rotated = Identity {
-            capability: Some(fresh.clone()),
-            ..identity.clone()
-        };
-        let Some(mut edit) = Edit::configure(on, rotated) else {
-            return Ok(Verdict::Unchanged);
-        };
-        edit.author = Author::Person(self.by.clone());
-        edit.message = self.signed_off(edit.message);
-        Ok(Verdict::Edit(Box::new(edit)))
-    }
-}
-
 /// 128 bits from the system.
-pub(super) fn random_capability() -> io::Result<Capability> {
+pub fn random_capability() -> io::Result<Capability> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::from)?;
     Ok(Capability::from(bytes))

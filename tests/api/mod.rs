@@ -112,9 +112,12 @@ impl Target {
 
 impl State {
     fn of(registry: &Registry) -> Self {
+        let mut files = registry.files();
+        // The command line keeps a record of the tokens that a test makes; no upload comes near it.
+        files.retain(|path| !path.starts_with("tokens"));
         Self {
             tip: git::tip(&registry.repository()),
-            files: registry.files(),
+            files,
         }
     }
 }

@@ -154,7 +154,7 @@ fn debian_cargo_reads_over_git_and_downloads_by_capability() {
     publish(&stable, "greeter", "0.1.1");
 
     registry.stop();
-    registry.command(&["downloads", "rotate"]).succeeds();
+    registry.run(&["downloads", "rotate"]).succeeds();
     registry.start_again();
     let second = config_json(&registry, &token);
     assert_ne!(first, second);

@@ -22,6 +22,8 @@ const LISTENING: &str = "listening on http://127.0.0.1:";
 /// A registry named `crates` that nobody else uses.
 pub struct Registry {
     folder: TempDir,
+    /// Where in it the data lies.
+    below: PathBuf,
     /// The port on which it listens, the same after a restart.
     pub port: u16,
     server: Option<Child>,
@@ -35,11 +37,19 @@ impl Registry {
         Self::start_under(&[])
     }
 
+    /// Starts an empty registry with its data at `below` in a temporary folder.
+    pub fn start_at(below: &str) -> Self {
+        let mut registry = Self::not_started(below);
+        registry.launch(&[]);
+        registry.first_files = registry.files();
+        registry
+    }
+
     /// Starts an empty registry under a program that runs others, such as `strace` with its arguments.
     ///
     /// The program must leave the server as our own child.
     pub fn start_under(runner: &[&str]) -> Self {
-        let mut registry = Self::not_started();
+        let mut registry = Self::not_started("data");
         registry.launch(runner);
         registry.first_files = registry.files();
         registry
@@ -47,16 +57,17 @@ impl Registry {
 
     /// Starts an empty registry with this text as its configuration file.
     pub fn start_with(config: &str) -> Self {
-        let mut registry = Self::not_started();
+        let mut registry = Self::not_started("data");
         fs::write(registry.config_path(), config).unwrap();
         registry.launch(&[]);
         registry.first_files = registry.files();
         registry
     }
 
-    fn not_started() -> Self {
+    fn not_started(below: &str) -> Self {
         Self {
             folder: TempDir::new().unwrap(),
+            below: PathBuf::from(below),
             port: 0,
             server: None,
             first_files: BTreeSet::new(),
@@ -135,7 +146,7 @@ impl Registry {
     /// The folder with everything that the registry keeps.
     pub fn data(&self) -> PathBuf {
         // Without symbolic links: so the kernel names it too.
-        self.folder.path().canonicalize().unwrap().join("data")
+        self.folder.path().canonicalize().unwrap().join(&self.below)
     }
 
     /// The bare repository of the index.
@@ -184,7 +195,7 @@ impl Registry {
 
     /// Runs another command of the program on the same data.
     #[must_use]
-    pub fn command(&self, words: &[&str]) -> Ran {
+    pub fn run(&self, words: &[&str]) -> Ran {
         let mut command = Command::new(program());
         command.args(words).arg("--data").arg(self.data());
         run(&mut command, b"")
@@ -323,7 +334,7 @@ fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref.
+/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, the record of a token, a key.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -333,6 +344,12 @@ fn is_of_the_store(path: &Path) -> bool {
         return is_hex(name, 64);
     }
     let stem = name.split('.').next().unwrap();
+    if path.starts_with("tokens") {
+        return is_hex(stem, 32);
+    }
+    if path.starts_with("keys") {
+        return name.ends_with(".pk8");
+    }
     let is_pack = stem.strip_prefix("pack-").is_some_and(|id| is_hex(id, 40));
     (path.starts_with("index.git/objects/pack") && is_pack)
         || (path.starts_with("index.git/refs") && !name.ends_with(".lock"))

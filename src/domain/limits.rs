@@ -22,12 +22,18 @@ pub struct Limits {
     pub manifest_bytes_max: u64,
     /// The most entries of a `.crate` file.
     pub entries_max: u32,
+    /// The largest unpacked file of a `.crate` file, in bytes.
+    pub file_bytes_max: u64,
     /// The longest path inside a `.crate` file, in bytes.
     pub path_bytes_max: usize,
     /// The most dependencies of a release.
     pub dependencies_max: usize,
     /// The most features of a release, and the most values of one of them.
     pub features_max: usize,
+    /// The most keywords of a release.
+    pub keywords_max: usize,
+    /// The most categories of a release.
+    pub categories_max: usize,
     /// The longest index line, in bytes.
     pub line_bytes_max: usize,
 }
@@ -67,9 +73,12 @@ impl Limits {
             ("unpacked_bytes_max", self.unpacked_bytes_max, 64 * GIB),
             ("manifest_bytes_max", self.manifest_bytes_max, GIB),
             ("entries_max", u64::from(self.entries_max), 10_000_000),
+            ("file_bytes_max", self.file_bytes_max, 64 * GIB),
             ("path_bytes_max", self.path_bytes_max as u64, 65_536),
             ("dependencies_max", self.dependencies_max as u64, 100_000),
             ("features_max", self.features_max as u64, 100_000),
+            ("keywords_max", self.keywords_max as u64, 1000),
+            ("categories_max", self.categories_max as u64, 1000),
             ("line_bytes_max", self.line_bytes_max as u64, 64 * MIB),
         ] {
             if !(1..=most).contains(&value) {
@@ -79,6 +88,7 @@ impl Limits {
         for (part, value) in [
             ("crate_bytes_max", self.crate_bytes_max),
             ("manifest_bytes_max", self.manifest_bytes_max),
+            ("file_bytes_max", self.file_bytes_max),
         ] {
             if value > self.unpacked_bytes_max {
                 return Err(LimitFault::PartOverWhole { part });
@@ -102,9 +112,12 @@ impl Default for Limits {
             unpacked_bytes_max: 512 * MIB,
             manifest_bytes_max: MIB,
             entries_max: 20_000,
+            file_bytes_max: 256 * MIB,
             path_bytes_max: 512,
             dependencies_max: 500,
             features_max: 300,
+            keywords_max: 5,
+            categories_max: 5,
             line_bytes_max: 512 * 1024,
         }
     }

@@ -16,7 +16,9 @@ mod name;
 mod owners;
 mod path;
 mod policy;
+mod rate;
 mod registry;
+mod requirements;
 mod text;
 mod time;
 mod version;
@@ -31,11 +33,14 @@ pub use limits::Limits;
 pub use line::{IndexFile, IndexLine, LineFault, LineHead};
 pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
+    is_windows_device,
 };
 pub use owners::{Owner, OwnerFault, Owners};
 pub use path::IndexPath;
 pub use policy::{Creators, Everyone, Policy, PolicyFault};
+pub use rate::{Rate, RateLimits};
 pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};
+pub use requirements::Requirements;
 pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault};
 pub use time::{PubTime, PubTimeFault};
 pub use version::{CrateVersion, VERSION_BYTES_MAX, VersionFault, VersionKey};

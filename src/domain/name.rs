@@ -189,14 +189,18 @@ fn check(text: &str, may_start: impl Fn(char) -> bool) -> Result<(), NameFault> 
     }
 }
 
-fn is_windows_device(canonical: &str) -> bool {
-    match canonical {
+/// Whether a file cannot have this name, or this name before its first dot, on Windows.
+pub fn is_windows_device(name: &str) -> bool {
+    let is_numbered = |digit: &str| matches!(digit.as_bytes(), [b'0'..=b'9']);
+    match name.to_ascii_lowercase().as_str() {
         "con" | "prn" | "aux" | "nul" => true,
-        _ => {
-            canonical.len() == 4
-                && (canonical.starts_with("com") || canonical.starts_with("lpt"))
-                && canonical.ends_with(|c: char| c.is_ascii_digit())
-        }
+        name => match name
+            .strip_prefix("com")
+            .or_else(|| name.strip_prefix("lpt"))
+        {
+            Some(digit) => is_numbered(digit),
+            None => false,
+        },
     }
 }
 

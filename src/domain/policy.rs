@@ -5,7 +5,9 @@ use thiserror::Error;
 
 use super::limits::{LimitFault, Limits};
 use super::name::CrateName;
+use super::rate::RateLimits;
 use super::registry::RegistryUrl;
+use super::requirements::Requirements;
 use super::text::Login;
 
 /// The largest policy file that is read, in bytes.
@@ -21,6 +23,10 @@ pub struct Policy {
     pub reserved: Vec<CrateName>,
     /// Other registries whose crates may be depended on.
     pub dependencies_from: Vec<RegistryUrl>,
+    /// What crates must have.
+    pub require: Requirements,
+    /// How often one person may publish and yank.
+    pub rates: RateLimits,
     /// Bounds on uploads.
     pub limits: Limits,
 }
@@ -91,6 +97,8 @@ impl Default for Policy {
             create: Creators::Word(Everyone::Everyone),
             reserved: Vec::new(),
             dependencies_from: vec![RegistryUrl::public_registry()],
+            require: Requirements::default(),
+            rates: RateLimits::default(),
             limits: Limits::default(),
         }
     }
@@ -138,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_switched_one_by_one() {
+        let policy =
+            Policy::parse("require.license = true\nrates.yanks = { burst = 100, per_hour = 60 }")
+                .unwrap();
+        assert!(policy.require.license && policy.require.known_dependencies);
+        assert!(!policy.require.description && !policy.require.web_urls);
+        let yanks = policy.rates.yanks.unwrap();
+        assert_eq!(yanks.interval(), std::time::Duration::from_secs(60));
+        assert_eq!(policy.rates.new_crates, None);
+    }
+
+    #[test]
     fn creators_are_everyone_or_those_named() {
         let all = Policy::parse("create = \"everyone\"").unwrap();
         assert!(all.may_create(&login("bob")));
@@ -157,6 +177,11 @@ mod tests {
             "reserved = [\"a/b\"]",
             "dependencies_from = [\"javascript:x\"]",
             "limits.entries = 7",
+            "require.readme = true",
+            "require.license = \"MIT\"",
+            "rates.new_crates = { burst = 0, per_hour = 1 }",
+            "rates.new_crates = { burst = 1 }",
+            "rates.owners = { burst = 1, per_hour = 1 }",
             "create = []\ncreate = []",
         ] {
             assert!(

@@ -100,6 +100,7 @@ impl From<Refusal> for ApiError {
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }
             | Refusal::ReservedByPolicy(_)
+            | Refusal::Dependencies(_)
             | Refusal::Owners(_)
             | Refusal::Operation(_)
             | Refusal::FileTooLarge(_) => StatusCode::BAD_REQUEST,

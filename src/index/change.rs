@@ -10,6 +10,7 @@ use crate::domain::{
     Owners, PlainText, Reserved, VersionKey,
 };
 
+use super::dependencies::{self, MissingDependencies};
 use super::edit::{Edit, FileEdit, Verdict};
 use super::message::Message;
 use super::operator::OperationFault;
@@ -132,6 +133,9 @@ pub enum Refusal {
         /// Who could.
         owners: String,
     },
+    /// The version needs crates of this registry that are not there.
+    #[error(transparent)]
+    Dependencies(#[from] MissingDependencies),
     /// The owners cannot be changed so.
     #[error(transparent)]
     Owners(#[from] OwnerFault),
@@ -224,6 +228,19 @@ impl Change {
 
     /// The crate that gets the version, if it exists and the caller may publish it.
     fn may_publish<'a>(
+        &self,
+        on: &'a Snapshot,
+        line: &IndexLine,
+    ) -> Result<Option<&'a Arc<Crate>>, Refusal> {
+        let existing = self.may_add(on, line)?;
+        if on.registry().policy.require.known_dependencies {
+            dependencies::check(line, on)?;
+        }
+        Ok(existing)
+    }
+
+    /// As [`Change::may_publish`], whatever the version depends on.
+    fn may_add<'a>(
         &self,
         on: &'a Snapshot,
         line: &IndexLine,

@@ -3,6 +3,7 @@
 //! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
 
 mod change;
+mod dependencies;
 mod edit;
 mod load;
 mod message;
@@ -43,6 +44,7 @@ use crate::disk;
 use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
+pub use dependencies::{MissingDependencies, MissingDependency};
 pub use load::LoadFault;
 pub use object::Body;
 pub use operator::{Operation, OperationFault};

@@ -87,7 +87,7 @@ fn publish(name: &str, version: &str, cksum: u8) -> Action {
         default_features: true,
         target: None,
         kind: DependencyKind::Normal,
-        registry: None,
+        registry: Some(RegistryUrl::public_registry()),
         package: None,
         unknown: Default::default(),
     };
@@ -103,6 +103,34 @@ fn publish(name: &str, version: &str, cksum: u8) -> Action {
     Action::Publish {
         line: Box::new(line),
         source_commit: None,
+    }
+}
+
+/// A version that needs these crates of the registry itself: each a kind and a name.
+fn publish_needing(
+    name: &str,
+    version: &str,
+    cksum: u8,
+    needed: &[(DependencyKind, &str)],
+) -> Action {
+    let Action::Publish {
+        mut line,
+        source_commit,
+    } = publish(name, version, cksum)
+    else {
+        unreachable!("it publishes")
+    };
+    let foreign = line.deps[0].clone();
+    line.deps
+        .extend(needed.iter().map(|(kind, name)| Dependency {
+            name: name.parse().unwrap(),
+            kind: *kind,
+            registry: None,
+            ..foreign.clone()
+        }));
+    Action::Publish {
+        line,
+        source_commit,
     }
 }
 
@@ -413,4 +441,94 @@ fn another_key_name_or_store_is_refused() {
     };
     let key = Index::open(&place, &settings, &blobs).err().unwrap();
     assert!(matches!(key, OpenFault::ForeignKey));
+}
+
+#[tokio::test]
+async fn own_dependencies_must_be_there_in_their_spelling() {
+    use DependencyKind::{Build, Dev, Normal};
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("Some-Crate", "1.0.0", 1))
+        .await
+        .unwrap();
+    let needed = [
+        (Normal, "absent"),
+        (Dev, "absent"),
+        (Dev, "some_crate"),
+        (Build, "Some-Crate"),
+    ];
+    let asked = publish_needing("top", "1.0.0", 2, &needed);
+    let refused = refusal(fixture.submit("alice", asked).await);
+    assert_eq!(
+        refused.to_string(),
+        "the dependency `absent` is not in this registry; publish it first, or leave `registry` out if it is a crate of the public one; \
+         the dependency `some_crate` is spelled `Some-Crate` in this registry"
+    );
+    let asked = publish_needing("top", "1.0.0", 2, &[(Normal, "Some-Crate")]);
+    fixture.submit("alice", asked).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_writer_asks_again_whether_own_dependencies_are_there() {
+    // Nobody has looked at the snapshot before the change is in the queue.
+    let fixture = Fixture::new();
+    let before = fixture.index.snapshot();
+    let top = publish_needing("top", "1.0.0", 2, &[(DependencyKind::Normal, "leaf")]);
+    assert!(change("alice", top.clone()).check(&before).is_err());
+    let (leaf, top) = tokio::join!(
+        fixture.submit("alice", publish("leaf", "1.0.0", 1)),
+        fixture.submit("alice", top),
+    );
+    leaf.unwrap();
+    top.unwrap();
+}
+
+#[tokio::test]
+async fn a_crate_may_need_itself_for_tests_or_in_another_version() {
+    use DependencyKind::{Dev, Normal};
+    let fixture = Fixture::new();
+    let lonely = publish_needing("odd-one", "1.0.0", 1, &[(Normal, "odd-one")]);
+    assert_eq!(
+        refusal(fixture.submit("alice", lonely).await).to_string(),
+        "the crate `odd-one` depends on itself but has no other version; only its tests may need the version itself"
+    );
+    let twin = publish_needing("odd-one", "1.0.0", 1, &[(Dev, "odd_one")]);
+    assert_eq!(
+        refusal(fixture.submit("alice", twin).await).to_string(),
+        "the dependency `odd_one` is spelled `odd-one` in this registry"
+    );
+    let tested = publish_needing("odd-one", "2.0.0", 1, &[(Dev, "odd-one")]);
+    fixture.submit("alice", tested).await.unwrap();
+    // An old version may be a face of a newer one.
+    let face = publish_needing("odd-one", "1.0.1", 2, &[(Normal, "odd-one")]);
+    fixture.submit("alice", face).await.unwrap();
+}
+
+#[test]
+fn many_missing_dependencies_are_counted() {
+    let fixture = Fixture::new();
+    let names: Vec<String> = (10..35).map(|number| format!("absent{number}")).collect();
+    let needed: Vec<_> = names
+        .iter()
+        .map(|name| (DependencyKind::Normal, name.as_str()))
+        .collect();
+    let asked = change("alice", publish_needing("top", "1.0.0", 1, &needed));
+    let refused = asked.check(&fixture.index.snapshot()).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("`absent29`") && !text.contains("`absent30`"),
+        "{text}"
+    );
+    assert!(text.ends_with("; 5 more are missing"), "{text}");
+}
+
+#[test]
+fn unknown_dependencies_are_allowed_by_policy() {
+    let fixture = Fixture::new();
+    let mut snapshot = Snapshot::clone(&fixture.index.snapshot());
+    let mut files = snapshot.registry().clone();
+    files.policy = Policy::parse("require.known_dependencies = false").unwrap();
+    snapshot.registry = Arc::new(files);
+    let asked = publish_needing("top", "1.0.0", 1, &[(DependencyKind::Normal, "absent")]);
+    assert_eq!(change("alice", asked).check(&snapshot), Ok(()));
 }

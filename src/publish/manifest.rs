@@ -5,10 +5,12 @@
 //! ([Cargo book](https://doc.rust-lang.org/cargo/reference/manifest.html)). A manifest that is not of that kind is
 //! refused with what Cargo would have written. Keys that say nothing about the line are not looked at.
 
+mod about;
 mod dependency;
 mod features;
 mod fields;
 mod platform;
+mod syntax;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -20,13 +22,15 @@ use super::faults::{Faults, quoted};
 use super::frame::Metadata;
 use crate::domain::{
     Cksum, CrateName, CrateVersion, Dependency, Features, IndexLine, Limits, NameFault, OwnUrls,
-    PlainText, PubTime, RegistryUrl, TextFault, VersionFault,
+    PlainText, PubTime, RegistryUrl, Requirements, TextFault, VersionFault,
 };
 
+pub use self::about::AboutFault;
 pub use self::dependency::DependencyFault;
 pub use self::features::FeaturesFault;
 pub use self::fields::KeyFault;
 pub use self::platform::PlatformFault;
+pub use self::syntax::SyntaxFault;
 
 /// What a registry asks of a manifest.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +39,8 @@ pub struct ManifestRules<'a> {
     pub own: &'a OwnUrls,
     /// The other registries on which a release may depend, the public one included if it may.
     pub allowed_registries: &'a [RegistryUrl],
+    /// What a release must have.
+    pub require: &'a Requirements,
     /// How much a release may have.
     pub limits: &'a Limits,
 }
@@ -64,6 +70,9 @@ pub enum ManifestFault {
     /// Not TOML.
     #[error("`Cargo.toml` cannot be read, line {line}: {message}")]
     Toml { line: usize, message: String },
+    /// TOML that not every reader takes.
+    #[error("`Cargo.toml`, line {line}, {fault}")]
+    Syntax { line: usize, fault: SyntaxFault },
     /// A key, from the top of the manifest.
     #[error("`{key}` {fault}")]
     Key { key: String, fault: KeyFault },
@@ -110,6 +119,9 @@ pub enum ManifestFault {
     /// The features.
     #[error(transparent)]
     Features(#[from] FeaturesFault),
+    /// What is for people.
+    #[error(transparent)]
+    About(#[from] AboutFault),
     /// The native library.
     #[error("`package.links`: {0}")]
     Links(TextFault),
@@ -148,11 +160,15 @@ pub fn release(
     rules: &ManifestRules<'_>,
 ) -> Result<Release, Faults<ManifestFault>> {
     let table: Table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error))?;
-    let mut manifest = Fields::new(table);
     let mut faults = Faults::none();
+    if let Err((at, fault)) = syntax::check(manifest) {
+        let line = line_of(manifest, at);
+        faults.add(ManifestFault::Syntax { line, fault });
+    }
+    let mut manifest = Fields::new(table);
 
     refuse_sections(&mut manifest, &mut faults);
-    let package = read_package(&mut manifest, upload, &mut faults);
+    let package = read_package(&mut manifest, upload, rules, &mut faults);
     let tables = DependencyTables::take(&mut manifest, &mut faults);
     let declared = tables.declared();
     let dependencies = tables.read(rules, &mut faults);
@@ -175,12 +191,16 @@ pub fn release(
 }
 
 fn toml_fault(manifest: &str, error: &toml::de::Error) -> ManifestFault {
-    let start = error.span().map_or(0, |span| span.start);
-    let line_feeds = manifest.bytes().take(start).filter(|byte| *byte == b'\n');
     ManifestFault::Toml {
-        line: line_feeds.count() + 1,
+        line: line_of(manifest, error.span().map_or(0, |span| span.start)),
         message: quoted(error.message()),
     }
+}
+
+/// The number of the line, from 1, in which the byte at `at` is.
+fn line_of(manifest: &str, at: usize) -> usize {
+    let line_feeds = manifest.bytes().take(at).filter(|byte| *byte == b'\n');
+    line_feeds.count() + 1
 }
 
 /// Refuses what would let a published crate depend on its uploader's folders.
@@ -209,6 +229,7 @@ struct Package {
 fn read_package(
     manifest: &mut Fields,
     upload: &Metadata,
+    rules: &ManifestRules<'_>,
     faults: &mut Faults<ManifestFault>,
 ) -> Package {
     let Some(mut table) = manifest.need::<Table>("package", "a table") else {
@@ -228,7 +249,7 @@ fn read_package(
     let read = Package {
         links: package.take("links", "a string"),
         rust_version: package.take("rust-version", "a string"),
-        description: package.take("description", "a string"),
+        description: about::read(&mut package, rules, faults),
     };
     if let Some(Err(fault)) = read.links.as_ref().map(|links| links.parse::<PlainText>()) {
         faults.add(ManifestFault::Links(fault));

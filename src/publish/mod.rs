@@ -121,6 +121,7 @@ fn look_into(
     let rules = ManifestRules {
         own,
         allowed_registries: &policy.dependencies_from,
+        require: &policy.require,
         limits: &policy.limits,
     };
     let release = inspected

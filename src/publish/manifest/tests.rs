@@ -12,12 +12,21 @@ fn metadata() -> Metadata {
 
 /// Reads a manifest as the registry `crates` at localhost does, which allows the public registry and another one.
 fn read_with(manifest: &str, limits: &Limits) -> Result<Release, Faults<ManifestFault>> {
+    read_for(manifest, limits, &Requirements::default())
+}
+
+fn read_for(
+    manifest: &str,
+    limits: &Limits,
+    require: &Requirements,
+) -> Result<Release, Faults<ManifestFault>> {
     let public_url: PublicUrl = "http://localhost:8642".parse().unwrap();
     let own = OwnUrls::new(&RegistryName::default(), [&public_url]);
     let allowed = [RegistryUrl::public_registry(), OTHER.parse().unwrap()];
     let rules = ManifestRules {
         own: &own,
         allowed_registries: &allowed,
+        require,
         limits,
     };
     release(manifest, &metadata(), &rules)
@@ -304,6 +313,7 @@ fn the_public_registry_is_allowed_only_by_the_list() {
     let rules = ManifestRules {
         own: &own,
         allowed_registries: &[],
+        require: &Requirements::default(),
         limits: &Limits::default(),
     };
     let manifest = with_package("[dependencies]\na = '1'");
@@ -586,4 +596,145 @@ fn all_faults_are_told_together_and_stay_short() {
     let texts: Vec<String> = faults.sentences();
     assert_eq!(texts.len(), 10, "{texts:#?}");
     assert!(texts.iter().all(|text| text.len() < 700), "{texts:#?}");
+}
+
+/// The sentences about `rest` where `[require]` of the policy has `key = true`.
+fn required(key: &str, rest: &str) -> Vec<String> {
+    let require: Requirements = toml::from_str(&format!("{key} = true")).unwrap();
+    match read_for(&with_package(rest), &Limits::default(), &require) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.sentences(),
+    }
+}
+
+#[test]
+fn a_description_is_required_by_policy() {
+    let long = format!("description = '{}'", "é".repeat(501));
+    for (rest, expected) in [
+        (
+            "",
+            "`package.description` is missing; this registry asks for a sentence about each crate",
+        ),
+        (
+            "description = ' \\n'",
+            "`package.description` is missing; this registry asks for a sentence about each crate",
+        ),
+        (
+            &long,
+            "`package.description` is 1002 bytes long; at most 1000 are allowed, the rest belongs into the README",
+        ),
+    ] {
+        let rest = rest.replace("\\n", " ");
+        assert_eq!(required("description", &rest), [expected], "{rest}");
+        read(&rest);
+    }
+    let just = format!("description = '{}'", "é".repeat(500));
+    assert!(required("description", &just).is_empty());
+}
+
+#[test]
+fn a_license_is_required_by_policy() {
+    for good in [
+        "license = 'MIT'",
+        "license = 'MIT OR Apache-2.0'",
+        "license = 'MIT/Apache-2.0'",
+        "license = '(MIT OR Apache-2.0) AND Unicode-3.0'",
+        "license = 'GPL-2.0 WITH Classpath-exception-2.0'",
+        "license = 'LicenseRef-Acme'",
+        "license-file = 'LICENSE'",
+    ] {
+        assert_eq!(required("license", good), [""; 0], "{good}");
+    }
+    let missing = "`package.license` is missing; write an SPDX expression such as `MIT OR Apache-2.0`, or name a file by `license-file`";
+    for rest in ["", "license = ''", "license-file = ' '"] {
+        assert_eq!(required("license", rest), [missing], "{rest}");
+        read(rest);
+    }
+    for (text, reason) in [
+        ("Acme", "unknown term at `Acme`"),
+        ("MIT OR", "expected one of `<license>`, `(` here"),
+        (
+            "MIT Apache-2.0",
+            "expected one of `AND`, `OR`, `WITH`, `)`, `+` here at `Apache-2.0`",
+        ),
+        ("(MIT", "unclosed parens at `(`"),
+    ] {
+        let rest = format!("license = '{text}'");
+        let expected =
+            format!("`package.license` is `{text}`, which is not an SPDX expression: {reason}");
+        assert_eq!(required("license", &rest), [expected]);
+        read(&rest);
+    }
+    let endless = format!("license = '{}'", "(".repeat(100_000));
+    let found = required("license", &endless);
+    assert!(
+        found[0].ends_with("it is longer than 1000 bytes"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn urls_are_of_the_web_by_policy() {
+    let good = "homepage = 'https://a.example/'\nrepository = 'http://b.example'";
+    assert_eq!(required("web_urls", good), [""; 0]);
+    for key in ["homepage", "documentation", "repository"] {
+        for url in [
+            "javascript:alert(1)",
+            "git@host:a/b.git",
+            "https://",
+            " https://a.example",
+        ] {
+            let rest = format!("{key} = '{url}'");
+            let expected = format!(
+                "`package.{key}` is `{url}`; it must be a URL with `https://` or `http://`"
+            );
+            assert_eq!(required("web_urls", &rest), [expected]);
+            read(&rest);
+        }
+    }
+}
+
+#[test]
+fn keywords_are_few_and_words() {
+    read("keywords = ['a', '2d', 'c++', 'no_std', 'x-y']");
+    refused(
+        "keywords = ['a', 'b', 'c', 'd', 'e', 'f']",
+        "`package.keywords` has 6 keywords; at most 5 are allowed",
+    );
+    for word in ["", "two words", "-a", "größe", "abcdefghijklmnopqrstu"] {
+        refused(
+            &format!("keywords = ['{word}']"),
+            &format!(
+                "`package.keywords` has `{word}`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first"
+            ),
+        );
+    }
+    refused(
+        "keywords = 'a'",
+        "`package.keywords` must be a list of strings",
+    );
+}
+
+#[test]
+fn categories_are_few_and_of_any_name() {
+    read("categories = ['no-std', 'our own', 'c', 'd', 'e']");
+    refused(
+        "categories = ['a', 'b', 'c', 'd', 'e', 'f']",
+        "`package.categories` has 6 categories; at most 5 are allowed",
+    );
+}
+
+#[test]
+fn toml_that_only_new_readers_take_is_a_fault_beside_others() {
+    let found = faults_of(
+        &with_package("description = \"\\e\"\n[dependencies]\na = '*'"),
+        &Limits::default(),
+    );
+    assert_eq!(
+        found,
+        [
+            "`Cargo.toml`, line 4, has the escape `\\e`, which Cargo before 1.94 cannot read; write `\\u00HH`",
+            "the dependency `a` in `[dependencies]` allows any version with `*`; name a version that is known to work, such as `1`",
+        ]
+    );
 }

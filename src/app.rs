@@ -19,6 +19,7 @@ use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::Fetches;
 use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
+use crate::rates::Rates;
 use crate::tokens::TokenRecords;
 
 /// How long a command waits for a server that is just making the registry.
@@ -42,6 +43,8 @@ pub struct App {
     pub verifier: Verifier,
     /// Git clients that read.
     pub fetches: Fetches,
+    /// How often each person has written lately.
+    pub rates: Rates,
     /// Crate files that are looked into at one time: an archive can keep a core busy and a manifest some memory.
     pub inspections: Arc<Semaphore>,
     /// Addresses that reach this process on this machine, whatever the public one is.
@@ -100,6 +103,7 @@ impl App {
             verifier: Verifier::new(registry, keys),
             local_urls: local_urls(&config.name, bound),
             blobs: Arc::new(blobs),
+            rates: Rates::default(),
             inspections: Arc::new(Semaphore::new(
                 thread::available_parallelism().map_or(1, usize::from),
             )),

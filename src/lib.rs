@@ -15,6 +15,7 @@ pub mod index;
 pub mod operator;
 pub mod owners;
 pub mod publish;
+pub mod rates;
 pub mod search;
 pub mod telemetry;
 pub mod tokens;

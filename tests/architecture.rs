@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     (
         "app",
         &[
-            "auth", "blobs", "config", "disk", "fetch", "index", "tokens",
+            "auth", "blobs", "config", "disk", "fetch", "index", "rates", "tokens",
         ],
     ),
     ("auth", &["disk"]),
@@ -25,18 +25,22 @@ const EDGES: [(&str, &[&str]); 17] = [
     (
         "http",
         &[
-            "app", "auth", "blobs", "config", "fetch", "index", "owners", "publish", "search",
-            "yank",
+            "app", "auth", "blobs", "config", "fetch", "index", "owners", "publish", "rates",
+            "search", "yank",
         ],
     ),
     ("index", &["blobs", "disk"]),
     ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index"]),
-    ("publish", &["app", "auth", "blobs", "disk", "index"]),
+    (
+        "publish",
+        &["app", "auth", "blobs", "disk", "index", "rates"],
+    ),
+    ("rates", &[]),
     ("search", &["index"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
-    ("yank", &["app", "auth", "index"]),
+    ("yank", &["app", "auth", "index", "rates"]),
 ];
 
 struct Source {

@@ -13,6 +13,7 @@ use crate::fetch::FetchFault;
 use crate::index::{Refusal, WriteFault};
 use crate::owners::OwnersFault;
 use crate::publish::{FrameFault, PublishFault};
+use crate::rates::TooOften;
 use crate::yank::YankFault;
 
 /// How long a client shall wait before it asks again.
@@ -25,6 +26,8 @@ pub struct ApiError {
     details: Vec<String>,
     /// How the client is asked for a token.
     challenge: Option<HeaderValue>,
+    /// How long the client shall wait, in seconds; without it one second goes with each 503.
+    retry_after_secs: Option<u64>,
 }
 
 impl ApiError {
@@ -34,6 +37,7 @@ impl ApiError {
             status,
             details: vec![detail.into()],
             challenge: None,
+            retry_after_secs: None,
         }
     }
 
@@ -62,8 +66,10 @@ impl ApiError {
     /// The answer as it goes out.
     pub fn into_response(self) -> Response {
         let mut response = envelope_of_all(self.status, &self.details);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
+        let is_unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let general = is_unavailable.then_some(RETRY_AFTER.as_secs());
+        if let Some(seconds) = self.retry_after_secs.or(general) {
+            let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         if let Some(challenge) = self.challenge {
@@ -125,10 +131,20 @@ impl From<WriteFault> for ApiError {
     }
 }
 
+impl From<TooOften> for ApiError {
+    fn from(fault: TooOften) -> Self {
+        Self {
+            retry_after_secs: Some(fault.wait_secs),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, fault.to_string())
+        }
+    }
+}
+
 impl From<YankFault> for ApiError {
     fn from(fault: YankFault) -> Self {
         match fault {
             YankFault::NotPermitted(fault) => fault.into(),
+            YankFault::TooOften(fault) => fault.into(),
             YankFault::Write(fault) => fault.into(),
         }
     }
@@ -148,12 +164,14 @@ impl From<PublishFault> for ApiError {
     fn from(fault: PublishFault) -> Self {
         match fault {
             PublishFault::NotPermitted(fault) => fault.into(),
+            PublishFault::TooOften(fault) => fault.into(),
             PublishFault::Write(fault) => fault.into(),
             PublishFault::Frame(fault) => fault.into(),
             PublishFault::Invalid(details) => Self {
                 status: StatusCode::BAD_REQUEST,
                 details,
                 challenge: None,
+                retry_after_secs: None,
             },
             PublishFault::Store(ref cause) => {
                 error!(%cause, "an upload was not stored");

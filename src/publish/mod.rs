@@ -12,6 +12,7 @@ mod tarball_builder;
 use std::error::Error;
 use std::io::{self, Seek};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Buf;
 use futures_util::Stream;
@@ -25,7 +26,8 @@ use crate::auth::NotPermitted;
 use crate::blobs::Blobs;
 use crate::disk::TempFile;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime};
-use crate::index::{Action, Change, Landed, WriteFault};
+use crate::index::{Action, Change, Landed, Snapshot, WriteFault};
+use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
 
@@ -44,6 +46,9 @@ pub enum PublishFault {
     /// The crate file cannot be published: all that is wrong with it, a sentence each.
     #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
+    /// The caller has published too often.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The crate file could not be kept.
     #[error("the crate file could not be stored: {0}; nothing was published, try again later")]
     Store(#[from] io::Error),
@@ -55,8 +60,21 @@ pub enum PublishFault {
     Panicked,
 }
 
+/// A version that everybody can see.
+#[derive(Debug)]
+pub struct Published {
+    /// Where in the index it is.
+    pub landed: Landed,
+    /// What is odd about it: sentences for the one who published it.
+    pub warnings: Vec<String>,
+}
+
 /// Publishes what `body` uploads: when this returns `Ok`, it is durable and both protocols serve it.
-pub async fn publish<S, B, E>(app: &App, caller: &Caller, body: S) -> Result<Landed, PublishFault>
+pub async fn publish<S, B, E>(
+    app: &App,
+    caller: &Caller,
+    body: S,
+) -> Result<Published, PublishFault>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
@@ -84,6 +102,7 @@ where
         received,
         release,
         source_commit,
+        warnings,
     } = timeout_at(deadline, spawn_blocking(look))
         .await
         .map_err(|_| WriteFault::Late)?
@@ -93,12 +112,14 @@ where
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
     app.index.check(&change).map_err(WriteFault::Refused)?;
+    count(app, caller, &release, &app.index.snapshot())?;
 
     let keep = off_thread(&app.blobs, move |blobs| blobs.keep(received, &cksum));
     timeout_at(deadline, keep)
         .await
         .map_err(|_| WriteFault::Late)??;
-    Ok(app.index.submit(change, deadline).await?)
+    let landed = app.index.submit(change, deadline).await?;
+    Ok(Published { landed, warnings })
 }
 
 /// A received file that can be published.
@@ -106,6 +127,7 @@ struct LookedInto {
     received: TempFile,
     release: Release,
     source_commit: Option<PlainText>,
+    warnings: Vec<String>,
 }
 
 /// Reads tarball and manifest, and finds all that is wrong with both.
@@ -135,12 +157,29 @@ fn look_into(
                 received,
                 release,
                 source_commit,
+                warnings: inspected.warnings,
             });
         }
         Some(Err(faults)) => wrong.extend(faults.sentences()),
         Some(Ok(_)) | None => {}
     }
     Err(PublishFault::Invalid(wrong))
+}
+
+/// Counts a version that could be published; one that is refused before costs its sender nothing.
+fn count(
+    app: &App,
+    caller: &Caller,
+    release: &Release,
+    snapshot: &Snapshot,
+) -> Result<(), TooOften> {
+    let counted = match snapshot.find(&release.name) {
+        Some(_) => Counted::NewVersion,
+        None => Counted::NewCrate,
+    };
+    let limits = &snapshot.registry().policy.rates;
+    app.rates
+        .take(limits, counted, &caller.grant.login, Instant::now())
 }
 
 fn ask(

@@ -33,6 +33,8 @@ pub struct Inspected {
     pub faults: Faults<TarballFault>,
     /// The text of `Cargo.toml`, if it could be read.
     pub manifest: Option<String>,
+    /// What is odd but allowed: a sentence each, few in number.
+    pub warnings: Vec<String>,
     /// The commit from which it was packed, as `.cargo_vcs_info.json` says it: 40 or 64 hexadecimal digits.
     ///
     /// It is the uploader's word and proves nothing.
@@ -77,8 +79,10 @@ pub enum TarballFault {
     /// The same path twice.
     #[error("`{0}` is in the archive twice")]
     Twice(String),
-    /// Two paths that are one file on Windows and macOS.
-    #[error("`{0}` and `{1}` differ only in case and would be one file on Windows and macOS")]
+    /// Two paths that are one file on Windows or macOS.
+    #[error(
+        "`{0}` and `{1}` differ only in case or in how accents are written, and would be one file on Windows or macOS"
+    )]
     SameButForCase(String, String),
     /// A file with files in it.
     #[error("`{file}` is a file, but `{inside}` needs a folder there")]
@@ -92,6 +96,9 @@ pub enum TarballFault {
     /// A manifest that is too long.
     #[error("the manifest is {bytes} bytes long; at most {max} bytes are allowed")]
     ManifestTooLarge { bytes: u64, max: u64 },
+    /// A file that is too long.
+    #[error("`{path}` unpacks to {bytes} bytes; at most {max} bytes are allowed for one file")]
+    FileTooLarge { path: String, bytes: u64, max: u64 },
     /// A manifest that is not text.
     #[error("the manifest is not UTF-8")]
     ManifestNotUtf8,
@@ -183,6 +190,12 @@ impl Inspection<'_> {
             }
             self.has_manifest = true;
             self.manifest = self.read_manifest(member.size, data)?;
+        } else if member.size > self.limits.file_bytes_max {
+            self.faults.add(TarballFault::FileTooLarge {
+                path: member.shown(),
+                bytes: member.size,
+                max: self.limits.file_bytes_max,
+            });
         } else if inside == ".cargo_vcs_info.json" {
             self.source_commit = read_source_commit(data)?;
         }
@@ -213,6 +226,7 @@ impl Inspection<'_> {
         }
         Inspected {
             faults: self.faults,
+            warnings: self.paths.warnings(),
             manifest: self.manifest,
             source_commit: self.source_commit,
         }

@@ -9,7 +9,7 @@ use crate::http::error::ApiError;
 use crate::http::request::{RawBody, Request};
 
 /// What Cargo expects after a publish; it prints the texts of `other`.
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct Published {
     warnings: Warnings,
 }
@@ -34,6 +34,10 @@ pub async fn publish(request: Request, body: RawBody) -> Result<Response, ApiErr
         .upload_bytes_max();
     let body_limits = BodyLimits::new(bytes_max, &app.config.http);
     body_limits.admit(request.content_length())?;
-    crate::publish::publish(app, &caller, body_limits.bound(body)).await?;
-    Ok(json(&Published::default()))
+    let published = crate::publish::publish(app, &caller, body_limits.bound(body)).await?;
+    let warnings = Warnings {
+        other: published.warnings,
+        ..Warnings::default()
+    };
+    Ok(json(&Published { warnings }))
 }

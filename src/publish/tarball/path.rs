@@ -1,13 +1,18 @@
 //! Paths of an archive: inside the one top folder, the same on every system, each once.
 
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
 
 use super::TarballFault;
 use super::entry::Member;
+use crate::domain::is_windows_device;
 use crate::publish::faults::{Faults, quoted};
 
 /// Characters that no path may have on Windows, which is why Cargo packs no such file.
 const NOT_ON_WINDOWS: [char; 8] = ['\\', '<', '>', ':', '"', '|', '?', '*'];
+
+/// The most odd paths that one answer lists.
+const WARNINGS_MAX: usize = 5;
 
 /// Why a path is refused.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -72,7 +77,8 @@ pub(super) fn check<'a>(
 pub(super) struct Paths(Vec<Seen>);
 
 struct Seen {
-    /// The path in lower case, its slashes as NUL: sorted so, a folder comes right before what is in it.
+    /// The path in lower case and without composed characters, its slashes as NUL: sorted so, a folder comes right
+    /// before what is in it.
     folded: String,
     path: String,
     is_folder: bool,
@@ -81,7 +87,7 @@ struct Seen {
 impl Paths {
     pub(super) fn add(&mut self, path: &str, is_folder: bool) {
         self.0.push(Seen {
-            folded: path.to_lowercase().replace('/', "\0"),
+            folded: fold(path).replace('/', "\0"),
             path: path.to_owned(),
             is_folder,
         });
@@ -107,6 +113,33 @@ impl Paths {
             }
         }
     }
+
+    /// A sentence for each of the first paths that are allowed but cannot be unpacked on Windows.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let is_odd = |seen: &&Seen| seen.path.split('/').any(is_odd_on_windows);
+        let odd = self.0.iter().filter(is_odd).take(WARNINGS_MAX);
+        odd.map(|seen| {
+            let path = quoted(&seen.path);
+            format!("`{path}` has a name that Windows does not give to files; it cannot be unpacked there")
+        })
+        .collect()
+    }
+}
+
+/// One spelling for all paths that some file system takes for one: without case, and `é` as `e` with its accent.
+fn fold(path: &str) -> String {
+    if path.is_ascii() {
+        return path.to_ascii_lowercase();
+    }
+    // Lower case may bring forth composed characters, and decomposing may bring forth capitals.
+    let lower: String = path.nfd().flat_map(char::to_lowercase).collect();
+    lower.nfd().collect()
+}
+
+/// Whether a part of a path is a name that Windows does not give to files as it is.
+fn is_odd_on_windows(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or(part);
+    is_windows_device(stem.trim_end()) || part.ends_with(['.', ' '])
 }
 
 fn is_inside(path: &str, folder: &str) -> bool {

@@ -291,6 +291,75 @@ fn entries_and_paths_are_counted() {
 }
 
 #[test]
+fn each_file_has_a_limit_of_its_own() {
+    let limits = Limits {
+        file_bytes_max: 100,
+        ..Limits::default()
+    };
+    let just = good().file("demo-1.0.0/data", &[b'x'; 100]).finish();
+    inspect_with(&just[..], &limits).unwrap().unwrap();
+    let more = good().file("demo-1.0.0/data", &[b'x'; 101]).finish();
+    assert_eq!(
+        faults_with(&more, &limits),
+        ["`demo-1.0.0/data` unpacks to 101 bytes; at most 100 bytes are allowed for one file"]
+    );
+}
+
+#[test]
+fn paths_that_differ_in_how_accents_are_written_are_one_file_on_macos() {
+    // The second is composed of a letter and an accent.
+    let twins = good()
+        .file("demo-1.0.0/caf\u{e9}.md", b"")
+        .file("demo-1.0.0/caf\u{65}\u{301}.md", b"");
+    refused(&twins.finish(), "differ only in case or in how accents");
+    let capital = good()
+        .file("demo-1.0.0/caf\u{e9}.md", b"")
+        .file("demo-1.0.0/CAF\u{45}\u{301}.md", b"");
+    refused(&capital.finish(), "differ only in case or in how accents");
+    contents(
+        &good()
+            .file("demo-1.0.0/caf\u{e9}.md", b"")
+            .file("demo-1.0.0/cafe.md", b"")
+            .finish(),
+    );
+}
+
+#[test]
+fn names_that_windows_does_not_give_are_warned_of() {
+    let warnings_of = |bytes: &[u8]| {
+        let (name, version) = ("demo".parse().unwrap(), "1.0.0".parse().unwrap());
+        let found = inspect(bytes, &name, &version, &Limits::default()).unwrap();
+        assert!(found.faults.is_empty(), "{:?}", found.faults);
+        found.warnings
+    };
+    for path in [
+        "src/aux.rs",
+        "NUL",
+        "com7/lib.rs",
+        "Lpt1.tar.gz",
+        "con .rs",
+        "ends.",
+        "ends ",
+    ] {
+        let path = format!("demo-1.0.0/{path}");
+        assert_eq!(
+            warnings_of(&good().file(&path, b"").finish()),
+            [format!(
+                "`{path}` has a name that Windows does not give to files; it cannot be unpacked there"
+            )]
+        );
+    }
+    for path in ["src/auxiliary.rs", "x.aux", ".con", "com10", "com", "lpt-1"] {
+        let bytes = good().file(&format!("demo-1.0.0/{path}"), b"").finish();
+        assert_eq!(warnings_of(&bytes), [""; 0], "{path}");
+    }
+    let many = (0..9).fold(good(), |archive, number| {
+        archive.file(&format!("demo-1.0.0/com{number}"), b"")
+    });
+    assert_eq!(warnings_of(&many.finish()).len(), 5);
+}
+
+#[test]
 fn one_gzip_member_and_nothing_behind_it() {
     let bytes = good().finish();
     let second = gzip(&good().tar());
@@ -527,7 +596,7 @@ fn all_faults_of_entries_are_told_together() {
             "`demo-1.0.0/link` is a symbolic link; only regular files and folders are allowed",
             "the path `/etc/passwd` is absolute",
             "`demo-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked",
-            "`demo-1.0.0/a` and `demo-1.0.0/A` differ only in case and would be one file on Windows and macOS",
+            "`demo-1.0.0/a` and `demo-1.0.0/A` differ only in case or in how accents are written, and would be one file on Windows or macOS",
             "there is no `demo-1.0.0/Cargo.toml`",
         ]
     );

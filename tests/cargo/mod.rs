@@ -10,3 +10,4 @@ mod old_cargo;
 mod pasted;
 mod private;
 mod races;
+mod sentences;

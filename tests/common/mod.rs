@@ -7,5 +7,6 @@ pub mod machine;
 pub mod project;
 pub mod ran;
 pub mod registry;
+pub mod tarball;
 pub mod tools;
 pub mod upload;

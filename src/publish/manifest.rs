@@ -321,4 +321,6 @@ fn check_line_length(release: &Release, limits: &Limits, faults: &mut Faults<Man
 }
 
 #[cfg(test)]
+mod line_tests;
+#[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ fn read_with(manifest: &str, limits: &Limits) -> Result<Release, Faults<Manifest
     read_for(manifest, limits, &Requirements::default())
 }
 
-fn read_for(
+pub(super) fn read_for(
     manifest: &str,
     limits: &Limits,
     require: &Requirements,
@@ -33,7 +33,7 @@ fn read_for(
 }
 
 /// Puts `rest` below a sound `[package]`.
-fn with_package(rest: &str) -> String {
+pub(super) fn with_package(rest: &str) -> String {
     format!("[package]\nname = \"demo\"\nversion = \"1.0.0\"\n{rest}")
 }
 

@@ -6,6 +6,7 @@ mod everyday;
 mod git_view;
 mod kill;
 mod main_job;
+mod manifests;
 mod old_cargo;
 mod pasted;
 mod private;

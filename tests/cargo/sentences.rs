@@ -374,6 +374,14 @@ fn what_only_some_registries_refuse_is_refused_in_a_sentence() {
     let ran = yank(&["--undo"]);
     assert!(!ran.is_success());
     said.note(&registry, "too many yanks", &ran.stderr);
+    let again = request("PUT", "/crates/api/v1/crates/first/1.0.0/unyank")
+        .token(&registry.token("alice"))
+        .send(registry.port);
+    let wait: u64 = again.header("retry-after").unwrap().parse().unwrap();
+    assert!(
+        (1..=3600).contains(&wait) && again.status == 429,
+        "{again:?}"
+    );
     insta::assert_snapshot!(said.0, @r##"
     ## nothing for people
     error: failed to publish one v1.0.0 to registry at http://localhost:PORT/crates

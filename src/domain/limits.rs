@@ -88,7 +88,6 @@ impl Limits {
         for (part, value) in [
             ("crate_bytes_max", self.crate_bytes_max),
             ("manifest_bytes_max", self.manifest_bytes_max),
-            ("file_bytes_max", self.file_bytes_max),
         ] {
             if value > self.unpacked_bytes_max {
                 return Err(LimitFault::PartOverWhole { part });
@@ -138,6 +137,14 @@ mod tests {
                 ..Limits::default()
             }
         );
+    }
+
+    #[test]
+    fn a_policy_that_sets_only_the_whole_stays_good() {
+        let small: Limits = toml::from_str("unpacked_bytes_max = 104857600").unwrap();
+        assert_eq!(small.check(), Ok(()));
+        let none: Limits = toml::from_str("file_bytes_max = 0").unwrap();
+        assert!(none.check().is_err());
     }
 
     #[test]

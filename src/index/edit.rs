@@ -108,13 +108,18 @@ impl Edit {
     pub(super) fn apply(&self, on: &Snapshot, commit: CommitId) -> Snapshot {
         let mut next = on.clone();
         next.commit = commit;
-        match &self.after {
+        let changed = match &self.after {
             After::Crate(krate) => {
-                next.crates
-                    .insert(krate.name.canonical(), Arc::clone(krate));
+                let name = krate.name.canonical();
+                next.crates.insert(name.clone(), Arc::clone(krate));
+                Some(name)
             }
-            After::Registry(registry) => next.registry = Arc::clone(registry),
-        }
+            After::Registry(registry) => {
+                next.registry = Arc::clone(registry);
+                None
+            }
+        };
+        next.recent.add(on.commit, changed);
         next
     }
 }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::domain::{CommitId, CrateName, IndexPath, Owners, Policy};
 
 use super::object::Body;
+use super::recent::Recent;
 use super::registry_files::{
     ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
     RegistryFiles,
@@ -253,6 +254,7 @@ impl Loader {
                 commit,
                 crates,
                 registry,
+                recent: Recent::default(),
             },
             trees,
         })

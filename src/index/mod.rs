@@ -11,6 +11,7 @@ mod object;
 mod operator;
 mod pack;
 mod queue;
+mod recent;
 mod refs;
 mod registry_files;
 mod revoked;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -82,6 +84,7 @@ pub struct Index {
     shown: Arc<ArcSwap<Snapshot>>,
     /// Whether the tip is known to be durable.
     is_proven: Arc<AtomicBool>,
+    moves: watch::Receiver<Arc<Snapshot>>,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
 }
@@ -208,7 +211,9 @@ impl Index {
         check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
         refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
 
-        let shown = Arc::new(ArcSwap::from_pointee(tip.snapshot.clone()));
+        let first = Arc::new(tip.snapshot.clone());
+        let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
+        let (moved, moves) = watch::channel(first);
         let is_proven = Arc::new(AtomicBool::new(true));
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
@@ -216,6 +221,7 @@ impl Index {
             key,
             tip,
             shown: Arc::clone(&shown),
+            moved,
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
         };
@@ -240,6 +246,7 @@ impl Index {
             keys: place.keys.clone(),
             shown,
             is_proven,
+            moves,
             queue: Some(queue),
             writer: Some(thread),
         })
@@ -248,6 +255,13 @@ impl Index {
     /// The index as it is now. What is read from one snapshot belongs together.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.shown.load_full()
+    }
+
+    /// The index as it is now, and a word whenever it moves; the channel ends with the index.
+    ///
+    /// A change that was answered with `Ok` is in it.
+    pub fn moves(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.moves.clone()
     }
 
     /// The bare repository.

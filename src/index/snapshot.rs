@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use super::object::Body;
+use super::recent::Recent;
 use super::registry_files::RegistryFiles;
 
 /// Everything that is served at one commit.
@@ -18,6 +19,7 @@ pub struct Snapshot {
     pub(super) commit: CommitId,
     pub(super) crates: imbl::HashMap<CanonicalName, Arc<Crate>>,
     pub(super) registry: Arc<RegistryFiles>,
+    pub(super) recent: Recent,
 }
 
 /// One crate of a snapshot.
@@ -62,6 +64,21 @@ impl Snapshot {
         }
         let krate = self.find(&IndexPath::crate_at(path)?)?;
         (IndexPath::of(&krate.name).as_str() == path).then_some(&krate.body)
+    }
+
+    /// The crates that are new or changed since `earlier`, some perhaps more than once.
+    ///
+    /// `None` if that is not known: `earlier` is too old, or not of this history.
+    pub fn changed_since(&self, earlier: CommitId) -> Option<Vec<CanonicalName>> {
+        if earlier == self.commit {
+            return Some(Vec::new());
+        }
+        self.recent.since(earlier)
+    }
+
+    /// The crate with this canonical name.
+    pub fn get(&self, name: &CanonicalName) -> Option<&Arc<Crate>> {
+        self.crates.get(name)
     }
 
     /// All crates, in no order.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::domain::CommitId;
@@ -80,6 +81,8 @@ pub(super) struct Writer {
     pub(super) key: SigningKey,
     pub(super) tip: Tip,
     pub(super) shown: Arc<ArcSwap<Snapshot>>,
+    /// Tells those who make something of each snapshot.
+    pub(super) moved: watch::Sender<Arc<Snapshot>>,
     /// Objects whose tip is in place but perhaps not durable: they are written again before anything else.
     pub(super) unproven: Vec<PackObject>,
     /// Whether there are none.
@@ -259,7 +262,9 @@ impl Writer {
                 false
             }
         };
-        self.shown.store(Arc::new(self.tip.snapshot.clone()));
+        let shown = Arc::new(self.tip.snapshot.clone());
+        self.shown.store(Arc::clone(&shown));
+        self.moved.send_replace(shown);
         info!(commit.id = %commit, "the tip moved");
         is_shown
     }

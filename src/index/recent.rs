@@ -1,0 +1,80 @@
+//! What changed lately: from it a reader of an earlier snapshot learns which crates it must look at again.
+
+use crate::domain::{CanonicalName, CommitId};
+
+/// The most changes that are remembered: those of several groups.
+const RECENT_MAX: usize = 1024;
+
+/// The last changes, oldest first; a clone shares them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recent(imbl::Vector<Step>);
+
+/// One commit.
+#[derive(Debug, Clone)]
+struct Step {
+    /// The commit on which it was made.
+    before: CommitId,
+    /// The crate that it is about; none if it is about the registry itself.
+    krate: Option<CanonicalName>,
+}
+
+impl Recent {
+    /// Remembers a commit that was made on `before`.
+    pub(super) fn add(&mut self, before: CommitId, krate: Option<CanonicalName>) {
+        self.0.push_back(Step { before, krate });
+        if self.0.len() > RECENT_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    /// The crates that changed after `commit`, the latest first; `None` if that is too long ago or another history.
+    pub(super) fn since(&self, commit: CommitId) -> Option<Vec<CanonicalName>> {
+        let mut changed = Vec::new();
+        for step in self.0.iter().rev() {
+            changed.extend(step.krate.clone());
+            if step.before == commit {
+                return Some(changed);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::CrateName;
+
+    fn commit(number: usize) -> CommitId {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        CommitId::from(bytes)
+    }
+
+    fn name(number: usize) -> CanonicalName {
+        let name: CrateName = format!("k{number}").parse().unwrap();
+        name.canonical()
+    }
+
+    #[test]
+    fn changes_are_known_as_far_back_as_they_are_remembered() {
+        let mut recent = Recent::default();
+        assert_eq!(recent.since(commit(0)), None);
+        for number in 0..RECENT_MAX {
+            let is_about_a_crate = number % 3 != 0;
+            recent.add(commit(number), is_about_a_crate.then(|| name(number)));
+        }
+        let last = RECENT_MAX - 1;
+        assert_eq!(recent.since(commit(last)).unwrap().len(), last % 3 % 2);
+        assert_eq!(
+            recent.since(commit(last - 2)).unwrap().len(),
+            2,
+            "one of three commits is about no crate"
+        );
+        assert!(recent.since(commit(0)).unwrap().contains(&name(1)));
+        recent.add(commit(RECENT_MAX), Some(name(RECENT_MAX)));
+        assert_eq!(recent.since(commit(0)), None, "it was forgotten");
+        assert_eq!(recent.since(commit(1)).unwrap()[0], name(RECENT_MAX));
+        assert_eq!(recent.since(CommitId::from([9; 20])), None);
+    }
+}

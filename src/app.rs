@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
 use crate::blobs::Blobs;
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
@@ -39,6 +40,8 @@ pub struct App {
     pub index: Index,
     /// The `.crate` files.
     pub blobs: Arc<Blobs>,
+    /// What people look crates up by.
+    pub catalog: Arc<Catalog>,
     /// Who may enter.
     pub verifier: Verifier,
     /// Git clients that read.
@@ -93,7 +96,7 @@ impl App {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         let lock = data.lock_within(LOCK_WAIT)?;
-        let blobs = data.blobs()?;
+        let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
         let index = Index::open(&data.place(), &settings, &blobs)?;
         let registry = index.snapshot().registry().identity.id;
@@ -102,7 +105,12 @@ impl App {
             fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
             verifier: Verifier::new(registry, keys),
             local_urls: local_urls(&config.name, bound),
-            blobs: Arc::new(blobs),
+            catalog: Arc::new(Catalog::new(
+                Arc::clone(&blobs),
+                index.moves(),
+                data.cache(),
+            )),
+            blobs,
             rates: Rates::default(),
             inspections: Arc::new(Semaphore::new(
                 thread::available_parallelism().map_or(1, usize::from),
@@ -218,6 +226,11 @@ impl<'a> Data<'a> {
 
     pub(crate) fn keys(&self) -> PathBuf {
         self.folder.join("keys")
+    }
+
+    /// What can be made again; it may be deleted at any time.
+    fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
     }
 
     pub(crate) fn tokens(&self) -> TokenRecords {

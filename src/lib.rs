@@ -5,6 +5,7 @@
 pub mod app;
 pub mod auth;
 pub mod blobs;
+pub mod catalog;
 pub mod config;
 pub mod control;
 pub mod disk;
@@ -16,7 +17,6 @@ pub mod operator;
 pub mod owners;
 pub mod publish;
 pub mod rates;
-pub mod search;
 pub mod telemetry;
 pub mod tokens;
 pub mod yank;

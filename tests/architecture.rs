@@ -12,11 +12,12 @@ const EDGES: [(&str, &[&str]); 18] = [
     (
         "app",
         &[
-            "auth", "blobs", "config", "disk", "fetch", "index", "rates", "tokens",
+            "auth", "blobs", "catalog", "config", "disk", "fetch", "index", "rates", "tokens",
         ],
     ),
     ("auth", &["disk"]),
     ("blobs", &["disk"]),
+    ("catalog", &["blobs", "disk", "index"]),
     ("config", &[]),
     ("control", &["app", "disk", "operator"]),
     ("disk", &[]),
@@ -25,8 +26,8 @@ const EDGES: [(&str, &[&str]); 18] = [
     (
         "http",
         &[
-            "app", "auth", "blobs", "config", "fetch", "index", "owners", "publish", "rates",
-            "search", "yank",
+            "app", "auth", "blobs", "catalog", "config", "fetch", "index", "owners", "publish",
+            "rates", "yank",
         ],
     ),
     ("index", &["blobs", "disk"]),
@@ -37,7 +38,6 @@ const EDGES: [(&str, &[&str]); 18] = [
         &["app", "auth", "blobs", "disk", "index", "rates"],
     ),
     ("rates", &[]),
-    ("search", &["index"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("yank", &["app", "auth", "index", "rates"]),

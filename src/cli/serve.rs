@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use sidecargo::app::App;
+use sidecargo::catalog::Follower;
 use sidecargo::config::{Arguments, Config};
 use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, Visibility};
@@ -75,8 +76,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .inspect_err(|cause| error!(%cause, reason = ?cause.source(), "tokens and keys cannot be changed while this server runs"));
     info!(public_url = %app.public_url, data = %app.config.data.display(), "listening on http://{bound}");
     greet(&app);
+    let follower = Follower::start(Arc::clone(&app.catalog));
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
     drop(control);
+    follower.stop().await;
     info!("ended");
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::body::BodyFault;
 use super::context::Response;
 use super::envelope::envelope_of_all;
 use crate::auth::{AuthFault, NotPermitted};
+use crate::catalog::SearchFault;
 use crate::fetch::FetchFault;
 use crate::index::{Refusal, WriteFault};
 use crate::owners::OwnersFault;
@@ -211,6 +212,12 @@ impl From<BodyFault> for ApiError {
             BodyFault::Broken(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, fault.to_string())
+    }
+}
+
+impl From<SearchFault> for ApiError {
+    fn from(fault: SearchFault) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string())
     }
 }
 

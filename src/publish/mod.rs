@@ -7,7 +7,7 @@ mod tarball;
 
 #[cfg(test)]
 #[path = "../../tests/common/tarball.rs"]
-mod tarball_builder;
+pub(crate) mod tarball_builder;
 
 use std::error::Error;
 use std::io::{self, Seek};

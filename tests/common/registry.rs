@@ -334,12 +334,16 @@ fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, the record of a token, a key.
+/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a token's record, a key, the
+/// cache.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
     };
     let name = path.file_name().unwrap().to_str().unwrap();
+    if path == Path::new("cache/catalog") {
+        return true;
+    }
     if path.starts_with("blobs") {
         return is_hex(name, 64);
     }

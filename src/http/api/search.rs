@@ -1,14 +1,16 @@
 //! `GET /R/api/v1/crates?q=…&per_page=…`
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::json;
+use crate::catalog::{Entry, FOUND_MAX};
 use crate::domain::CrateName;
 use crate::http::access::Challenge;
 use crate::http::context::Response;
 use crate::http::error::ApiError;
 use crate::http::request::Request;
-use crate::search::{self, FOUND_MAX};
 
 /// How many crates are answered if the request does not say.
 const PER_PAGE_DEFAULT: usize = 10;
@@ -31,9 +33,9 @@ struct Meta {
     total: u32,
 }
 
-/// Finds crates by name.
+/// Finds crates by name, keyword and description.
 pub async fn search(request: Request, query: String) -> Result<Response, ApiError> {
-    let snapshot = request.read(Challenge::Cargo)?;
+    request.read(Challenge::Cargo)?;
     let mut wanted = String::new();
     let mut per_page = PER_PAGE_DEFAULT;
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -43,13 +45,11 @@ pub async fn search(request: Request, query: String) -> Result<Response, ApiErro
             _ => {}
         }
     }
-    let found = search::search(&snapshot, &wanted, per_page);
-    let hit = |krate: &std::sync::Arc<crate::index::Crate>| Hit {
-        name: krate.name.clone(),
-        max_version: krate
-            .newest()
-            .map_or_else(String::new, |newest| newest.version.to_string()),
-        description: None,
+    let found = request.app.catalog.search(&wanted, per_page).await?;
+    let hit = |entry: &Arc<Entry>| Hit {
+        name: entry.name.clone(),
+        max_version: entry.version.to_string(),
+        description: entry.description().map(str::to_owned),
     };
     let total = u32::try_from(found.total).unwrap_or(u32::MAX);
     Ok(json(&Answer {

@@ -1,0 +1,111 @@
+//! The task that brings the catalog up and keeps it up, beside all that the server does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::{error, info, warn};
+
+use super::Catalog;
+
+/// The most files that are read between two looks at the index.
+const READ_AT_ONCE_MAX: usize = 64;
+/// The cache is written again after so many files were read.
+const SAVE_AFTER: usize = 1000;
+/// How often the log tells how far the catalog is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A running task; it ends when this is stopped or dropped, or with the index.
+#[derive(Debug)]
+pub struct Follower {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Starts to make the catalog.
+    pub fn start(catalog: Arc<Catalog>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self {
+            stop,
+            task: tokio::spawn(follow(catalog, stopped)),
+        }
+    }
+
+    /// Ends it after the file that is being read, and keeps what was read.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.ended().await;
+    }
+
+    /// Waits for its end, which comes with that of the index.
+    pub(super) async fn ended(self) {
+        if let Err(fault) = self.task.await {
+            error!(%fault, "the catalog was not followed to the end");
+        }
+    }
+}
+
+async fn follow(catalog: Arc<Catalog>, mut stop: watch::Receiver<bool>) {
+    let mut moves = catalog.moves.clone();
+    let mut work: fn(&Catalog, &watch::Receiver<bool>) = Catalog::make;
+    loop {
+        let (catalog, stop_now) = (Arc::clone(&catalog), stop.clone());
+        if let Err(fault) = spawn_blocking(move || work(&catalog, &stop_now)).await {
+            error!(%fault, "the catalog is not followed any more");
+            break;
+        }
+        work = Catalog::catch_up;
+        tokio::select! {
+            moved = moves.changed() => if moved.is_err() { break },
+            _ = stop.changed() => break,
+        }
+    }
+    let _ = spawn_blocking(move || catalog.keep()).await;
+}
+
+/// Whether somebody said so, or nobody is left who could.
+fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
+impl Catalog {
+    /// Makes the whole catalog, from the cache as far as that goes.
+    fn make(&self, stop: &watch::Receiver<bool>) {
+        let started = Instant::now();
+        self.remember();
+        self.catch_up(stop);
+        if !is_stopped(stop) {
+            let crates = self.shown.load().iter().count();
+            let duration_ms = started.elapsed().as_millis();
+            info!(crates, duration_ms, "the catalog is made");
+        }
+    }
+
+    /// Reads all files that are to be read; names follow the index meanwhile.
+    fn catch_up(&self, stop: &watch::Receiver<bool>) {
+        let mut told = Instant::now();
+        self.take_names();
+        while self.shown.load().unread_count() > 0 && !is_stopped(stop) {
+            self.read_some(READ_AT_ONCE_MAX, || !is_stopped(stop));
+            self.take_names();
+            if told.elapsed() > TELL_EVERY {
+                told = Instant::now();
+                let unread = self.shown.load().unread_count();
+                info!(unread, "the catalog is being made");
+            }
+        }
+        if self.unsaved.load(Ordering::Relaxed) >= SAVE_AFTER {
+            self.keep();
+        }
+    }
+
+    /// Writes the cache; what cannot be written costs the next start some time.
+    fn keep(&self) {
+        if let Err(cause) = self.save() {
+            warn!(%cause, "the catalog's cache was not written");
+        }
+    }
+}

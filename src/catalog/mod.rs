@@ -1,0 +1,200 @@
+//! What people look crates up by: names, keywords and descriptions.
+//!
+//! The catalog is a projection: names and versions are those of the index at one commit, the rest is read from the
+//! manifests inside the `.crate` files. It can be thrown away at any time and is made again in the background.
+//! Names are always complete; keywords and descriptions come in as the files are read.
+
+mod cache;
+mod entries;
+mod extract;
+mod follow;
+mod pages;
+mod search;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tracing::warn;
+
+use crate::blobs::Blobs;
+use crate::domain::CommitId;
+use crate::index::Snapshot;
+
+pub use entries::Entry;
+pub use extract::Extract;
+pub use follow::Follower;
+pub use search::{FOUND_MAX, Found};
+
+use cache::CacheFile;
+use entries::{Entries, Known, Read, Unread};
+use search::Query;
+
+/// The most files that a search reads itself: what was published a moment ago is found at once.
+const READ_BY_SEARCH_MAX: usize = 16;
+
+/// All crates of the registry as people look for them.
+pub struct Catalog {
+    blobs: Arc<Blobs>,
+    cache: CacheFile,
+    moves: watch::Receiver<Arc<Snapshot>>,
+    shown: ArcSwap<Entries>,
+    /// Held by whoever makes the next entries; never while a file is read.
+    changing: Mutex<()>,
+    /// Held by whoever reads files, so that none is read twice.
+    reading: Mutex<()>,
+    /// Files that were read since the cache was written.
+    unsaved: AtomicUsize,
+    /// Searches at one time: each keeps a core busy.
+    searches: Arc<Semaphore>,
+}
+
+/// The search was not finished.
+#[derive(Debug, Error)]
+#[error("the search was not finished: an internal fault, which the log names")]
+pub struct SearchFault;
+
+impl Catalog {
+    /// A catalog of the index that `moves` shows; `folder` is where it may keep what it has read.
+    ///
+    /// It is empty until the first search, or until a [`Follower`] is started.
+    pub fn new(blobs: Arc<Blobs>, moves: watch::Receiver<Arc<Snapshot>>, folder: PathBuf) -> Self {
+        Self {
+            blobs,
+            cache: CacheFile::new(folder),
+            moves,
+            shown: ArcSwap::default(),
+            changing: Mutex::default(),
+            reading: Mutex::default(),
+            unsaved: AtomicUsize::new(0),
+            searches: Arc::new(Semaphore::new(
+                thread::available_parallelism().map_or(1, usize::from),
+            )),
+        }
+    }
+
+    /// Crates that fit `query`, the best first, at most `count_max` and [`FOUND_MAX`] of them.
+    ///
+    /// Every change that was answered before is seen.
+    pub async fn search(
+        self: &Arc<Self>,
+        query: &str,
+        count_max: usize,
+    ) -> Result<Found, SearchFault> {
+        let query = Query::new(query);
+        let turn = Arc::clone(&self.searches).acquire_owned().await;
+        let turn = turn.map_err(|_| SearchFault)?;
+        let catalog = Arc::clone(self);
+        let found = spawn_blocking(move || {
+            // Held until the work is done, also when nobody waits for it any more.
+            let _turn = turn;
+            query.search(catalog.now().pages(), count_max)
+        });
+        found.await.map_err(|_| SearchFault)
+    }
+
+    /// The commit whose crates are shown; none before the first look at the index.
+    pub fn commit(&self) -> Option<CommitId> {
+        self.shown.load().commit()
+    }
+
+    /// The entries at the index's present commit.
+    fn now(&self) -> Arc<Entries> {
+        self.take_names();
+        if (1..=READ_BY_SEARCH_MAX).contains(&self.shown.load().unread_count()) {
+            self.read_some(READ_BY_SEARCH_MAX, || true);
+        }
+        self.shown.load_full()
+    }
+
+    /// Takes names and versions over from the index.
+    fn take_names(&self) {
+        if self.commit() != Some(self.moves.borrow().commit()) {
+            // The snapshot is looked up when nobody else makes entries: they never go back.
+            self.change(|entries| {
+                let snapshot = Arc::clone(&self.moves.borrow());
+                entries.at(&snapshot)
+            });
+        }
+    }
+
+    /// Reads some of the files that were not read yet, as long as `go_on` says so.
+    fn read_some(&self, count_max: usize, go_on: impl Fn() -> bool) {
+        let _turn = lock(&self.reading);
+        let unread = self.shown.load().unread(count_max);
+        let read: Vec<Read> = unread
+            .into_iter()
+            .take_while(|_| go_on())
+            .map(|unread| self.read(unread))
+            .collect();
+        self.unsaved.fetch_add(read.len(), Ordering::Relaxed);
+        self.change(|entries| entries.with(read));
+    }
+
+    fn read(&self, unread: Unread) -> Read {
+        let extract = self
+            .blobs
+            .read(&unread.cksum)
+            .map_err(Into::into)
+            .and_then(Extract::read);
+        let known = match extract {
+            Ok(extract) => Known::Extract(Arc::new(extract)),
+            Err(fault) => {
+                let (krate, cksum) = (unread.name.as_str(), unread.cksum);
+                warn!(krate.name = krate, blob.cksum = %cksum, %fault, "a crate has no description in the catalog");
+                Known::Nothing
+            }
+        };
+        Read { unread, known }
+    }
+
+    /// Takes over what an earlier process has read.
+    fn remember(&self) {
+        let mut kept = match self.cache.load() {
+            Ok(kept) => kept,
+            Err(fault) => {
+                warn!(%fault, "the catalog's cache is not used");
+                return;
+            }
+        };
+        self.take_names();
+        let unread = self.shown.load().unread(usize::MAX);
+        let read: Vec<Read> = unread
+            .into_iter()
+            .filter_map(|unread| {
+                let known = Known::Extract(Arc::new(kept.remove(&unread.cksum)?));
+                Some(Read { unread, known })
+            })
+            .collect();
+        self.change(|entries| entries.with(read));
+    }
+
+    /// Keeps what was read for the next process.
+    fn save(&self) -> io::Result<()> {
+        let unsaved = self.unsaved.swap(0, Ordering::Relaxed);
+        if unsaved == 0 {
+            return Ok(());
+        }
+        self.cache.save(&self.shown.load())
+    }
+
+    fn change(&self, next: impl FnOnce(&Entries) -> Entries) {
+        let _turn = lock(&self.changing);
+        let entries = next(&self.shown.load());
+        self.shown.store(Arc::new(entries));
+    }
+}
+
+/// Nothing is behind these locks that a panic could leave half-done.
+fn lock(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

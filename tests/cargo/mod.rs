@@ -11,4 +11,5 @@ mod old_cargo;
 mod pasted;
 mod private;
 mod races;
+mod search;
 mod sentences;

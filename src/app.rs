@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
-use crate::fetch::Fetches;
+use crate::fetch::{self, Fetches};
 use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
 use crate::rates::Rates;
 use crate::tokens::TokenRecords;
@@ -82,6 +82,9 @@ pub enum AppFault {
         /// What the system says.
         source: io::Error,
     },
+    /// Clients of git could not be served.
+    #[error("the `git` program, which serves the git index, cannot be run; install git")]
+    Git(#[source] io::Error),
     /// The index cannot be opened.
     #[error(transparent)]
     Index(#[from] OpenFault),
@@ -93,6 +96,7 @@ pub enum AppFault {
 impl App {
     /// Opens the registry of the data folder, or makes it there, for a server that listens on `bound`.
     pub fn open(config: Config, bound: SocketAddr) -> Result<Self, AppFault> {
+        fetch::check_program().map_err(AppFault::Git)?;
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         let lock = data.lock_within(LOCK_WAIT)?;

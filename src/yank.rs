@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::app::{App, Caller};
 use crate::auth::NotPermitted;
-use crate::domain::{Can, CrateName, VersionKey};
+use crate::domain::{Can, CrateName, CrateVersion};
 use crate::index::{Action, WriteFault};
 use crate::rates::{Counted, TooOften};
 
@@ -30,7 +30,7 @@ pub async fn set_yanked(
     app: &App,
     caller: &Caller,
     name: CrateName,
-    version: VersionKey,
+    version: CrateVersion,
     yanked: bool,
 ) -> Result<(), YankFault> {
     caller.grant.require_on(Can::Yank, &name)?;

@@ -86,7 +86,7 @@ impl Fixture {
         let version: CrateVersion = version.parse().unwrap();
         self.submit(Action::Yank {
             name: name.parse().unwrap(),
-            version: version.key(),
+            version,
             yanked,
         })
         .await;

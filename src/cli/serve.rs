@@ -17,7 +17,7 @@ use sidecargo::app::App;
 use sidecargo::catalog::Follower;
 use sidecargo::config::{Arguments, Config};
 use sidecargo::control::Control;
-use sidecargo::domain::{PublicUrl, Visibility};
+use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::{http, telemetry};
 
 use super::Settings;
@@ -36,6 +36,9 @@ pub(super) struct Serve {
     /// The URL at which people reach the server, if it is not that of this machine.
     #[arg(long, value_name = "URL")]
     public_url: Option<PublicUrl>,
+    /// The name of a registry that is not made yet: the first segment of its paths.
+    #[arg(long, value_name = "NAME")]
+    name: Option<RegistryName>,
     /// Who may read: `public` is everybody, `private` whoever has a token.
     #[arg(long, value_name = "WHO")]
     visibility: Option<Visibility>,
@@ -48,6 +51,7 @@ impl Serve {
             listen: self.listen,
             public_url: self.public_url,
             visibility: self.visibility,
+            name: self.name,
             ..Arguments::default()
         };
         let config = self.settings.load(more)?;
@@ -122,11 +126,10 @@ fn greet(app: &App) {
     };
     let snippet = snippets.sparse();
     let root = app.public_url.registry_root(name);
-    let data = app.config.data.display();
+    let data = quoted(&app.config.data.to_string_lossy());
     // As it was called: a build that was just made is rarely on the path.
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "sidecargo".to_owned());
+    let program = std::env::args().next();
+    let program = quoted(program.as_deref().unwrap_or("sidecargo"));
     let text = format!(
         "\nThe registry `{name}` is served. Paste this into .cargo/config.toml:\n\n{snippet}\n\
          Make a token, and give it to Cargo:\n\n\
@@ -136,4 +139,13 @@ fn greet(app: &App) {
     );
     // Nobody may be reading; the server serves all the same.
     let _ = out.write_all(text.as_bytes());
+}
+
+/// A word as a shell takes it, in quotes if it needs them.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }

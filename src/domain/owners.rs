@@ -143,6 +143,15 @@ impl Owners {
         Ok(owners)
     }
 
+    /// How the people changed since `earlier`: ` +bob -carol`, each with a blank before it.
+    pub fn difference(&self, earlier: &Self) -> String {
+        let added = self.users().filter(|user| !earlier.includes(user));
+        let removed = earlier.users().filter(|user| !self.includes(user));
+        let added = added.map(|user| format!(" +{user}"));
+        let removed = removed.map(|user| format!(" -{user}"));
+        added.chain(removed).collect()
+    }
+
     /// The owners in words, for a refusal: `alice, bob`.
     pub fn names(&self) -> String {
         let users = self.users.iter().map(|user| user.login.to_string());

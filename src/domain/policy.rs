@@ -83,6 +83,18 @@ impl Policy {
         }
     }
 
+    /// Who may create crates, in words for a refusal.
+    pub fn creators(&self) -> String {
+        match &self.create {
+            Creators::Word(Everyone::Everyone) => "everyone".to_owned(),
+            Creators::Users(users) if users.is_empty() => "nobody".to_owned(),
+            Creators::Users(users) => {
+                let names: Vec<&str> = users.iter().map(Login::as_str).collect();
+                names.join(", ")
+            }
+        }
+    }
+
     /// Whether the registry keeps this name for itself.
     pub fn reserves(&self, name: &CrateName) -> bool {
         self.reserved

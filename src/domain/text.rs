@@ -1,6 +1,7 @@
 //! Texts that go into commit messages: they cannot forge a line, a trailer or a person.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,7 +18,10 @@ pub const LOGIN_BYTES_MAX: usize = 40;
 pub struct PlainText(String);
 
 /// The name of a person's account.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+///
+/// Spellings that differ in case are one person, as on the forges: nobody is shut out by a typo, and nobody poses as
+/// another by one.
+#[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct Login(String);
 
@@ -85,6 +89,20 @@ impl Login {
     /// The login as written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_ascii_lowercase().hash(state);
     }
 }
 

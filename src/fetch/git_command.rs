@@ -30,6 +30,16 @@ const SETTINGS: [&str; 7] = [
     "transfer.advertiseSID=false",
 ];
 
+/// Whether there is a git program that can be run.
+pub fn check_program() -> std::io::Result<()> {
+    let mut command = std::process::Command::new("git");
+    command.arg("--version").stdin(Stdio::null());
+    match command.output()?.status.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("`git --version` failed")),
+    }
+}
+
 /// `git upload-pack` on the repository at `git_dir`, not started yet.
 ///
 /// The process gets no variable of ours but `PATH`, no configuration but the repository's own and [`SETTINGS`],

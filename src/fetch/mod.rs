@@ -13,6 +13,7 @@ mod places;
 mod request;
 mod stream;
 
+pub use git_command::check_program;
 pub use request::{BodyCoding, REQUEST_BYTES_MAX};
 pub use stream::FetchStream;
 

@@ -24,6 +24,7 @@ use super::serve::ServeLimits;
 use super::stall::StallGuard;
 
 /// The largest request head that is read, and the most bytes of a connection that are buffered.
+const HEADERS_MAX: usize = 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long a new connection may wait with its first request while others want its place.
@@ -67,6 +68,7 @@ impl Connection {
         // This time limit also runs while the connection idles between two requests.
         http.timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
+            .max_headers(HEADERS_MAX)
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = http.serve_connection(io, service);

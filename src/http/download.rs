@@ -65,7 +65,7 @@ fn cksum_of(snapshot: &Snapshot, path: &VersionPath) -> Option<Cksum> {
 
 async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError> {
     let etag = format!("\"{cksum}\"");
-    if request.header(header::IF_NONE_MATCH) == Some(&etag) {
+    if request.has_current(&etag) {
         return Ok(with_headers(
             Response::default(),
             StatusCode::NOT_MODIFIED,

@@ -103,7 +103,7 @@ impl From<Refusal> for ApiError {
         let status = match &refusal {
             Refusal::NoSuchCrate(_) | Refusal::NoSuchVersion { .. } => StatusCode::NOT_FOUND,
             Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } => StatusCode::CONFLICT,
-            Refusal::NotAnOwner { .. } | Refusal::MayNotCreate(_) => StatusCode::FORBIDDEN,
+            Refusal::NotAnOwner { .. } | Refusal::MayNotCreate { .. } => StatusCode::FORBIDDEN,
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }
             | Refusal::ReservedByPolicy(_)

@@ -2,6 +2,8 @@
 //!
 //! This is git's [smart HTTP protocol](https://git-scm.com/docs/http-protocol); what travels in it is for git alone.
 
+use std::time::Duration;
+
 use warp::Reply;
 use warp::http::StatusCode;
 use warp::http::header::{self, HeaderName, HeaderValue};
@@ -13,6 +15,8 @@ use super::error::ApiError;
 use super::request::{RawBody, Request};
 use crate::fetch::{BodyCoding, FetchStream, GitProtocol, REQUEST_BYTES_MAX};
 
+/// How long a client may take to send what it wants.
+const SEND_MAX: Duration = Duration::from_secs(60);
 /// By which version of its protocol a git client wants to talk.
 const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
 
@@ -43,7 +47,9 @@ pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiE
 pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, ApiError> {
     request.read(Challenge::Basic)?;
     let bytes_max = REQUEST_BYTES_MAX as u64;
-    let limits = BodyLimits::new(bytes_max, &request.app.config.http);
+    let mut limits = BodyLimits::new(bytes_max, &request.app.config.http);
+    // It is small: who takes long to send it only holds a connection.
+    limits.total = limits.total.min(SEND_MAX);
     limits.admit(request.content_length())?;
     let coding = match request.header(header::CONTENT_ENCODING) {
         None | Some("identity") => BodyCoding::Identity,

@@ -59,6 +59,12 @@ impl Request {
         self.header(header::CONTENT_LENGTH)?.parse().ok()
     }
 
+    /// Whether the client has the representation with this tag already.
+    pub fn has_current(&self, etag: &str) -> bool {
+        self.header(header::IF_NONE_MATCH)
+            .is_some_and(|known| matches_weakly(known, etag))
+    }
+
     /// A header whose value is text.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -88,5 +94,29 @@ fn decode(part: &str) -> Result<String, ApiError> {
         Err(_) => Err(ApiError::bad_request(
             "the path is not UTF-8 once it is percent-decoded",
         )),
+    }
+}
+
+/// Whether a list of tags names this one, weak forms included (RFC 9110, 13.1.2).
+fn matches_weakly(known: &str, etag: &str) -> bool {
+    known
+        .split(',')
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_match_weakly_and_in_lists() {
+        let etag = "\"abc\"";
+        for known in ["\"abc\"", "W/\"abc\"", "\"x\", W/\"abc\"", "*"] {
+            assert!(matches_weakly(known, etag), "{known}");
+        }
+        for known in ["", "abc", "\"ab\"", "\"abcd\""] {
+            assert!(!matches_weakly(known, etag), "{known}");
+        }
     }
 }

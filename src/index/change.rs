@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::domain::{
     CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner, OwnerFault,
-    Owners, PlainText, Reserved, VersionKey,
+    Owners, PlainText, Reserved,
 };
 
 use super::dependencies::{self, MissingDependencies};
@@ -48,8 +48,8 @@ pub enum Action {
     Yank {
         /// The crate.
         name: CrateName,
-        /// The version.
-        version: VersionKey,
+        /// The version; build metadata may be left out.
+        version: CrateVersion,
         /// Whether it shall be yanked.
         yanked: bool,
     },
@@ -81,7 +81,7 @@ pub enum Refusal {
         /// The crate.
         name: CrateName,
         /// The version that was named.
-        version: VersionKey,
+        version: CrateVersion,
     },
     /// The version is there, with these very bytes.
     #[error("crate version `{name} {version}` is already uploaded with this same checksum")]
@@ -121,8 +121,13 @@ pub enum Refusal {
     #[error("the name `{0}` is reserved by the policy of this registry; choose another")]
     ReservedByPolicy(CrateName),
     /// The caller may not create crates.
-    #[error("the policy of this registry does not let `{0}` create crates")]
-    MayNotCreate(Login),
+    #[error("the policy of this registry does not let `{login}` create crates; {creators} may")]
+    MayNotCreate {
+        /// The caller.
+        login: Login,
+        /// Who could.
+        creators: String,
+    },
     /// The caller does not own the crate.
     #[error("`{login}` is not an owner of the crate `{name}`; its owners are {owners}")]
     NotAnOwner {
@@ -171,10 +176,10 @@ impl Change {
                 yanked,
             } => self.yank(on, name, version, *yanked),
             Action::AddOwners { name, owners } => {
-                self.own(on, name, owners, '+', |current| current.with(owners))
+                self.own(on, name, |current| current.with(owners))
             }
             Action::RemoveOwners { name, owners } => {
-                self.own(on, name, owners, '-', |current| current.without(owners))
+                self.own(on, name, |current| current.without(owners))
             }
         }
     }
@@ -284,7 +289,10 @@ impl Change {
             return Err(Refusal::ReservedByPolicy(name.clone()));
         }
         if !policy.may_create(&self.by) {
-            return Err(Refusal::MayNotCreate(self.by.clone()));
+            return Err(Refusal::MayNotCreate {
+                login: self.by.clone(),
+                creators: policy.creators(),
+            });
         }
         Ok(())
     }
@@ -293,7 +301,7 @@ impl Change {
         &self,
         on: &Snapshot,
         name: &CrateName,
-        version: &VersionKey,
+        version: &CrateVersion,
         yanked: bool,
     ) -> Result<Verdict, Refusal> {
         let krate = on
@@ -304,13 +312,17 @@ impl Change {
             name: krate.name.clone(),
             version: version.clone(),
         };
-        let release = krate.release(version).ok_or_else(no_such_version)?;
+        let key = version.key();
+        let is_meant =
+            |release: &&Release| version.semver().build.is_empty() || release.version == *version;
+        let release = krate.release(&key).filter(is_meant);
+        let release = release.ok_or_else(no_such_version)?;
         if release.yanked == yanked {
             return Ok(Verdict::Unchanged);
         }
         let before = krate.body.inflate();
         let bytes = IndexFile::new(&before)
-            .with_yanked(version, yanked)
+            .with_yanked(&key, yanked)
             .map_err(|fault| broken(krate, &fault))?
             .ok_or_else(no_such_version)?;
         let (body, file) = FileEdit::new(IndexPath::of(&krate.name), &bytes);
@@ -319,15 +331,13 @@ impl Change {
         let message = Message::new(format!("{verb} {} {}", krate.name, release.version))
             .with("Crate", plain(&krate.name))
             .with("Version", plain(&release.version));
-        Ok(self.edit(message, files, krate.with_yanked(version, yanked, body)))
+        Ok(self.edit(message, files, krate.with_yanked(&key, yanked, body)))
     }
 
     fn own(
         &self,
         on: &Snapshot,
         name: &CrateName,
-        changed: &[Owner],
-        sign: char,
         apply: impl FnOnce(&Owners) -> Result<Owners, OwnerFault>,
     ) -> Result<Verdict, Refusal> {
         let krate = on
@@ -339,12 +349,9 @@ impl Change {
             return Ok(Verdict::Unchanged);
         }
         let files = vec![FileEdit::owners(&IndexPath::of(&krate.name), &owners)];
-        let names: String = changed
-            .iter()
-            .map(|owner| format!(" {sign}{}", owner.login()))
-            .collect();
-        let message =
-            Message::new(format!("own {}{names}", krate.name)).with("Crate", plain(&krate.name));
+        let difference = owners.difference(&krate.owners);
+        let message = Message::new(format!("own {}{difference}", krate.name))
+            .with("Crate", plain(&krate.name));
         let krate = krate.with_owners(Arc::new(owners));
         Ok(self.edit(message, files, krate))
     }

@@ -12,6 +12,7 @@ mod operator;
 mod pack;
 mod queue;
 mod recent;
+mod recheck;
 mod refs;
 mod registry_files;
 mod revoked;
@@ -209,6 +210,7 @@ impl Index {
         let commit = place.tip()?;
         let tip = load::load(&place.git_dir, commit)?;
         check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
+        recheck::newest_blobs(&place.git_dir, commit, blobs);
         refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
 
         let first = Arc::new(tip.snapshot.clone());
@@ -228,7 +230,11 @@ impl Index {
         writer.promote_next_key()?;
         let snapshot = &writer.tip.snapshot;
         let identity = snapshot.registry().identity.configured(settings);
-        let identity = identity.map_err(|source| place.io_fault(source))?;
+        let mut identity = identity.map_err(|source| place.io_fault(source))?;
+        if snapshot.crates.is_empty() {
+            // Nobody can have come to depend on a URL under which nothing was ever published.
+            identity.former_urls.clear();
+        }
         if let Some(edit) = Edit::configure(snapshot, identity) {
             info!(
                 change = edit.message.subject,

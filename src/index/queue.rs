@@ -150,10 +150,7 @@ mod tests {
         Ask::Change(Change {
             action: Action::Yank {
                 name: "a".parse().unwrap(),
-                version: "1.0.0"
-                    .parse::<crate::domain::CrateVersion>()
-                    .unwrap()
-                    .key(),
+                version: "1.0.0".parse().unwrap(),
                 yanked: true,
             },
             by: "alice".parse().unwrap(),

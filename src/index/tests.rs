@@ -138,7 +138,7 @@ fn yank(name: &str, version: &str, yanked: bool) -> Action {
     let version: CrateVersion = version.parse().unwrap();
     Action::Yank {
         name: name.parse().unwrap(),
-        version: version.key(),
+        version,
         yanked,
     }
 }
@@ -313,6 +313,81 @@ async fn a_repeated_yank_succeeds_without_a_commit() {
 }
 
 #[tokio::test]
+async fn a_yank_may_leave_build_metadata_out_but_not_name_another() {
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("c", "1.0.0+one", 1))
+        .await
+        .unwrap();
+    let other = fixture.submit("alice", yank("c", "1.0.0+two", true)).await;
+    assert!(matches!(refusal(other), Refusal::NoSuchVersion { .. }));
+    fixture
+        .submit("alice", yank("c", "1.0.0", true))
+        .await
+        .unwrap();
+    fixture
+        .submit("alice", yank("c", "1.0.0+one", false))
+        .await
+        .unwrap();
+    let krate = fixture
+        .index
+        .snapshot()
+        .find(&"c".parse().unwrap())
+        .cloned()
+        .unwrap();
+    assert!(!krate.releases()[0].yanked);
+}
+
+#[tokio::test]
+async fn a_commit_of_owners_says_what_changed_and_no_more() {
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("c", "1.0.0", 1))
+        .await
+        .unwrap();
+    let named = ["bob", "Bob", "alice", "ALICE"].map(|login| login.parse().unwrap());
+    let name: CrateName = "c".parse().unwrap();
+    let owners = named.to_vec();
+    fixture
+        .submit(
+            "alice",
+            Action::AddOwners {
+                name: name.clone(),
+                owners,
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture.git(&["log", "-1", "--format=%s", "main"]),
+        "own c +bob\n"
+    );
+    let owners = vec!["BOB".parse().unwrap()];
+    fixture
+        .submit(
+            "Alice",
+            Action::RemoveOwners {
+                name: name.clone(),
+                owners,
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture.git(&["log", "-1", "--format=%s", "main"]),
+        "own c -bob\n"
+    );
+    let owners = vec!["Alice".parse().unwrap()];
+    let last = fixture
+        .submit("alice", Action::RemoveOwners { name, owners })
+        .await;
+    assert!(matches!(
+        refusal(last),
+        Refusal::Owners(OwnerFault::Last(_))
+    ));
+}
+
+#[tokio::test]
 async fn changes_that_wait_together_land_as_one_chain() {
     let fixture = Fixture::new();
     let names: Vec<_> = (0..40).map(|n| format!("crate-{n}")).collect();
@@ -345,7 +420,12 @@ async fn of_twins_in_one_group_one_wins() {
 
 #[tokio::test]
 async fn a_new_url_is_a_commit_and_the_old_one_stays_ours() {
-    let Fixture { folder, index } = Fixture::new();
+    let fixture = Fixture::new();
+    fixture
+        .submit("alice", publish("c", "1.0.0", 1))
+        .await
+        .unwrap();
+    let Fixture { folder, index } = fixture;
     drop(index);
     let index = open(folder.path(), "https://crates.example.com/").unwrap();
     let snapshot = index.snapshot();
@@ -368,6 +448,15 @@ async fn a_new_url_is_a_commit_and_the_old_one_stays_ours() {
         snapshot.commit(),
         "the same URL is no change"
     );
+}
+
+#[test]
+fn a_url_under_which_nothing_was_published_is_not_ours_afterwards() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    let index = open(folder.path(), "https://crates.example.com").unwrap();
+    let own = index.snapshot().registry().identity.own_urls();
+    assert!(!own.contains(&"http://localhost:1/crates/git".parse().unwrap()));
 }
 
 #[tokio::test]
@@ -531,4 +620,57 @@ fn unknown_dependencies_are_allowed_by_policy() {
     snapshot.registry = Arc::new(files);
     let asked = publish_needing("top", "1.0.0", 1, &[(DependencyKind::Normal, "absent")]);
     assert_eq!(change("alice", asked).check(&snapshot), Ok(()));
+}
+
+#[test]
+fn a_start_looks_at_the_newest_crate_files_and_serves_all_the_same() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    let logged = tracing_test_log(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let index = open(folder.path(), "http://localhost:1").unwrap();
+        runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let action = publish("c", "1.0.0", 9);
+            index
+                .submit(change("alice", action), deadline)
+                .await
+                .unwrap();
+        });
+        drop(index);
+        drop(open(folder.path(), "http://localhost:1").unwrap());
+    });
+    assert!(logged.contains("publish c 1.0.0"), "{logged}");
+    assert!(logged.contains("missing or damaged"), "{logged}");
+}
+
+/// What is logged by this thread meanwhile.
+fn tracing_test_log(work: impl FnOnce()) -> String {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }

@@ -412,7 +412,7 @@ fn what_only_some_registries_refuse_is_refused_in_a_sentence() {
     error: failed to publish third v1.0.0 to registry at http://localhost:PORT/crates
 
     Caused by:
-      the remote server responded with an error (status 403 Forbidden): the policy of this registry does not let `bob` create crates
+      the remote server responded with an error (status 403 Forbidden): the policy of this registry does not let `bob` create crates; alice may
     ## too many yanks
     error: failed to undo a yank from the registry at http://localhost:PORT/crates
 

@@ -73,6 +73,7 @@ async fn change(
     let caller = request.caller()?;
     let name = path.parse()?;
     let limits = BodyLimits::new(BODY_BYTES_MAX, &request.app.config.http);
+    limits.admit(request.content_length())?;
     let body = limits.bound(body).read_all().await?;
     let named: Named = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request(format!(
@@ -93,6 +94,6 @@ async fn change(
 
 /// A number for Cargo, which wants one of 32 bits: always the same for the same login.
 fn number_of(login: &Login) -> u32 {
-    let hash = Sha256::digest(login.as_str());
+    let hash = Sha256::digest(login.as_str().to_ascii_lowercase());
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }

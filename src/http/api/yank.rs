@@ -22,7 +22,7 @@ async fn set_yanked(
 ) -> Result<Response, ApiError> {
     let caller = request.caller()?;
     let (name, version) = path.parse()?;
-    crate::yank::set_yanked(&request.app, &caller, name, version.key(), yanked).await?;
+    crate::yank::set_yanked(&request.app, &caller, name, version, yanked).await?;
     Ok(json(&Done {
         ok: true,
         msg: None,

@@ -55,6 +55,33 @@ impl Sandbox {
         Self { folder, program }
     }
 
+    /// With the nightly cargo.
+    pub fn nightly(program: PathBuf, registry: &Registry, view: View) -> Self {
+        Self::new(program, registry, view)
+    }
+
+    /// Adds lines to the settings of this machine's user.
+    pub fn configure(&self, lines: &str) {
+        let path = self.folder.path().join("cargo-home/config.toml");
+        let known = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{known}{lines}")).unwrap();
+    }
+
+    /// Forgets all that was downloaded: the index and every crate.
+    pub fn forget_downloads(&self) {
+        fs::remove_dir_all(self.folder.path().join("cargo-home/registry")).unwrap();
+    }
+
+    /// A folder in which each folder is a crate of the public registry.
+    pub fn public_crates(&self) -> PathBuf {
+        self.folder.path().join("nowhere")
+    }
+
+    /// The folder in which cargo builds and packs.
+    pub fn target(&self) -> PathBuf {
+        self.folder.path().join("target")
+    }
+
     /// The folder for packages.
     pub fn work(&self) -> PathBuf {
         self.folder.path().join("work")
@@ -64,6 +91,13 @@ impl Sandbox {
     #[must_use]
     pub fn cargo(&self, folder: &Path, arguments: &[&str]) -> Ran {
         self.cargo_with_input(folder, arguments, "")
+    }
+
+    /// Runs cargo in `folder` with more variables in its environment.
+    #[must_use]
+    pub fn cargo_with_env(&self, folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(folder, arguments);
+        run(command.envs(env.iter().copied()), b"")
     }
 
     /// Stores `token` as a developer does: pasted to `cargo login`.
@@ -88,6 +122,10 @@ impl Sandbox {
     }
 
     fn cargo_with_input(&self, folder: &Path, arguments: &[&str], input: &str) -> Ran {
+        run(&mut self.command(folder, arguments), input.as_bytes())
+    }
+
+    fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         // Nothing of the machine's own settings, tokens and proxies reaches this cargo.
         command
@@ -95,7 +133,7 @@ impl Sandbox {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path().join("home"))
             .env("CARGO_HOME", self.folder.path().join("cargo-home"))
-            .env("CARGO_TARGET_DIR", self.folder.path().join("target"))
+            .env("CARGO_TARGET_DIR", self.target())
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
@@ -105,7 +143,7 @@ impl Sandbox {
             .env("RUSTC", compiler())
             .current_dir(folder)
             .args(arguments);
-        run(&mut command, input.as_bytes())
+        command
     }
 }
 

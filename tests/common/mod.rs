@@ -4,6 +4,8 @@ pub mod cargos;
 pub mod git;
 pub mod http;
 pub mod machine;
+pub mod package;
+pub mod person;
 pub mod project;
 pub mod ran;
 pub mod registry;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,6 +30,8 @@ pub struct Registry {
     server: Option<Child>,
     /// Files of the data folder that were there before the first request.
     first_files: BTreeSet<PathBuf>,
+    /// Every token that was made for it.
+    tokens: Mutex<Vec<String>>,
 }
 
 impl Registry {
@@ -71,6 +74,7 @@ impl Registry {
             port: 0,
             server: None,
             first_files: BTreeSet::new(),
+            tokens: Mutex::default(),
         }
     }
 
@@ -190,6 +194,7 @@ impl Registry {
             !token.is_empty() && !token.contains(char::is_whitespace),
             "the token does not stand alone: {made}"
         );
+        self.tokens.lock().unwrap().push(token.clone());
         token
     }
 
@@ -204,6 +209,16 @@ impl Registry {
     /// Everything that the server has written to its log, restarts included.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Panics if a token or its signature stands in the log.
+    #[track_caller]
+    fn assert_no_secret_in_log(&self) {
+        let log = self.log();
+        for token in self.tokens.lock().unwrap().iter() {
+            let signature = token.rsplit('.').next().unwrap();
+            assert!(!log.contains(signature), "the log holds a token:\n{log}");
+        }
     }
 
     fn config_path(&self) -> PathBuf {
@@ -279,14 +294,17 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        if self.server.is_none() {
-            return;
+        let is_failing = std::thread::panicking();
+        match (self.server.is_some(), is_failing) {
+            (true, true) => {
+                self.kill();
+                eprintln!("the server's log:\n{}", self.log());
+            }
+            (true, false) => self.stop(),
+            (false, _) => {}
         }
-        if std::thread::panicking() {
-            self.kill();
-            eprintln!("the server's log:\n{}", self.log());
-        } else {
-            self.stop();
+        if !is_failing {
+            self.assert_no_secret_in_log();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The variable that names Debian 12's own cargo.
 const OLD_CARGO: &str = "SIDECARGO_TEST_OLD_CARGO";
@@ -18,6 +19,20 @@ pub fn old_cargo() -> Option<PathBuf> {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian-cargo/cargo");
     let path = env::var_os(OLD_CARGO).map_or(unpacked, PathBuf::from);
     found(path, "Debian 12's cargo is missing; `tests/run` fetches it")
+}
+
+/// A nightly cargo, or `None` after the calling test was reported as skipped.
+///
+/// What only nightly can do is no promise of Cargo, so it is never demanded.
+pub fn nightly_cargo() -> Option<PathBuf> {
+    let mut which = Command::new("rustup");
+    which.args(["which", "--toolchain", "nightly", "cargo"]);
+    let path = which.output().ok().filter(|found| found.status.success());
+    let path = path.map(|found| PathBuf::from(String::from_utf8_lossy(&found.stdout).trim()));
+    if path.is_none() {
+        report_skip("there is no nightly toolchain; `rustup toolchain install nightly` fetches it");
+    }
+    path
 }
 
 /// `strace`, or `None` after the calling test was reported as skipped.

@@ -1,6 +1,5 @@
 //! Chooses real crates from Cargo's cache that need nothing outside the chosen set.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,17 +14,27 @@ use crate::common::ran::run;
 /// Editions that Debian's cargo can read.
 const EDITIONS: [&str; 3] = ["2015", "2018", "2021"];
 
+/// Crates below this size are preferred.
+const SMALL_BYTES: u64 = 1_000_000;
+
 /// A `.crate` file in the cache, and what its manifest says.
 pub struct RealCrate {
     /// Its name.
     pub name: String,
     /// Its version.
     pub version: Version,
-    /// Everything that its manifest depends on: normal, build and dev, optional ones and those of other platforms.
+    /// Everything that its manifest depends on: normal and build, optional ones and those of other platforms.
     pub dependencies: Vec<Needed>,
+    /// What its tests depend on.
+    pub dev_dependencies: Vec<Needed>,
+    /// Whether something that its tests depend on is outside of the set.
+    pub is_without_dev: bool,
+    /// Whether Debian's cargo can read it and all that it needs.
+    pub is_for_old: bool,
     path: PathBuf,
     edition: String,
     unpacked_bytes: u64,
+    rare_cases: usize,
 }
 
 /// A dependency that some crate of the set must fulfil.
@@ -43,13 +52,15 @@ pub fn closed_set(wanted: usize, required: &[&str]) -> Vec<RealCrate> {
         let is_there = layers.iter().any(|krate| krate.name == *name);
         assert!(is_there, "`{name}` is no longer among the closed crates");
     }
-    // First what must be there and crates with edges, then the small ones: they build fast.
+    // First what must be there and crates that show much, then the small ones: they build fast.
     let mut ranking: Vec<usize> = (0..layers.len()).collect();
     ranking.sort_by_key(|at| {
         let krate = &layers[*at];
         let is_required = required.contains(&krate.name.as_str());
         (
             !is_required,
+            krate.unpacked_bytes > SMALL_BYTES,
+            std::cmp::Reverse(krate.rare_cases),
             krate.dependencies.is_empty(),
             krate.unpacked_bytes,
         )
@@ -72,7 +83,8 @@ fn choose(layers: &[RealCrate], at: usize, is_chosen: &mut [bool]) {
         return;
     }
     is_chosen[at] = true;
-    for needed in &layers[at].dependencies {
+    let needed: Vec<&Needed> = layers[at].needs().collect();
+    for needed in needed {
         let found = layers[..at]
             .iter()
             .position(|krate| needed.is_met_by(krate));
@@ -81,22 +93,37 @@ fn choose(layers: &[RealCrate], at: usize, is_chosen: &mut [bool]) {
 }
 
 /// Orders crates so that each stands behind all that it needs; those that cannot stand anywhere are dropped.
+///
+/// A crate goes without what only its tests need if that is all that keeps it out.
 fn in_dependency_order(mut rest: Vec<RealCrate>) -> Vec<RealCrate> {
     let mut ordered: Vec<RealCrate> = Vec::new();
     loop {
-        let is_ready = |krate: &mut RealCrate| {
-            let is_met = |needed: &Needed| ordered.iter().any(|known| needed.is_met_by(known));
-            krate.dependencies.iter().all(is_met)
-        };
-        let ready: Vec<RealCrate> = rest.extract_if(.., is_ready).collect();
+        let is_met = |needed: &Needed| ordered.iter().any(|known| needed.is_met_by(known));
+        let is_ready = |krate: &mut RealCrate| krate.needs().all(is_met);
+        let mut ready: Vec<RealCrate> = rest.extract_if(.., is_ready).collect();
+        if ready.is_empty() {
+            let is_ready = |krate: &mut RealCrate| krate.dependencies.iter().all(is_met);
+            ready = rest.extract_if(.., is_ready).collect();
+            for krate in &mut ready {
+                krate.is_without_dev = true;
+            }
+        }
         if ready.is_empty() {
             return ordered;
+        }
+        for krate in &mut ready {
+            let is_readable = |needed: &Needed| {
+                let mut meets = ordered.iter().filter(|known| needed.is_met_by(known));
+                meets.all(|known| known.is_for_old)
+            };
+            krate.is_for_old =
+                EDITIONS.contains(&krate.edition.as_str()) && krate.needs().all(is_readable);
         }
         ordered.extend(ready);
     }
 }
 
-/// The crates of our own lock file, newest version of each name, that old cargo can read too.
+/// The crates of our own lock file.
 fn cached_crates() -> Vec<RealCrate> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let caches = cache_folders(root);
@@ -104,7 +131,7 @@ fn cached_crates() -> Vec<RealCrate> {
         .unwrap()
         .parse()
         .unwrap();
-    let mut newest: BTreeMap<String, RealCrate> = BTreeMap::new();
+    let mut found = Vec::new();
     for package in lock["package"].as_array().unwrap() {
         if package.get("source").is_none() {
             continue;
@@ -115,17 +142,10 @@ fn cached_crates() -> Vec<RealCrate> {
             package["version"].as_str().unwrap()
         );
         let path = caches.iter().map(|cache| cache.join(&file));
-        let Some(krate) = path.filter(|path| path.is_file()).find_map(RealCrate::read) else {
-            continue;
-        };
-        let is_newer = |known: &RealCrate| known.version > krate.version;
-        if EDITIONS.contains(&krate.edition.as_str())
-            && !newest.get(&krate.name).is_some_and(is_newer)
-        {
-            newest.insert(krate.name.clone(), krate);
-        }
+        let read = path.filter(|path| path.is_file()).find_map(RealCrate::read);
+        found.extend(read);
     }
-    newest.into_values().collect()
+    found
 }
 
 /// The folders in which Cargo keeps `.crate` files, filled with those of our lock file.
@@ -165,20 +185,34 @@ impl RealCrate {
             if path.components().count() == 2 && path.ends_with("Cargo.toml") {
                 let mut text = String::new();
                 entry.read_to_string(&mut text).unwrap();
-                manifest = Some(text.parse::<toml::Table>().unwrap());
+                manifest = Some(text);
             }
         }
-        let manifest = manifest?;
+        let text = manifest?;
+        let manifest: toml::Table = text.parse().unwrap();
         let package = manifest["package"].as_table()?;
         let edition = package.get("edition").and_then(toml::Value::as_str);
         Some(Self {
             name: package["name"].as_str()?.to_owned(),
             version: package["version"].as_str()?.parse().ok()?,
-            dependencies: dependencies(&manifest)?,
+            dependencies: dependencies(&manifest, &["dependencies", "build-dependencies"])?,
+            dev_dependencies: dependencies(&manifest, &["dev-dependencies"])?,
+            is_without_dev: false,
+            is_for_old: false,
+            rare_cases: rare_cases(&text),
             edition: edition.unwrap_or("2015").to_owned(),
             path,
             unpacked_bytes,
         })
+    }
+
+    /// What must be in the registry before it.
+    fn needs(&self) -> impl Iterator<Item = &Needed> {
+        let dev = self
+            .dev_dependencies
+            .iter()
+            .filter(|_| !self.is_without_dev);
+        self.dependencies.iter().chain(dev)
     }
 
     /// Unpacks it below `parent`, gives the folder.
@@ -197,8 +231,23 @@ impl Needed {
     }
 }
 
-/// Every dependency of a manifest, of all kinds and platforms.
-fn dependencies(manifest: &toml::Table) -> Option<Vec<Needed>> {
+/// How many of the things that few crates have a manifest shows.
+fn rare_cases(manifest: &str) -> usize {
+    let signs = [
+        "optional = true",
+        "package = ",
+        "[target.",
+        "[build-dependencies.",
+        "\"dep:",
+        "?/",
+        "links = ",
+        "+",
+    ];
+    signs.iter().filter(|sign| manifest.contains(*sign)).count()
+}
+
+/// Every dependency of these kinds in a manifest, of all platforms.
+fn dependencies(manifest: &toml::Table, kinds: &[&str]) -> Option<Vec<Needed>> {
     let platforms = manifest.get("target").and_then(toml::Value::as_table);
     let platforms = platforms.into_iter().flat_map(toml::Table::values);
     let places = platforms
@@ -206,8 +255,8 @@ fn dependencies(manifest: &toml::Table) -> Option<Vec<Needed>> {
         .chain([manifest]);
     let mut found = Vec::new();
     for place in places {
-        for kind in ["dependencies", "build-dependencies", "dev-dependencies"] {
-            let table = place.get(kind).and_then(toml::Value::as_table);
+        for kind in kinds {
+            let table = place.get(*kind).and_then(toml::Value::as_table);
             for (name, value) in table.into_iter().flatten() {
                 // Only old packages write `name = "1"`; Cargo itself writes a table of its own for each.
                 let details = value.as_table()?;

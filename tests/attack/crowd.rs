@@ -1,0 +1,89 @@
+//! More clients than there is room for.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::Besieged;
+use crate::common::cargos::{Sandbox, View};
+use crate::common::http::get;
+use crate::common::project::{Project, locked_version};
+use crate::common::upload::Release;
+
+/// More than the server takes at once.
+const IDLE: usize = 1_000;
+
+#[test]
+fn a_thousand_idle_connections_do_not_stop_work() {
+    // They may idle for long: nothing but the need for their places ends them.
+    let besieged = Besieged::with("[http]\nheader_secs = 600\nconnections_max = 200\n");
+    let port = besieged.port();
+    let mut idle = Vec::with_capacity(IDLE);
+    for n in 0..IDLE {
+        idle.push(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        if n % 100 == 0 {
+            get("/crates/index/kr/at/krate").send(port).succeeds();
+        }
+    }
+    let token = besieged.registry.token("alice");
+    let release = Release::new("busy", "1.0.0");
+    release.publish(port, &token).succeeds();
+    get(release.download_path()).send(port).succeeds();
+    let yank = crate::common::http::request("DELETE", "/crates/api/v1/crates/busy/1.0.0/yank");
+    yank.token(&token).send(port).succeeds();
+
+    // Most of the thousand have had to leave.
+    let mut told_to_leave = 0;
+    for mut stream in idle {
+        stream.set_nonblocking(true).unwrap();
+        told_to_leave += usize::from(stream.read(&mut [0; 1]).is_ok_and(|count| count == 0));
+    }
+    assert!(told_to_leave >= IDLE - 2 * 200, "{told_to_leave} left");
+    let besieged = Besieged {
+        tip: crate::common::git::tip(&besieged.registry.repository()),
+        ..besieged
+    };
+    besieged.has_held();
+}
+
+#[test]
+fn cargo_comes_again_when_there_was_no_place() {
+    let limits =
+        "[fetch]\nchildren_max = 1\nper_address_max = 1\nqueue_secs = 1\nstall_secs = 600\n";
+    let besieged = Besieged::with_large_index(limits);
+    let port = besieged.port();
+    let body = format!("0032want {}\n00000009done\n", besieged.tip);
+    let ask = format!(
+        "POST /crates/git/git-upload-pack HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut holder = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    holder.write_all(ask.as_bytes()).unwrap();
+    holder.read_exact(&mut [0; 1]).unwrap();
+
+    let refused = get("/crates/git/info/refs?service=git-upload-pack").send(port);
+    assert_eq!(refused.status, 503, "{}", refused.refusal());
+    let seconds = refused
+        .header("retry-after")
+        .expect("it says when to come again");
+    assert!(seconds.parse::<u32>().unwrap() > 0);
+    // Readers of the sparse index have not noticed.
+    get("/crates/index/kr/at/krate").send(port).succeeds();
+
+    let log_len = besieged.registry.log().len();
+    let cargo = Sandbox::stable(&besieged.registry, View::Git);
+    let hello = Project::program("hello", "")
+        .depends_on("krate", "1")
+        .write(&cargo.work());
+    std::thread::scope(|scope| {
+        let locking = scope.spawn(|| cargo.cargo(&hello, &["generate-lockfile"]));
+        let is_refused = || besieged.registry.log()[log_len..].contains("status=503");
+        while !is_refused() && !locking.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        drop(holder);
+        locking.join().unwrap().succeeds();
+    });
+    assert!(besieged.registry.log()[log_len..].contains("status=503"));
+    assert_eq!(locked_version(&hello, "krate"), "1.0.0");
+    besieged.has_held();
+}

@@ -1,0 +1,119 @@
+//! Clients that take or give their bytes as slowly as they can.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, children, clone_works, settled};
+use crate::common::http::exchange_bytes;
+
+#[test]
+fn bodies_that_stall_are_given_up() {
+    let besieged = Besieged::with(SHORT_LIMITS);
+    let port = besieged.port();
+    let head = |length: usize| {
+        format!(
+            "PUT /crates/api/v1/crates/new HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+             Authorization: {}\r\nContent-Length: {length}\r\n\r\n",
+            besieged.token
+        )
+    };
+    // Different clients stop at different places; none of them ever says more.
+    let stalled: Vec<String> = [
+        head(1000),
+        head(1000) + "\u{3}\0",
+        head(100_000) + "\u{9}\0\0\0{}",
+    ]
+    .into();
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = stalled
+            .iter()
+            .map(|bytes| scope.spawn(move || exchange_bytes(port, bytes.as_bytes()).unwrap()))
+            .collect();
+        for client in clients {
+            let reply = client.join().unwrap();
+            assert_eq!(reply.status, 408, "{}", reply.refusal());
+        }
+    });
+    besieged.has_held();
+}
+
+#[test]
+fn heads_that_stall_are_closed() {
+    let besieged = Besieged::with(SHORT_LIMITS);
+    for head in ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nX: "] {
+        let mut stream = TcpStream::connect(("127.0.0.1", besieged.port())).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        // It ends: with an answer, or without a word.
+        let _ = stream.read_to_end(&mut rest);
+    }
+    besieged.has_held();
+}
+
+#[test]
+fn clones_that_crawl_do_not_stop_others() {
+    // Only the rule for fetches is impatient: a client that takes a little now and then is not silent.
+    let limits = "[http]\nresponse_idle_secs = 600\n\n[fetch]\nstall_secs = 1\nqueue_secs = 60\n\
+                  children_max = 2\nper_address_max = 2\n";
+    let besieged = Besieged::with_large_index(limits);
+    let body = format!("0032want {}\n00000009done\n", besieged.tip);
+    let ask = format!(
+        "POST /crates/git/git-upload-pack HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let mut crawlers = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(("127.0.0.1", besieged.port())).unwrap();
+            stream.write_all(ask.as_bytes()).unwrap();
+            // It has begun: the server holds a process for it.
+            stream.read_exact(&mut [0; 1]).unwrap();
+            crawlers.push(scope.spawn(|| crawl(stream, &is_over)));
+        }
+        // However this ends, the crawlers must.
+        let end = SetOnDrop(&is_over);
+        // Both places are taken until the crawlers lose theirs.
+        clone_works(&besieged.registry);
+        let pid = besieged.registry.pid();
+        assert_eq!(settled(|| children(pid), Some(0)), 0);
+        drop(end);
+        for crawler in crawlers {
+            let got = crawler.join().unwrap();
+            assert!(got < LARGE_BYTES, "a crawler got all {got} bytes");
+        }
+    });
+    besieged.has_held();
+}
+
+/// Sets a flag also when an assertion fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Reads a few bytes at a time until it is over, then all that is left; gives the number of bytes.
+fn crawl(mut stream: TcpStream, is_over: &AtomicBool) -> usize {
+    let mut count = 0;
+    while !is_over.load(Ordering::SeqCst) {
+        match stream.read(&mut [0; 16]) {
+            Ok(0) | Err(_) => return count,
+            Ok(more) => count += more,
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut rest = vec![0; 1 << 20];
+    while let Ok(more) = stream.read(&mut rest) {
+        count += more;
+        if more == 0 {
+            break;
+        }
+    }
+    count
+}

@@ -7,7 +7,9 @@
 
 mod api;
 mod architecture;
+mod attack;
 mod cargo;
+mod checks;
 mod common;
 mod operate;
 mod oracle;

@@ -7,6 +7,7 @@ mod frames;
 mod names;
 mod private;
 mod process;
+mod publishing;
 mod routes;
 mod tarballs;
 mod tokens;

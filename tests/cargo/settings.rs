@@ -1,0 +1,263 @@
+//! Cargo set up in other ways, and an index that holds what its readers must live with.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
+use crate::common::http::get;
+use crate::common::package::Package;
+use crate::common::person;
+use crate::common::project::{Project, locked_version};
+use crate::common::registry::Registry;
+use crate::common::tools;
+use crate::common::upload::Release;
+
+#[test]
+fn cargo_can_leave_the_git_index_to_git() {
+    let registry = registry_with("krate", &["1.0.0"]);
+    let cargo = Sandbox::stable(&registry, View::Git);
+    cargo.configure("[net]\ngit-fetch-with-cli = true\n");
+    let hello = user(&cargo, "krate");
+    cargo.cargo(&hello, &["build"]).succeeds();
+    publish(&registry, "krate", "1.0.1");
+    cargo.cargo(&hello, &["update"]).succeeds();
+    assert_eq!(locked_version(&hello, "krate"), "1.0.1");
+    let log = registry.log();
+    assert!(log.contains("user_agent=\"git/"), "{log}");
+    assert!(!log.contains("libgit2"), "{log}");
+}
+
+#[test]
+fn variables_of_the_environment_are_enough() {
+    let registry = Registry::start();
+    let cargo = Sandbox::stable(&registry, View::Sparse);
+    let (index, token) = (registry.git_index(), registry.token("robot"));
+    let env = [
+        ("CARGO_REGISTRIES_BY_ENV_INDEX", index.as_str()),
+        ("CARGO_REGISTRIES_BY_ENV_TOKEN", token.as_str()),
+    ];
+    let package = Project::library("krate", "1.0.0", "").write(&cargo.work());
+    let words = ["publish", "--registry", "by-env"];
+    cargo.cargo_with_env(&package, &words, &env).succeeds();
+    get("/crates/index/kr/at/krate")
+        .send(registry.port)
+        .succeeds();
+}
+
+#[test]
+fn a_sparse_url_without_its_slash_is_told_apart() {
+    let registry = registry_with("krate", &["1.0.0"]);
+    let cargo = Sandbox::stable(&registry, View::Git);
+    let index = registry.sparse_index();
+    let (no_slash, no_sparse) = (index.trim_end_matches('/'), &index["sparse+".len()..]);
+    let words = ["info", "krate", "--registry", "wrong"];
+    let ask = |index: &str| {
+        let env = [("CARGO_REGISTRIES_WRONG_INDEX", index)];
+        cargo.cargo_with_env(&cargo.work(), &words, &env)
+    };
+    ask(no_slash).fails_with("must end in a slash");
+    // Without `sparse+` Cargo takes it for a git repository and gives up; the server's words say why.
+    ask(no_sparse).fails_with("wrong");
+    let asked = get("/crates/index/info/refs?service=git-upload-pack").send(registry.port);
+    assert_eq!(asked.status, 404);
+    assert!(asked.refusal().contains(&index), "{}", asked.refusal());
+}
+
+#[test]
+fn a_changed_crate_file_is_never_built() {
+    let mut registry = registry_with("krate", &["1.0.0"]);
+    let line = get("/crates/index/kr/at/krate")
+        .send(registry.port)
+        .succeeds();
+    let cksum = line.json()["cksum"].as_str().unwrap().to_owned();
+    registry.stop();
+    let is_blob = |path: &PathBuf| path.file_name().unwrap().to_str() == Some(&cksum);
+    let blob = registry.files().into_iter().find(is_blob).unwrap();
+    let other = Release::with_source("krate", "1.0.0", "pub fn evil() {}\n").crate_file;
+    fs::write(registry.data().join(blob), other).unwrap();
+    registry.start_again();
+    for view in [View::Sparse, View::Git] {
+        let cargo = Sandbox::stable(&registry, view);
+        let hello = user(&cargo, "krate");
+        cargo
+            .cargo(&hello, &["build"])
+            .fails_with("failed to verify the checksum");
+    }
+}
+
+#[test]
+fn what_has_not_changed_is_not_sent_again() {
+    let registry = registry_with("krate", &["1.0.0"]);
+    let cargo = Sandbox::stable(&registry, View::Sparse);
+    let hello = user(&cargo, "krate");
+    cargo.cargo(&hello, &["update"]).succeeds();
+    let log_len = registry.log().len();
+    cargo.cargo(&hello, &["update"]).succeeds();
+    let log = registry.log()[log_len..].to_owned();
+    let is_file = |line: &&str| line.contains("/crates/index/kr/at/krate");
+    let answers: Vec<&str> = log.lines().filter(is_file).collect();
+    assert_eq!(answers.len(), 1, "{log}");
+    assert!(answers[0].contains("status=304"), "{log}");
+}
+
+#[test]
+fn an_unchanged_git_index_costs_one_request() {
+    let registry = registry_with("krate", &["1.0.0"]);
+    let mut cargos = vec![Sandbox::stable(&registry, View::Git)];
+    if let Some(program) = tools::old_cargo() {
+        cargos.push(Sandbox::old(program, &registry));
+    }
+    for cargo in cargos {
+        let hello = user(&cargo, "krate");
+        cargo.cargo(&hello, &["update"]).succeeds();
+        let log_len = registry.log().len();
+        cargo.cargo(&hello, &["update"]).succeeds();
+        let log = registry.log()[log_len..].to_owned();
+        let is_git = |line: &&str| line.contains("path=\"/crates/git/");
+        let requests: Vec<&str> = log.lines().filter(is_git).collect();
+        assert_eq!(requests.len(), 1, "{log}");
+        assert!(requests[0].contains("/info/refs"), "{log}");
+    }
+}
+
+#[test]
+fn lines_of_a_later_format_are_passed_over() {
+    let mut registry = registry_with("krate", &["1.0.0"]);
+    let line = get("/crates/index/kr/at/krate")
+        .send(registry.port)
+        .succeeds();
+    let known = line.text().to_owned();
+    registry.stop();
+    let later = |version: &str, format: &str| {
+        let line = known.replace("\"vers\":\"1.0.0\"", &format!("\"vers\":\"{version}\""));
+        line.replacen('{', &format!("{{\"v\":{format},"), 1)
+    };
+    let text = format!(
+        "{known}{}{}",
+        later("1.1.0", "3"),
+        later("1.2.0", "4294967295")
+    );
+    person::commit_file(&registry, "kr/at/krate", &text);
+    registry.start_again();
+
+    let mut cargos = vec![
+        Sandbox::stable(&registry, View::Sparse),
+        Sandbox::stable(&registry, View::Git),
+    ];
+    if let Some(program) = tools::old_cargo() {
+        cargos.push(Sandbox::old(program, &registry));
+    }
+    for cargo in cargos {
+        let hello = user(&cargo, "krate");
+        cargo.cargo(&hello, &["build"]).succeeds();
+        assert_eq!(locked_version(&hello, "krate"), "1.0.0");
+    }
+}
+
+#[test]
+fn a_line_that_is_none_stops_the_registry_at_its_start() {
+    let mut registry = registry_with("krate", &["1.0.0"]);
+    let line = get("/crates/index/kr/at/krate")
+        .send(registry.port)
+        .succeeds();
+    let known = line.text().to_owned();
+    registry.stop();
+    person::commit_file(&registry, "kr/at/krate", &format!("{known}garbage\n"));
+    let said = registry.run_rival();
+    assert!(said.contains("`kr/at/krate`"), "{said}");
+}
+
+#[test]
+fn refs_beside_the_branch_are_not_shown() {
+    let mut registry = registry_with("krate", &["1.0.0"]);
+    registry.stop();
+    let repository = registry.repository();
+    let tip = git::tip(&repository);
+    for n in 0..1_000 {
+        let folder = repository.join(format!("refs/pull/{n}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("head"), format!("{tip}\n")).unwrap();
+    }
+    registry.start_again();
+    let seen = git::git(&repository, &["ls-remote", &registry.git_index()]).succeeds();
+    assert!(seen.stdout.contains("refs/heads/main"), "{seen}");
+    assert!(!seen.stdout.contains("refs/pull"), "{seen}");
+    let cargo = Sandbox::stable(&registry, View::Git);
+    cargo.cargo(&user(&cargo, "krate"), &["build"]).succeeds();
+}
+
+#[test]
+fn a_history_that_was_begun_anew_is_followed() {
+    let mut registry = registry_with("krate", &["1.0.0"]);
+    let mut cargos = vec![
+        Sandbox::stable(&registry, View::Git),
+        Sandbox::stable(&registry, View::Sparse),
+    ];
+    if let Some(program) = tools::old_cargo() {
+        cargos.push(Sandbox::old(program, &registry));
+    }
+    for cargo in &cargos {
+        let words = ["generate-lockfile"];
+        cargo.cargo(&user(cargo, "krate"), &words).succeeds();
+    }
+    registry.stop();
+    person::squash(&registry);
+    registry.start_again();
+    publish(&registry, "krate", "1.0.1");
+    for cargo in &cargos {
+        let hello = user(cargo, "krate");
+        cargo.cargo(&hello, &["update"]).succeeds();
+        assert_eq!(locked_version(&hello, "krate"), "1.0.1");
+        cargo.cargo(&hello, &["fetch", "--locked"]).succeeds();
+    }
+    let counted = git::git(&registry.repository(), &["rev-list", "--count", "main"]);
+    assert_eq!(counted.succeeds().stdout.trim(), "2");
+}
+
+#[test]
+fn large_crates_pass_and_too_large_ones_are_told_so() {
+    let registry = Registry::start();
+    let alice = Sandbox::stable(&registry, View::Sparse);
+    alice.login(&registry.token("alice"));
+    let publish = |name: &str, bytes: usize| {
+        let folder = Package::new(name, "1.0.0", "").lib("").write(&alice.work());
+        fs::write(folder.join("noise"), noise(bytes)).unwrap();
+        let words = ["publish", "--registry", "crates", "--no-verify"];
+        alice.cargo(&folder, &words)
+    };
+    publish("large", 9 << 20).succeeds();
+    let said = publish("too-large", (10 << 20) + (100 << 10)).fails_with("413");
+    assert!(said.stderr.contains("10485760"), "{said}");
+}
+
+/// Bytes that do not look alike, so that no layer makes them small.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let next = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    next.take(count).collect()
+}
+
+fn registry_with(name: &str, versions: &[&str]) -> Registry {
+    let registry = Registry::start();
+    for version in versions {
+        publish(&registry, name, version);
+    }
+    registry
+}
+
+#[track_caller]
+fn publish(registry: &Registry, name: &str, version: &str) {
+    Release::new(name, version)
+        .publish(registry.port, &registry.token("alice"))
+        .succeeds();
+}
+
+fn user(cargo: &Sandbox, name: &str) -> PathBuf {
+    Project::program("hello", "")
+        .depends_on(name, "1")
+        .write(&cargo.work())
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The last number of the table.
 const LAST: usize = 96;
 /// Why a check has no test, or not only tests.
-const REASONS: [&str; 3] = ["area", "forge", "later"];
+const REASONS: [&str; 2] = ["forge", "later"];
 
 fn table() -> toml::Table {
     let text = include_str!("checks.toml");
@@ -35,7 +35,7 @@ fn every_check_has_its_line() {
             let is_known = key == "tests" || REASONS.contains(&key.as_str());
             assert!(is_known, "{number} has a `{key}`");
             assert!(
-                key == "tests" || key == "area" || is_sentence(key, 3),
+                key == "tests" || is_sentence(key, 3),
                 "{number} gives no reason"
             );
         }

@@ -1,11 +1,7 @@
 //! `sidecargo downloads rotate`
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
 
-use sidecargo::config::Arguments;
-use sidecargo::control;
 use sidecargo::operator::Request;
 
 use super::Settings;
@@ -33,9 +29,6 @@ struct Rotate {
 impl Downloads {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Command::Rotate(rotate) = self.command;
-        let config = rotate.settings.load(Arguments::default())?;
-        let done = control::ask(&config.data, &Request::RotateDownloads {})?;
-        writeln!(std::io::stdout(), "{done}")?;
-        Ok(())
+        rotate.settings.ask(&Request::RotateDownloads {})
     }
 }

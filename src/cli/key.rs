@@ -1,11 +1,7 @@
 //! `sidecargo key rotate`
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
 
-use sidecargo::config::Arguments;
-use sidecargo::control;
 use sidecargo::operator::Request;
 
 use super::Settings;
@@ -32,9 +28,6 @@ struct Rotate {
 impl Key {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Command::Rotate(rotate) = self.command;
-        let config = rotate.settings.load(Arguments::default())?;
-        let done = control::ask(&config.data, &Request::RotateKeys {})?;
-        writeln!(std::io::stdout(), "{done}")?;
-        Ok(())
+        rotate.settings.ask(&Request::RotateKeys {})
     }
 }

@@ -5,12 +5,15 @@ mod key;
 mod serve;
 mod token;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use sidecargo::config::{Arguments, Config, Environment};
+use sidecargo::control;
+use sidecargo::operator::Request;
 
 /// A private Cargo registry whose index is signed commits in a git repository.
 #[derive(Debug, Parser)]
@@ -54,6 +57,16 @@ impl Settings {
         let environment = Environment::from_variables(std::env::vars_os());
         let folder = std::env::current_dir().context("the current folder is not there")?;
         Ok(Config::load(&arguments, &environment, &folder)?)
+    }
+}
+
+impl Settings {
+    /// Asks the running server, or does it alone, and prints what was done.
+    fn ask(self, request: &Request) -> anyhow::Result<()> {
+        let config = self.load(Arguments::default())?;
+        let done = control::ask(&config.data, request)?;
+        writeln!(std::io::stdout(), "{done}")?;
+        Ok(())
     }
 }
 

@@ -47,14 +47,14 @@ impl Fixture {
     }
 }
 
-fn place(folder: &Path) -> Place {
+pub(super) fn place(folder: &Path) -> Place {
     Place {
         git_dir: folder.join("index.git"),
         keys: folder.join("keys"),
     }
 }
 
-fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
+pub(super) fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
     let blobs = Blobs::open(folder.join("blobs")).unwrap();
     Index::open(&place(folder), &settings(url), &blobs)
 }
@@ -68,7 +68,7 @@ fn settings(url: &str) -> Settings {
     }
 }
 
-fn change(by: &str, action: Action) -> Change {
+pub(super) fn change(by: &str, action: Action) -> Change {
     Change {
         action,
         by: by.parse().unwrap(),
@@ -78,7 +78,7 @@ fn change(by: &str, action: Action) -> Change {
     }
 }
 
-fn publish(name: &str, version: &str, cksum: u8) -> Action {
+pub(super) fn publish(name: &str, version: &str, cksum: u8) -> Action {
     let dependency = Dependency {
         name: "dep".parse().unwrap(),
         req: VersionReq::parse("1").unwrap(),
@@ -134,7 +134,7 @@ fn publish_needing(
     }
 }
 
-fn yank(name: &str, version: &str, yanked: bool) -> Action {
+pub(super) fn yank(name: &str, version: &str, yanked: bool) -> Action {
     let version: CrateVersion = version.parse().unwrap();
     Action::Yank {
         name: name.parse().unwrap(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener as BoundListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,10 +12,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{REQUEST_BYTES_MAX, SOCKET, SocketPath};
 use crate::app::App;
@@ -65,18 +65,15 @@ impl Control {
             path: path.clone(),
             source,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(fault)?;
-        let listener = {
-            let _inside = runtime.enter();
-            listen(&folder).map_err(fault)?
-        };
+        let listener = listen(&folder).map_err(fault)?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || serve(&runtime, &listener, &app, stopped))
+            .spawn(move || {
+                if let Err(cause) = serve(listener, &app, stopped) {
+                    error!(%cause, "tokens and keys cannot be changed while this server runs");
+                }
+            })
             .map_err(fault)?;
         Ok(Self {
             stop: Some(stop),
@@ -98,29 +95,30 @@ impl Drop for Control {
 }
 
 /// Makes the socket under another name, so that it replaces what an ended process left only when it is ready.
-fn listen(folder: &Path) -> io::Result<UnixListener> {
+fn listen(folder: &Path) -> io::Result<BoundListener> {
     let unready = folder.join(UNREADY);
     match fs::remove_file(&unready) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&SocketPath::new(folder, UNREADY)?.path)?;
+    let listener = BoundListener::bind(&SocketPath::new(folder, UNREADY)?.path)?;
+    listener.set_nonblocking(true)?;
     fs::set_permissions(&unready, fs::Permissions::from_mode(0o600))?;
     disk::rename(&unready, &folder.join(SOCKET))?;
     Ok(listener)
 }
 
-fn serve(
-    runtime: &Runtime,
-    listener: &UnixListener,
-    app: &App,
-    mut stopped: oneshot::Receiver<()>,
-) {
+fn serve(listener: BoundListener, app: &App, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
+    // Made here and not by the caller: dropped on one of the server's own threads, it would panic.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut operator = Operator::of(app);
     runtime.block_on(async {
+        let listener = UnixListener::from_std(listener)?;
         loop {
             tokio::select! {
-                _ = &mut stopped => break,
+                _ = &mut stopped => return Ok(()),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         if let Err(cause) = answer(stream, &mut operator).await {
@@ -134,7 +132,7 @@ fn serve(
                 },
             }
         }
-    });
+    })
 }
 
 async fn answer(mut stream: UnixStream, operator: &mut Operator<'_>) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A test that kills the server passes with every fsync removed, because the kernel survives; this one does not.
 
-mod trace;
+pub(super) mod trace;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

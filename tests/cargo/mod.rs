@@ -5,6 +5,7 @@ mod commands;
 mod dependencies;
 mod durability;
 mod everyday;
+mod faults;
 mod foreign;
 mod git_view;
 mod kill;

@@ -58,6 +58,18 @@ impl Registry {
         registry
     }
 
+    /// Starts an empty registry, and at the same time another command of the program on the same data.
+    pub fn start_beside(words: &[&str]) -> (Self, Ran) {
+        let mut registry = Self::not_started("data");
+        let mut command = Command::new(program());
+        command.args(words).arg("--data").arg(registry.data());
+        let beside = std::thread::spawn(move || run(&mut command, b""));
+        registry.launch(&[]);
+        let ran = beside.join().unwrap();
+        registry.first_files = registry.files();
+        (registry, ran)
+    }
+
     /// Starts an empty registry with this text as its configuration file.
     pub fn start_with(config: &str) -> Self {
         let mut registry = Self::not_started("data");
@@ -111,6 +123,11 @@ impl Registry {
             .cloned()
             .collect();
         assert!(left.is_empty(), "the server left {left:#?}");
+    }
+
+    /// Takes no file that is there now for one that the server leaves: the test or git made it.
+    pub fn knows_its_files(&mut self) {
+        self.first_files.append(&mut self.files());
     }
 
     /// Asks it to end and does not wait.
@@ -310,7 +327,7 @@ impl Drop for Registry {
 }
 
 /// The program under test: the one that was built with the tests, unless a variable names another build.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     std::env::var_os("SIDECARGO_TEST_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_sidecargo").into(), PathBuf::from)
 }

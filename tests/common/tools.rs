@@ -40,6 +40,17 @@ pub fn strace() -> Option<PathBuf> {
     on_path("strace")
 }
 
+/// As [`strace`], for a process that runs already: some systems let nobody but root follow one.
+pub fn strace_of_running() -> Option<PathBuf> {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    let is_free = scope.map_or(true, |scope| scope.trim_end() == "0");
+    if !is_free && !rustix::process::geteuid().is_root() {
+        skip("`strace` may not follow a process that runs; see ptrace_scope in ptrace(2)");
+        return None;
+    }
+    strace()
+}
+
 /// `ssh-keygen`, with which git verifies signatures, or `None` after the calling test was reported as skipped.
 pub fn ssh_keygen() -> Option<PathBuf> {
     on_path("ssh-keygen")
@@ -58,10 +69,15 @@ fn found(path: PathBuf, otherwise: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!is_ci, "nothing is skipped where CI is true: {otherwise}");
-    report_skip(otherwise);
+    skip(otherwise);
     None
+}
+
+/// Reports the calling test as skipped.
+pub fn skip(reason: &str) {
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!is_ci, "nothing is skipped where CI is true: {reason}");
+    report_skip(reason);
 }
 
 /// Prints past the test harness, which swallows what a passing test prints.

@@ -73,17 +73,7 @@ impl Trace {
         let is_blob = |to: &Path| to.starts_with(data.join("blobs")) && to.ends_with(cksum);
         let (blob_begun, blob_ended) = self.lands("blob", 0, &is_blob)?;
 
-        let packs = data.join("index.git/objects/pack");
-        let is_in_packs = |to: &Path, kind: &str| {
-            to.parent() == Some(packs.as_path()) && to.extension().is_some_and(|it| it == kind)
-        };
-        let (_, pack_ended) = self.lands("pack", blob_ended, &|to| is_in_packs(to, "pack"))?;
-        let (_, index_ended) =
-            self.lands("pack index", blob_ended, &|to| is_in_packs(to, "idx"))?;
-
-        let branch = data.join("index.git/refs/heads/main");
-        let objects_ended = pack_ended.max(index_ended);
-        let (_, ref_ended) = self.lands("ref", objects_ended, &|to| to == branch)?;
+        let ref_ended = self.pack_and_ref_land(data, blob_ended)?;
 
         // A folder for the blob may be made before its bytes come: look from the answer before this request.
         let answers = || {
@@ -104,6 +94,50 @@ impl Trace {
             ));
         }
         Ok(())
+    }
+
+    /// Checks that first pack and index, and only then the ref, came into their places: each by fsync, rename, fsync
+    /// of the folder.
+    ///
+    /// # Errors
+    /// The first step that is missing or too early.
+    pub fn proves_pack_and_ref(&self, data: &Path) -> Result<(), String> {
+        self.pack_and_ref_land(data, 0).map(drop)
+    }
+
+    /// Checks that these files and folders were synced before the first success on a socket.
+    ///
+    /// # Errors
+    /// The first that was not.
+    pub fn flushes_before_answer(&self, paths: &[&Path]) -> Result<(), String> {
+        let is_answer = |call: &&Call| matches!(call.what, What::AnswerOk);
+        let answer = self.calls.iter().find(is_answer);
+        let answer = answer.ok_or("no success on a socket")?;
+        for path in paths {
+            let is_synced = self.calls.iter().any(|call| {
+                matches!(&call.what, What::Sync(synced) if synced == path)
+                    && call.ended < answer.begun
+            });
+            if !is_synced {
+                return Err(format!("{path:?} was not synced before the success"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The line after `after` in which the ref was durable, if the pack was before it.
+    fn pack_and_ref_land(&self, data: &Path, after: usize) -> Result<usize, String> {
+        let packs = data.join("index.git/objects/pack");
+        let is_in_packs = |to: &Path, kind: &str| {
+            to.parent() == Some(packs.as_path()) && to.extension().is_some_and(|it| it == kind)
+        };
+        let (_, pack_ended) = self.lands("pack", after, &|to| is_in_packs(to, "pack"))?;
+        let (_, index_ended) = self.lands("pack index", after, &|to| is_in_packs(to, "idx"))?;
+
+        let branch = data.join("index.git/refs/heads/main");
+        let objects_ended = pack_ended.max(index_ended);
+        let (_, ref_ended) = self.lands("ref", objects_ended, &|to| to == branch)?;
+        Ok(ref_ended)
     }
 
     /// Finds the first rename since line `after` to a path that `is_target` knows, and checks that the file was

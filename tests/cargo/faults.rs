@@ -1,0 +1,389 @@
+//! What the server says and does when its disk fails, and after that.
+//!
+//! A disk that fails is a call that `strace` lets fail, or something that lies in the way.
+
+mod full;
+mod trouble;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use trouble::{Plan, Trouble};
+
+use super::durability::trace::Trace;
+use crate::common::git::{self, git};
+use crate::common::http::{Reply, get};
+use crate::common::registry::{Registry, program};
+use crate::common::tools;
+use crate::common::upload::Release;
+
+/// What the log says when what was in doubt is durable.
+const HEALED: &str = "the tip is known to be durable again";
+
+/// A registry that has one release, of alice.
+struct Target {
+    registry: Registry,
+    token: String,
+}
+
+impl Target {
+    fn new() -> Self {
+        let registry = Registry::start();
+        let token = registry.token("alice");
+        let target = Self { registry, token };
+        target.publish(&Release::new("early", "1.0.0")).succeeds();
+        target
+    }
+
+    #[track_caller]
+    fn publish(&self, release: &Release) -> Reply {
+        release.publish(self.registry.port, &self.token)
+    }
+
+    /// Publishes, which must fail as nothing that the client did, with these words.
+    #[track_caller]
+    fn cannot_publish(&self, release: &Release, words: &str) {
+        let reply = self.publish(release);
+        assert_eq!(reply.status, 503, "{reply:?}");
+        let why = reply.refusal();
+        assert!(why.contains(words), "this should say `{words}`: {why}");
+    }
+
+    fn heads(&self) -> PathBuf {
+        self.registry.repository().join("refs/heads")
+    }
+
+    fn packs(&self) -> PathBuf {
+        self.registry.repository().join("objects/pack")
+    }
+
+    fn index_files(&self) -> BTreeSet<PathBuf> {
+        let mut files = self.registry.files();
+        files.retain(|path| path.starts_with("index.git"));
+        files
+    }
+
+    /// Panics unless index, download, git clients and history have `release` once.
+    #[track_caller]
+    fn has_once(&self, release: &Release) {
+        let name = &release.name;
+        let path = format!("/crates/index/{}/{}/{name}", &name[..2], &name[2..4]);
+        let file = get(path).send(self.registry.port).succeeds();
+        let cksum = release.cksum();
+        let lines = file.text().lines().filter(|line| line.contains(&cksum));
+        assert_eq!(lines.count(), 1, "{}", file.text());
+        let download = get(release.download_path()).send(self.registry.port);
+        assert!(download.succeeds().body == release.crate_file);
+        let seen = git::Clone::of(&self.registry);
+        let subject = format!("publish {name} {}", release.version);
+        let subjects = seen.git(&["log", "--format=%s"]);
+        assert_eq!(subjects.lines().filter(|it| **it == subject).count(), 1);
+    }
+
+    /// Panics unless a second upload of `release` is refused as one that is already there.
+    #[track_caller]
+    fn has_already(&self, release: &Release) {
+        let reply = self.publish(release);
+        assert_eq!(reply.status, 409, "{reply:?}");
+        assert!(reply.refusal().contains("already"), "{reply:?}");
+    }
+}
+
+/// Looks until it is so.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in 30 seconds: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The calls of a trace that were made to fail.
+fn failed(trace: &str) -> Vec<&str> {
+    let is_failed = |line: &&str| line.contains("(INJECTED)");
+    trace.lines().filter(is_failed).collect()
+}
+
+#[test]
+fn a_tip_that_was_not_flushed_is_no_success_and_no_ground_for_a_refusal() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    let heads = target.heads();
+    let plan = Plan {
+        inject: Some("fsync:error=EIO"),
+        paths: &[&heads],
+    };
+    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+    let release = Release::new("doubted", "1.0.0");
+    target.cannot_publish(&release, "not known");
+    // The tip has it, but perhaps not for good: that it is there already must not be said yet.
+    target.cannot_publish(&release, "nothing was done");
+    let other = Release::new("other", "1.0.0");
+    target.cannot_publish(&other, "nothing was done");
+    assert!(failed(&trouble.trace()).len() >= 3, "{}", trouble.trace());
+    assert!(!target.registry.log().contains(HEALED));
+
+    trouble.end();
+    // Nobody asks for anything meanwhile.
+    wait_until("it heals by itself", || {
+        target.registry.log().contains(HEALED)
+    });
+    target.has_once(&release);
+    target.has_already(&release);
+    target.publish(&other).succeeds();
+    target.has_once(&other);
+    git::assert_sound(&target.registry.repository());
+}
+
+#[test]
+fn what_may_not_have_reached_the_disk_is_all_written_again() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    // Pack, index, their folder, the ref, and its folder: this one fails, once.
+    let plan = Plan {
+        inject: Some("fsync:error=EIO:when=5"),
+        paths: &[],
+    };
+    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+    let release = Release::new("doubted", "1.0.0");
+    target.cannot_publish(&release, "not known");
+    wait_until("it heals by itself", || {
+        target.registry.log().contains(HEALED)
+    });
+    let trace = trouble.end();
+    let failed = failed(&trace);
+    let heads = format!("<{}>", target.heads().display());
+    assert!(failed.len() == 1 && failed[0].contains(&heads), "{trace}");
+    let (_, after) = trace.split_once(failed[0]).unwrap();
+    let again = Trace::parse(after);
+    if let Err(fault) = again.proves_pack_and_ref(&target.registry.data()) {
+        panic!("{fault}\n{trace}");
+    }
+    target.has_once(&release);
+}
+
+#[test]
+fn the_pack_of_a_tip_in_doubt_stays_while_writing_it_again_fails() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let mut target = Target::new();
+    let (heads, packs) = (target.heads(), target.packs());
+    // The folder of packs once, then that of the ref, then all: also when both are written again.
+    let plan = Plan {
+        inject: Some("fsync:error=EIO:when=2+"),
+        paths: &[&heads, &packs],
+    };
+    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+    let release = Release::new("doubted", "1.0.0");
+    target.cannot_publish(&release, "the tip was not flushed");
+    target.cannot_publish(&release, "the last pack was not written again");
+    target.registry.kill();
+    drop(trouble);
+    target.registry.start_again();
+    git::assert_sound(&target.registry.repository());
+    target.has_once(&release);
+    target.has_already(&release);
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+#[test]
+fn what_fails_before_the_tip_is_moved_leaves_nothing() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    let before = target.index_files();
+    let tip = git::tip(&target.registry.repository());
+    let release = Release::new("failing", "1.0.0");
+    let rename = "rename,renameat,renameat2";
+    for (calls, error, number, on) in [
+        ("fsync", "EIO", 1, "objects/pack/tmp_"),
+        ("fsync", "ENOSPC", 2, "objects/pack/tmp_"),
+        ("fsync", "EIO", 3, "objects/pack>"),
+        ("fsync", "ENOSPC", 4, "main.lock>"),
+        (rename, "ENOSPC", 1, ".pack\""),
+        (rename, "EIO", 2, ".idx\""),
+        (rename, "EIO", 3, "main.lock\""),
+    ] {
+        let inject = format!("{calls}:error={error}:when={number}");
+        let plan = Plan {
+            inject: Some(&inject),
+            paths: &[],
+        };
+        let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+        target.cannot_publish(&release, "nothing was done");
+        let trace = trouble.end();
+        let failed = failed(&trace);
+        assert!(failed.len() == 1 && failed[0].contains(on), "{on}: {trace}");
+        assert_eq!(target.index_files(), before, "{inject} left something");
+        assert_eq!(git::tip(&target.registry.repository()), tip, "{inject}");
+    }
+    target.publish(&release).succeeds();
+    target.has_once(&release);
+}
+
+#[test]
+fn what_clients_of_git_cannot_see_is_no_success_until_they_can() {
+    let target = Target::new();
+    let served = "refs/namespaces/served/refs/heads/main";
+    let served = target.registry.repository().join(served);
+    fs::remove_file(&served).unwrap();
+    fs::create_dir(&served).unwrap();
+    let release = Release::new("unseen", "1.0.0");
+    target.cannot_publish(&release, "not known");
+    target.cannot_publish(&release, "nothing was done");
+    fs::remove_dir(&served).unwrap();
+    wait_until("it heals by itself", || {
+        target.registry.log().contains(HEALED)
+    });
+    target.has_once(&release);
+    target.has_already(&release);
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+#[test]
+fn git_may_pack_refs_and_collect_garbage_between_publishes() {
+    let mut target = Target::new();
+    let repository = target.registry.repository();
+    let mut releases = vec![Release::new("early", "1.0.0")];
+    for (number, upkeep) in [
+        ["pack-refs", "--all", "--prune"],
+        ["gc", "--quiet", "--prune=now"],
+        ["repack", "-a", "-d"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        git(&repository, &upkeep).succeeds();
+        let release = Release::new("later", &format!("1.0.{number}"));
+        target.publish(&release).succeeds();
+        releases.push(release);
+    }
+    git(&repository, &["gc", "--quiet", "--prune=now"]).succeeds();
+    target.registry.knows_its_files();
+    target.registry.stop();
+    target.registry.start_again();
+    for release in &releases {
+        target.has_once(release);
+    }
+    target.publish(&Release::new("last", "1.0.0")).succeeds();
+    git::assert_sound(&repository);
+}
+
+#[test]
+fn a_token_can_be_made_in_the_moment_of_the_first_start() {
+    for _ in 0..5 {
+        let (registry, made) = Registry::start_beside(&["token", "create", "alice"]);
+        let token = made.succeeds().stdout.trim_end().to_owned();
+        let release = Release::new("first", "1.0.0");
+        release.publish(registry.port, &token).succeeds();
+    }
+}
+
+#[test]
+fn a_crate_file_that_may_not_be_durable_is_flushed_before_it_is_trusted() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    let release = Release::new("kept", "1.0.0");
+    let cksum = release.cksum();
+    let folder = target.registry.data().join("blobs").join(&cksum[..2]);
+    let blob = folder.join(&cksum);
+    let before = target.index_files();
+    let plan = Plan {
+        inject: Some("fsync:error=EIO"),
+        paths: &[&folder],
+    };
+    let trouble = Trouble::of_all(&strace, &target.registry, &plan);
+    target.cannot_publish(&release, "nothing was published");
+    assert!(blob.is_file(), "it bears its name already");
+    // The name and the bytes are right now, but a power cut could still take the name.
+    target.cannot_publish(&release, "nothing was published");
+    let trace = trouble.end();
+    assert!(failed(&trace).len() == 2, "{trace}");
+    assert_eq!(target.index_files(), before);
+
+    let plan = Plan {
+        inject: None,
+        paths: &[],
+    };
+    let watch = Trouble::of_all(&strace, &target.registry, &plan);
+    target.publish(&release).succeeds();
+    let trace = watch.end();
+    if let Err(fault) = Trace::parse(&trace).flushes_before_answer(&[&blob, &folder]) {
+        panic!("{fault}\n{trace}");
+    }
+    target.has_once(&release);
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    registry.stop();
+    let mut server = Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(registry.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(server.stderr.take().unwrap());
+    let port = said
+        .lines()
+        .find_map(|line| port_of(&line.unwrap()))
+        .expect("it says where it listens");
+    // With the lines the reader has gone: everything that is logged from now on is an error.
+    for version in ["1.0.0", "1.0.1"] {
+        let release = Release::new("unheard", version);
+        release.publish(port, &token).succeeds();
+        release.publish(port, &token).refusal();
+        let download = get(release.download_path()).send(port).succeeds();
+        assert!(download.body == release.crate_file);
+    }
+    let ended = server.try_wait().unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(ended.is_none(), "it ended with {ended:?}");
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_does_not_end_the_server() {
+    let mut target = Target::new();
+    target.registry.stop();
+    let in_the_way = target.registry.data().join("tmp_control.sock");
+    fs::create_dir(&in_the_way).unwrap();
+    target.registry.start_again();
+    assert!(target.registry.log().contains("cannot be changed while"));
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+fn port_of(line: &str) -> Option<u16> {
+    let (_, after) = line.split_once("listening on http://127.0.0.1:")?;
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Whether the calling user may do everything.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Runs a program of the system, which must succeed.
+#[track_caller]
+fn system(program: &str, arguments: &[&Path]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}: {status}");
+}

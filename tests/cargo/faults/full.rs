@@ -1,0 +1,82 @@
+//! A disk without any room.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Target, is_root, system};
+use crate::common::http::get;
+use crate::common::tools;
+use crate::common::upload::Release;
+
+/// A small file system of its own, until it is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    /// Puts what lies in `folder` onto it, and it in the folder's place.
+    fn in_place_of(folder: &Path) -> Self {
+        let before = folder.with_extension("before");
+        fs::rename(folder, &before).unwrap();
+        fs::create_dir(folder).unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=2000", "tmpfs"].map(Path::new);
+        system("mount", &[&options[..], &[folder]].concat());
+        let small = Self(folder.to_owned());
+        let all = before.join(".");
+        system("cp", &[Path::new("-a"), &all, folder]);
+        small
+    }
+
+    /// Takes all room that is left: for bytes and for files.
+    fn fill(&self) -> Vec<PathBuf> {
+        let path = |number: usize| self.0.join(format!("filler-{number}"));
+        let mut file = File::create(path(0)).unwrap();
+        // The rest that has no room for a block is taken byte by byte.
+        while file.write_all(&[0; 4096]).is_ok() {}
+        while file.write_all(&[0]).is_ok() {}
+        let mut paths = vec![path(0)];
+        while File::create_new(path(paths.len())).is_ok() {
+            paths.push(path(paths.len()));
+        }
+        paths
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Also under a server that still runs.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
+    if !is_root() {
+        tools::skip("only root can make a small disk");
+        return;
+    }
+    let mut target = Target::new();
+    let early = Release::new("early", "1.0.0");
+    target.registry.stop();
+    let small = Small::in_place_of(&target.registry.data());
+    target.registry.start_again();
+    let fillers = small.fill();
+    target.registry.knows_its_files();
+
+    let late = Release::new("late", "1.0.0");
+    target.cannot_publish(&late, "stored");
+    target.has_once(&early);
+    target.registry.stop();
+    target.registry.start_again();
+    target.has_once(&early);
+    target.cannot_publish(&late, "stored");
+    get("/healthz").send(target.registry.port).succeeds();
+
+    for filler in fillers {
+        fs::remove_file(filler).unwrap();
+    }
+    target.publish(&late).succeeds();
+    target.has_once(&late);
+    target.registry.stop();
+    drop(small);
+}

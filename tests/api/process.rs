@@ -35,7 +35,11 @@ fn a_second_server_does_not_touch_the_data_of_the_first() {
     let registry = Registry::start();
     let before = registry.files();
     let rival = registry.run_rival();
-    assert!(rival.contains("data"), "it names what is in use: {rival}");
+    let why = format!(
+        "{} is in use by another sidecargo",
+        registry.data().display()
+    );
+    assert!(rival.contains(&why), "it names what is in use: {rival}");
     assert_eq!(registry.files(), before);
     get("/healthz").send(registry.port).succeeds();
 }

@@ -41,7 +41,7 @@ pub use policy::{Creators, Everyone, Policy, PolicyFault};
 pub use rate::{Rate, RateLimits};
 pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};
 pub use requirements::Requirements;
-pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault};
+pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault, is_misleading};
 pub use time::{PubTime, PubTimeFault};
 pub use version::{CrateVersion, VERSION_BYTES_MAX, VersionFault, VersionKey};
 pub use visibility::{Capability, Visibility, VisibilityFault};

@@ -60,16 +60,8 @@ impl FromStr for PlainText {
         if text.len() > PLAIN_TEXT_BYTES_MAX {
             return Err(TextFault::TooLong(PLAIN_TEXT_BYTES_MAX));
         }
-        // Unicode's own line breaks and direction marks could make a log read other than it is.
-        let is_misleading = |c: char| {
-            c.is_control()
-                || matches!(
-                    c,
-                    '<' | '>' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{feff}'
-                )
-                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        if let Some(found) = text.chars().find(|c| is_misleading(*c)) {
+        let is_refused = |c: &char| matches!(c, '<' | '>') || is_misleading(*c);
+        if let Some(found) = text.chars().find(is_refused) {
             return Err(TextFault::Character(found));
         }
         if text.is_empty() || text.trim() != text {
@@ -77,6 +69,14 @@ impl FromStr for PlainText {
         }
         Ok(Self(text.to_owned()))
     }
+}
+
+/// Whether a character can make a text read other than it is: control characters, Unicode's own line breaks, marks of
+/// direction.
+pub fn is_misleading(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for PlainText {

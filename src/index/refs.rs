@@ -92,7 +92,7 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     // Git takes away a folder of refs when it has packed them.
     fs::create_dir_all(folder)?;
     let mut temp = TempFile::create(folder)?;
-    writeln!(temp.file(), "{commit}")?;
+    temp.file().write_all(format!("{commit}\n").as_bytes())?;
     temp.rename(&path)
 }
 
@@ -139,7 +139,7 @@ impl Lock {
 
     /// Writes and flushes the new value, and puts it in the ref's place.
     fn commit(mut self, new: CommitId) -> io::Result<()> {
-        writeln!(self.file, "{new}")?;
+        self.file.write_all(format!("{new}\n").as_bytes())?;
         self.file.sync_all()?;
         fs::rename(&self.path, &self.target)?;
         self.is_spent = true;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::is_misleading;
+
 /// The most faults that one answer lists; further ones are only counted.
 pub const FAULTS_MAX: usize = 20;
 
@@ -66,13 +68,15 @@ impl<F> From<F> for Faults<F> {
     }
 }
 
-/// A stranger's text as a sentence may quote it: on one line, without control characters, not too long.
+/// A stranger's text as a sentence may quote it: on one line, read as it is, not too long.
 pub(super) fn quoted(text: &str) -> String {
     let mut chars = text.chars();
-    let is_plain = |c: &char| !c.is_control();
-    let mut shown: String = chars.by_ref().take(QUOTED_CHARS_MAX).collect();
-    if !shown.chars().all(|c| is_plain(&c)) {
-        shown = shown.chars().flat_map(char::escape_default).collect();
+    let mut shown = String::new();
+    for c in chars.by_ref().take(QUOTED_CHARS_MAX) {
+        match is_misleading(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
     }
     if chars.next().is_some() {
         shown.push('…');
@@ -100,6 +104,7 @@ mod tests {
     fn quoted_text_stays_short_and_on_one_line() {
         assert_eq!(quoted("serde"), "serde");
         assert_eq!(quoted("a\nb\u{1b}"), "a\\nb\\u{1b}");
+        assert_eq!(quoted("ä\u{202e}gnp"), "ä\\u{202e}gnp");
         assert_eq!(quoted(&"x".repeat(1 << 20)), "x".repeat(200) + "…");
     }
 }

@@ -184,7 +184,8 @@ impl Inspection<'_> {
         } else if member.is_folder {
             // A folder has nothing to read.
         } else if inside.eq_ignore_ascii_case("Cargo.toml") {
-            if !matches!(inside, "Cargo.toml" | "cargo.toml") {
+            // Cargo looks for this spelling alone where the file system tells them apart.
+            if inside != "Cargo.toml" {
                 let shown = member.shown();
                 self.faults.add(TarballFault::ManifestSpelling(shown));
             }

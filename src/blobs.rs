@@ -59,7 +59,10 @@ impl Blobs {
         }
         received.sync()?;
         received.rename(&path)?;
-        disk::sync_folder(folder)
+        disk::sync_folder(folder).inspect_err(|_| {
+            // What may not be durable is not trusted later: the next upload starts anew.
+            let _ = fs::remove_file(&path);
+        })
     }
 
     /// Opens a file for reading.

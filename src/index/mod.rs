@@ -208,8 +208,8 @@ impl Index {
         place.ensure(settings, blobs.id())?;
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
-        refs::flush_tip(&place.git_dir).map_err(|source| place.io_fault(source))?;
         let commit = place.tip()?;
+        refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
         let tip = load::load(&place.git_dir, commit)?;
         check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
         recheck::newest_blobs(&place.git_dir, commit, blobs);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tracing::warn;
 
 use crate::disk::{self, TempFile};
 use crate::domain::CommitId;
@@ -96,9 +97,16 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     temp.rename(&path)
 }
 
-/// Makes sure that the tip which was found at the start is durable: who wrote it may have been killed before that.
-pub(super) fn flush_tip(git_dir: &Path) -> io::Result<()> {
+/// Makes sure that the tip which was found at the start is durable: who wrote it may have been killed before that, or
+/// may have seen the flush fail, after which a second flush proves nothing.
+///
+/// So the ref is written anew; where there is no room for that, the old file must do.
+pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
     let path = git_dir.join(TIP);
+    let Err(fault) = move_tip(git_dir, Some(tip), tip) else {
+        return Ok(());
+    };
+    warn!(%fault, "the tip could not be written anew at the start");
     if path.exists() {
         File::open(&path)?.sync_all()?;
     }

@@ -48,21 +48,13 @@ impl Blobs {
 
     /// Keeps a received file whose SHA-256 is `cksum`: durable when this returns.
     ///
-    /// A file that already bears the name is hashed again before it is trusted, and replaced if it is damaged.
+    /// A file that already bears the name is not trusted but replaced: it may be damaged, or a flush of it may have
+    /// failed. It is never taken away, because a line may stand on it.
     pub fn keep(&self, received: TempFile, cksum: &Cksum) -> io::Result<()> {
         let path = self.path(cksum);
-        let folder = path.parent().expect("the path was joined to a folder");
-        if self.is_intact(cksum)? {
-            // It may have been renamed by a process that was killed before it flushed the folder.
-            File::open(&path)?.sync_all()?;
-            return disk::sync_folder(folder);
-        }
         received.sync()?;
         received.rename(&path)?;
-        disk::sync_folder(folder).inspect_err(|_| {
-            // What may not be durable is not trusted later: the next upload starts anew.
-            let _ = fs::remove_file(&path);
-        })
+        disk::sync_folder(path.parent().expect("the path was joined to a folder"))
     }
 
     /// Opens a file for reading.

@@ -321,6 +321,11 @@ fn a_crate_file_that_may_not_be_durable_is_flushed_before_it_is_trusted() {
     let watch = Trouble::of_all(&strace, &target.registry, &plan);
     target.publish(&release).succeeds();
     let trace = watch.end();
+    let is_renamed = |line: &str| line.contains("rename") && line.contains(&cksum);
+    assert!(
+        trace.lines().any(is_renamed),
+        "a fresh file takes the name: {trace}"
+    );
     if let Err(fault) = Trace::parse(&trace).flushes_before_answer(&[&folder]) {
         panic!("{fault}\n{trace}");
     }

@@ -65,6 +65,9 @@ pub struct Caller {
     pub request_id: PlainText,
 }
 
+/// How often a command looks whether the branch moved: it is done long before.
+const COMMAND_POLL: Duration = Duration::from_secs(60);
+
 /// The registry cannot be opened.
 #[derive(Debug, Error)]
 pub enum AppFault {
@@ -102,7 +105,8 @@ impl App {
         let lock = data.lock_within(LOCK_WAIT)?;
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
-        let index = Index::open(&data.place(), &settings, &blobs)?;
+        let poll = Duration::from_secs(config.index.poll_secs);
+        let index = Index::open(&data.place(), &settings, &blobs, poll)?;
         let registry = index.snapshot().registry().identity.id;
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
@@ -246,7 +250,7 @@ impl<'a> Data<'a> {
         let place = self.existing_place()?;
         let lock = self.lock()?;
         let settings = Settings::recorded(&place.identity()?);
-        let index = Index::open(&place, &settings, &self.blobs()?)?;
+        let index = Index::open(&place, &settings, &self.blobs()?, COMMAND_POLL)?;
         Ok((index, lock))
     }
 

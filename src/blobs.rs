@@ -16,7 +16,7 @@ use crate::domain::{Cksum, StoreId};
 const ID_FILE: &str = "store-id";
 
 /// A folder of `.crate` files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Blobs {
     folder: PathBuf,
     id: StoreId,

@@ -11,6 +11,7 @@ pub mod control;
 pub mod disk;
 pub mod domain;
 pub mod fetch;
+pub mod git;
 pub mod http;
 pub mod index;
 pub mod operator;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     (
         "app",
         &[
@@ -22,7 +22,8 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("control", &["app", "disk", "operator"]),
     ("disk", &[]),
     ("domain", &[]),
-    ("fetch", &["config"]),
+    ("fetch", &["config", "git"]),
+    ("git", &[]),
     (
         "http",
         &[
@@ -30,7 +31,7 @@ const EDGES: [(&str, &[&str]); 18] = [
             "rates", "yank",
         ],
     ),
-    ("index", &["blobs", "disk"]),
+    ("index", &["blobs", "disk", "git"]),
     ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index"]),
     (

@@ -36,7 +36,7 @@ impl Fixture {
             visibility: Visibility::Public,
             capability_downloads: false,
         };
-        let index = Index::open(&place, &settings, &blobs).unwrap();
+        let index = Index::open(&place, &settings, &blobs, Duration::from_secs(60)).unwrap();
         Self {
             folder,
             index,

@@ -29,12 +29,22 @@ pub struct RawConfig {
     pub visibility: Option<Visibility>,
     /// Whether a Cargo that sends no token may download by a secret in the URL.
     pub capability_downloads: bool,
+    /// The repository.
+    pub index: IndexConfig,
     /// Connections and requests.
     pub http: HttpConfig,
     /// Reading by the git protocol.
     pub fetch: FetchConfig,
     /// What is logged.
     pub log: LogConfig,
+}
+
+/// The section `[index]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexConfig {
+    /// How often it is looked whether somebody else moved the branch.
+    pub poll_secs: u64,
 }
 
 /// The section `[http]`.
@@ -81,6 +91,12 @@ pub struct FetchConfig {
 pub struct LogConfig {
     /// Levels by module, in the language of tracing's `EnvFilter`.
     pub filter: String,
+}
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self { poll_secs: 1 }
+    }
 }
 
 impl Default for HttpConfig {

@@ -7,7 +7,7 @@ mod file;
 mod sources;
 mod validate;
 
-pub use file::{FetchConfig, HttpConfig, LogConfig, RawConfig};
+pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, RawConfig};
 pub use sources::{Arguments, Environment};
 
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub struct Config {
     pub visibility: Visibility,
     /// Whether a Cargo that sends no token may download by a secret in the URL; only of a private registry.
     pub capability_downloads: bool,
+    /// The repository.
+    pub index: IndexConfig,
     /// Connections, requests and how long they may take.
     pub http: HttpConfig,
     /// Reading by the git protocol.

@@ -19,6 +19,7 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// The settings of `raw`, where a relative data folder starts at `folder`.
 pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFault> {
+    within("index.poll_secs", raw.index.poll_secs, 1, SECS_MAX)?;
     check_http(&raw.http)?;
     check_fetch(&raw.fetch)?;
     if let Err(fault) = EnvFilter::try_new(&raw.log.filter) {
@@ -40,6 +41,7 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         name: raw.name.unwrap_or_default(),
         visibility,
         capability_downloads: raw.capability_downloads,
+        index: raw.index,
         http: raw.http,
         fetch: raw.fetch,
         log: raw.log,

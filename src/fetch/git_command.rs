@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::GitProtocol;
+use crate::git;
 
 /// What a process answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +17,7 @@ pub(super) enum Answering {
     Request,
 }
 
-/// Configuration that holds whatever a file says. The command line is also the only place besides the user's own
-/// files, which are switched off, where git heeds `safe.directory`.
+/// Configuration that holds whatever a file says.
 const SETTINGS: [&str; 7] = [
     // A filter makes the process walk the whole tree for each client.
     "uploadpack.allowFilter=false",
@@ -42,21 +42,10 @@ pub fn check_program() -> std::io::Result<()> {
 
 /// `git upload-pack` on the repository at `git_dir`, not started yet.
 ///
-/// The process gets no variable of ours but `PATH`, no configuration but the repository's own and [`SETTINGS`],
-/// its own process group, and dies when its handle is dropped.
+/// The process has its own process group, and dies when its handle is dropped.
 pub(super) fn upload_pack(git_dir: &Path, answering: Answering, protocol: GitProtocol) -> Command {
-    let mut command = Command::new("git");
-    command.env_clear();
-    if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", path);
-    }
-    command
-        .env("HOME", "/nonexistent")
-        .env("LC_ALL", "C")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_NAMESPACE", "served");
+    let mut command = Command::from(git::command(git_dir));
+    command.env("GIT_NAMESPACE", "served");
     match protocol {
         GitProtocol::V0 => {}
         GitProtocol::V1 => {
@@ -66,9 +55,6 @@ pub(super) fn upload_pack(git_dir: &Path, answering: Answering, protocol: GitPro
             command.env("GIT_PROTOCOL", "version=2");
         }
     }
-    let mut safe_directory = std::ffi::OsString::from("safe.directory=");
-    safe_directory.push(git_dir);
-    command.arg("-c").arg(safe_directory);
     for setting in SETTINGS {
         command.arg("-c").arg(setting);
     }

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 use super::dependencies::{self, MissingDependencies};
-use super::edit::{Edit, FileEdit, Verdict};
+use super::edit::{Edit, Verdict};
 use super::message::Message;
 use super::operator::OperationFault;
 use super::snapshot::{Crate, Release, Snapshot};
@@ -204,22 +204,6 @@ impl Change {
         if bytes.len() > FILE_BYTES_MAX {
             return Err(Refusal::FileTooLarge(line.name.clone()));
         }
-        let path = IndexPath::of(&line.name);
-        let (body, file) = FileEdit::new(&path, &bytes);
-        let mut files = vec![file];
-        let release = Release {
-            version: line.vers.clone(),
-            cksum: line.cksum,
-            yanked: line.yanked,
-        };
-        let krate = match existing {
-            Some(krate) => krate.with_release(release, body),
-            None => {
-                let owners = Owners::first(self.by.clone());
-                files.push(FileEdit::owners(&path, &owners));
-                Crate::new(line.name.clone(), body, Arc::new(owners), release)
-            }
-        };
         let mut message = Message::new(format!("publish {} {}", line.name, line.vers))
             .with("Crate", plain(&line.name))
             .with("Version", plain(&line.vers))
@@ -228,7 +212,12 @@ impl Change {
         if let Some(commit) = source_commit {
             message = message.with("Source-commit", commit.clone());
         }
-        Ok(self.edit(message, files, krate))
+        let path = IndexPath::of(&line.name);
+        let mut edit = self.edit(message).with(&path, bytes);
+        if existing.is_none() {
+            edit = edit.with_owners(&path, &Owners::first(self.by.clone()));
+        }
+        Ok(Verdict::Edit(Box::new(edit)))
     }
 
     /// The crate that gets the version, if it exists and the caller may publish it.
@@ -325,13 +314,12 @@ impl Change {
             .with_yanked(&key, yanked)
             .map_err(|fault| broken(krate, &fault))?
             .ok_or_else(no_such_version)?;
-        let (body, file) = FileEdit::new(IndexPath::of(&krate.name), &bytes);
-        let files = vec![file];
         let verb = if yanked { "yank" } else { "unyank" };
         let message = Message::new(format!("{verb} {} {}", krate.name, release.version))
             .with("Crate", plain(&krate.name))
             .with("Version", plain(&release.version));
-        Ok(self.edit(message, files, krate.with_yanked(&key, yanked, body)))
+        let edit = self.edit(message).with(IndexPath::of(&krate.name), bytes);
+        Ok(Verdict::Edit(Box::new(edit)))
     }
 
     fn own(
@@ -348,12 +336,13 @@ impl Change {
         if owners == *krate.owners {
             return Ok(Verdict::Unchanged);
         }
-        let files = vec![FileEdit::owners(&IndexPath::of(&krate.name), &owners)];
         let difference = owners.difference(&krate.owners);
         let message = Message::new(format!("own {}{difference}", krate.name))
             .with("Crate", plain(&krate.name));
-        let krate = krate.with_owners(Arc::new(owners));
-        Ok(self.edit(message, files, krate))
+        let edit = self
+            .edit(message)
+            .with_owners(&IndexPath::of(&krate.name), &owners);
+        Ok(Verdict::Edit(Box::new(edit)))
     }
 
     fn must_own(&self, krate: &Crate) -> Result<(), Refusal> {
@@ -367,9 +356,8 @@ impl Change {
         })
     }
 
-    fn edit(&self, message: Message, files: Vec<FileEdit>, krate: Crate) -> Verdict {
-        let message = self.signed_off(message);
-        Verdict::Edit(Box::new(Edit::of_crate(&self.by, message, files, krate)))
+    fn edit(&self, message: Message) -> Edit {
+        Edit::of_person(&self.by, self.signed_off(message))
     }
 
     /// The message with what every person's change says of itself.

@@ -1,12 +1,13 @@
 //! The writer when a disk fails under it: who is told what, and what is done after all.
 
+use std::fs;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::task::{Context, Wake, Waker};
 
 use tempfile::TempDir;
 
-use super::tests::{change, open, place, publish, yank};
+use super::tests::{blobs, change, open, place, publish, yank};
 use super::*;
 
 type Asking = Pin<Box<dyn Future<Output = Result<Landed, WriteFault>>>>;
@@ -60,6 +61,9 @@ impl Waiting {
             moved: watch::channel(first).0,
             unproven: Vec::new(),
             is_proven: Arc::new(AtomicBool::new(true)),
+            stalled: Arc::new(ArcSwapOption::empty()),
+            blobs: blobs(folder.path()),
+            poll: Duration::from_secs(60),
         };
         let (queue, tickets) = sync_channel(QUEUE_MAX);
         let (tell, answered) = mpsc::channel();

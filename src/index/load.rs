@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gix::objs::TreeRefIter;
-use gix::objs::tree::EntryKind;
+use gix::objs::Kind;
 use thiserror::Error;
 
 use crate::domain::{CommitId, CrateName, IndexPath, Owners, Policy};
 
 use super::object::Body;
+use super::objects::Objects;
 use super::recent::Recent;
 use super::registry_files::{
     ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
@@ -18,11 +18,8 @@ use super::registry_files::{
 };
 use super::revoked::Revoked;
 use super::snapshot::{Crate, Snapshot};
-use super::tree::{Tree, Trees};
+use super::tree::{Mode, Tree, Trees};
 use super::writer::Tip;
-
-/// The largest file of the index that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// The repository cannot be served: something in it is missing, broken or foreign.
 #[derive(Debug, Error)]
@@ -56,7 +53,8 @@ pub enum LoadFault {
 /// Reads the index at `commit`.
 pub(super) fn load(git_dir: &Path, commit: CommitId) -> Result<Tip, LoadFault> {
     let mut loader = Loader::open(git_dir)?;
-    loader.folder(&loader.root_of(commit)?, "")?;
+    let root = loader.objects.commit(commit)?.tree;
+    loader.folder(root.as_bytes(), "")?;
     loader.finish(commit)
 }
 
@@ -71,44 +69,32 @@ pub(super) fn revoked(git_dir: &Path, commit: CommitId) -> Result<Revoked, LoadF
 }
 
 fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, LoadFault> {
-    let loader = Loader::open(git_dir)?;
-    let root = loader.object(
-        &loader.root_of(commit)?,
-        gix::objs::Kind::Tree,
-        "the root folder",
-    )?;
-    let entry = TreeRefIter::from_bytes(&root, gix::hash::Kind::Sha1)
-        .filter_map(Result::ok)
-        .find(|entry| entry.filename == name)
+    let objects = Objects::open(git_dir)?;
+    let root = objects.commit(commit)?.tree;
+    let root = Tree::from_git(objects.read(root.as_bytes(), Kind::Tree, "the root folder")?);
+    let entries = root.entries().unwrap_or_default();
+    let entry = entries
+        .iter()
+        .find(|entry| entry.name == name.as_bytes())
         .ok_or_else(|| LoadFault::Missing(name.to_owned()))?;
-    loader.object(entry.oid, gix::objs::Kind::Blob, name)
+    objects.read(&entry.id, Kind::Blob, name)
 }
 
 struct Loader {
-    repository: gix::Repository,
-    git_dir: String,
+    objects: Objects,
     trees: Trees,
     /// Index path, lines and body of every crate.
     lines: Vec<(CrateName, Vec<u8>, Body)>,
     owners: std::collections::HashMap<IndexPath, Arc<Owners>>,
     /// Owners files with the same bytes share their parsed form.
-    owners_seen: std::collections::HashMap<gix::ObjectId, Arc<Owners>>,
+    owners_seen: std::collections::HashMap<[u8; 20], Arc<Owners>>,
     registry: std::collections::BTreeMap<String, Vec<u8>>,
 }
 
 impl Loader {
     fn open(git_dir: &Path) -> Result<Self, LoadFault> {
-        let repository =
-            gix::open_opts(git_dir, gix::open::Options::isolated()).map_err(|error| {
-                LoadFault::Git {
-                    what: "its configuration".to_owned(),
-                    git_dir: git_dir.display().to_string(),
-                    cause: error.to_string(),
-                }
-            })?;
         Ok(Self {
-            repository,
-            git_dir: git_dir.display().to_string(),
+            objects: Objects::open(git_dir)?,
             trees: Trees::default(),
             lines: Vec::new(),
             owners: Default::default(),
@@ -117,83 +103,40 @@ impl Loader {
         })
     }
 
-    fn root_of(&self, commit: CommitId) -> Result<gix::ObjectId, LoadFault> {
-        let id = gix::ObjectId::from_bytes_or_panic(commit.as_bytes());
-        let bytes = self.object(
-            &id,
-            gix::objs::Kind::Commit,
-            &format!("the commit {commit}"),
-        )?;
-        gix::objs::CommitRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1)
-            .tree_id()
-            .map_err(|error| self.fault(&format!("the commit {commit}"), &error))
-    }
-
-    fn object(
-        &self,
-        id: &gix::oid,
-        kind: gix::objs::Kind,
-        what: &str,
-    ) -> Result<Vec<u8>, LoadFault> {
-        let header = self
-            .repository
-            .find_header(id)
-            .map_err(|error| self.fault(what, &error))?;
-        if header.kind() != kind || header.size() > FILE_BYTES_MAX {
-            let reason = format!("it is a {} of {} bytes", header.kind(), header.size());
-            return Err(LoadFault::Broken {
-                path: what.to_owned(),
-                reason,
-            });
-        }
-        let object = self
-            .repository
-            .find_object(id)
-            .map_err(|error| self.fault(what, &error))?;
-        Ok(object.detach().data)
-    }
-
-    fn fault(&self, what: &str, error: &dyn std::error::Error) -> LoadFault {
-        LoadFault::Git {
-            what: what.to_owned(),
-            git_dir: self.git_dir.clone(),
-            cause: error.to_string(),
-        }
-    }
-
-    fn folder(&mut self, id: &gix::oid, path: &str) -> Result<(), LoadFault> {
+    fn folder(&mut self, id: &[u8; 20], path: &str) -> Result<(), LoadFault> {
         // The deepest path is `owners/ab/cd/abcd.toml`.
         if path.matches('/').count() > 2 {
             return Err(LoadFault::Foreign(path.to_owned()));
         }
-        let bytes = self.object(id, gix::objs::Kind::Tree, &format!("the folder `{path}`"))?;
-        for entry in TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1) {
-            let entry =
-                entry.map_err(|error| self.fault(&format!("the folder `{path}`"), &error))?;
-            let name = String::from_utf8_lossy(entry.filename);
-            let below = if path.is_empty() {
-                name.into_owned()
-            } else {
-                format!("{path}/{name}")
+        let what = format!("the folder `{path}`");
+        let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
+        let entries = tree
+            .entries()
+            .ok_or_else(|| broken(path, &"it is not a folder as git writes it"))?;
+        for entry in entries {
+            let name = String::from_utf8_lossy(entry.name);
+            let below = match path.is_empty() {
+                true => name.into_owned(),
+                false => format!("{path}/{name}"),
             };
-            match entry.mode.kind() {
-                EntryKind::Tree => self.folder(entry.oid, &below)?,
-                EntryKind::Blob => self.file(entry.oid, below)?,
-                _ => return Err(LoadFault::Foreign(below)),
+            match entry.mode {
+                Some(Mode::Folder) => self.folder(&entry.id, &below)?,
+                Some(Mode::File) => self.file(&entry.id, below)?,
+                None => return Err(LoadFault::Foreign(below)),
             }
         }
-        self.trees.insert(path, Tree::from_git(bytes));
+        self.trees.insert(path, tree);
         Ok(())
     }
 
-    fn file(&mut self, id: &gix::oid, path: String) -> Result<(), LoadFault> {
+    fn file(&mut self, id: &[u8; 20], path: String) -> Result<(), LoadFault> {
         if let Some(owned) = path
             .strip_prefix("owners/")
             .and_then(|path| path.strip_suffix(".toml"))
         {
             return self.owners_file(id, owned, &path);
         }
-        let bytes = self.object(id, gix::objs::Kind::Blob, &path)?;
+        let bytes = self.objects.read(id, Kind::Blob, &path)?;
         if let Some(name) = IndexPath::crate_at(&path) {
             let body = Body::new(&bytes);
             self.lines.push((name, bytes, body));
@@ -203,15 +146,15 @@ impl Loader {
         Ok(())
     }
 
-    fn owners_file(&mut self, id: &gix::oid, owned: &str, path: &str) -> Result<(), LoadFault> {
+    fn owners_file(&mut self, id: &[u8; 20], owned: &str, path: &str) -> Result<(), LoadFault> {
         let name = IndexPath::crate_at(owned).ok_or_else(|| LoadFault::Foreign(path.to_owned()))?;
         let owners = match self.owners_seen.get(id) {
             Some(owners) => Arc::clone(owners),
             None => {
-                let bytes = self.object(id, gix::objs::Kind::Blob, path)?;
+                let bytes = self.objects.read(id, Kind::Blob, path)?;
                 let text = std::str::from_utf8(&bytes).map_err(|error| broken(path, &error))?;
                 let owners = Arc::new(Owners::parse(text).map_err(|fault| broken(path, &fault))?);
-                self.owners_seen.insert(id.to_owned(), Arc::clone(&owners));
+                self.owners_seen.insert(*id, Arc::clone(&owners));
                 owners
             }
         };

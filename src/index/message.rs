@@ -99,6 +99,30 @@ impl Draft<'_> {
     }
 }
 
+/// What a commit that exists says.
+pub(super) struct Said(String);
+
+impl Said {
+    /// Reads the message of a commit, given as the whole object.
+    pub(super) fn of(commit: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(commit);
+        let message = text.split_once("\n\n").map_or("", |(_, message)| message);
+        Self(message.to_owned())
+    }
+
+    /// The first line.
+    pub(super) fn subject(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
+    }
+
+    /// The value of a trailer: of a line `Key: value` in the last paragraph.
+    pub(super) fn trailer(&self, key: &str) -> Option<&str> {
+        let (_, last) = self.0.trim_end().rsplit_once("\n\n")?;
+        last.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    }
+}
+
 fn committer() -> String {
     format!("Sidecargo <registry@{NOBODY}>")
 }

@@ -4,18 +4,25 @@
 
 mod change;
 mod dependencies;
+mod diff;
 mod edit;
+mod follow;
+mod group;
+mod history;
 mod load;
 mod message;
 mod object;
+mod objects;
 mod operator;
 mod pack;
+mod place;
 mod queue;
 mod recent;
 mod recheck;
 mod refs;
 mod registry_files;
 mod revoked;
+mod rule;
 mod settings;
 mod signature;
 mod snapshot;
@@ -28,7 +35,6 @@ mod fault_tests;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,24 +43,27 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::blobs::Blobs;
-use crate::disk;
 use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
 pub use dependencies::{MissingDependencies, MissingDependency};
+pub use follow::Stall;
+pub use history::HistoryFault;
 pub use load::LoadFault;
 pub use object::Body;
 pub use operator::{Operation, OperationFault};
+pub use place::Place;
 pub use registry_files::{Identity, RegistryFiles};
 pub use revoked::Revoked;
+pub use rule::{LineViolation, Violation};
 pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
@@ -71,15 +80,6 @@ const QUEUE_MAX: usize = 1024;
 /// How long the end of the process waits for the writer.
 const END_WAIT: Duration = Duration::from_secs(10);
 
-/// Where a registry keeps what belongs to its index.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The bare repository.
-    pub git_dir: PathBuf,
-    /// The folder of keys.
-    pub keys: PathBuf,
-}
-
 /// The index of a running registry.
 pub struct Index {
     git_dir: PathBuf,
@@ -87,6 +87,7 @@ pub struct Index {
     shown: Arc<ArcSwap<Snapshot>>,
     /// Whether the tip is known to be durable.
     is_proven: Arc<AtomicBool>,
+    stalled: Arc<ArcSwapOption<Stall>>,
     moves: watch::Receiver<Arc<Snapshot>>,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
@@ -104,6 +105,9 @@ pub enum OpenFault {
     /// The repository cannot be served.
     #[error(transparent)]
     Load(#[from] LoadFault),
+    /// The branch has a history that no index has.
+    #[error(transparent)]
+    History(HistoryFault),
     /// A file of the repository cannot be read or written.
     #[error("the index repository {} cannot be opened", git_dir.display())]
     Io {
@@ -141,84 +145,41 @@ pub enum OpenFault {
     Configure(String),
 }
 
-impl Place {
-    /// Makes the registry's repository if there is none yet.
-    ///
-    /// The caller holds the lock of the data folder.
-    pub fn ensure(&self, settings: &Settings, store: StoreId) -> Result<(), OpenFault> {
-        if self.git_dir.exists() {
-            return Ok(());
-        }
-        let key = SigningKey::open_or_create(&self.keys)?;
-        template::create(&self.git_dir, settings, store, &key)?;
-        info!(git_dir = %self.git_dir.display(), "a new registry was made");
-        Ok(())
-    }
-
-    /// Who the registry is, as its tip says.
-    pub fn identity(&self) -> Result<Identity, OpenFault> {
-        Ok(load::identity(&self.git_dir, self.tip()?)?)
-    }
-
-    /// The tokens that are revoked at its tip.
-    pub fn revoked(&self) -> Result<Revoked, OpenFault> {
-        Ok(load::revoked(&self.git_dir, self.tip()?)?)
-    }
-
-    fn tip(&self) -> Result<crate::domain::CommitId, OpenFault> {
-        refs::read(&self.git_dir, refs::TIP)
-            .map_err(|source| self.io_fault(source))?
-            .ok_or_else(|| OpenFault::NoTip(self.git_dir.clone()))
-    }
-
-    fn io_fault(&self, source: io::Error) -> OpenFault {
-        OpenFault::Io {
-            git_dir: self.git_dir.clone(),
-            source,
-        }
-    }
-
-    /// Removes what an ended process left: temporary files, a pack that has no index yet, its lock on the tip.
-    fn clean(&self) -> io::Result<()> {
-        let packs = self.git_dir.join("objects/pack");
-        pack::remove_unfinished(&packs)?;
-        let served = self.git_dir.join(refs::SERVED);
-        let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];
-        // Git takes away a folder of refs when it has packed them.
-        for folder in folders
-            .into_iter()
-            .flatten()
-            .filter(|folder| folder.exists())
-        {
-            disk::remove_leftovers(folder)?;
-        }
-        match fs::remove_file(refs::lock_of_tip(&self.git_dir)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Index {
     /// Opens the registry at `place` and starts its writer.
     ///
     /// The caller holds the lock of the data folder. What an ended process left behind is dropped, the ref for clients
     /// of git follows the tip, and settings that are not those of the index become a commit.
-    pub fn open(place: &Place, settings: &Settings, blobs: &Blobs) -> Result<Self, OpenFault> {
+    pub fn open(
+        place: &Place,
+        settings: &Settings,
+        blobs: &Blobs,
+        poll: Duration,
+    ) -> Result<Self, OpenFault> {
         place.ensure(settings, blobs.id())?;
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
-        let commit = place.tip()?;
-        refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
+        let commit = place.good_commit(&key)?;
+        if commit == place.tip()? {
+            refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
+        }
         let tip = load::load(&place.git_dir, commit)?;
         check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
-        recheck::newest_blobs(&place.git_dir, commit, blobs);
+        for damage in recheck::newest_blobs(&place.git_dir, commit, blobs) {
+            let recheck::Damage {
+                cksum,
+                subject,
+                reason,
+            } = damage;
+            error!(blob.cksum = %cksum, subject, reason, "a crate file cannot be served");
+        }
         refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
 
         let first = Arc::new(tip.snapshot.clone());
         let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
         let (moved, moves) = watch::channel(first);
         let is_proven = Arc::new(AtomicBool::new(true));
+        let stalled = Arc::new(ArcSwapOption::empty());
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
             keys: place.keys.clone(),
@@ -228,7 +189,12 @@ impl Index {
             moved,
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
+            stalled: Arc::clone(&stalled),
+            blobs: blobs.clone(),
+            poll,
         };
+        // What hinders it is in the log; the last good commit is served.
+        let is_standing = writer.catch_up().is_ok();
         writer.promote_next_key()?;
         let snapshot = &writer.tip.snapshot;
         let identity = snapshot.registry().identity.configured(settings);
@@ -237,12 +203,15 @@ impl Index {
             // Nobody can have come to depend on a URL under which nothing was ever published.
             identity.former_urls.clear();
         }
-        if let Some(edit) = Edit::configure(snapshot, identity) {
+        if let Some(edit) = Edit::configure(snapshot, &identity) {
             info!(
                 change = edit.message.subject,
                 "the settings differ from those of the index"
             );
-            writer.write_own(edit).map_err(OpenFault::Configure)?;
+            match is_standing {
+                true => writer.write_own(edit).map_err(OpenFault::Configure)?,
+                false => warn!("they come into force at a start once the branch is good again"),
+            }
         }
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
@@ -254,6 +223,7 @@ impl Index {
             keys: place.keys.clone(),
             shown,
             is_proven,
+            stalled,
             moves,
             queue: Some(queue),
             writer: Some(thread),
@@ -270,6 +240,11 @@ impl Index {
     /// A change that was answered with `Ok` is in it.
     pub fn moves(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.moves.clone()
+    }
+
+    /// Why nothing can be written although the disk is well: the branch is where it must not be.
+    pub fn stall(&self) -> Option<Arc<Stall>> {
+        self.stalled.load_full()
     }
 
     /// The bare repository.

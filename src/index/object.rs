@@ -84,11 +84,6 @@ impl Body {
 }
 
 impl PackObject {
-    /// The id of an object that is a blob.
-    pub(super) fn blob(&self) -> BlobId {
-        BlobId::from(self.id)
-    }
-
     pub(super) fn tree(id: TreeId, bytes: &[u8]) -> Self {
         Self::with_id(Kind::Tree, *id.as_bytes(), bytes, Compression::fast())
     }
@@ -122,7 +117,7 @@ pub(super) fn commit_id(bytes: &[u8]) -> CommitId {
 }
 
 /// The object id, computed with detection of crafted SHA-1 collisions: index lines hold texts of strangers.
-fn id_of(kind: Kind, bytes: &[u8]) -> [u8; 20] {
+pub(super) fn id_of(kind: Kind, bytes: &[u8]) -> [u8; 20] {
     let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes)
         .expect("no SHA-1 collision is attempted in an index that this process composed");
     id.as_slice().try_into().expect("a SHA-1 has 20 bytes")

@@ -1,14 +1,11 @@
 //! What the operator changes: the registry's own files, judged like any other change.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{Capability, PlainText, TokenId};
 
-use super::edit::{Edit, FileEdit, Verdict};
+use super::edit::{Edit, Verdict};
 use super::message::Message;
 use super::registry_files::{ALLOWED_SIGNERS, Identity, REVOKED_TOML, RegistryFiles};
 use super::revoked::{self, REVOKED_MAX};
@@ -76,13 +73,9 @@ fn revoke(
     if revoked.len() > REVOKED_MAX {
         return Err(OperationFault::TooManyRevoked);
     }
-    let (_, file) = FileEdit::new(REVOKED_TOML, revoked.to_toml().as_bytes());
     let message = Message::new(format!("revoke token {id}")).with("Token", plain(&id));
-    let files = RegistryFiles {
-        revoked: Arc::new(revoked),
-        ..on.clone()
-    };
-    Ok(edit(message, file, files))
+    let edit = Edit::of_registry(message).with(REVOKED_TOML, revoked.to_toml().into_bytes());
+    Ok(Verdict::Edit(Box::new(edit)))
 }
 
 fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
@@ -94,14 +87,10 @@ fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
         signers.push(b'\n');
     }
     signers.extend(format!("{}\n", signer.line()).bytes());
-    let (_, file) = FileEdit::new(ALLOWED_SIGNERS, &signers);
     let message = Message::new("add signing key".to_owned())
         .with("Signing-key", plain(&signer.fingerprint()));
-    let files = RegistryFiles {
-        allowed_signers: Bytes::from(signers),
-        ..on.clone()
-    };
-    edit(message, file, files)
+    let edit = Edit::of_registry(message).with(ALLOWED_SIGNERS, signers);
+    Verdict::Edit(Box::new(edit))
 }
 
 fn rotate_downloads(on: &Snapshot, fresh: &Capability) -> Result<Verdict, OperationFault> {
@@ -113,12 +102,8 @@ fn rotate_downloads(on: &Snapshot, fresh: &Capability) -> Result<Verdict, Operat
         capability: Some(fresh.clone()),
         ..identity.clone()
     };
-    let edit = Edit::configure(on, rotated).map(Box::new);
+    let edit = Edit::configure(on, &rotated).map(Box::new);
     Ok(edit.map_or(Verdict::Unchanged, Verdict::Edit))
-}
-
-fn edit(message: Message, file: FileEdit, files: RegistryFiles) -> Verdict {
-    Verdict::Edit(Box::new(Edit::of_registry(message, vec![file], files)))
 }
 
 /// A value whose type admits only what a trailer may hold.

@@ -9,19 +9,19 @@ const RECENT_MAX: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent(imbl::Vector<Step>);
 
-/// One commit.
+/// One commit of the registry, or several of people.
 #[derive(Debug, Clone)]
 struct Step {
-    /// The commit on which it was made.
+    /// The commit from which it was made.
     before: CommitId,
-    /// The crate that it is about; none if it is about the registry itself.
-    krate: Option<CanonicalName>,
+    /// The crates that it is about; none if it is about the registry itself.
+    crates: Vec<CanonicalName>,
 }
 
 impl Recent {
-    /// Remembers a commit that was made on `before`.
-    pub(super) fn add(&mut self, before: CommitId, krate: Option<CanonicalName>) {
-        self.0.push_back(Step { before, krate });
+    /// Remembers a step that was made from `before`.
+    pub(super) fn add(&mut self, before: CommitId, crates: Vec<CanonicalName>) {
+        self.0.push_back(Step { before, crates });
         if self.0.len() > RECENT_MAX {
             self.0.pop_front();
         }
@@ -31,7 +31,7 @@ impl Recent {
     pub(super) fn since(&self, commit: CommitId) -> Option<Vec<CanonicalName>> {
         let mut changed = Vec::new();
         for step in self.0.iter().rev() {
-            changed.extend(step.krate.clone());
+            changed.extend(step.crates.iter().cloned());
             if step.before == commit {
                 return Some(changed);
             }
@@ -62,7 +62,10 @@ mod tests {
         assert_eq!(recent.since(commit(0)), None);
         for number in 0..RECENT_MAX {
             let is_about_a_crate = number % 3 != 0;
-            recent.add(commit(number), is_about_a_crate.then(|| name(number)));
+            recent.add(
+                commit(number),
+                is_about_a_crate.then(|| name(number)).into_iter().collect(),
+            );
         }
         let last = RECENT_MAX - 1;
         assert_eq!(recent.since(commit(last)).unwrap().len(), last % 3 % 2);
@@ -72,7 +75,7 @@ mod tests {
             "one of three commits is about no crate"
         );
         assert!(recent.since(commit(0)).unwrap().contains(&name(1)));
-        recent.add(commit(RECENT_MAX), Some(name(RECENT_MAX)));
+        recent.add(commit(RECENT_MAX), vec![name(RECENT_MAX)]);
         assert_eq!(recent.since(commit(0)), None, "it was forgotten");
         assert_eq!(recent.since(commit(1)).unwrap()[0], name(RECENT_MAX));
         assert_eq!(recent.since(CommitId::from([9; 20])), None);

@@ -2,46 +2,55 @@
 
 use std::path::Path;
 
-use gix::objs::CommitRef;
-use tracing::error;
-
 use crate::blobs::Blobs;
 use crate::domain::{Cksum, CommitId};
+
+use super::message;
+use super::objects::Objects;
 
 /// How many commits back from the tip are looked at.
 const COMMITS: usize = 32;
 
+/// A `.crate` file that a line names and that cannot be served.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    /// Its checksum, and so its name.
+    pub(super) cksum: Cksum,
+    /// The subject of the commit that names it.
+    pub(super) subject: String,
+    /// What is wrong.
+    pub(super) reason: String,
+}
+
 /// Hashes the `.crate` files that the newest commits name, and tells which are damaged or missing.
 ///
 /// The server starts all the same: every other crate can be served, and Cargo refuses a damaged file by its checksum.
-pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) {
-    let Ok(repository) = gix::open_opts(git_dir, gix::open::Options::isolated()) else {
-        return;
+pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<Damage> {
+    let mut damages = Vec::new();
+    let Ok(objects) = Objects::open(git_dir) else {
+        return damages;
     };
-    let mut next = Some(gix::ObjectId::from_bytes_or_panic(tip.as_bytes()));
+    let mut next = Some(tip);
     for _ in 0..COMMITS {
-        let Some(commit) = next.and_then(|id| repository.find_object(id).ok()) else {
-            return;
+        let Some(commit) = next.and_then(|id| objects.commit(id).ok()) else {
+            break;
         };
-        let Ok(commit) = CommitRef::from_bytes(&commit.data, gix::hash::Kind::Sha1) else {
-            return;
+        next = commit.parents.first().copied();
+        let said = message::Said::of(&commit.bytes);
+        let Some(cksum) = said.trailer("Cksum").and_then(|text| text.parse().ok()) else {
+            continue;
         };
-        let message = String::from_utf8_lossy(commit.message);
-        let cksum = message
-            .lines()
-            .find_map(|line| line.strip_prefix("Cksum: "));
-        if let Some(cksum) = cksum.and_then(|text| text.parse::<Cksum>().ok()) {
-            let subject = message.lines().next().unwrap_or_default();
-            match blobs.is_intact(&cksum) {
-                Ok(true) => {}
-                Ok(false) => {
-                    error!(blob.cksum = %cksum, subject, "a crate file is missing or damaged; restore it from a backup")
-                }
-                Err(cause) => {
-                    error!(blob.cksum = %cksum, subject, %cause, "a crate file cannot be read")
-                }
-            }
-        }
-        next = commit.parents().next();
+        let reason = match blobs.is_intact(&cksum) {
+            Ok(true) => continue,
+            Ok(false) => "it is missing or damaged; restore it from a backup".to_owned(),
+            Err(cause) => format!("it cannot be read: {cause}"),
+        };
+        let subject = said.subject().to_owned();
+        damages.push(Damage {
+            cksum,
+            subject,
+            reason,
+        });
     }
+    damages
 }

@@ -6,8 +6,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gix::objs::CommitRefIter;
 use ssh_key::private::Ed25519Keypair;
-use ssh_key::{HashAlg, LineEnding, PrivateKey};
+use ssh_key::public::KeyData;
+use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use thiserror::Error;
 
 use crate::disk;
@@ -53,6 +55,17 @@ pub struct Signer {
 }
 
 impl Signer {
+    fn new(key: &KeyData) -> Result<Self, ssh_key::Error> {
+        let public = PublicKey::new(key.clone(), "");
+        Ok(Self {
+            line: format!(
+                "registry namespaces=\"{NAMESPACE}\" {}",
+                public.to_openssh()?
+            ),
+            fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
+        })
+    }
+
     /// The line of `allowed_signers` that lets git accept the key's signatures, without its end.
     pub(super) fn line(&self) -> &str {
         &self.line
@@ -97,15 +110,18 @@ impl SigningKey {
 
     /// The public half.
     pub(super) fn signer(&self) -> Result<Signer, ssh_key::Error> {
-        let public = ssh_key::PublicKey::new(self.0.public_key().key_data().clone(), "");
-        Ok(Signer {
-            line: format!(
-                "registry namespaces=\"{NAMESPACE}\" {}",
-                public.to_openssh()?
-            ),
-            fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
-        })
+        Signer::new(self.0.public_key().key_data())
     }
+}
+
+/// Whose signature a commit bears; `None` if it bears none, or one that is not of its bytes.
+pub(super) fn signer_of(commit: &[u8]) -> Option<Signer> {
+    let (armour, signed) = CommitRefIter::signature(commit, gix::hash::Kind::Sha1).ok()??;
+    let signature = SshSig::from_pem(armour.as_ref()).ok()?;
+    let key = PublicKey::from(signature.public_key().clone());
+    key.verify(NAMESPACE, &signed.to_bstring(), &signature)
+        .ok()?;
+    Signer::new(key.key_data()).ok()
 }
 
 fn open_or_create(path: &Path) -> Result<SigningKey, KeyFault> {

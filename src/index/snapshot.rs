@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    CanonicalName, Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexPath, LineFault,
-    Owners, VersionKey,
+    CanonicalName, Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath,
+    LineFault, Owners, VersionKey,
 };
 
 use super::object::Body;
@@ -119,13 +119,13 @@ impl Crate {
         }))
     }
 
-    /// A new crate with its first release.
-    pub(super) fn new(name: CrateName, body: Body, owners: Arc<Owners>, release: Release) -> Self {
+    /// A new crate, yet without a release.
+    pub(super) fn new(name: CrateName, body: Body, owners: Arc<Owners>) -> Self {
         Self {
             name,
             body,
             owners,
-            releases: vec![release],
+            releases: Vec::new(),
         }
     }
 
@@ -148,29 +148,22 @@ impl Crate {
         })
     }
 
-    /// The crate with one more release, whose index file is `body`.
-    pub(super) fn with_release(&self, release: Release, body: Body) -> Self {
-        let mut krate = Self {
-            body,
-            ..self.clone()
+    /// Adds the release of a line.
+    pub(super) fn add(&mut self, line: &IndexLine) {
+        let release = Release {
+            version: line.vers.clone(),
+            cksum: line.cksum,
+            yanked: line.yanked,
         };
-        let at = krate
-            .position(&release.version.key())
-            .unwrap_or_else(|at| at);
-        krate.releases.insert(at, release);
-        krate
+        let at = self.position(&line.vers.key()).unwrap_or_else(|at| at);
+        self.releases.insert(at, release);
     }
 
-    /// The crate with one release yanked or unyanked, whose index file is `body`.
-    pub(super) fn with_yanked(&self, key: &VersionKey, yanked: bool, body: Body) -> Self {
-        let mut krate = Self {
-            body,
-            ..self.clone()
-        };
-        if let Ok(at) = krate.position(key) {
-            krate.releases[at].yanked = yanked;
+    /// Yanks or unyanks a release.
+    pub(super) fn set_yanked(&mut self, key: &VersionKey, yanked: bool) {
+        if let Ok(at) = self.position(key) {
+            self.releases[at].yanked = yanked;
         }
-        krate
     }
 
     /// The crate with other owners.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::disk;
-use crate::domain::{RegistryId, StoreId};
+use crate::domain::{BlobId, RegistryId, StoreId};
 
 use super::message::{Author, Draft, Message};
 use super::object::{Body, PackObject, commit_id};
@@ -135,7 +135,7 @@ fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result
     let ids: Vec<_> = files
         .iter()
         .zip(&objects)
-        .map(|((path, _), object)| (*path, object.blob()))
+        .map(|((path, _), object)| (*path, BlobId::from(object.id)))
         .collect();
     let (tree, rewritten) = Trees::default().put(&ids);
     objects.extend(

@@ -1,17 +1,24 @@
 //! The index as a whole, judged by the git program.
 
+mod follow_tests;
 mod operator_tests;
 
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use semver::VersionReq;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::domain::*;
 
 use super::*;
+
+/// No test waits for it.
+const POLL: Duration = Duration::from_secs(60);
 
 struct Fixture {
     folder: TempDir,
@@ -54,9 +61,18 @@ pub(super) fn place(folder: &Path) -> Place {
     }
 }
 
-pub(super) fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
+/// A store that has what [`publish`] names: no test looks into the files.
+pub(super) fn blobs(folder: &Path) -> Blobs {
     let blobs = Blobs::open(folder.join("blobs")).unwrap();
-    Index::open(&place(folder), &settings(url), &blobs)
+    for byte in 0..=9 {
+        let received = blobs.incoming().unwrap();
+        blobs.keep(received, &Cksum::from([byte; 32])).unwrap();
+    }
+    blobs
+}
+
+pub(super) fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
+    Index::open(&place(folder), &settings(url), &blobs(folder), POLL)
 }
 
 fn settings(url: &str) -> Settings {
@@ -515,20 +531,20 @@ fn another_key_name_or_store_is_refused() {
     let blobs = Blobs::open(folder.path().join("other-blobs")).unwrap();
     let settings = settings("http://localhost:1");
     let place = place(folder.path());
-    let store = Index::open(&place, &settings, &blobs).err().unwrap();
+    let store = Index::open(&place, &settings, &blobs, POLL).err().unwrap();
     assert!(matches!(store, OpenFault::Store { .. }));
     let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
     let other = Settings {
         name: "other".parse().unwrap(),
         ..settings.clone()
     };
-    let name = Index::open(&place, &other, &blobs).err().unwrap();
+    let name = Index::open(&place, &other, &blobs, POLL).err().unwrap();
     assert!(matches!(name, OpenFault::Name { .. }));
     let place = Place {
         keys: folder.path().join("other-keys"),
         ..place
     };
-    let key = Index::open(&place, &settings, &blobs).err().unwrap();
+    let key = Index::open(&place, &settings, &blobs, POLL).err().unwrap();
     assert!(matches!(key, OpenFault::ForeignKey));
 }
 
@@ -622,55 +638,33 @@ fn unknown_dependencies_are_allowed_by_policy() {
     assert_eq!(change("alice", asked).check(&snapshot), Ok(()));
 }
 
-#[test]
-fn a_start_looks_at_the_newest_crate_files_and_serves_all_the_same() {
-    let Fixture { folder, index } = Fixture::new();
-    drop(index);
-    let logged = tracing_test_log(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let index = open(folder.path(), "http://localhost:1").unwrap();
-        runtime.block_on(async {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let action = publish("c", "1.0.0", 9);
-            index
-                .submit(change("alice", action), deadline)
-                .await
-                .unwrap();
-        });
-        drop(index);
-        drop(open(folder.path(), "http://localhost:1").unwrap());
-    });
-    assert!(logged.contains("publish c 1.0.0"), "{logged}");
-    assert!(logged.contains("missing or damaged"), "{logged}");
-}
-
-/// What is logged by this thread meanwhile.
-fn tracing_test_log(work: impl FnOnce()) -> String {
-    use std::io::Write;
-    use std::sync::Mutex;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+#[tokio::test]
+async fn crate_files_that_the_newest_commits_name_are_looked_into() {
+    let fixture = Fixture::new();
+    let blobs = blobs(fixture.folder.path());
+    let mut received = blobs.incoming().unwrap();
+    received.file().write_all(b"bytes").unwrap();
+    let intact = Cksum::from(<[u8; 32]>::from(Sha256::digest(b"bytes")));
+    blobs.keep(received, &intact).unwrap();
+    for (name, cksum) in [("a", intact), ("b", Cksum::from([9; 32]))] {
+        let Action::Publish { mut line, .. } = publish(name, "1.0.0", 1) else {
+            unreachable!("it publishes")
+        };
+        line.cksum = cksum;
+        let action = Action::Publish {
+            line,
+            source_commit: None,
+        };
+        fixture.submit("alice", action).await.unwrap();
     }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, work);
-    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    let tip = fixture.index.snapshot().commit();
+    let damages = recheck::newest_blobs(fixture.index.git_dir(), tip, &blobs);
+    assert_eq!(
+        damages,
+        [recheck::Damage {
+            cksum: Cksum::from([9; 32]),
+            subject: "publish b 1.0.0".to_owned(),
+            reason: "it is missing or damaged; restore it from a backup".to_owned(),
+        }]
+    );
 }

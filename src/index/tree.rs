@@ -22,6 +22,15 @@ pub(super) enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Tree(Vec<u8>);
 
+/// One entry of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// `None` if it is something that no index holds.
+    pub(super) mode: Option<Mode>,
+    pub(super) name: &'a [u8],
+    pub(super) id: [u8; 20],
+}
+
 /// Every folder of a commit by its path; the root's path is empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trees(imbl::HashMap<Arc<str>, Arc<Tree>>);
@@ -40,6 +49,19 @@ impl Mode {
             Self::Folder => b"40000",
         }
     }
+
+    fn from_git(mode: &[u8]) -> Option<Self> {
+        [Self::File, Self::Folder]
+            .into_iter()
+            .find(|known| known.as_bytes() == mode)
+    }
+}
+
+impl Entry<'_> {
+    fn order(&self, other: &Self) -> Ordering {
+        let is_folder = |entry: &Self| entry.mode == Some(Mode::Folder);
+        order(self.name, is_folder(self), other.name, is_folder(other))
+    }
 }
 
 impl Tree {
@@ -49,6 +71,29 @@ impl Tree {
 
     pub(super) fn from_git(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// The entries; `None` if the bytes are not a folder as git writes it.
+    pub(super) fn entries(&self) -> Option<Vec<Entry<'_>>> {
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        let mut rest = self.0.as_slice();
+        while !rest.is_empty() {
+            let space = rest.iter().position(|byte| *byte == b' ')?;
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            let entry = Entry {
+                mode: Mode::from_git(&rest[..space]),
+                name: rest.get(space + 1..end)?,
+                id: *rest[end + 1..].first_chunk()?,
+            };
+            if let Some(last) = entries.last()
+                && entry.order(last) != Ordering::Greater
+            {
+                return None;
+            }
+            entries.push(entry);
+            rest = &rest[end + 21..];
+        }
+        Some(entries)
     }
 
     /// The folder with an entry added or replaced.
@@ -117,6 +162,11 @@ fn order(a: &[u8], a_is_folder: bool, b: &[u8], b_is_folder: bool) -> Ordering {
 }
 
 impl Trees {
+    /// The folder at `path`.
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<Tree>> {
+        self.0.get(path)
+    }
+
     /// Adds a folder as it was read from the repository.
     pub(super) fn insert(&mut self, path: &str, tree: Tree) {
         self.0.insert(path.into(), Arc::new(tree));
@@ -125,7 +175,7 @@ impl Trees {
     /// Puts files at their paths; returns the root and every folder that was rewritten, the root last.
     pub(super) fn put(&mut self, files: &[(&str, BlobId)]) -> (TreeId, Vec<NewTree>) {
         // Deepest folders first, so that each is finished before it is entered into the one above.
-        let mut touched: BTreeMap<(std::cmp::Reverse<usize>, String), Entries> = BTreeMap::new();
+        let mut touched: BTreeMap<(std::cmp::Reverse<usize>, String), NewEntries> = BTreeMap::new();
         for (path, blob) in files {
             let (folder, name) = split(path);
             entries_of(&mut touched, folder).push((name.to_owned(), Mode::File, *blob.as_bytes()));
@@ -153,12 +203,12 @@ impl Trees {
     }
 }
 
-type Entries = Vec<(String, Mode, [u8; 20])>;
+type NewEntries = Vec<(String, Mode, [u8; 20])>;
 
 fn entries_of<'a>(
-    touched: &'a mut BTreeMap<(std::cmp::Reverse<usize>, String), Entries>,
+    touched: &'a mut BTreeMap<(std::cmp::Reverse<usize>, String), NewEntries>,
     folder: &str,
-) -> &'a mut Entries {
+) -> &'a mut NewEntries {
     let depth = if folder.is_empty() {
         0
     } else {

@@ -11,18 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::blobs::Blobs;
 use crate::domain::CommitId;
 
 use super::change::Refusal;
-use super::edit::{Edit, Verdict};
-use super::message::Draft;
-use super::object::{PackObject, commit_id};
+use super::edit::Edit;
+use super::follow::Stall;
+use super::group::Group;
+use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
 use super::queue::{Ask, Ticket};
@@ -33,6 +35,8 @@ use super::tree::Trees;
 
 /// The most changes of one group.
 const GROUP_MAX: usize = 256;
+/// How often a group is judged again because others moved the branch meanwhile.
+const OVERTAKEN_MAX: usize = 16;
 /// A group takes no further change once its objects have this many bytes, uncompressed.
 const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often it is tried to make durable what may not be, while nobody asks for a change.
@@ -87,21 +91,19 @@ pub(super) struct Writer {
     pub(super) unproven: Vec<PackObject>,
     /// Whether there are none.
     pub(super) is_proven: Arc<AtomicBool>,
-}
-
-/// A group of changes on its way.
-struct Group {
-    tip: Tip,
-    objects: Vec<PackObject>,
-    bytes: usize,
-    /// Those whose answer depends on the group.
-    waiting: Vec<(Ticket, Result<(), Refusal>)>,
+    /// Why nothing can be written, if the branch is not good.
+    pub(super) stalled: Arc<ArcSwapOption<Stall>>,
+    pub(super) blobs: Blobs,
+    /// How often it is looked whether somebody else moved the branch.
+    pub(super) poll: Duration,
 }
 
 /// How far a group came.
 enum Failure {
     /// Nothing of it is in place.
     NotDone(String),
+    /// Nothing of it is in place, because somebody else moved the branch meanwhile.
+    Overtaken,
     /// The tip was moved; whether that lasts is not known.
     Unknown(String),
 }
@@ -124,34 +126,51 @@ impl Writer {
         }
     }
 
-    /// Waits for a change; meanwhile it tries to make durable what may not be.
+    /// Waits for a change; meanwhile it tries to make durable what may not be, and looks after the branch.
     fn next(&mut self, queue: &Receiver<Ticket>) -> Option<Ticket> {
-        while !self.unproven.is_empty() {
-            match queue.recv_timeout(PROVE_AGAIN) {
+        loop {
+            let pause = match self.unproven.is_empty() {
+                true => self.poll,
+                false => self.poll.min(PROVE_AGAIN),
+            };
+            match queue.recv_timeout(pause) {
                 Ok(ticket) => return Some(ticket),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 // What hinders it was logged when it began, and is told to everyone who asks for a change.
-                Err(RecvTimeoutError::Timeout) => drop(self.prove()),
+                Err(RecvTimeoutError::Timeout) => drop(self.stand()),
             }
         }
-        queue.recv().ok()
+    }
+
+    /// Makes sure that the tip is durable and where the branch is; else says why nothing can be written.
+    fn stand(&mut self) -> Result<(), String> {
+        self.prove()?;
+        self.catch_up()
     }
 
     /// Brings the waiting changes into the index, in as many groups as their bytes need.
     fn serve(&mut self, tickets: Vec<Ticket>) {
         // One whose time is over or whose client left is withdrawn here, and only here.
         let mut tickets: VecDeque<Ticket> = tickets.into_iter().filter(Ticket::take).collect();
+        let mut rounds = tickets.len() + OVERTAKEN_MAX;
         while !tickets.is_empty() {
-            if let Err(reason) = self.prove() {
+            let standing = match rounds.checked_sub(1) {
+                Some(left) => {
+                    rounds = left;
+                    self.stand()
+                }
+                None => Err("the branch is moved by others all the time".to_owned()),
+            };
+            if let Err(reason) = standing {
                 let answer = || Err(WriteFault::Unavailable(reason.clone()));
                 tickets.drain(..).for_each(|ticket| ticket.answer(answer()));
                 return;
             }
             let mut group = Group::on(self.tip.clone());
             while let Some(ticket) = tickets.pop_front_if(|_| group.bytes < GROUP_BYTES_MAX) {
-                group.add(ticket, &self.tip.snapshot, &self.key);
+                group.add(ticket, self);
             }
-            // Each round answers at least one, so this ends.
+            // Each round answers at least one, or others moved the branch meanwhile.
             for ticket in self.land(group).into_iter().rev() {
                 tickets.push_front(ticket);
             }
@@ -189,7 +208,7 @@ impl Writer {
                 (Err(Failure::NotDone(reason)), Ok(())) => {
                     Err(WriteFault::Unavailable(reason.clone()))
                 }
-                (Err(Failure::NotDone(_)), Err(_)) => {
+                (Err(Failure::Overtaken), _) | (Err(Failure::NotDone(_)), Err(_)) => {
                     again.push(ticket);
                     continue;
                 }
@@ -222,8 +241,12 @@ impl Writer {
             }
             Err(fault) => {
                 let reason = chain(&fault);
-                error!(reason, "the tip was not moved");
                 pack.remove();
+                if matches!(fault, MoveFault::Elsewhere { .. }) {
+                    info!(reason, "the changes are judged again");
+                    return Err(Failure::Overtaken);
+                }
+                error!(reason, "the tip was not moved");
                 return Err(Failure::NotDone(reason));
             }
         }
@@ -252,7 +275,7 @@ impl Writer {
     }
 
     /// Lets both protocols serve the tip; false if clients of git do not see it yet.
-    fn show(&mut self, next: Tip) -> bool {
+    pub(super) fn show(&mut self, next: Tip) -> bool {
         let commit = next.snapshot.commit;
         self.tip = next;
         let is_shown = match refs::show(&self.git_dir, commit) {
@@ -283,7 +306,11 @@ impl Writer {
         let commit = self.tip.snapshot.commit;
         pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
             .map_err(|cause| format!("the last pack was not written again: {cause}"))?;
-        refs::move_tip(&self.git_dir, Some(commit), commit).map_err(|fault| chain(&fault))?;
+        match refs::move_tip(&self.git_dir, Some(commit), commit) {
+            // Whoever moved the branch stands on our commit; it is followed next.
+            Ok(()) | Err(MoveFault::Elsewhere { .. }) => {}
+            Err(fault) => return Err(chain(&fault)),
+        }
         refs::show(&self.git_dir, commit).map_err(|cause| cause.to_string())?;
         self.unproven.clear();
         self.is_proven.store(true, Ordering::Release);
@@ -294,81 +321,12 @@ impl Writer {
     /// A change of the registry's own, made at the start before anybody else can ask for one.
     pub(super) fn write_own(&mut self, edit: Edit) -> Result<(), String> {
         let mut group = Group::on(self.tip.clone());
-        group
-            .commit(edit, Timestamp::now(), &self.key)
-            .map_err(|error| error.to_string())?;
+        group.commit(edit, Timestamp::now(), self)?;
         match self.write(group.tip, group.objects) {
             Ok(()) => Ok(()),
             Err(Failure::NotDone(reason) | Failure::Unknown(reason)) => Err(reason),
+            Err(Failure::Overtaken) => Err("somebody else moved the branch".to_owned()),
         }
-    }
-}
-
-impl Group {
-    fn on(tip: Tip) -> Self {
-        Self {
-            tip,
-            objects: Vec::new(),
-            bytes: 0,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Judges a change on the group so far; answers it at once where the answer does not depend on the group.
-    fn add(&mut self, ticket: Ticket, durable: &Snapshot, key: &SigningKey) {
-        let ask = ticket.ask();
-        match ask.judge(&self.tip.snapshot) {
-            Ok(Verdict::Edit(edit)) => match self.commit(*edit, ask.at(), key) {
-                Ok(()) => self.waiting.push((ticket, Ok(()))),
-                Err(cause) => ticket.answer(Err(WriteFault::Unavailable(format!(
-                    "the commit was not signed: {cause}"
-                )))),
-            },
-            Ok(Verdict::Unchanged) => self.waiting.push((ticket, Ok(()))),
-            Err(refusal) => match ask.judge(durable) {
-                Err(refusal) => ticket.answer(Err(WriteFault::Refused(refusal))),
-                Ok(_) => self.waiting.push((ticket, Err(refusal))),
-            },
-        }
-    }
-
-    /// Adds one commit to the chain.
-    fn commit(
-        &mut self,
-        edit: Edit,
-        at: Timestamp,
-        key: &SigningKey,
-    ) -> Result<(), ssh_key::Error> {
-        let mut trees = self.tip.trees.clone();
-        let files: Vec<_> = edit
-            .files
-            .iter()
-            .map(|file| (file.path.as_str(), file.object.blob()))
-            .collect();
-        let (tree, rewritten) = trees.put(&files);
-        let bytes = Draft {
-            tree,
-            parent: Some(self.tip.snapshot.commit),
-            author: &edit.author,
-            time: at,
-            message: &edit.message,
-        }
-        .sign(|bytes| key.sign(bytes))?;
-        let id = commit_id(&bytes);
-        self.tip = Tip {
-            snapshot: edit.apply(&self.tip.snapshot, id),
-            trees,
-        };
-        let commit = PackObject::commit(id, &bytes);
-        let trees = rewritten
-            .iter()
-            .map(|new| PackObject::tree(new.id, new.tree.as_bytes()));
-        let blobs = edit.files.into_iter().map(|file| file.object);
-        for object in std::iter::once(commit).chain(trees).chain(blobs) {
-            self.bytes += object.size;
-            self.objects.push(object);
-        }
-        Ok(())
     }
 }
 
@@ -390,7 +348,7 @@ fn gather(first: Ticket, queue: &Receiver<Ticket>, expected: usize, wait: Durati
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()

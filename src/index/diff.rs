@@ -1,0 +1,117 @@
+//! What differs between the state of the index and the folders of another commit.
+
+use std::collections::HashMap;
+
+use gix::objs::Kind;
+use thiserror::Error;
+
+use crate::domain::TreeId;
+
+use super::load::LoadFault;
+use super::objects::Objects;
+use super::rule::{FileChange, Violation};
+use super::tree::{Mode, Tree, Trees};
+
+/// The most bytes that the files of one step may have together.
+const STEP_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The difference cannot be told, or is none that an index may have.
+#[derive(Debug, Error)]
+pub(super) enum DiffFault {
+    /// What differs is not allowed in any index.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// An object cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadFault),
+}
+
+/// The files of the tree `root` that differ from those in `before`, and all its folders.
+///
+/// Only folders that differ are read, so the cost is that of the difference.
+pub(super) fn diff(
+    objects: &Objects,
+    before: &Trees,
+    root: TreeId,
+) -> Result<(Vec<FileChange>, Trees), DiffFault> {
+    let mut diff = Diff {
+        objects,
+        before,
+        after: before.clone(),
+        files: Vec::new(),
+        bytes: 0,
+    };
+    diff.folder("", root.as_bytes())?;
+    Ok((diff.files, diff.after))
+}
+
+struct Diff<'a> {
+    objects: &'a Objects,
+    before: &'a Trees,
+    after: Trees,
+    files: Vec<FileChange>,
+    bytes: usize,
+}
+
+impl Diff<'_> {
+    fn folder(&mut self, path: &str, id: &[u8; 20]) -> Result<(), DiffFault> {
+        // The deepest folder is `owners/ab/cd`.
+        if path.matches('/').count() > 2 {
+            return Err(Violation::Foreign(path.to_owned()).into());
+        }
+        let what = format!("the folder `{path}`");
+        let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
+        let unreadable = || Violation::Unreadable {
+            path: path.to_owned(),
+            reason: "it is not a folder as git writes it".to_owned(),
+        };
+        let entries = tree.entries().ok_or_else(unreadable)?;
+        if entries.is_empty() {
+            return Err(Violation::Foreign(path.to_owned()).into());
+        }
+        let old = self.before.get(path).cloned().unwrap_or_default();
+        let old = old.entries().ok_or_else(unreadable)?;
+        let mut old: HashMap<&[u8], _> = old.iter().map(|entry| (entry.name, entry)).collect();
+        for entry in &entries {
+            let below = join(path, entry.name);
+            let mode = entry
+                .mode
+                .ok_or_else(|| Violation::NotAFile(below.clone()))?;
+            match old.remove(entry.name) {
+                Some(same) if same == entry => continue,
+                Some(other) if other.mode != entry.mode => {
+                    return Err(Violation::Removed(below).into());
+                }
+                _ => {}
+            }
+            match mode {
+                Mode::Folder => self.folder(&below, &entry.id)?,
+                Mode::File => self.file(below, &entry.id)?,
+            }
+        }
+        if let Some(name) = old.into_keys().min() {
+            return Err(Violation::Removed(join(path, name)).into());
+        }
+        self.after.insert(path, tree);
+        Ok(())
+    }
+
+    fn file(&mut self, path: String, id: &[u8; 20]) -> Result<(), DiffFault> {
+        let bytes = self.objects.read(id, Kind::Blob, &path)?;
+        self.bytes += bytes.len();
+        if self.bytes > STEP_BYTES_MAX {
+            let reason = format!("more than {STEP_BYTES_MAX} bytes differ in one step");
+            return Err(LoadFault::Broken { path, reason }.into());
+        }
+        self.files.push(FileChange::new(path, bytes));
+        Ok(())
+    }
+}
+
+fn join(folder: &str, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    match folder.is_empty() {
+        true => name.into_owned(),
+        false => format!("{folder}/{name}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! Following the branch where somebody else moved it.
+
+use std::io::{self, Write};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use crate::disk;
+use crate::domain::CommitId;
+use crate::git;
+
+use super::history::{HistoryFault, Walk};
+use super::objects::Objects;
+use super::refs;
+use super::rule::By;
+use super::writer::{Writer, chain};
+
+/// After a fault the branch is looked at again only after this many times what the look took.
+const PATIENCE: u32 = 20;
+
+/// Why the index stands still although its branch moved on.
+#[derive(Debug, Clone)]
+pub struct Stall {
+    /// The reason, a sentence that names the commit.
+    pub reason: String,
+    found: Option<CommitId>,
+    again: Instant,
+}
+
+impl Writer {
+    /// Takes the tip to where the branch is, if all that lies between is good; else says why nothing can be written.
+    ///
+    /// Readers see the new tip only once it is durable. What they see stays as it is while the branch is not good.
+    pub(super) fn catch_up(&mut self) -> Result<(), String> {
+        let found = refs::read(&self.git_dir, refs::TIP);
+        if found
+            .as_ref()
+            .is_ok_and(|found| *found == Some(self.tip.snapshot.commit))
+        {
+            if self.stalled.swap(None).is_some() {
+                info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
+            }
+            return Ok(());
+        }
+        let known = self.stalled.load_full();
+        let found_id = found.as_ref().ok().copied().flatten();
+        if let Some(stall) = known.as_deref()
+            && stall.found == found_id
+            && stall.again > Instant::now()
+        {
+            return Err(stall.reason.clone());
+        }
+        let started = Instant::now();
+        let outcome = match found {
+            Ok(Some(found)) => self.follow(found),
+            Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
+            Err(cause) => Err(format!("the branch cannot be read: {cause}")),
+        };
+        let Err(reason) = outcome else {
+            self.stalled.store(None);
+            return Ok(());
+        };
+        if known.is_none_or(|stall| stall.reason != reason) {
+            error!(
+                reason,
+                "the branch is not followed; nothing is written until that is mended"
+            );
+        }
+        let pause = (started.elapsed() * PATIENCE).min(Duration::from_secs(60));
+        self.stalled.store(Some(Arc::new(Stall {
+            reason: reason.clone(),
+            found: found_id,
+            again: Instant::now() + pause,
+        })));
+        Err(reason)
+    }
+
+    fn follow(&mut self, found: CommitId) -> Result<(), String> {
+        let say = |fault: HistoryFault| chain(&fault);
+        let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
+        let objects = objects.hashed();
+        let blobs = &self.blobs;
+        let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
+        let mut walk = Walk::from(self.tip.clone(), &objects, &has_blob);
+        let (mut steps, mut is_foreign) = (0, false);
+        walk.to(found, &mut |judged| {
+            steps += 1;
+            is_foreign |= judged.by == By::People;
+        })
+        .map_err(say)?;
+        let next = walk.tip;
+        if is_foreign {
+            self.keep(found).map_err(|cause| {
+                format!("the objects of {found} were not made durable: {cause}")
+            })?;
+        }
+        // Who moved the branch may not have flushed it.
+        refs::move_tip(&self.git_dir, Some(found), found).map_err(|fault| chain(&fault))?;
+        info!(commit.id = %found, steps, "the branch was moved by somebody else");
+        match self.show(next) {
+            true => Ok(()),
+            false => Err("clients of git do not see the new tip".to_owned()),
+        }
+    }
+
+    /// Copies what `found` has beyond the tip into a durable pack: nothing of ours shall stand on files that somebody
+    /// else wrote.
+    fn keep(&self, found: CommitId) -> io::Result<()> {
+        let packs = self.git_dir.join("objects/pack");
+        let mut child = git::command(&self.git_dir)
+            .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
+            .arg(packs.join("pack"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let range = format!("{found}\n^{}\n", self.tip.snapshot.commit);
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(range.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            warn!(said = %said.trim_end(), "git pack-objects failed");
+            return Err(io::Error::other(format!(
+                "git pack-objects: {}",
+                said.trim_end()
+            )));
+        }
+        disk::sync_folder(&packs)
+    }
+}

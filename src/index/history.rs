@@ -1,0 +1,220 @@
+//! The way from a good state of the index to a later commit, judged step by step.
+//!
+//! It goes along first parents. A commit of the registry is a step of its own; what people committed between two of
+//! them is one step, so a bad merge together with its revert is none.
+
+use std::collections::HashSet;
+
+use thiserror::Error;
+
+use crate::domain::{Cksum, CommitId};
+
+use super::diff::{DiffFault, diff};
+use super::load::LoadFault;
+use super::objects::{Commit, Objects};
+use super::rule::{self, By, Violation};
+use super::signature;
+use super::writer::Tip;
+
+/// The most commits of one way.
+const WAY_COMMITS_MAX: usize = 10_000_000;
+/// How many commits are looked through to tell how a history that does not fit came to be.
+const LOOK_COMMITS_MAX: usize = 10_000;
+
+/// Why the index does not follow its branch to a commit.
+#[derive(Debug, Error)]
+pub enum HistoryFault {
+    /// A commit does what no commit may.
+    #[error(
+        "commit {commit} breaks a rule of the index: {violation}; revert it, and the index goes on"
+    )]
+    Rule {
+        /// The commit, or the last of several that are judged together.
+        commit: CommitId,
+        /// What it does.
+        violation: Box<Violation>,
+    },
+    /// The branch was set back.
+    #[error(
+        "the branch was moved back from {good} to {found}; move it forward again: `git update-ref refs/heads/main {good}`"
+    )]
+    Rewound {
+        /// The newest good commit.
+        good: CommitId,
+        /// Where the branch is.
+        found: CommitId,
+    },
+    /// A merge whose first parent is not the branch.
+    #[error(
+        "the branch at {found} has {good} only as the merged side of a merge; undo it, and bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
+    )]
+    Sideways {
+        /// The newest good commit.
+        good: CommitId,
+        /// Where the branch is.
+        found: CommitId,
+    },
+    /// The branch has another history.
+    #[error(
+        "the branch at {found} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`"
+    )]
+    Rewritten {
+        /// The newest good commit.
+        good: CommitId,
+        /// Where the branch is.
+        found: CommitId,
+    },
+    /// An object cannot be read.
+    #[error("commit {commit} cannot be followed: {fault}")]
+    Unreadable {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        fault: LoadFault,
+    },
+}
+
+/// A step that was judged and found good.
+pub(super) struct Judged {
+    /// Who made it.
+    pub(super) by: By,
+}
+
+/// Somebody on the way: a state, and the objects and files that tell of the next one.
+pub(super) struct Walk<'a> {
+    pub(super) tip: Tip,
+    objects: &'a Objects,
+    has_blob: &'a dyn Fn(&Cksum) -> bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Stands at a good state.
+    pub(super) fn from(
+        tip: Tip,
+        objects: &'a Objects,
+        has_blob: &'a dyn Fn(&Cksum) -> bool,
+    ) -> Self {
+        Self {
+            tip,
+            objects,
+            has_blob,
+        }
+    }
+
+    /// Goes to `target`, telling of each step; after a fault it stands at the last good commit before it.
+    pub(super) fn to(
+        &mut self,
+        target: CommitId,
+        tell: &mut dyn FnMut(&Judged),
+    ) -> Result<(), HistoryFault> {
+        let mut of_people = None;
+        for id in way(self.objects, self.tip.snapshot.commit, target)? {
+            let commit = read(self.objects, id)?;
+            let is_trusted = |signer| self.tip.snapshot.registry.trusts(&signer);
+            if !signature::signer_of(&commit.bytes).is_some_and(is_trusted) {
+                of_people = Some(commit);
+                continue;
+            }
+            if let Some(last) = of_people.take() {
+                self.step(&last, By::People, tell)?;
+            }
+            self.step(&commit, By::Registry, tell)?;
+        }
+        match of_people {
+            Some(last) => self.step(&last, By::People, tell),
+            None => Ok(()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        commit: &Commit,
+        by: By,
+        tell: &mut dyn FnMut(&Judged),
+    ) -> Result<(), HistoryFault> {
+        let rule = |violation| HistoryFault::Rule {
+            commit: commit.id,
+            violation: Box::new(violation),
+        };
+        let (files, trees) =
+            diff(self.objects, &self.tip.trees, commit.tree).map_err(|fault| match fault {
+                DiffFault::Violation(violation) => rule(violation),
+                DiffFault::Load(fault) => unreadable(commit.id, fault),
+            })?;
+        let on = &self.tip.snapshot;
+        let step = rule::step(on, &files, by, self.has_blob).map_err(rule)?;
+        tell(&Judged { by });
+        self.tip = Tip {
+            snapshot: step.apply(on, commit.id),
+            trees,
+        };
+        Ok(())
+    }
+}
+
+/// The commits after `good` up to `target` along first parents, oldest first.
+fn way(objects: &Objects, good: CommitId, target: CommitId) -> Result<Vec<CommitId>, HistoryFault> {
+    let mut way = Vec::new();
+    let mut next = Some(target);
+    while let Some(id) = next.filter(|id| *id != good && way.len() < WAY_COMMITS_MAX) {
+        way.push(id);
+        next = read(objects, id)?.parents.first().copied();
+    }
+    if next != Some(good) {
+        return Err(misfit(objects, good, target));
+    }
+    way.reverse();
+    Ok(way)
+}
+
+/// How a branch came not to lead from `good` to `found`.
+fn misfit(objects: &Objects, good: CommitId, found: CommitId) -> HistoryFault {
+    if contains(objects, good, found) {
+        HistoryFault::Rewound { good, found }
+    } else if contains(objects, found, good) {
+        HistoryFault::Sideways { good, found }
+    } else {
+        HistoryFault::Rewritten { good, found }
+    }
+}
+
+/// Whether `wanted` is among the commits that `start` stands on, as far as it is looked.
+fn contains(objects: &Objects, start: CommitId, wanted: CommitId) -> bool {
+    let mut seen = HashSet::from([start]);
+    let mut next = std::collections::VecDeque::from([start]);
+    while let Some(id) = next.pop_front().filter(|_| seen.len() < LOOK_COMMITS_MAX) {
+        if id == wanted {
+            return true;
+        }
+        let parents = objects.commit(id).map(|commit| commit.parents);
+        next.extend(parents.into_iter().flatten().filter(|id| seen.insert(*id)));
+    }
+    false
+}
+
+/// The newest commit up to `tip` along first parents that bears the signature of `signer`, else the first commit of all.
+pub(super) fn newest_signed_by(
+    objects: &Objects,
+    tip: CommitId,
+    signer: &signature::Signer,
+) -> Result<CommitId, HistoryFault> {
+    let mut id = tip;
+    loop {
+        let commit = read(objects, id)?;
+        if signature::signer_of(&commit.bytes).as_ref() == Some(signer) {
+            return Ok(id);
+        }
+        match commit.parents.first() {
+            Some(parent) => id = *parent,
+            None => return Ok(id),
+        }
+    }
+}
+
+fn read(objects: &Objects, id: CommitId) -> Result<Commit, HistoryFault> {
+    objects.commit(id).map_err(|fault| unreadable(id, fault))
+}
+
+fn unreadable(commit: CommitId, fault: LoadFault) -> HistoryFault {
+    HistoryFault::Unreadable { commit, fault }
+}

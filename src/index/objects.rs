@@ -1,0 +1,121 @@
+//! Reading objects from the repository, each checked and none without bound.
+
+use std::io;
+use std::path::Path;
+
+use gix::objs::{CommitRef, Find, FindHeader, Kind};
+
+use crate::domain::{CommitId, TreeId};
+
+use super::load::LoadFault;
+use super::object::id_of;
+
+/// The largest object that is read, in bytes.
+const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// The objects of a repository as they lie on the disk now; packs that come later are found too.
+pub(super) struct Objects {
+    /// The repository's own first.
+    stores: Vec<gix::odb::Handle>,
+    git_dir: String,
+    /// Whether the bytes must have the id by which they were asked for.
+    is_hashed: bool,
+}
+
+/// A commit with what the index needs of it.
+pub(super) struct Commit {
+    pub(super) id: CommitId,
+    pub(super) tree: TreeId,
+    /// The first is the one that the branch had before.
+    pub(super) parents: Vec<CommitId>,
+    /// The whole object.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Objects {
+    /// Opens the objects of a repository.
+    pub(super) fn open(git_dir: &Path) -> Result<Self, LoadFault> {
+        let mut objects = Self {
+            stores: Vec::new(),
+            git_dir: git_dir.display().to_string(),
+            is_hashed: false,
+        };
+        objects.add(&git_dir.join("objects"))?;
+        Ok(objects)
+    }
+
+    /// Hashes every object that is read and refuses one whose bytes are not those that its id names.
+    pub(super) fn hashed(self) -> Self {
+        Self {
+            is_hashed: true,
+            ..self
+        }
+    }
+
+    fn add(&mut self, folder: &Path) -> Result<(), LoadFault> {
+        let store = gix::odb::at(folder, gix::hash::Kind::Sha1)
+            .map_err(|error| self.fault("the folder of objects", &error))?;
+        self.stores.push(store);
+        Ok(())
+    }
+
+    /// The bytes of an object; `what` names it for people.
+    pub(super) fn read(&self, id: &[u8; 20], kind: Kind, what: &str) -> Result<Vec<u8>, LoadFault> {
+        let broken = |reason: String| LoadFault::Broken {
+            path: what.to_owned(),
+            reason,
+        };
+        let oid = gix::ObjectId::from_bytes_or_panic(id);
+        for store in &self.stores {
+            let fault = |error| self.fault(what, &error);
+            let Some(header) = store.try_header(&oid).map_err(fault)? else {
+                continue;
+            };
+            if header.kind != kind || header.size > OBJECT_BYTES_MAX {
+                let reason = format!("it is a {} of {} bytes", header.kind, header.size);
+                return Err(broken(reason));
+            }
+            let mut bytes = Vec::new();
+            if store.try_find(&oid, &mut bytes).map_err(fault)?.is_none() {
+                continue;
+            }
+            if self.is_hashed && id_of(kind, &bytes) != *id {
+                return Err(broken(format!(
+                    "its bytes are not those of the object {oid}"
+                )));
+            }
+            return Ok(bytes);
+        }
+        let missing = format!("the object {oid} is not there");
+        Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))
+    }
+
+    /// A commit.
+    pub(super) fn commit(&self, id: CommitId) -> Result<Commit, LoadFault> {
+        let what = format!("the commit {id}");
+        let bytes = self.read(id.as_bytes(), Kind::Commit, &what)?;
+        let commit = CommitRef::from_bytes(&bytes, gix::hash::Kind::Sha1)
+            .map_err(|error| self.fault(&what, &error))?;
+        let parents = commit.parents();
+        Ok(Commit {
+            id,
+            tree: TreeId::from(bytes_of(commit.tree())),
+            parents: parents.map(|id| CommitId::from(bytes_of(id))).collect(),
+            bytes: bytes.clone(),
+        })
+    }
+
+    fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
+        LoadFault::Git {
+            what: what.to_owned(),
+            git_dir: self.git_dir.clone(),
+            cause: error.to_string(),
+        }
+    }
+}
+
+fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
+    id.as_slice()
+        .try_into()
+        .expect("a SHA-1 repository has ids of 20 bytes")
+}

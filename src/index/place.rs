@@ -1,0 +1,103 @@
+//! Where a registry keeps its index on the disk.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use tracing::info;
+
+use crate::disk;
+use crate::domain::{CommitId, StoreId};
+
+use super::objects::Objects;
+use super::registry_files::Identity;
+use super::revoked::Revoked;
+use super::settings::Settings;
+use super::signature::{KeyFault, SigningKey};
+use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
+
+/// Where a registry keeps what belongs to its index.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The bare repository.
+    pub git_dir: PathBuf,
+    /// The folder of keys.
+    pub keys: PathBuf,
+}
+
+impl Place {
+    /// Makes the registry's repository if there is none yet.
+    ///
+    /// The caller holds the lock of the data folder.
+    pub fn ensure(&self, settings: &Settings, store: StoreId) -> Result<(), OpenFault> {
+        if self.git_dir.exists() {
+            return Ok(());
+        }
+        let key = SigningKey::open_or_create(&self.keys)?;
+        template::create(&self.git_dir, settings, store, &key)?;
+        info!(git_dir = %self.git_dir.display(), "a new registry was made");
+        Ok(())
+    }
+
+    /// Who the registry is, as its tip says.
+    pub fn identity(&self) -> Result<Identity, OpenFault> {
+        Ok(load::identity(&self.git_dir, self.tip()?)?)
+    }
+
+    /// The tokens that are revoked at its tip.
+    pub fn revoked(&self) -> Result<Revoked, OpenFault> {
+        Ok(load::revoked(&self.git_dir, self.tip()?)?)
+    }
+
+    pub(super) fn tip(&self) -> Result<CommitId, OpenFault> {
+        refs::read(&self.git_dir, refs::TIP)
+            .map_err(|source| self.io_fault(source))?
+            .ok_or_else(|| OpenFault::NoTip(self.git_dir.clone()))
+    }
+
+    /// The newest commit that is known to be good: from it on the branch is judged.
+    ///
+    /// That is the one which clients of git were shown last, as we alone move that ref, and only to what was judged.
+    /// If it is lost, our own signature tells.
+    pub(super) fn good_commit(&self, key: &SigningKey) -> Result<CommitId, OpenFault> {
+        let tip = self.tip()?;
+        let objects = Objects::open(&self.git_dir)?;
+        if let Ok(Some(shown)) = refs::read(&self.git_dir, refs::SERVED)
+            && objects.commit(shown).is_ok()
+        {
+            return Ok(shown);
+        }
+        let signer = key.signer().map_err(KeyFault::from)?;
+        history::newest_signed_by(&objects, tip, &signer).map_err(|fault| match fault {
+            HistoryFault::Unreadable { fault, .. } => OpenFault::Load(fault),
+            other => OpenFault::History(other),
+        })
+    }
+
+    pub(super) fn io_fault(&self, source: io::Error) -> OpenFault {
+        OpenFault::Io {
+            git_dir: self.git_dir.clone(),
+            source,
+        }
+    }
+
+    /// Removes what an ended process left: temporary files, a pack that has no index yet, its lock on the tip.
+    pub(super) fn clean(&self) -> io::Result<()> {
+        let packs = self.git_dir.join("objects/pack");
+        pack::remove_unfinished(&packs)?;
+        let served = self.git_dir.join(refs::SERVED);
+        let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];
+        // Git takes away a folder of refs when it has packed them.
+        for folder in folders
+            .into_iter()
+            .flatten()
+            .filter(|folder| folder.exists())
+        {
+            disk::remove_leftovers(folder)?;
+        }
+        match fs::remove_file(refs::lock_of_tip(&self.git_dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

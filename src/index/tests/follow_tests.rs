@@ -1,0 +1,355 @@
+//! Commits that people push, judged while the registry runs.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+impl Fixture {
+    /// A clone of the repository.
+    fn clone_of(&self) -> Clone {
+        let folder = tempfile::tempdir().unwrap();
+        let clone = Clone {
+            path: folder.path().join("clone"),
+            _folder: folder,
+        };
+        let origin = self.folder.path().join("index.git");
+        git_in(
+            folder_of(&clone.path),
+            &["clone", "--quiet", origin.to_str().unwrap(), "clone"],
+        );
+        clone
+    }
+
+    /// Whether a change of the registry's own can be written; the reason if not.
+    async fn writes(&self) -> Result<(), String> {
+        match self.submit("alice", yank("a", "1.0.0", false)).await {
+            Ok(_) => Ok(()),
+            Err(WriteFault::Unavailable(reason)) => Err(reason),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn tip(&self) -> String {
+        self.git(&["rev-parse", "main"]).trim().to_owned()
+    }
+
+    fn served(&self) -> String {
+        self.git(&["rev-parse", refs::SERVED]).trim().to_owned()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap()
+}
+
+struct Clone {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Clone {
+    fn git(&self, args: &[&str]) -> String {
+        git_in(&self.path, args)
+    }
+
+    fn write(&self, path: &str, text: &str) -> &Self {
+        fs::write(self.path.join(path), text).unwrap();
+        self
+    }
+
+    fn replace(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = fs::read_to_string(self.path.join(path)).unwrap();
+        assert!(text.contains(from), "{path} has no {from}");
+        self.write(path, &text.replace(from, to))
+    }
+
+    /// Commits all that differs and pushes it; the new tip.
+    fn push(&self) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", "by hand"]);
+        self.git(&["push", "--quiet", "origin", "HEAD:main"]);
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+}
+
+fn git_in(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(folder)
+        .args([
+            "-c",
+            "user.name=admin",
+            "-c",
+            "user.email=admin@example.com",
+        ])
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "git {args:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// With `a 1.0.0`, which is yanked.
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    for action in [publish("a", "1.0.0", 1), yank("a", "1.0.0", true)] {
+        fixture.submit("alice", action).await.unwrap();
+    }
+    fixture
+}
+
+#[tokio::test]
+async fn what_people_may_do_is_followed_and_built_upon() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    clone.replace("1/a", "\"yanked\":true", "\"yanked\":false");
+    clone.replace("owners/1/a.toml", "alice", "bob");
+    let theirs = clone.push();
+
+    // The push is seen before the change is judged: alice is no longer an owner.
+    let refusal = refusal(fixture.submit("alice", publish("a", "1.1.0", 2)).await);
+    assert!(matches!(refusal, Refusal::NotAnOwner { .. }), "{refusal}");
+    assert_eq!(fixture.served(), theirs);
+    let snapshot = fixture.index.snapshot();
+    assert_eq!(snapshot.commit().to_string(), theirs);
+    let krate = snapshot.find(&"a".parse().unwrap()).unwrap();
+    assert!(!krate.releases()[0].yanked);
+
+    fixture
+        .submit("bob", publish("a", "1.1.0", 2))
+        .await
+        .unwrap();
+    assert_eq!(fixture.git(&["rev-parse", "main^"]).trim(), theirs);
+    fixture.git(&["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn what_people_pushed_stands_in_a_pack_of_ours() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    let theirs = clone.write("README.md", "hello\n").push();
+    fixture
+        .submit("alice", publish("b", "1.0.0", 2))
+        .await
+        .unwrap();
+    // Without the files that git wrote when it took the push.
+    let loose = fixture
+        .folder
+        .path()
+        .join("index.git/objects")
+        .join(&theirs[..2]);
+    assert!(
+        loose.join(&theirs[2..]).exists(),
+        "git keeps small pushes loose"
+    );
+    fixture.git(&["prune-packed"]);
+    assert!(!loose.join(&theirs[2..]).exists(), "it is in no pack");
+    fixture.git(&["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
+    let fixture = fixture().await;
+    let good = fixture.tip();
+    let clone = fixture.clone_of();
+    let bad = clone.write("1/a", "").push();
+    let reason = fixture.writes().await.unwrap_err();
+    assert_eq!(
+        reason,
+        format!(
+            "commit {bad} breaks a rule of the index: `1/a` has lost the line of version `1.0.0`; put it back, and yank the version if nobody shall use it; revert it, and the index goes on"
+        )
+    );
+    assert_eq!(fixture.index.stall().unwrap().reason, reason);
+    assert_eq!((fixture.served(), fixture.tip()), (good.clone(), bad));
+    assert_eq!(fixture.index.snapshot().commit().to_string(), good);
+
+    clone.git(&["revert", "--no-edit", "HEAD"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    fixture.writes().await.unwrap();
+    assert!(fixture.index.stall().is_none());
+    assert_eq!(
+        fixture.git(&["rev-parse", "main~2"]).trim(),
+        fixture.git(&["rev-parse", "main^^"]).trim()
+    );
+}
+
+#[tokio::test]
+async fn a_bad_branch_survives_a_restart_and_so_does_the_last_good_commit() {
+    let mut fixture = fixture().await;
+    let good = fixture.tip();
+    let clone = fixture.clone_of();
+    clone
+        .write("config.json", "{\"dl\":\"https://evil.example\"}")
+        .push();
+    let reason = fixture.writes().await.unwrap_err();
+    let folder = fixture.folder.path().to_owned();
+    drop(std::mem::replace(
+        &mut fixture.index,
+        open(tempfile::tempdir().unwrap().path(), "http://localhost:1").unwrap(),
+    ));
+    fixture.index = open(&folder, "http://localhost:1").unwrap();
+    assert_eq!(fixture.index.snapshot().commit().to_string(), good);
+    assert_eq!(fixture.index.stall().unwrap().reason, reason);
+    assert_eq!(fixture.served(), good);
+}
+
+#[tokio::test]
+async fn a_branch_that_was_moved_back_or_rewritten_is_not_followed() {
+    let fixture = fixture().await;
+    let good = fixture.tip();
+    let clone = fixture.clone_of();
+    let back = clone.git(&["rev-parse", "HEAD^"]).trim().to_owned();
+    clone.git(&["push", "--quiet", "--force", "origin", "HEAD^:main"]);
+    assert_eq!(
+        fixture.writes().await.unwrap_err(),
+        format!(
+            "the branch was moved back from {good} to {back}; move it forward again: `git update-ref refs/heads/main {good}`"
+        )
+    );
+    clone.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+    let other = clone.write("README.md", "other\n").push();
+    assert_eq!(
+        fixture.writes().await.unwrap_err(),
+        format!(
+            "the branch at {other} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`"
+        )
+    );
+    assert_eq!(fixture.served(), good);
+    fixture.git(&["update-ref", "refs/heads/main", &good]);
+    fixture.writes().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_merge_must_keep_the_branch_as_its_first_parent() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    clone.git(&["checkout", "--quiet", "-b", "work"]);
+    clone
+        .write("README.md", "hello\n")
+        .git(&["commit", "--quiet", "-am", "work"]);
+    fixture
+        .submit("alice", publish("b", "1.0.0", 2))
+        .await
+        .unwrap();
+    let good = fixture.tip();
+    clone.git(&["fetch", "--quiet"]);
+    clone.git(&["merge", "--quiet", "--no-edit", "origin/main"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    let found = fixture.tip();
+    assert_eq!(
+        fixture.writes().await.unwrap_err(),
+        format!(
+            "the branch at {found} has {good} only as the merged side of a merge; undo it, and bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
+        )
+    );
+    fixture.git(&["update-ref", "refs/heads/main", &good]);
+
+    clone.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+    clone.git(&["fetch", "--quiet"]);
+    clone.git(&["checkout", "--quiet", "-b", "other", "origin/main"]);
+    clone.git(&["merge", "--quiet", "--no-ff", "--no-edit", "work"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    fixture.writes().await.unwrap();
+    assert_eq!(fixture.git(&["show", "main:README.md"]), "hello\n");
+}
+
+#[tokio::test]
+async fn a_bad_merge_together_with_its_revert_is_no_step() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    clone.git(&["checkout", "--quiet", "-b", "bad"]);
+    clone.write("3", "not a folder").git(&["add", "--all"]);
+    clone.git(&["commit", "--quiet", "-m", "bad"]);
+    clone.git(&["checkout", "--quiet", "-"]);
+    clone.git(&["merge", "--quiet", "--no-ff", "--no-edit", "bad"]);
+    clone.git(&["revert", "--no-edit", "-m", "1", "HEAD"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    let theirs = fixture.tip();
+    fixture.writes().await.unwrap();
+    assert_eq!(fixture.git(&["rev-parse", "main^"]).trim(), theirs);
+}
+
+#[tokio::test]
+async fn signatures_of_others_do_not_make_a_commit_the_registrys() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    // A stranger first makes the index trust their key, then signs with it.
+    let key = clone.path.join("../key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let line = format!("registry namespaces=\"git\" {}\n", public.trim_end());
+    clone.write("allowed_signers", &line).push();
+    clone
+        .write("revoked.toml", "tokens = []\n# mine\n")
+        .git(&["add", "--all"]);
+    clone.git(&[
+        "-c",
+        "gpg.format=ssh",
+        "-c",
+        &format!("user.signingKey={}", key.display()),
+        "commit",
+        "--quiet",
+        "-S",
+        "-m",
+        "signed",
+    ]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(
+        reason.contains("`allowed_signers` was changed, which only the registry itself may do"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn links_programs_and_deep_folders_are_refused() {
+    let fixture = fixture().await;
+    let good = fixture.tip();
+    let clone = fixture.clone_of();
+    let link = |clone: &Clone| std::os::unix::fs::symlink("a", clone.path.join("1/b")).unwrap();
+    let program = |clone: &Clone| {
+        let path = clone.path.join("README.md");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let deep = |clone: &Clone| {
+        fs::create_dir_all(clone.path.join("owners/ab/cd/ef")).unwrap();
+        clone.write("owners/ab/cd/ef/x", "");
+    };
+    let removed = |clone: &Clone| fs::remove_file(clone.path.join(".gitattributes")).unwrap();
+    let folder_removed = |clone: &Clone| fs::remove_dir_all(clone.path.join("1")).unwrap();
+    type Case<'a> = (&'a dyn Fn(&Clone), &'a str);
+    let cases: [Case<'_>; 5] = [
+        (
+            &link,
+            "`1/b` is not a plain file; an index holds nothing else",
+        ),
+        (
+            &program,
+            "`README.md` is not a plain file; an index holds nothing else",
+        ),
+        (
+            &deep,
+            "`owners/ab/cd/ef` does not belong into an index; take it out",
+        ),
+        (&removed, "`.gitattributes` was removed; put it back"),
+        (&folder_removed, "`1` was removed; put it back"),
+    ];
+    for (change, said) in cases {
+        change(&clone);
+        clone.git(&["add", "--all"]);
+        clone.git(&["commit", "--quiet", "-m", "bad"]);
+        clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+        let reason = fixture.writes().await.unwrap_err();
+        assert!(reason.contains(said), "{reason}");
+        clone.git(&["reset", "--quiet", "--hard", &good]);
+        clone.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]);
+    }
+    fixture.writes().await.unwrap();
+}

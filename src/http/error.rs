@@ -52,6 +52,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, detail.to_string())
     }
 
+    fn bad_request_of_all(details: Vec<String>) -> Self {
+        Self {
+            details,
+            ..Self::bad_request("")
+        }
+    }
+
     fn unavailable(detail: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail.to_string())
     }
@@ -107,7 +114,7 @@ impl From<Refusal> for ApiError {
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }
             | Refusal::ReservedByPolicy(_)
-            | Refusal::Dependencies(_)
+            | Refusal::Dependency(_)
             | Refusal::Owners(_)
             | Refusal::Operation(_)
             | Refusal::FileTooLarge(_) => StatusCode::BAD_REQUEST,
@@ -168,11 +175,10 @@ impl From<PublishFault> for ApiError {
             PublishFault::TooOften(fault) => fault.into(),
             PublishFault::Write(fault) => fault.into(),
             PublishFault::Frame(fault) => fault.into(),
-            PublishFault::Invalid(details) => Self {
-                status: StatusCode::BAD_REQUEST,
-                details,
-                challenge: None,
-                retry_after_secs: None,
+            PublishFault::Invalid(details) => Self::bad_request_of_all(details),
+            PublishFault::Refused { first, sentences } => Self {
+                details: sentences,
+                ..first.into()
             },
             PublishFault::Store(ref cause) => {
                 error!(%cause, "an upload was not stored");
@@ -191,6 +197,7 @@ impl From<FrameFault> for ApiError {
             FrameFault::MetadataTooLarge { .. } | FrameFault::TarballTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string())
             }
+            FrameFault::Keys(faults) => Self::bad_request_of_all(faults.sentences()),
             FrameFault::Connection(cause) => match cause.downcast::<BodyFault>() {
                 Ok(fault) => (*fault).into(),
                 Err(_) => Self::bad_request("the upload broke off"),

@@ -1,6 +1,7 @@
 //! What can happen to the index, judged and applied without touching anything: the pure core of the writer.
 
-use std::sync::Arc;
+mod publish;
+
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -10,14 +11,13 @@ use crate::domain::{
     Owners, PlainText, Reserved,
 };
 
-use super::dependencies::{self, MissingDependencies};
+use super::dependencies::MissingDependency;
 use super::edit::{Edit, Verdict};
 use super::message::Message;
 use super::operator::OperationFault;
 use super::snapshot::{Crate, Release, Snapshot};
 
-/// The largest index file, in bytes: some hundred thousand versions of an ordinary crate.
-const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+use self::publish::FILE_BYTES_MAX;
 
 /// A change that somebody asks for.
 #[derive(Debug, Clone)]
@@ -138,9 +138,9 @@ pub enum Refusal {
         /// Who could.
         owners: String,
     },
-    /// The version needs crates of this registry that are not there.
+    /// The version needs a crate of this registry that is not there.
     #[error(transparent)]
-    Dependencies(#[from] MissingDependencies),
+    Dependency(#[from] MissingDependency),
     /// The owners cannot be changed so.
     #[error(transparent)]
     Owners(#[from] OwnerFault),
@@ -184,106 +184,12 @@ impl Change {
         }
     }
 
-    /// Judges the change without applying it.
-    pub fn check(&self, on: &Snapshot) -> Result<(), Refusal> {
+    /// All that is against the change, without applying it; the first is what the writer would refuse.
+    pub fn refusals(&self, on: &Snapshot) -> Vec<Refusal> {
         match &self.action {
-            Action::Publish { line, .. } => self.may_publish(on, line).map(drop),
-            _ => self.judge(on).map(drop),
+            Action::Publish { line, .. } => self.against_publish(on, line),
+            _ => self.judge(on).err().into_iter().collect(),
         }
-    }
-
-    fn publish(
-        &self,
-        on: &Snapshot,
-        line: &IndexLine,
-        source_commit: Option<&PlainText>,
-    ) -> Result<Verdict, Refusal> {
-        let existing = self.may_publish(on, line)?;
-        let before = existing.map_or_else(Vec::new, |krate| krate.body.inflate());
-        let bytes = IndexFile::new(&before).with(line);
-        if bytes.len() > FILE_BYTES_MAX {
-            return Err(Refusal::FileTooLarge(line.name.clone()));
-        }
-        let mut message = Message::new(format!("publish {} {}", line.name, line.vers))
-            .with("Crate", plain(&line.name))
-            .with("Version", plain(&line.vers))
-            .with("Cksum", plain(&line.cksum))
-            .with("Published-by", plain(&self.by));
-        if let Some(commit) = source_commit {
-            message = message.with("Source-commit", commit.clone());
-        }
-        let path = IndexPath::of(&line.name);
-        let mut edit = self.edit(message).with(&path, bytes);
-        if existing.is_none() {
-            edit = edit.with_owners(&path, &Owners::first(self.by.clone()));
-        }
-        Ok(Verdict::Edit(Box::new(edit)))
-    }
-
-    /// The crate that gets the version, if it exists and the caller may publish it.
-    fn may_publish<'a>(
-        &self,
-        on: &'a Snapshot,
-        line: &IndexLine,
-    ) -> Result<Option<&'a Arc<Crate>>, Refusal> {
-        let existing = self.may_add(on, line)?;
-        if on.registry().policy.require.known_dependencies {
-            dependencies::check(line, on)?;
-        }
-        Ok(existing)
-    }
-
-    /// As [`Change::may_publish`], whatever the version depends on.
-    fn may_add<'a>(
-        &self,
-        on: &'a Snapshot,
-        line: &IndexLine,
-    ) -> Result<Option<&'a Arc<Crate>>, Refusal> {
-        let name = &line.name;
-        let Some(krate) = on.find(name) else {
-            self.may_create(on, name)?;
-            return Ok(None);
-        };
-        if krate.name != *name {
-            return Err(Refusal::SpelledOtherwise {
-                wanted: name.clone(),
-                existing: krate.name.clone(),
-            });
-        }
-        self.must_own(krate)?;
-        match krate.release(&line.vers.key()) {
-            None => Ok(Some(krate)),
-            Some(release) if release.cksum == line.cksum && release.version == line.vers => {
-                Err(Refusal::SameVersion {
-                    name: name.clone(),
-                    version: release.version.clone(),
-                })
-            }
-            Some(release) => Err(Refusal::VersionTaken {
-                name: name.clone(),
-                version: release.version.clone(),
-            }),
-        }
-    }
-
-    fn may_create(&self, on: &Snapshot, name: &CrateName) -> Result<(), Refusal> {
-        let policy = &on.registry().policy;
-        if let Some(why) = name.reserved() {
-            return Err(Refusal::ReservedName {
-                name: name.clone(),
-                why,
-            });
-        }
-        if policy.reserves(name) {
-            return Err(Refusal::ReservedByPolicy(name.clone()));
-        }
-        if !policy.may_create(&self.by) {
-            return Err(Refusal::MayNotCreate {
-                login: self.by.clone(),
-                creators: policy.creators(),
-            });
-        }
-        Ok(())
     }
 
     fn yank(

@@ -4,7 +4,6 @@
 //! not be built by anybody. Which versions of the crate there are is not asked: they come and go by yanks.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use thiserror::Error;
 
@@ -12,14 +11,7 @@ use crate::domain::{CrateName, DependencyKind, IndexLine};
 
 use super::snapshot::Snapshot;
 
-/// The most missing crates that a refusal names.
-const NAMED_MAX: usize = 20;
-
-/// Crates that a version needs and this registry does not have: never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub struct MissingDependencies(Vec<MissingDependency>);
-
-/// Why one of them is missing.
+/// Why a crate that a version needs is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MissingDependency {
     /// There is none of that name.
@@ -46,21 +38,17 @@ pub enum MissingDependency {
 ///
 /// Dependencies of tests count, because Cargo locks them when it packs. They may name the crate itself, which is there
 /// as soon as they are; for all else another version must be.
-pub(super) fn check(line: &IndexLine, on: &Snapshot) -> Result<(), MissingDependencies> {
+pub(super) fn missing_of(line: &IndexLine, on: &Snapshot) -> Vec<MissingDependency> {
     // A crate that is needed in several ways is missing once, and for a build sooner than for tests.
     let mut needed: BTreeMap<&str, DependencyKind> = BTreeMap::new();
     for dep in line.deps.iter().filter(|dep| dep.registry.is_none()) {
         let kind = needed.entry(dep.crate_name()).or_insert(dep.kind);
         *kind = dep.kind.min(*kind);
     }
-    let missing: Vec<MissingDependency> = needed
+    needed
         .into_iter()
         .filter_map(|(name, kind)| missing(name, kind, line, on))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(MissingDependencies(missing))
+        .collect()
 }
 
 fn missing(
@@ -87,17 +75,4 @@ fn missing(
     }
     let is_lonely = is_itself && on.find(&name).is_none();
     (is_lonely && kind != DependencyKind::Dev).then_some(MissingDependency::Itself(name))
-}
-
-impl fmt::Display for MissingDependencies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, missing) in self.0.iter().take(NAMED_MAX).enumerate() {
-            let comma = if at == 0 { "" } else { "; " };
-            write!(f, "{comma}{missing}")?;
-        }
-        match self.0.len().checked_sub(NAMED_MAX) {
-            None | Some(0) => Ok(()),
-            Some(unnamed) => write!(f, "; {unnamed} more are missing"),
-        }
-    }
 }

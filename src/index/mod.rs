@@ -54,7 +54,7 @@ use crate::blobs::Blobs;
 use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
-pub use dependencies::{MissingDependencies, MissingDependency};
+pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;
 pub use load::LoadFault;
@@ -252,13 +252,13 @@ impl Index {
         &self.git_dir
     }
 
-    /// Judges a change on the index as it is now, without asking the writer, who judges again.
+    /// All that is against a change on the index as it is now, without asking the writer, who judges again.
     ///
     /// A tip that may not survive a power cut is no ground for a refusal.
-    pub fn check(&self, change: &Change) -> Result<(), Refusal> {
+    pub fn refusals(&self, change: &Change) -> Vec<Refusal> {
         match self.is_proven.load(Ordering::Acquire) {
-            true => change.check(&self.snapshot()),
-            false => Ok(()),
+            true => change.refusals(&self.snapshot()),
+            false => Vec::new(),
         }
     }
 

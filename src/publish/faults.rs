@@ -45,26 +45,23 @@ impl<F> Faults<F> {
         }
     }
 
+    /// What was read, or nothing and one more fault.
+    pub(super) fn note<T>(&mut self, read: Result<T, F>) -> Option<T> {
+        read.map_err(|fault| self.add(fault)).ok()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }
-
-    /// `value` if nothing is wrong.
-    pub(super) fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() {
-            Ok(value)
-        } else {
-            Err(self)
-        }
-    }
 }
 
-impl<F> From<F> for Faults<F> {
-    fn from(fault: F) -> Self {
-        Self {
-            listed: vec![fault],
-            unlisted: 0,
+impl Faults<String> {
+    /// Adds a sentence for each fault of another kind; together they keep the limit.
+    pub(super) fn tell(&mut self, others: Faults<impl fmt::Display>) {
+        for fault in others.listed {
+            self.add(fault.to_string());
         }
+        self.unlisted += others.unlisted;
     }
 }
 
@@ -98,6 +95,21 @@ mod tests {
         assert_eq!(sentences.len(), FAULTS_MAX + 1);
         assert_eq!(sentences[19], "fault 19");
         assert_eq!(sentences[20], "3 more faults are not listed");
+    }
+
+    #[test]
+    fn the_limit_holds_for_faults_of_all_kinds_together() {
+        let mut first = Faults::none();
+        (0..15).for_each(|number| first.add(number));
+        let mut second = Faults::none();
+        (0..FAULTS_MAX + 2).for_each(|_| second.add('x'));
+        let mut all = Faults::none();
+        all.tell(first);
+        all.tell(second);
+        let sentences = all.sentences();
+        assert_eq!(sentences.len(), FAULTS_MAX + 1);
+        assert_eq!((&*sentences[14], &*sentences[15]), ("14", "x"));
+        assert_eq!(sentences[20], "17 more faults are not listed");
     }
 
     #[test]

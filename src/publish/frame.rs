@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::str::FromStr;
 
 use bytes::Buf;
 use futures_util::{Stream, StreamExt};
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::faults::quoted;
+use super::faults::{Faults, quoted};
 use crate::domain::{Cksum, CrateName, CrateVersion, Limits, NameFault, VersionFault};
 
 /// An upload whose `.crate` file is in the spool, flushed but not yet synced to the disk.
@@ -79,10 +80,24 @@ pub enum FrameFault {
     /// The JSON is not JSON, not an object, or has one of our keys twice.
     #[error("the metadata is not a JSON object as Cargo sends it: {0}")]
     Json(String),
-    /// A key that we read is not there.
+    /// The keys that we read.
+    #[error("{}", .0.sentences().join("; "))]
+    Keys(Faults<KeyFault>),
+    /// The client went away, or was cut off by a limit of the connection.
+    #[error("the connection broke while the body was read")]
+    Connection(#[source] Box<dyn Error + Send + Sync>),
+    /// The spool could not be written: a fault of ours, such as a full disk.
+    #[error("the upload could not be stored")]
+    Spool(#[source] std::io::Error),
+}
+
+/// What is wrong with a key that we read.
+#[derive(Debug, Error)]
+pub enum KeyFault {
+    /// It is not there.
     #[error("the metadata has no `{0}`")]
     Missing(&'static str),
-    /// A key that we read is not a string.
+    /// It is not a string.
     #[error("`{0}` in the metadata must be a string")]
     NotAString(&'static str),
     /// `name` is not a crate name.
@@ -91,12 +106,6 @@ pub enum FrameFault {
     /// `vers` is not a version.
     #[error("`vers` in the metadata: {0}")]
     Version(VersionFault),
-    /// The client went away, or was cut off by a limit of the connection.
-    #[error("the connection broke while the body was read")]
-    Connection(#[source] Box<dyn Error + Send + Sync>),
-    /// The spool could not be written: a fault of ours, such as a full disk.
-    #[error("the upload could not be stored")]
-    Spool(#[source] std::io::Error),
 }
 
 /// Reads a body to its end, writes the `.crate` file to `spool` and flushes it.
@@ -241,17 +250,24 @@ fn parse_metadata(bytes: &[u8]) -> Result<Metadata, FrameFault> {
     }
     let raw: RawMetadata<'_> =
         serde_json::from_str(text).map_err(|error| FrameFault::Json(quoted(&error.to_string())))?;
-    let name = string("name", raw.name)?;
-    let version = string("vers", raw.vers)?;
-    Ok(Metadata {
-        name: name.parse().map_err(FrameFault::Name)?,
-        version: version.parse().map_err(FrameFault::Version)?,
-    })
+    let mut faults = Faults::none();
+    let name = faults.note(read("name", raw.name, KeyFault::Name));
+    let version = faults.note(read("vers", raw.vers, KeyFault::Version));
+    match (name, version) {
+        (Some(name), Some(version)) => Ok(Metadata { name, version }),
+        _ => Err(FrameFault::Keys(faults)),
+    }
 }
 
-fn string(key: &'static str, value: Option<&RawValue>) -> Result<String, FrameFault> {
-    let value = value.ok_or(FrameFault::Missing(key))?;
-    serde_json::from_str(value.get()).map_err(|_| FrameFault::NotAString(key))
+/// Reads the text of a key; `fault` says that it is not what it should be.
+fn read<T: FromStr>(
+    key: &'static str,
+    value: Option<&RawValue>,
+    fault: fn(T::Err) -> KeyFault,
+) -> Result<T, KeyFault> {
+    let value = value.ok_or(KeyFault::Missing(key))?;
+    let text: String = serde_json::from_str(value.get()).map_err(|_| KeyFault::NotAString(key))?;
+    text.parse().map_err(fault)
 }
 
 impl fmt::Display for Part {

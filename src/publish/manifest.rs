@@ -64,6 +64,15 @@ pub struct Release {
     pub description: Option<String>,
 }
 
+/// What could be read of a release.
+#[derive(Debug)]
+pub struct Read {
+    /// The release, whole if there are no faults; otherwise what is not understood is left out.
+    pub release: Release,
+    /// All that is wrong with the manifest.
+    pub faults: Faults<ManifestFault>,
+}
+
 /// What is wrong with a manifest.
 #[derive(Debug, Error)]
 pub enum ManifestFault {
@@ -153,14 +162,33 @@ impl Release {
     }
 }
 
+impl Read {
+    /// What the upload says without its manifest.
+    pub fn nothing(upload: &Metadata) -> Self {
+        let release = Release {
+            name: upload.name.clone(),
+            version: upload.version.clone(),
+            dependencies: Vec::new(),
+            features: Features::new(),
+            links: None,
+            rust_version: None,
+            description: None,
+        };
+        let faults = Faults::none();
+        Self { release, faults }
+    }
+}
+
 /// Reads the manifest of a `.crate` file; all faults are found unless it is no TOML at all.
-pub fn release(
-    manifest: &str,
-    upload: &Metadata,
-    rules: &ManifestRules<'_>,
-) -> Result<Release, Faults<ManifestFault>> {
-    let table: Table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error))?;
-    let mut faults = Faults::none();
+pub fn read(manifest: &str, upload: &Metadata, rules: &ManifestRules<'_>) -> Read {
+    let Read {
+        mut release,
+        mut faults,
+    } = Read::nothing(upload);
+    let table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error));
+    let Some(table) = faults.note(table) else {
+        return Read { release, faults };
+    };
     if let Err((at, fault)) = syntax::check(manifest) {
         let line = line_of(manifest, at);
         faults.add(ManifestFault::Syntax { line, fault });
@@ -171,23 +199,17 @@ pub fn release(
     let package = read_package(&mut manifest, upload, rules, &mut faults);
     let tables = DependencyTables::take(&mut manifest, &mut faults);
     let declared = tables.declared();
-    let dependencies = tables.read(rules, &mut faults);
-    let features = features::read(&mut manifest, &declared, rules.limits, &mut faults);
+    release.dependencies = tables.read(rules, &mut faults);
+    release.features = features::read(&mut manifest, &declared, rules.limits, &mut faults);
     manifest.report("", &mut faults);
 
-    let release = Release {
-        name: upload.name.clone(),
-        version: upload.version.clone(),
-        dependencies,
-        features,
-        links: package.links,
-        rust_version: package.rust_version,
-        description: package.description,
-    };
+    release.links = package.links;
+    release.rust_version = package.rust_version;
+    release.description = package.description;
     if faults.is_empty() {
         check_line_length(&release, rules.limits, &mut faults);
     }
-    faults.or(release)
+    Read { release, faults }
 }
 
 fn toml_fault(manifest: &str, error: &toml::de::Error) -> ManifestFault {

@@ -26,13 +26,14 @@ use crate::auth::NotPermitted;
 use crate::blobs::Blobs;
 use crate::disk::TempFile;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime};
-use crate::index::{Action, Change, Landed, Snapshot, WriteFault};
+use crate::index::{Action, Change, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
 
+use faults::Faults;
 use frame::{Metadata, Upload};
-use manifest::{ManifestRules, Release};
+use manifest::{ManifestRules, Read, Release};
 
 /// Why a version was not published.
 #[derive(Debug, Error)]
@@ -43,9 +44,15 @@ pub enum PublishFault {
     /// The upload did not come whole, or not in its form.
     #[error(transparent)]
     Frame(#[from] FrameFault),
-    /// The crate file cannot be published: all that is wrong with it, a sentence each.
+    /// The crate file cannot be published: all that is wrong with it, and what the index refuses, a sentence each.
     #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
+    /// The crate file is sound, but the index does not take it: all that it refuses, a sentence each.
+    #[error("{}", .sentences.join("; "))]
+    Refused {
+        first: Refusal,
+        sentences: Vec<String>,
+    },
     /// The caller has published too often.
     #[error(transparent)]
     TooOften(#[from] TooOften),
@@ -88,6 +95,10 @@ where
     let mut received = off_thread(&app.blobs, |blobs| blobs.incoming()).await?;
     let mut spool = tokio::fs::File::from_std(received.file().try_clone()?);
     let upload = frame::receive(body, &mut spool, limits).await?;
+    // Whoever may not is told nothing else.
+    caller
+        .grant
+        .require_on(Can::Publish, &upload.metadata.name)?;
     let deadline = app.deadline();
 
     let cksum = upload.cksum;
@@ -101,17 +112,17 @@ where
     let LookedInto {
         received,
         release,
+        wrong,
         source_commit,
         warnings,
     } = timeout_at(deadline, spawn_blocking(look))
         .await
         .map_err(|_| WriteFault::Late)?
-        .unwrap_or(Err(PublishFault::Panicked))?;
+        .map_err(|_| PublishFault::Panicked)??;
 
-    caller.grant.require_on(Can::Publish, &release.name)?;
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
-    app.index.check(&change).map_err(WriteFault::Refused)?;
+    judge(wrong, &app.index.refusals(&change))?;
     count(app, caller, &release, &app.index.snapshot())?;
 
     let keep = off_thread(&app.blobs, move |blobs| blobs.keep(received, &cksum));
@@ -122,10 +133,12 @@ where
     Ok(Published { landed, warnings })
 }
 
-/// A received file that can be published.
+/// A received file and what was found in it.
 struct LookedInto {
     received: TempFile,
+    /// What could be read: all of it if nothing is wrong.
     release: Release,
+    wrong: Faults<String>,
     source_commit: Option<PlainText>,
     warnings: Vec<String>,
 }
@@ -136,7 +149,7 @@ fn look_into(
     upload: &Upload,
     own: &OwnUrls,
     policy: &Policy,
-) -> Result<LookedInto, PublishFault> {
+) -> io::Result<LookedInto> {
     received.file().rewind()?;
     let Metadata { name, version } = &upload.metadata;
     let inspected = tarball::inspect(received.file(), name, version, &policy.limits)?;
@@ -146,24 +159,41 @@ fn look_into(
         require: &policy.require,
         limits: &policy.limits,
     };
-    let release = inspected
-        .manifest
-        .map(|text| manifest::release(&text, &upload.metadata, &rules));
-    let mut wrong = inspected.faults.sentences();
-    match release {
-        Some(Ok(release)) if wrong.is_empty() => {
-            let source_commit = inspected.source_commit.and_then(|id| id.parse().ok());
-            return Ok(LookedInto {
-                received,
-                release,
-                source_commit,
-                warnings: inspected.warnings,
-            });
-        }
-        Some(Err(faults)) => wrong.extend(faults.sentences()),
-        Some(Ok(_)) | None => {}
+    let read = match inspected.manifest {
+        Some(text) => manifest::read(&text, &upload.metadata, &rules),
+        None => Read::nothing(&upload.metadata),
+    };
+    let mut wrong = Faults::none();
+    wrong.tell(inspected.faults);
+    wrong.tell(read.faults);
+    Ok(LookedInto {
+        received,
+        release: read.release,
+        wrong,
+        source_commit: inspected.source_commit.and_then(|id| id.parse().ok()),
+        warnings: inspected.warnings,
+    })
+}
+
+/// Refuses an upload for all that is wrong with it and all that the index has against it.
+fn judge(mut wrong: Faults<String>, refusals: &[Refusal]) -> Result<(), PublishFault> {
+    // The very same file is there: who publishes it again is done, whatever the rules have become.
+    if let [refusal @ Refusal::SameVersion { .. }] = refusals {
+        return Err(WriteFault::Refused(refusal.clone()).into());
     }
-    Err(PublishFault::Invalid(wrong))
+    let is_sound = wrong.is_empty();
+    for refusal in refusals {
+        wrong.add(refusal.to_string());
+    }
+    let sentences = wrong.sentences();
+    match refusals.first() {
+        Some(first) if is_sound => Err(PublishFault::Refused {
+            first: first.clone(),
+            sentences,
+        }),
+        None if is_sound => Ok(()),
+        _ => Err(PublishFault::Invalid(sentences)),
+    }
 }
 
 /// Counts a version that could be published; one that is refused before costs its sender nothing.

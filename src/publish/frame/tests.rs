@@ -202,6 +202,21 @@ fn faults_of_the_metadata_name_the_key() {
 }
 
 #[test]
+fn faults_of_both_keys_come_together() {
+    let fault = fault_of_json(br#"{"name":"../demo","vers":"1.2"}"#);
+    let FrameFault::Keys(faults) = fault else {
+        panic!("{fault:?}");
+    };
+    let sentences = faults.sentences();
+    assert_eq!(sentences.len(), 2, "{sentences:?}");
+    assert!(sentences[0].starts_with("`name` in the metadata: "));
+    assert!(sentences[1].starts_with("`vers` in the metadata: "));
+    let neither = fault_of_json(br#"{"vers":1}"#).to_string();
+    let expected = "the metadata has no `name`; `vers` in the metadata must be a string";
+    assert_eq!(neither, expected);
+}
+
+#[test]
 fn deep_nesting_in_keys_that_are_ignored_is_harmless() {
     let deep = "[".repeat(200_000);
     let json = format!(r#"{{"name":"demo","vers":"1.2.3","deps":{deep}"#);

@@ -141,7 +141,7 @@ impl DependencyTables {
         declared
     }
 
-    /// Reads each dependency; those with faults are left out.
+    /// Reads each dependency; those whose crate or registry is not known are left out.
     pub(super) fn read(
         self,
         rules: &ManifestRules<'_>,
@@ -195,6 +195,8 @@ impl Entry {
     }
 
     /// The dependency; if something is wrong with it that is in `faults`, and there may be none.
+    ///
+    /// Without a requirement it stays, so that its crate is looked for all the same.
     fn read(
         self,
         rules: &ManifestRules<'_>,
@@ -224,7 +226,7 @@ impl Entry {
         let (name, package) = names?;
         Some(Dependency {
             name,
-            req: req?,
+            req: req.unwrap_or_default(),
             features,
             optional,
             default_features,

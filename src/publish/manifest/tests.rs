@@ -29,7 +29,11 @@ pub(super) fn read_for(
         require,
         limits,
     };
-    release(manifest, &metadata(), &rules)
+    let Read { release, faults } = super::read(manifest, &metadata(), &rules);
+    match faults.is_empty() {
+        true => Ok(release),
+        false => Err(faults),
+    }
 }
 
 /// Puts `rest` below a sound `[package]`.
@@ -308,6 +312,35 @@ fn registries_are_ours_allowed_or_refused() {
 }
 
 #[test]
+fn what_is_understood_is_given_beside_the_faults() {
+    let own = OwnUrls::new(
+        &RegistryName::default(),
+        [&"http://localhost:8642".parse().unwrap()],
+    );
+    let rules = ManifestRules {
+        own: &own,
+        allowed_registries: &[],
+        require: &Requirements::default(),
+        limits: &Limits::default(),
+    };
+    let url = "registry-index = 'http://localhost:8642/crates/git'";
+    let manifest = with_package(&format!(
+        "keywords = ['-']\n[dependencies]\nsound = {{ version = '1', {url} }}\n\
+         starred = {{ version = '*', {url} }}\n\
+         'no name' = {{ version = '1', {url} }}\nelsewhere = '1'"
+    ));
+    let found = super::read(&manifest, &metadata(), &rules);
+    assert_eq!(found.faults.sentences().len(), 4);
+    let known = found.release.dependencies.iter().map(|d| d.name.as_str());
+    assert_eq!(known.collect::<Vec<_>>(), ["sound", "starred"]);
+
+    let nothing = super::read("x =", &metadata(), &rules);
+    assert_eq!(nothing.faults.sentences().len(), 1);
+    assert_eq!(nothing.release.name, metadata().name);
+    assert_eq!(nothing.release.version, metadata().version);
+}
+
+#[test]
 fn the_public_registry_is_allowed_only_by_the_list() {
     let own = OwnUrls::default();
     let rules = ManifestRules {
@@ -317,9 +350,9 @@ fn the_public_registry_is_allowed_only_by_the_list() {
         limits: &Limits::default(),
     };
     let manifest = with_package("[dependencies]\na = '1'");
-    let faults = release(&manifest, &metadata(), &rules).unwrap_err();
+    let found = super::read(&manifest, &metadata(), &rules);
     assert_eq!(
-        faults.sentences().join("; "),
+        found.faults.sentences().join("; "),
         "the dependency `a` in `[dependencies]` comes from the public registry, on which crates here may not depend; write `registry = \"…\"` beside its version if it is a crate of this registry"
     );
 }

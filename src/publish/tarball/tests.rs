@@ -26,10 +26,13 @@ fn inspect_with(
     let inspected = inspect(bytes, &name, &version, limits)?;
     let manifest = inspected.manifest.unwrap_or_default();
     let source_commit = inspected.source_commit;
-    Ok(inspected.faults.or(Contents {
-        manifest,
-        source_commit,
-    }))
+    Ok(match inspected.faults.is_empty() {
+        true => Ok(Contents {
+            manifest,
+            source_commit,
+        }),
+        false => Err(inspected.faults),
+    })
 }
 
 fn contents(bytes: &[u8]) -> Contents {

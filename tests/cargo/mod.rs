@@ -22,5 +22,6 @@ mod resolver;
 mod search;
 mod sentences;
 mod settings;
+mod together;
 mod workspace;
 mod yanked;

@@ -30,20 +30,29 @@ impl Sandbox {
         Self::new(PathBuf::from(env!("CARGO")), registry, view)
     }
 
+    /// With the cargo that runs the tests and the index at a URL.
+    pub fn stable_at(index: &str) -> Self {
+        Self::with_index(PathBuf::from(env!("CARGO")), index)
+    }
+
     /// With an old cargo, which can read the index only over git.
     pub fn old(program: PathBuf, registry: &Registry) -> Self {
         Self::new(program, registry, View::Git)
     }
 
     fn new(program: PathBuf, registry: &Registry, view: View) -> Self {
-        let folder = TempDir::new().unwrap();
-        for name in ["home", "cargo-home", "nowhere", "work"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
         let index = match view {
             View::Sparse => registry.sparse_index(),
             View::Git => registry.git_index(),
         };
+        Self::with_index(program, &index)
+    }
+
+    fn with_index(program: PathBuf, index: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        for name in ["home", "cargo-home", "nowhere", "work"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
         // The public registry leads to an empty folder: a test that needs it fails without asking the network.
         let config = format!(
             "[registries.crates]\nindex = {index:?}\n\

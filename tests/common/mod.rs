@@ -1,6 +1,7 @@
 //! A running registry, clients of it, and what both of them need.
 
 pub mod cargos;
+pub mod courier;
 pub mod git;
 pub mod http;
 pub mod machine;

@@ -50,12 +50,17 @@ impl Release {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The body of the request that uploads it.
+    pub fn body(&self) -> Vec<u8> {
+        let metadata = metadata(&self.name, &self.version).to_string();
+        frame(metadata.as_bytes(), &self.crate_file)
+    }
+
     /// The request that uploads it.
     pub fn request(&self, token: &str) -> Request {
-        let metadata = metadata(&self.name, &self.version).to_string();
         request("PUT", "/crates/api/v1/crates/new")
             .token(token)
-            .body(frame(metadata.as_bytes(), &self.crate_file))
+            .body(self.body())
     }
 
     /// Uploads it.

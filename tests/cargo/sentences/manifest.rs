@@ -1,0 +1,133 @@
+//! The rules for the manifest as a whole: `src/publish/manifest.rs`, and `syntax.rs`, `fields.rs` and `platform.rs`
+//! below it.
+
+use insta::assert_snapshot;
+
+use super::{Desk, MANIFEST};
+
+#[test]
+fn toml_that_every_reader_takes() {
+    let desk = Desk::with_policy("");
+    let refuses = |rule: &str, rest: &str| desk.refuses_keys(rule, rest);
+    assert_snapshot!(
+        refuses("ManifestFault::Toml", "x ="),
+        @"400 Bad Request: `Cargo.toml` cannot be read, line 4: string values must be quoted, expected literal string"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::Toml, a key twice", "name = 'krate'\n"),
+        @"400 Bad Request: `Cargo.toml` cannot be read, line 4: duplicate key"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::Toml, a NUL", "# \0\n"),
+        @"400 Bad Request: `Cargo.toml` cannot be read, line 4: invalid comment character, expected printable characters"
+    );
+
+    let marked = format!("\u{feff}{MANIFEST}");
+    assert_snapshot!(
+        desk.refuses_manifest("ManifestFault::Syntax, SyntaxFault::ByteOrderMark", &marked),
+        @"400 Bad Request: `Cargo.toml`, line 1, has a byte order mark, which not every TOML reader takes; save it as UTF-8 without one"
+    );
+    let of_windows = MANIFEST.replace('\n', "\r\n");
+    assert_snapshot!(
+        desk.refuses_manifest("SyntaxFault::CarriageReturn", &of_windows),
+        @"400 Bad Request: `Cargo.toml`, line 1, has a carriage return, which TOML readers do not agree on; end lines with line feeds alone"
+    );
+    let lines = "[dependencies]\na = {\n version = '1' }";
+    assert_snapshot!(
+        refuses("SyntaxFault::InlineTableOfLines", lines),
+        @"400 Bad Request: `Cargo.toml`, line 5, has an inline table of several lines, which Cargo before 1.94 cannot read; use one line or a `[table]`"
+    );
+    let comma = "[dependencies]\na = { version = '1', }";
+    assert_snapshot!(
+        refuses("SyntaxFault::TrailingComma", comma),
+        @"400 Bad Request: `Cargo.toml`, line 5, has a comma before the `}` of an inline table, which Cargo before 1.94 cannot read; leave it out"
+    );
+    assert_snapshot!(
+        refuses("SyntaxFault::Escape", "description = \"\\x41\""),
+        @r"400 Bad Request: `Cargo.toml`, line 4, has the escape `\x`, which Cargo before 1.94 cannot read; write `\u00HH`"
+    );
+    assert_snapshot!(
+        refuses("SyntaxFault::NoSeconds", "[package.metadata]\nx = 07:32"),
+        @"400 Bad Request: `Cargo.toml`, line 5, has a time without seconds, which Cargo before 1.94 cannot read; write them"
+    );
+}
+
+#[test]
+fn keys_of_a_packed_manifest() {
+    let desk = Desk::with_policy("limits.line_bytes_max = 1000\n");
+    let refuses = |rule: &str, rest: &str| desk.refuses_keys(rule, rest);
+    assert_snapshot!(
+        desk.refuses_manifest("ManifestFault::Key, KeyFault::Missing", ""),
+        @"400 Bad Request: `package` is missing"
+    );
+    assert_snapshot!(
+        refuses("KeyFault::Type", "keywords = 'one'"),
+        @"400 Bad Request: `package.keywords` must be a list of strings"
+    );
+    assert_snapshot!(
+        refuses("KeyFault::SpelledTwice", "[dev-dependencies]\n[dev_dependencies]"),
+        @"400 Bad Request: `dev-dependencies` is there twice, with `-` and with `_`; only `-` should be used"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::Section", "[patch.crates-io]"),
+        @"400 Bad Request: `[patch]` must not be in a published crate; `cargo package` does not write it"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::Inherited", "license.workspace = true"),
+        @"400 Bad Request: `package.license` is inherited from a workspace; `cargo package` writes the value itself"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::RustVersion", "rust-version = '1.70.0-beta'"),
+        @"400 Bad Request: `package.rust-version` is `1.70.0-beta`; it must be one to three numbers such as `1.85`"
+    );
+    let long = format!("[features]\n{} = []", "a".repeat(1000));
+    assert_snapshot!(
+        refuses("ManifestFault::LineTooLong", &long),
+        @"400 Bad Request: the index line of this release would be 1197 bytes long; at most 1000 are allowed"
+    );
+}
+
+#[test]
+fn names_of_native_libraries() {
+    let desk = Desk::with_policy("");
+    let refuses = |rule: &str, links: &str| {
+        let rest = format!("links = \"{links}\"\nbuild = 'src/lib.rs'");
+        desk.refuses(rule, &desk.package("krate", "1.0.1", &rest))
+    };
+    assert_snapshot!(
+        refuses("ManifestFault::Links, TextFault::Character", "a\\u0007b"),
+        @r"400 Bad Request: `package.links`: the text contains the character '\u{7}'"
+    );
+    assert_snapshot!(
+        refuses("TextFault::Blank", " "),
+        @"400 Bad Request: `package.links`: the text is empty or has blanks at its ends"
+    );
+    assert_snapshot!(
+        refuses("TextFault::TooLong", &"a".repeat(513)),
+        @"400 Bad Request: `package.links`: the text is longer than 512 bytes"
+    );
+}
+
+#[test]
+fn platforms_of_dependencies() {
+    let desk = Desk::with_policy("");
+    let refuses = |rule: &str, platform: &str| {
+        desk.refuses_keys(
+            rule,
+            &format!("[target.'{platform}'.dependencies]\na = '1'"),
+        )
+    };
+    assert_snapshot!(
+        refuses("PlatformFault::TooLong", &"a".repeat(4097)),
+        @"400 Bad Request: the platform `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…` in `[target]` is longer than 4096 bytes"
+    );
+    let deep = format!("cfg({}unix{})", "not(".repeat(33), ")".repeat(33));
+    assert_snapshot!(
+        refuses("PlatformFault::TooDeep", &deep),
+        @"400 Bad Request: the platform `cfg(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(unix))))))))))))))))))))))))))))))))))` in `[target]` is nested deeper than 32 parentheses"
+    );
+    assert_snapshot!(
+        refuses("ManifestFault::Platform, PlatformFault::Syntax", "cfg("),
+        @"400 Bad Request: the platform `cfg(` in `[target]` is neither a target nor a `cfg(…)` that Cargo can read: failed to parse `cfg(` as a cfg expression: invalid target specifier: unexpected `(` character, cfg expressions must start with `cfg(`"
+    );
+}

@@ -1,0 +1,124 @@
+//! Each rule has its sentence in this folder: the sources say which rules there are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the rules for uploads stand: folders and files.
+const RULES: [&str; 9] = [
+    "src/publish",
+    "src/index/change.rs",
+    "src/index/dependencies.rs",
+    "src/auth/permission.rs",
+    "src/domain/feature.rs",
+    "src/domain/name.rs",
+    "src/domain/registry.rs",
+    "src/domain/text.rs",
+    "src/domain/version.rs",
+];
+
+/// What has a sentence that no case of this folder brings forth, and why.
+const WITHOUT_A_CASE: [(&str, &str); 10] = [
+    ("FrameFault::Connection", "there is nobody left to tell"),
+    ("FrameFault::Spool", "a fault of ours: see `cargo::faults`"),
+    ("PublishFault::Invalid", "holds sentences and adds nothing"),
+    ("PublishFault::Panicked", "a fault of ours: there is none"),
+    (
+        "PublishFault::Store",
+        "a fault of ours: see `cargo::faults`",
+    ),
+    ("LayerFault::TooLarge", "becomes `UnpackedTooLarge`"),
+    ("LayerFault::Gzip", "becomes `TarballFault::Gzip`"),
+    ("Refusal::FileTooLarge", "takes an index file of 64 MiB"),
+    (
+        "Refusal::BrokenFile",
+        "a fault of ours: see `index::fault_tests`",
+    ),
+    ("UrlFault::Name", "about the name of a registry"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files at or below a path.
+fn files_at(path: PathBuf) -> Vec<PathBuf> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        let entries = entries.map(|entry| entry.unwrap().path());
+        return entries.flat_map(files_at).collect();
+    }
+    assert!(path.is_file(), "the rules have moved from {path:?}");
+    let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+    is_rust.then_some(path).into_iter().collect()
+}
+
+/// The variants with a sentence of their own, as `Enum::Variant`; the sources are as `cargo fmt` leaves them.
+fn sentences_of(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in source.split("enum ").skip(1) {
+        let (name, body) = part.split_once(" {\n").unwrap_or_default();
+        let body = body.split("\n}").next().unwrap_or_default();
+        let mut has_sentence = false;
+        for line in body.lines() {
+            let Some(line) = line.strip_prefix("    ") else {
+                continue;
+            };
+            if line.starts_with("#[error(") {
+                has_sentence = line != "#[error(transparent)]";
+            } else if line.starts_with(|c: char| c.is_ascii_uppercase()) && has_sentence {
+                let end = line.find(|c: char| !c.is_ascii_alphanumeric());
+                found.push(format!("{name}::{}", &line[..end.unwrap_or(line.len())]));
+                has_sentence = false;
+            }
+        }
+    }
+    found
+}
+
+/// The rules that the texts of a file name at their start.
+fn named_in(test: &str) -> impl Iterator<Item = String> {
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let parts = test.split('"').flat_map(|text| text.split(", "));
+    parts.filter_map(move |rule| {
+        let (name, variant) = rule.split_once("::")?;
+        (is_name(name) && is_name(variant)).then(|| rule.to_owned())
+    })
+}
+
+#[test]
+fn every_rule_has_its_sentence_under_its_name() {
+    let sources = RULES.iter().flat_map(|path| files_at(root().join(path)));
+    let rules: BTreeSet<String> = sources
+        .flat_map(|path| sentences_of(&fs::read_to_string(path).unwrap()))
+        .collect();
+    assert!(rules.len() > 100, "the rules are where this test looks");
+
+    let mut cases = files_at(root().join("tests/cargo/sentences"));
+    cases.retain(|path| !path.ends_with("rules.rs"));
+    let named: BTreeSet<String> = cases
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .flat_map(|text| named_in(&text).collect::<Vec<_>>())
+        .collect();
+    let unknown: Vec<_> = named.difference(&rules).collect();
+    assert!(unknown.is_empty(), "no such rules: {unknown:#?}");
+    let without: BTreeSet<String> = rules.difference(&named).cloned().collect();
+    let excepted = WITHOUT_A_CASE.map(|(rule, _)| rule.to_owned());
+    assert_eq!(without, BTreeSet::from(excepted), "rules without a case");
+}
+
+#[test]
+fn rules_and_cases_are_found_as_they_are_written() {
+    let source = "\
+        pub enum Fault {\n    /// Some.\n    #[error(\"a {0}\")]\n    One(usize),\n    \
+        #[error(\n        \"b\"\n    )]\n    Two { a: u8 },\n    #[error(transparent)]\n    \
+        Inner(Other),\n}\n\nenum Plain {\n    Three,\n}\n";
+    assert_eq!(sentences_of(source), ["Fault::One", "Fault::Two"]);
+    let test = "says(\"Fault::One, Fault::Two, a pipe\", x, a::B);\nsays(\"no::rule\")";
+    let named: Vec<_> = named_in(test).collect();
+    assert_eq!(named, ["Fault::One", "Fault::Two"]);
+}

@@ -35,7 +35,9 @@ pub enum TextFault {
     #[error("the text is empty or has blanks at its ends")]
     Blank,
     /// A control character, `<` or `>`.
-    #[error("the text contains the character {0:?}")]
+    #[error(
+        "the text contains the character {0:?}; control characters, marks of direction, `<` and `>` are not allowed"
+    )]
     Character(char),
 }
 

@@ -49,7 +49,7 @@ pub enum DependencyFault {
     #[error("has no `version`; what is published can only depend on versions in a registry")]
     NoVersion,
     /// Not a requirement.
-    #[error("has the requirement `{text}`, which is not one: {reason}")]
+    #[error("has the requirement `{text}`, which Cargo cannot read: {reason}")]
     Requirement { text: String, reason: String },
     /// Any version whatever.
     #[error("allows any version with `*`; name a version that is known to work, such as `1`")]

@@ -426,7 +426,7 @@ fn each_fault_of_a_dependency_has_its_sentence() {
         &with_package("[dependencies]\na = 'one'\n\"ä\" = '1'"),
         &Limits::default(),
     );
-    assert!(requirement[0].contains("has the requirement `one`, which is not one: "));
+    assert!(requirement[0].contains("has the requirement `one`, which Cargo cannot read: "));
     assert!(
         requirement[1]
             .starts_with("the dependency `ä` in `[dependencies]` cannot be in a registry")
@@ -536,7 +536,7 @@ fn a_faulty_dependency_does_not_make_features_faulty_too() {
 }
 
 #[test]
-fn keys_of_the_package_that_stand_in_the_line_are_checked() {
+fn the_rust_version_is_one_to_three_numbers() {
     for good in ["1", "1.85", "1.85.0", "0.0.0"] {
         let release = read(&format!("rust-version = '{good}'"));
         assert_eq!(release.rust_version.as_deref(), Some(good));
@@ -565,54 +565,91 @@ fn keys_of_the_package_that_stand_in_the_line_are_checked() {
         "rust-version = 1.85",
         "`package.rust-version` must be a string",
     );
+}
+
+#[test]
+fn the_description_is_a_text() {
     refused(
         "description = ['a']",
         "`package.description` must be a string",
     );
+}
+
+#[test]
+fn a_native_library_has_a_name_on_one_line() {
     refused(
         "links = ''",
         "`package.links`: the text is empty or has blanks at its ends",
     );
     refused(
         "links = \"a\\nb\"",
-        r"`package.links`: the text contains the character '\n'",
+        r"`package.links`: the text contains the character '\n'; control characters, marks of direction, `<` and `>` are not allowed",
+    );
+}
+
+/// A release with just as much of everything as [`few`] allows.
+const JUST_ENOUGH: &str = "\
+    [dependencies]\na = { version = '1', features = ['x', 'y'] }\n\
+    [dev-dependencies]\na = '1'\n\
+    [features]\nb = []\nc = ['b', 'a/d']";
+
+fn few() -> Limits {
+    Limits {
+        dependencies_max: 2,
+        features_max: 2,
+        ..Limits::default()
+    }
+}
+
+/// Checks that what is just enough is taken, and that `rest` is not.
+#[track_caller]
+fn too_much(rest: &str, expected: &str) {
+    read_with(&with_package(JUST_ENOUGH), &few()).unwrap();
+    assert_eq!(faults_of(&with_package(rest), &few()), [expected]);
+}
+
+#[test]
+fn there_are_not_too_many_dependencies() {
+    too_much(
+        "[dependencies]\na = '1'\nb = '1'\n[target.x.dependencies]\na = '1'",
+        "the manifest has 3 dependencies; at most 2 are allowed",
     );
 }
 
 #[test]
-fn limits_count_dependencies_features_values_and_bytes() {
-    let limits = Limits {
-        dependencies_max: 2,
-        features_max: 2,
-        line_bytes_max: 700,
-        ..Limits::default()
-    };
-    let of = |rest: &str| faults_of(&with_package(rest), &limits);
-    let exact = "[dependencies]\na = { version = '1', features = ['x', 'y'] }\n[dev-dependencies]\na = '1'\n[features]\nb = []\nc = ['b', 'a/d']";
-    let release = read_with(&with_package(exact), &limits).unwrap();
-    assert_eq!(
-        of("[dependencies]\na = '1'\nb = '1'\n[target.x.dependencies]\na = '1'"),
-        ["the manifest has 3 dependencies; at most 2 are allowed"]
+fn there_are_not_too_many_features() {
+    too_much(
+        "[features]\na = []\nb = []\nc = []",
+        "the manifest has 3 features; at most 2 are allowed",
     );
-    assert_eq!(
-        of("[features]\na = []\nb = []\nc = []"),
-        ["the manifest has 3 features; at most 2 are allowed"]
+}
+
+#[test]
+fn a_feature_has_not_too_many_values() {
+    too_much(
+        "[features]\na = []\nb = ['a', 'a', 'a']",
+        "the feature `b` has 3 values; at most 2 are allowed",
     );
-    assert_eq!(
-        of("[features]\na = []\nb = ['a', 'a', 'a']"),
-        ["the feature `b` has 3 values; at most 2 are allowed"]
+}
+
+#[test]
+fn a_dependency_switches_on_not_too_many_features() {
+    too_much(
+        "[dependencies]\na = { version = '1', features = ['x', 'y', 'z'] }",
+        "the dependency `a` in `[dependencies]` switches on more than 2 features",
     );
-    assert_eq!(
-        of("[dependencies]\na = { version = '1', features = ['x', 'y', 'z'] }"),
-        ["the dependency `a` in `[dependencies]` switches on more than 2 features"]
-    );
+}
+
+#[test]
+fn the_line_is_not_too_long() {
+    let release = read_with(&with_package(JUST_ENOUGH), &few()).unwrap();
     let bytes = line(&release).len();
     for (line_bytes_max, is_refused) in [(bytes, false), (bytes - 1, true)] {
         let limits = Limits {
             line_bytes_max,
-            ..limits.clone()
+            ..few()
         };
-        let verdict = read_with(&with_package(exact), &limits);
+        let verdict = read_with(&with_package(JUST_ENOUGH), &limits);
         assert_eq!(verdict.is_err(), is_refused);
     }
 }

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::Desk;
+use super::{Desk, publish};
 
 #[test]
 fn what_a_dependency_says() {
@@ -35,8 +35,8 @@ fn what_a_dependency_says() {
         @"400 Bad Request: the dependency `a` in `[dependencies]` has no `version`; what is published can only depend on versions in a registry"
     );
     assert_snapshot!(
-        refuses("DependencyFault::Requirement", "'one'"),
-        @"400 Bad Request: the dependency `a` in `[dependencies]` has the requirement `one`, which is not one: unexpected character 'o' while parsing major version number"
+        refuses("DependencyFault::Requirement", "'latest'"),
+        @"400 Bad Request: the dependency `a` in `[dependencies]` has the requirement `latest`, which Cargo cannot read: unexpected character 'l' while parsing major version number"
     );
     assert_snapshot!(
         refuses("DependencyFault::Source", "{ version = '1', path = '../a' }"),
@@ -66,7 +66,7 @@ fn what_a_dependency_says() {
         @"400 Bad Request: the dependency `a` in `[dev-dependencies]` is optional, which a dependency of tests cannot be"
     );
 
-    assert!(super::publish(&desk.alice, &desk.package("there", "1.0.0", "")).is_success());
+    assert!(publish(&desk.alice, &desk.package("there", "1.0.0", "")).is_success());
     let star = "[dependencies]\nthere = { version = '*', registry = 'crates' }";
     let star = desk.package("krate", "1.0.1", star);
     assert_snapshot!(

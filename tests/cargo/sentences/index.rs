@@ -31,7 +31,10 @@ fn crates_and_versions_that_are_there() {
         @"403 Forbidden: `bob` is not an owner of the crate `Some-Crate`; its owners are alice"
     );
 
-    // Cargo looks into the index first, so another version than it knows of arrives.
+    // Cargo looks into the index before it uploads, and has words of its own.
+    let again = desk.package("Some-Crate", "1.0.0+again", "");
+    publish(&desk.alice, &again)
+        .fails_with("crate Some-Crate@1.0.0+again already exists on `crates` index");
     let release = Release::new("Some-Crate", "1.0.0");
     assert_snapshot!(
         desk.refuses_body("Refusal::SameVersion", release.body()),

@@ -96,7 +96,7 @@ fn names_of_native_libraries() {
     };
     assert_snapshot!(
         refuses("ManifestFault::Links, TextFault::Character", "a\\u0007b"),
-        @r"400 Bad Request: `package.links`: the text contains the character '\u{7}'"
+        @r"400 Bad Request: `package.links`: the text contains the character '\u{7}'; control characters, marks of direction, `<` and `>` are not allowed"
     );
     assert_snapshot!(
         refuses("TextFault::Blank", " "),

@@ -17,6 +17,8 @@ mod rules;
 use std::fs;
 use std::path::PathBuf;
 
+use insta::assert_snapshot;
+
 use crate::common::cargos::Sandbox;
 use crate::common::courier::Courier;
 use crate::common::git::Clone;
@@ -25,7 +27,7 @@ use crate::common::registry::Registry;
 use crate::common::tarball::Tarball;
 use crate::common::upload::{frame, metadata};
 
-/// What stands above the keys of a test in a manifest of `krate 1.0.0`.
+/// The start of a manifest of `krate 1.0.0`.
 const MANIFEST: &str = "[package]\nname = \"krate\"\nversion = \"1.0.0\"\n";
 
 /// A package of which only the manifest matters.
@@ -37,7 +39,6 @@ struct Package {
 
 /// A developer's cargo and the registry at which it publishes, with a courier between them.
 struct Desk {
-    // Stopped before the courier goes.
     registry: Registry,
     courier: Courier,
     alice: Sandbox,
@@ -202,7 +203,7 @@ fn a_sentence_stands_below_what_cargo_failed_to_do() {
     let desk = Desk::with_policy("");
     let ran = publish(&desk.alice, &desk.package("std", "1.0.0", ""));
     let port = desk.courier.url().replace("http://localhost:", "");
-    insta::assert_snapshot!(ran.stderr.replace(&port, "PORT"), @"
+    assert_snapshot!(ran.stderr.replace(&port, "PORT"), @"
     error: failed to publish std v1.0.0 to registry at http://localhost:PORT/crates
 
     Caused by:
@@ -215,5 +216,8 @@ fn all_faults_of_a_manifest_stand_in_one_line() {
     let desk = Desk::with_policy("");
     let two = "keywords = ['-']\nlinks = ' '\nbuild = 'src/lib.rs'";
     let package = desk.package("krate", "1.0.1", two);
-    insta::assert_snapshot!(desk.refuses("two faults at once", &package), @"400 Bad Request: `package.keywords` has `-`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first, `package.links`: the text is empty or has blanks at its ends");
+    assert_snapshot!(
+        desk.refuses("two faults at once", &package),
+        @"400 Bad Request: `package.keywords` has `-`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first, `package.links`: the text is empty or has blanks at its ends"
+    );
 }

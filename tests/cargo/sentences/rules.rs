@@ -32,7 +32,7 @@ const WITHOUT_A_CASE: [(&str, &str); 10] = [
     ("Refusal::FileTooLarge", "takes an index file of 64 MiB"),
     (
         "Refusal::BrokenFile",
-        "a fault of ours: see `index::fault_tests`",
+        "a fault of ours: lines are checked before they are written",
     ),
     ("UrlFault::Name", "about the name of a registry"),
 ];

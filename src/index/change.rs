@@ -2,7 +2,6 @@
 
 mod publish;
 
-
 use jiff::Timestamp;
 use thiserror::Error;
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use self::entry::{EntryReader, Member};
-use self::path::Paths;
+use self::path::{Key, Paths};
 use self::unpacked::{Stop, Unpacked};
 use super::faults::{Faults, quoted};
 use crate::domain::{CrateName, CrateVersion, Limits};
@@ -81,9 +81,9 @@ pub enum TarballFault {
     Twice(String),
     /// Two paths that are one file on Windows or macOS.
     #[error(
-        "`{0}` and `{1}` differ only in case or in how accents are written, and would be one file on Windows or macOS"
+        "`{0}` and `{1}` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it"
     )]
-    SameButForCase(String, String),
+    Twins(String, String),
     /// A file with files in it.
     #[error("`{file}` is a file, but `{inside}` needs a folder there")]
     FileAsFolder { file: String, inside: String },
@@ -103,7 +103,7 @@ pub enum TarballFault {
     #[error("the manifest is not UTF-8")]
     ManifestNotUtf8,
     /// The file by which Cargo marks what it has unpacked.
-    #[error("`{0}` is reserved: by it Cargo marks the crates that it has unpacked")]
+    #[error("`{0}` is reserved: by it Cargo marks the crates that it has unpacked; leave it out")]
     CargoOk(String),
 }
 
@@ -176,14 +176,15 @@ impl Inspection<'_> {
                 return Ok(());
             }
         };
-        self.paths.add(path, member.is_folder);
         let inside = path.strip_prefix(&self.top).unwrap_or_default();
-        let is_cargo_ok = |part: &str| part.eq_ignore_ascii_case(".cargo-ok");
-        if inside.split('/').any(is_cargo_ok) {
+        let key = Key::of(path);
+        let (is_cargo_ok, is_manifest) = (key.has_part(".cargo-ok"), key.is_at_top("cargo.toml"));
+        self.paths.add(path, key, member.is_folder);
+        if is_cargo_ok {
             self.faults.add(TarballFault::CargoOk(member.shown()));
         } else if member.is_folder {
             // A folder has nothing to read.
-        } else if inside.eq_ignore_ascii_case("Cargo.toml") {
+        } else if is_manifest {
             // Cargo looks for this spelling alone where the file system tells them apart.
             if inside != "Cargo.toml" {
                 let shown = member.shown();

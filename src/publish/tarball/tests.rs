@@ -115,7 +115,7 @@ fn only_files_and_folders_are_allowed() {
 
 #[test]
 fn paths_stay_inside_the_top_folder_on_every_system() {
-    let cases: [(&[u8], &str); 16] = [
+    let cases: [(&[u8], &str); 20] = [
         (b"demo-1.0.1/a.rs", "is not inside `demo-1.0.0/`"),
         (b"demo-1.0.0", "is not inside"),
         (b"a.rs", "is not inside"),
@@ -126,11 +126,15 @@ fn paths_stay_inside_the_top_folder_on_every_system() {
         (b"./demo-1.0.0/a.rs", "`.` or `..`"),
         (b"demo-1.0.0/./a.rs", "`.` or `..`"),
         (b"demo-1.0.0//a.rs", "an empty part"),
+        (b"demo-1.0.0/.. /a.rs", "dots and spaces alone"),
+        (b"demo-1.0.0/src/...", "dots and spaces alone"),
         (b"demo-1.0.0/a/", "ends with a slash but is a file"),
         (b"demo-1.0.0/..\\a.rs", r"contains '\\'"),
         (b"demo-1.0.0/c:a.rs", "contains ':'"),
         (b"demo-1.0.0/a\n.rs", r"contains '\n'"),
         (b"demo-1.0.0/a\xc2\x9b.rs", r"contains '\u{9b}'"),
+        (b"demo-1.0.0/a\xe2\x80\xaesr.rs", r"contains '\u{202e}'"),
+        (b"demo-1.0.0/a\xef\xbb\xbf.rs", r"contains '\u{feff}'"),
         (b"demo-1.0.0/a\xff.rs", "is not UTF-8"),
     ];
     for (path, expected) in cases {
@@ -232,7 +236,14 @@ fn the_manifest_is_bounded_text() {
 
 #[test]
 fn what_cargo_would_skip_is_refused() {
-    for path in [".cargo-ok", "src/.Cargo-OK", ".cargo-ok/a"] {
+    for path in [
+        ".cargo-ok",
+        "src/.Cargo-OK",
+        ".cargo-ok/a",
+        ".cargo-ok. ",
+        ".cargo-o\u{212a}",
+        ".cargo\u{200d}-ok",
+    ] {
         let bytes = good().file(&format!("demo-1.0.0/{path}"), b"").finish();
         refused(&bytes, "by it Cargo marks");
     }
@@ -316,17 +327,66 @@ fn paths_that_differ_in_how_accents_are_written_are_one_file_on_macos() {
     let twins = good()
         .file("demo-1.0.0/caf\u{e9}.md", b"")
         .file("demo-1.0.0/caf\u{65}\u{301}.md", b"");
-    refused(&twins.finish(), "differ only in case or in how accents");
+    refused(&twins.finish(), "in how accents are written");
     let capital = good()
         .file("demo-1.0.0/caf\u{e9}.md", b"")
         .file("demo-1.0.0/CAF\u{45}\u{301}.md", b"");
-    refused(&capital.finish(), "differ only in case or in how accents");
+    refused(&capital.finish(), "in how accents are written");
     contents(
         &good()
             .file("demo-1.0.0/caf\u{e9}.md", b"")
             .file("demo-1.0.0/cafe.md", b"")
             .finish(),
     );
+}
+
+#[test]
+fn paths_that_some_file_system_folds_into_one_are_refused() {
+    for (a, b) in [
+        ("σας.md", "σασ.md"),
+        ("ma\u{df}e", "MASSE"),
+        ("\u{17f}rc/main.rs", "src/main.rs"),
+        ("\u{b5}", "\u{3bc}"),
+        ("\u{212a}.rs", "k.rs"),
+        ("a\u{200d}.md", "a.md"),
+        ("a.md ", "a.md"),
+        ("b/a.md", "b./a.md"),
+    ] {
+        let twins = good()
+            .file(&format!("demo-1.0.0/{a}"), b"")
+            .file(&format!("demo-1.0.0/{b}"), b"");
+        refused(&twins.finish(), "would be one file on Windows or macOS");
+        contents(&good().file(&format!("demo-1.0.0/{a}"), b"").finish());
+    }
+    let folder = good()
+        .file("demo-1.0.0/a.", b"")
+        .file("demo-1.0.0/A/b", b"");
+    refused(
+        &folder.finish(),
+        "`demo-1.0.0/a.` is a file, but `demo-1.0.0/A/b` needs a folder there",
+    );
+}
+
+#[test]
+fn nothing_replaces_the_manifest_on_any_file_system() {
+    for other in [
+        "Cargo.toml.",
+        "Cargo.toml ",
+        "Cargo\u{200b}.toml",
+        "CARGO.TOML",
+    ] {
+        let path = format!("demo-1.0.0/{other}");
+        let found = faults(&good().file(&path, MANIFEST.as_bytes()).finish());
+        assert!(
+            found.len() == 2
+                && found[0].starts_with("the manifest must be spelled `Cargo.toml`")
+                && found[1].contains("would be one file on Windows or macOS"),
+            "{found:#?}"
+        );
+        // Alone it is none: not every system takes it for the manifest.
+        let alone = Tarball::new().file(&path, MANIFEST.as_bytes());
+        refused(&alone.finish(), "must be spelled `Cargo.toml`");
+    }
 }
 
 #[test]
@@ -600,8 +660,8 @@ fn all_faults_of_entries_are_told_together() {
         [
             "`demo-1.0.0/link` is a symbolic link; only regular files and folders are allowed",
             "the path `/etc/passwd` is absolute",
-            "`demo-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked",
-            "`demo-1.0.0/a` and `demo-1.0.0/A` differ only in case or in how accents are written, and would be one file on Windows or macOS",
+            "`demo-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked; leave it out",
+            "`demo-1.0.0/a` and `demo-1.0.0/A` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it",
             "there is no `demo-1.0.0/Cargo.toml`",
         ]
     );

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,14 +19,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use warp::filters::BoxedFilter;
 
+use super::bare::{HEAD_BYTES_MAX, HEADERS_MAX, in_our_form};
 use super::context::Response;
 use super::exchange::{Progress, answer};
 use super::serve::ServeLimits;
 use super::stall::StallGuard;
 
-/// The largest request head that is read, and the most bytes of a connection that are buffered.
-const HEADERS_MAX: usize = 1024;
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of a connection that are buffered.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long a new connection may wait with its first request while others want its place.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
@@ -61,9 +61,22 @@ impl Connection {
         let (routes, peer, seen) = (self.routes, self.peer, Arc::clone(&progress));
         let service = service_fn(move |request| {
             let answer = answer(routes.clone(), peer, Arc::clone(&seen), request);
-            Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
+            let handing_over = HandOver(Arc::clone(&seen));
+            // The body takes it along: hyper drops a body once it has taken all of it.
+            let hand_over = move |fault| {
+                let _ = &handing_over;
+                fault
+            };
+            Box::pin(async move {
+                let answer = answer.await.map(|body| body.map_err(hand_over));
+                Ok::<_, std::convert::Infallible>(answer)
+            })
         });
-        let io = TokioIo::new(StallGuard::new(self.tcp, self.limits.response_idle));
+        let io = TokioIo::new(StallGuard::new(
+            self.tcp,
+            self.limits.response_idle,
+            Arc::clone(&progress),
+        ));
         let mut http = http1::Builder::new();
         // This time limit also runs while the connection idles between two requests.
         http.timer(TokioTimer::new())
@@ -86,10 +99,27 @@ impl Connection {
         if let Err(fault) = ended {
             debug!(%peer, %fault, "a connection ended early");
         }
-        let tcp = connection.into_parts().io.into_inner().into_inner();
-        if let Err(fault) = close(tcp, progress.has_unread_body.load(Ordering::Relaxed)).await {
+        let mut io = connection.into_parts().io.into_inner();
+        let bare = io.take_bare();
+        let has_unread = !bare.is_empty() || progress.has_unread_body.load(Ordering::Relaxed);
+        // What is written from here on is ours.
+        progress.answer.begin();
+        let closed = async {
+            io.write_all(&in_our_form(&bare)).await?;
+            close(io.into_inner(), has_unread).await
+        };
+        if let Err(fault) = closed.await {
             debug!(%peer, %fault, "a connection closed badly");
         }
+    }
+}
+
+/// Tells that hyper has taken all of an answer.
+struct HandOver(Arc<Progress>);
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        self.0.answer.hand_over();
     }
 }
 

@@ -24,16 +24,20 @@ pub fn envelope(status: StatusCode, detail: &str) -> Response {
 
 /// As [`envelope`], with a sentence for each fault.
 pub fn envelope_of_all(status: StatusCode, details: &[impl AsRef<str>]) -> Response {
-    let fault = |detail| Fault { detail };
-    let envelope = Envelope {
-        errors: details.iter().map(AsRef::as_ref).map(fault).collect(),
-    };
-    let body = serde_json::to_vec(&envelope).expect("a struct of strings is always JSON");
-    let mut response = Response::new(body.into());
+    let mut response = Response::new(envelope_bytes(details).into());
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
     response
+}
+
+/// The JSON alone.
+pub(super) fn envelope_bytes(details: &[impl AsRef<str>]) -> Vec<u8> {
+    let fault = |detail| Fault { detail };
+    let envelope = Envelope {
+        errors: details.iter().map(AsRef::as_ref).map(fault).collect(),
+    };
+    serde_json::to_vec(&envelope).expect("a struct of strings is always JSON")
 }

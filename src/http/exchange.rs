@@ -21,6 +21,7 @@ use tracing::{Instrument, Span, error, field, info, info_span};
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
+use super::bare::AnswerState;
 use super::context::{PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 
@@ -38,6 +39,8 @@ pub(super) struct Progress {
     pub(super) has_served: AtomicBool,
     /// Whether the body of the latest request was left unread.
     pub(super) has_unread_body: AtomicBool,
+    /// How far the latest answer is.
+    pub(super) answer: AnswerState,
 }
 
 /// Answers one request by `routes`, whatever happens inside them.
@@ -48,6 +51,7 @@ pub(super) async fn answer(
     mut request: Request<Incoming>,
 ) -> Response {
     progress.has_served.store(true, Ordering::Relaxed);
+    progress.answer.begin();
     let id = match RequestId::random() {
         Ok(id) => id,
         Err(fault) => {
@@ -98,7 +102,7 @@ async fn routed(
 
 /// The refusal of a head that hyper still reads but that no client of a registry sends.
 ///
-/// hyper's own limits are wider; what exceeds those gets hyper's bare 414 or 431.
+/// hyper's own limits are wider; what exceeds those is answered without a request.
 fn oversized(request: &Request<Incoming>) -> Option<Response> {
     let target = request
         .uri()

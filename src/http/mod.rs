@@ -5,6 +5,7 @@
 
 mod access;
 mod api;
+mod bare;
 mod body;
 mod connection;
 mod context;

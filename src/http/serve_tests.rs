@@ -481,7 +481,7 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
-async fn oversized_heads_get_our_words_and_nonsense_gets_a_bare_400() {
+async fn oversized_heads_and_nonsense_get_our_words() {
     let server = Server::start(UNHURRIED, hello()).await;
     let long = "a".repeat(9000);
     let answer = server
@@ -504,9 +504,43 @@ async fn oversized_heads_get_our_words_and_nonsense_gets_a_bare_400() {
     let answer = server
         .ask(&format!("GET / HTTP/1.1\r\nhost: x\r\nx: {huge}\r\n\r\n"))
         .await;
-    assert_eq!((answer.status, answer.body.as_str()), (431, ""));
+    assert_eq!(answer.status, 431);
+    assert!(
+        answer.body.contains("larger than 65536 bytes"),
+        "{answer:?}"
+    );
     let answer = server.ask("no http at all\r\n\r\n").await;
-    assert_eq!((answer.status, answer.body.as_str()), (400, ""));
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.body,
+        r#"{"errors":[{"detail":"this is not a request of HTTP/1.1 that can be read"}]}"#
+    );
+    assert!(
+        answer.head.contains("content-type: application/json"),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn nonsense_after_a_request_gets_our_words_behind_its_answer() {
+    let server = Server::start(UNHURRIED, hello()).await;
+    let good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let nonsense = "no http at all\r\n\r\n";
+    // At once, and after the answer has come.
+    for pause in [false, true] {
+        let mut client = server.connect().await;
+        if pause {
+            client.send(good).await;
+            assert_eq!(client.answer().await.status, 200);
+            client.send(nonsense).await;
+        } else {
+            client.send(format!("{good}{nonsense}")).await;
+            assert_eq!(client.answer().await.status, 200);
+        }
+        let refusal = client.answer().await;
+        assert_eq!(refusal.status, 400);
+        assert!(refusal.body.starts_with("{\"errors\":["), "{refusal:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,25 +12,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::exchange::Progress;
+
 /// A TCP stream whose writes fail when the peer takes nothing for `idle`.
 pub(super) struct StallGuard {
     tcp: TcpStream,
     idle: Duration,
     /// Runs only while a write waits: an ordinary answer costs no timer.
     waiting: Option<Pin<Box<Sleep>>>,
+    progress: Arc<Progress>,
+    /// What was written while no answer was under way: at most one head of hyper's own.
+    bare: Vec<u8>,
 }
 
 impl StallGuard {
-    pub(super) fn new(tcp: TcpStream, idle: Duration) -> Self {
+    pub(super) fn new(tcp: TcpStream, idle: Duration, progress: Arc<Progress>) -> Self {
         Self {
             tcp,
             idle,
             waiting: None,
+            progress,
+            bare: Vec::new(),
         }
     }
 
     pub(super) fn into_inner(self) -> TcpStream {
         self.tcp
+    }
+
+    /// What hyper would have answered by itself; empty if nothing.
+    pub(super) fn take_bare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bare)
     }
 
     fn bounded<T>(
@@ -67,6 +80,10 @@ impl AsyncWrite for StallGuard {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if !this.progress.answer.is_under_way() {
+            this.bare.extend(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut this.tcp).poll_write(cx, bytes);
         this.bounded(cx, written)
     }
@@ -77,6 +94,11 @@ impl AsyncWrite for StallGuard {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if !this.progress.answer.is_under_way() {
+            let before = this.bare.len();
+            slices.iter().for_each(|bytes| this.bare.extend(&**bytes));
+            return Poll::Ready(Ok(this.bare.len() - before));
+        }
         let written = Pin::new(&mut this.tcp).poll_write_vectored(cx, slices);
         this.bounded(cx, written)
     }
@@ -88,6 +110,9 @@ impl AsyncWrite for StallGuard {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.tcp).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            this.progress.answer.flushed();
+        }
         this.bounded(cx, flushed)
     }
 

@@ -1,0 +1,70 @@
+//! What hyper answers by itself to bytes that are no request, in the form of all other answers.
+//!
+//! hyper writes such an answer before anybody is asked, without a body. The socket keeps back what is written while no
+//! answer of ours is under way, and what was kept back is sent in our form once hyper is done with the connection.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::envelope::envelope_bytes;
+
+/// The largest request head that hyper reads.
+pub(super) const HEADERS_MAX: usize = 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How hyper writes that it gives no body.
+const NO_BODY: &str = "content-length: 0\r\n";
+
+const NONE: u8 = 0;
+const BEGUN: u8 = 1;
+const HANDED_OVER: u8 = 2;
+
+/// How far the latest answer of a connection is: what is written while there is none is hyper's own.
+#[derive(Default)]
+pub(super) struct AnswerState(AtomicU8);
+
+impl AnswerState {
+    /// A request was read; what is written from now on answers it.
+    pub(super) fn begin(&self) {
+        self.0.store(BEGUN, Ordering::Relaxed);
+    }
+
+    /// hyper has all of the answer.
+    pub(super) fn hand_over(&self) {
+        self.0.store(HANDED_OVER, Ordering::Relaxed);
+    }
+
+    /// hyper keeps nothing that it was given. Only its buffer can hold the end of an answer.
+    pub(super) fn flushed(&self) {
+        let (from, to) = (HANDED_OVER, NONE);
+        // In any other state there is more to come.
+        let _ = self
+            .0
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != NONE
+    }
+}
+
+/// hyper's answer `bare` with a body that says what would be right.
+pub(super) fn in_our_form(bare: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(bare);
+    let detail = match head.split(' ').nth(1) {
+        Some("414") => "the address is too long".to_owned(),
+        Some("431") => format!(
+            "the head of the request is larger than {HEAD_BYTES_MAX} bytes or has more than {HEADERS_MAX} headers"
+        ),
+        _ => "this is not a request of HTTP/1.1 that can be read".to_owned(),
+    };
+    let body = envelope_bytes(&[detail]);
+    let Some((before, after)) = head.split_once(NO_BODY) else {
+        return bare.to_vec();
+    };
+    let about_body = format!(
+        "content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    let head = [before, &about_body, after].concat();
+    [head.as_bytes(), &body].concat()
+}

@@ -1,7 +1,6 @@
 //! The command line: one file a command.
 
-mod downloads;
-mod key;
+mod rotate;
 mod serve;
 mod token;
 
@@ -30,9 +29,11 @@ enum Command {
     /// Makes, lists and revokes tokens for publishing, yanking and changing owners.
     Token(token::Token),
     /// Changes how a Cargo that sends no token downloads from a private registry.
-    Downloads(downloads::Downloads),
+    #[command(subcommand)]
+    Downloads(rotate::Downloads),
     /// Changes the keys that sign commits and tokens.
-    Key(key::Key),
+    #[command(subcommand)]
+    Key(rotate::Key),
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.

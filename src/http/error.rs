@@ -59,7 +59,8 @@ impl ApiError {
         }
     }
 
-    fn unavailable(detail: impl ToString) -> Self {
+    /// A refusal for what will be possible again.
+    pub fn unavailable(detail: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail.to_string())
     }
 

@@ -8,8 +8,17 @@ use super::request::Request;
 use super::snippets::Snippets;
 use crate::domain::Visibility;
 
-/// `/healthz`: this process serves.
-pub async fn health(_request: Request) -> Result<Response, ApiError> {
+/// `/healthz`: this process serves, and can write. If not, only a new start helps.
+pub async fn health(request: Request) -> Result<Response, ApiError> {
+    health_of(request.app.index.has_writer())
+}
+
+fn health_of(has_writer: bool) -> Result<Response, ApiError> {
+    if !has_writer {
+        return Err(ApiError::unavailable(
+            "the registry can be read, but its writer has ended by a fault that the log names; start the server again",
+        ));
+    }
     Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
@@ -100,4 +109,22 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use warp::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_server_without_its_writer_is_not_healthy() {
+        let status = |has_writer| {
+            health_of(has_writer)
+                .unwrap_or_else(ApiError::into_response)
+                .status()
+        };
+        assert_eq!(status(true), StatusCode::OK);
+        assert_eq!(status(false), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }

@@ -262,6 +262,12 @@ impl Index {
         }
     }
 
+    /// Whether changes can still be made: the writer ends before the index only by a fault of ours.
+    pub fn has_writer(&self) -> bool {
+        let writer = self.writer.as_ref();
+        writer.is_some_and(|writer| !writer.is_finished())
+    }
+
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
     pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
         queue::submit(self.queue(), Ask::Change(change), deadline).await

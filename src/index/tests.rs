@@ -590,6 +590,17 @@ fn leftovers_of_an_ended_process_go_at_the_start() {
 }
 
 #[test]
+fn an_index_whose_writer_has_ended_says_so() {
+    let mut fixture = Fixture::new();
+    assert!(fixture.index.has_writer());
+    // Without anybody who could ask it, the writer ends.
+    drop(fixture.index.queue.take());
+    while fixture.index.has_writer() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn another_key_name_or_store_is_refused() {
     let Fixture { folder, index } = Fixture::new();
     drop(index);

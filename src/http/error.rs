@@ -118,6 +118,7 @@ impl From<Refusal> for ApiError {
             | Refusal::Dependency(_)
             | Refusal::Owners(_)
             | Refusal::Operation(_)
+            | Refusal::Collision(_)
             | Refusal::FileTooLarge(_) => StatusCode::BAD_REQUEST,
             Refusal::BrokenFile { .. } => {
                 error!(%refusal, "a file of the index is broken");

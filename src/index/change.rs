@@ -13,6 +13,7 @@ use crate::domain::{
 use super::dependencies::MissingDependency;
 use super::edit::{Edit, Verdict};
 use super::message::Message;
+use super::object::Collision;
 use super::operator::OperationFault;
 use super::snapshot::{Crate, Release, Snapshot};
 
@@ -143,6 +144,9 @@ pub enum Refusal {
     /// The owners cannot be changed so.
     #[error(transparent)]
     Owners(#[from] OwnerFault),
+    /// Git could not tell the new file from another.
+    #[error(transparent)]
+    Collision(#[from] Collision),
     /// The operator's change cannot be.
     #[error(transparent)]
     Operation(#[from] OperationFault),
@@ -223,7 +227,7 @@ impl Change {
         let message = Message::new(format!("{verb} {} {}", krate.name, release.version))
             .with("Crate", plain(&krate.name))
             .with("Version", plain(&release.version));
-        let edit = self.edit(message).with(IndexPath::of(&krate.name), bytes);
+        let edit = self.edit(message).with(IndexPath::of(&krate.name), bytes)?;
         Ok(Verdict::Edit(Box::new(edit)))
     }
 
@@ -246,7 +250,7 @@ impl Change {
             .with("Crate", plain(&krate.name));
         let edit = self
             .edit(message)
-            .with_owners(&IndexPath::of(&krate.name), &owners);
+            .with_owners(&IndexPath::of(&krate.name), &owners)?;
         Ok(Verdict::Edit(Box::new(edit)))
     }
 

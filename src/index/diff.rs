@@ -103,7 +103,12 @@ impl Diff<'_> {
             let reason = format!("more than {STEP_BYTES_MAX} bytes differ in one step");
             return Err(LoadFault::Broken { path, reason }.into());
         }
-        self.files.push(FileChange::new(path, bytes));
+        let unreadable = |fault: &dyn ToString| Violation::Unreadable {
+            path: path.clone(),
+            reason: fault.to_string(),
+        };
+        let file = FileChange::new(path.clone(), bytes).map_err(|fault| unreadable(&fault))?;
+        self.files.push(file);
         Ok(())
     }
 }

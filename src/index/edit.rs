@@ -3,7 +3,7 @@
 use crate::domain::{IndexPath, Login, Owners};
 
 use super::message::{Author, Message};
-use super::object::{Body, PackObject};
+use super::object::{Body, Collision, PackObject};
 use super::registry_files::{CONFIG_JSON, Identity, REGISTRY_TOML};
 use super::rule::FileChange;
 use super::snapshot::Snapshot;
@@ -53,25 +53,31 @@ impl Edit {
             return None;
         }
         let edit = Self::of_registry(Message::new(changes.join(", ")))
-            .with(CONFIG_JSON, identity.config_json())
-            .with(REGISTRY_TOML, identity.to_toml().into_bytes());
+            .with_own(CONFIG_JSON, identity.config_json())
+            .with_own(REGISTRY_TOML, identity.to_toml().into_bytes());
         Some(edit)
     }
 
     /// Gives a file other bytes.
-    pub(super) fn with(mut self, path: impl ToString, bytes: Vec<u8>) -> Self {
-        let (body, object) = Body::with_object(&bytes);
+    pub(super) fn with(mut self, path: impl ToString, bytes: Vec<u8>) -> Result<Self, Collision> {
+        let (body, object) = Body::with_object(&bytes)?;
         self.files.push(FileChange {
             path: path.to_string(),
             bytes,
             body,
         });
         self.objects.push(object);
-        self
+        Ok(self)
+    }
+
+    /// Gives a file of the registry's own other bytes.
+    pub(super) fn with_own(self, path: &str, bytes: Vec<u8>) -> Self {
+        self.with(path, bytes)
+            .expect("nobody but the operator chooses what these files hold")
     }
 
     /// Gives the crate at `path` these owners.
-    pub(super) fn with_owners(self, path: &IndexPath, owners: &Owners) -> Self {
+    pub(super) fn with_owners(self, path: &IndexPath, owners: &Owners) -> Result<Self, Collision> {
         self.with(path.owners_file(), owners.to_string().into_bytes())
     }
 }

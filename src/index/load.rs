@@ -138,7 +138,7 @@ impl Loader {
         }
         let bytes = self.objects.read(id, Kind::Blob, &path)?;
         if let Some(name) = IndexPath::crate_at(&path) {
-            let body = Body::new(&bytes);
+            let body = Body::new(&bytes).map_err(|fault| broken(&path, &fault))?;
             self.lines.push((name, bytes, body));
         } else {
             self.registry.insert(path, bytes);
@@ -208,7 +208,8 @@ impl Loader {
         let policy = self.take(POLICY_TOML)?;
         let policy = std::str::from_utf8(&policy).map_err(|error| broken(POLICY_TOML, &error))?;
         let files = RegistryFiles {
-            config_json: Body::new(&self.take(CONFIG_JSON)?),
+            config_json: Body::new(&self.take(CONFIG_JSON)?)
+                .map_err(|fault| broken(CONFIG_JSON, &fault))?,
             policy: Policy::parse(policy).map_err(|fault| broken(POLICY_TOML, &fault))?,
             allowed_signers: Bytes::from(self.take(ALLOWED_SIGNERS)?),
             revoked: Arc::new(parse_revoked(&self.take(REVOKED_TOML)?)?),

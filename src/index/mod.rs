@@ -58,7 +58,7 @@ pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;
 pub use load::LoadFault;
-pub use object::Body;
+pub use object::{Body, Collision};
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
 pub use registry_files::{Identity, RegistryFiles};

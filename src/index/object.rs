@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use gix::objs::Kind;
+use thiserror::Error;
 
 use crate::domain::{BlobId, CommitId, TreeId};
 
@@ -25,6 +26,13 @@ pub(super) struct PackObject {
     pub(super) zlib: Vec<u8>,
 }
 
+/// Bytes that somebody made so that others have the same SHA-1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a file of the index would hold bytes that were made to collide under SHA-1, by which git names them; change the texts of the manifest"
+)]
+pub struct Collision;
+
 /// The bytes of a file of the index, compressed once for the pack and for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
@@ -35,13 +43,14 @@ pub struct Body {
 
 impl Body {
     /// Compresses the bytes of a file.
-    pub fn new(bytes: &[u8]) -> Self {
-        Self::with_object(bytes).0
+    pub fn new(bytes: &[u8]) -> Result<Self, Collision> {
+        Ok(Self::with_object(bytes)?.0)
     }
 
     /// Compresses the bytes of a file, also for a pack: its entry and the gzip body share one deflate stream.
-    pub(super) fn with_object(bytes: &[u8]) -> (Self, PackObject) {
-        let object = PackObject::new(Kind::Blob, bytes, Compression::default());
+    pub(super) fn with_object(bytes: &[u8]) -> Result<(Self, PackObject), Collision> {
+        let id = id_of(Kind::Blob, bytes)?;
+        let object = PackObject::with_id(Kind::Blob, id, bytes, Compression::default());
         let deflated = &object.zlib[ZLIB_HEAD_BYTES..object.zlib.len() - ZLIB_TAIL_BYTES];
         let mut crc = Crc::new();
         crc.update(bytes);
@@ -55,7 +64,7 @@ impl Body {
             gzip: Bytes::from(gzip),
             size: bytes.len(),
         };
-        (body, object)
+        Ok((body, object))
     }
 
     /// The id of the git blob with these bytes.
@@ -92,10 +101,6 @@ impl PackObject {
         Self::with_id(Kind::Commit, *id.as_bytes(), bytes, Compression::fast())
     }
 
-    fn new(kind: Kind, bytes: &[u8], level: Compression) -> Self {
-        Self::with_id(kind, id_of(kind, bytes), bytes, level)
-    }
-
     fn with_id(kind: Kind, id: [u8; 20], bytes: &[u8], level: Compression) -> Self {
         Self {
             kind,
@@ -108,19 +113,21 @@ impl PackObject {
 
 /// The id of the tree with these bytes.
 pub(super) fn tree_id(bytes: &[u8]) -> TreeId {
-    TreeId::from(id_of(Kind::Tree, bytes))
+    let id = id_of(Kind::Tree, bytes);
+    TreeId::from(id.expect("names in ASCII and ids cannot be chosen so that they collide"))
 }
 
 /// The id of the commit with these bytes.
 pub(super) fn commit_id(bytes: &[u8]) -> CommitId {
-    CommitId::from(id_of(Kind::Commit, bytes))
+    let id = id_of(Kind::Commit, bytes);
+    CommitId::from(id.expect("nobody can choose what a commit with our signature holds"))
 }
 
 /// The object id, computed with detection of crafted SHA-1 collisions: index lines hold texts of strangers.
-pub(super) fn id_of(kind: Kind, bytes: &[u8]) -> [u8; 20] {
-    let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes)
-        .expect("no SHA-1 collision is attempted in an index that this process composed");
-    id.as_slice().try_into().expect("a SHA-1 has 20 bytes")
+pub(super) fn id_of(kind: Kind, bytes: &[u8]) -> Result<[u8; 20], Collision> {
+    // Nothing but a collision makes it fail: it only computes.
+    let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes).map_err(|_| Collision)?;
+    Ok(id.as_slice().try_into().expect("a SHA-1 has 20 bytes"))
 }
 
 fn zlib(bytes: &[u8], level: Compression) -> Vec<u8> {

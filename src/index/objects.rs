@@ -79,7 +79,7 @@ impl Objects {
             if store.try_find(&oid, &mut bytes).map_err(fault)?.is_none() {
                 continue;
             }
-            if self.is_hashed && id_of(kind, &bytes) != *id {
+            if self.is_hashed && id_of(kind, &bytes) != Ok(*id) {
                 return Err(broken(format!(
                     "its bytes are not those of the object {oid}"
                 )));

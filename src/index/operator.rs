@@ -74,7 +74,7 @@ fn revoke(
         return Err(OperationFault::TooManyRevoked);
     }
     let message = Message::new(format!("revoke token {id}")).with("Token", plain(&id));
-    let edit = Edit::of_registry(message).with(REVOKED_TOML, revoked.to_toml().into_bytes());
+    let edit = Edit::of_registry(message).with_own(REVOKED_TOML, revoked.to_toml().into_bytes());
     Ok(Verdict::Edit(Box::new(edit)))
 }
 
@@ -89,7 +89,7 @@ fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
     signers.extend(format!("{}\n", signer.line()).bytes());
     let message = Message::new("add signing key".to_owned())
         .with("Signing-key", plain(&signer.fingerprint()));
-    let edit = Edit::of_registry(message).with(ALLOWED_SIGNERS, signers);
+    let edit = Edit::of_registry(message).with_own(ALLOWED_SIGNERS, signers);
     Verdict::Edit(Box::new(edit))
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::domain::{Cksum, CommitId, CrateName, IndexFile, IndexPath, Owners, Policy};
 
-use super::object::Body;
+use super::object::{Body, Collision};
 use super::registry_files::{
     ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
     RegistryFiles,
@@ -106,13 +106,9 @@ pub enum Violation {
 
 impl FileChange {
     /// A file with these bytes.
-    pub(super) fn new(path: impl ToString, bytes: Vec<u8>) -> Self {
-        let body = Body::new(&bytes);
-        Self {
-            path: path.to_string(),
-            bytes,
-            body,
-        }
+    pub(super) fn new(path: String, bytes: Vec<u8>) -> Result<Self, Collision> {
+        let body = Body::new(&bytes)?;
+        Ok(Self { path, bytes, body })
     }
 }
 

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::disk;
-use crate::domain::{BlobId, RegistryId, StoreId};
+use crate::domain::{RegistryId, StoreId};
 
-use super::message::{Author, Draft, Message};
-use super::object::{Body, PackObject, commit_id};
+use super::edit::Edit;
+use super::message::{Draft, Message};
+use super::object::{PackObject, commit_id};
 use super::registry_files::{
     ALLOWED_SIGNERS, CONFIG_JSON, Identity, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
 };
@@ -128,14 +129,22 @@ fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result
         ALLOWED_SIGNERS,
         format!("{}\n", key.signer()?.line()).into_bytes(),
     ));
-    let mut objects: Vec<PackObject> = files
-        .iter()
-        .map(|(_, bytes)| Body::with_object(bytes).1)
-        .collect();
+    let mut first = Edit::of_registry(Message::new(format!(
+        "found the registry {}",
+        identity.name
+    )));
+    for (path, bytes) in files {
+        first = first.with_own(path, bytes);
+    }
+    let Edit {
+        author,
+        message,
+        files,
+        mut objects,
+    } = first;
     let ids: Vec<_> = files
         .iter()
-        .zip(&objects)
-        .map(|((path, _), object)| (*path, BlobId::from(object.id)))
+        .map(|file| (file.path.as_str(), file.body.blob()))
         .collect();
     let (tree, rewritten) = Trees::default().put(&ids);
     objects.extend(
@@ -143,11 +152,10 @@ fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result
             .iter()
             .map(|new| PackObject::tree(new.id, new.tree.as_bytes())),
     );
-    let message = Message::new(format!("found the registry {}", identity.name));
     let draft = Draft {
         tree,
         parent: None,
-        author: &Author::Registry,
+        author: &author,
         time: Timestamp::now(),
         message: &message,
     };

@@ -37,9 +37,9 @@ impl Change {
             message = message.with("Source-commit", commit.clone());
         }
         let path = IndexPath::of(&line.name);
-        let mut edit = self.edit(message).with(&path, bytes);
+        let mut edit = self.edit(message).with(&path, bytes)?;
         if existing.is_none() {
-            edit = edit.with_owners(&path, &Owners::first(self.by.clone()));
+            edit = edit.with_owners(&path, &Owners::first(self.by.clone()))?;
         }
         Ok(Verdict::Edit(Box::new(edit)))
     }

@@ -56,7 +56,7 @@ fn owners() -> String {
 fn judge(by: By, files: &[(&str, &str)]) -> Result<Step, Violation> {
     let files: Vec<_> = files
         .iter()
-        .map(|(path, text)| FileChange::new(path, text.as_bytes().to_vec()))
+        .map(|(path, text)| FileChange::new((*path).to_owned(), text.as_bytes().to_vec()).unwrap())
         .collect();
     step(&INDEX, &files, by, &|cksum| {
         *cksum != Cksum::from([0x99; 32])

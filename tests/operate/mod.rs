@@ -1,6 +1,7 @@
 //! What an operator does to a registry, while its server runs and while it does not.
 
 mod keys;
+mod secrets;
 mod socket;
 mod tokens;
 

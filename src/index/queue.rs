@@ -16,7 +16,9 @@ use super::snapshot::Snapshot;
 use super::writer::{Landed, WriteFault};
 
 /// How much longer than its deadline a change that is being written is waited for.
-const OUTCOME_WAIT: Duration = Duration::from_secs(20);
+///
+/// With the default deadline of 20 seconds the answer comes before Cargo gives up, after 30 (`http.timeout`).
+const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;

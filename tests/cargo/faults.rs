@@ -3,6 +3,7 @@
 //! A disk that fails is a call that `strace` lets fail, or something that lies in the way.
 
 mod full;
+mod publishing;
 mod trouble;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,104 @@
+//! What cargo's own publish meets when the server dies, or waits for its disk, between a crate file and its commit.
+
+use std::fs;
+
+use super::trouble::{Plan, Trouble};
+use super::wait_until;
+use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
+use crate::common::http::get;
+use crate::common::project::{Project, locked_version};
+use crate::common::registry::Registry;
+use crate::common::tools;
+
+const PUBLISH: [&str; 4] = ["publish", "--registry", "crates", "--no-verify"];
+
+#[test]
+fn cargo_publishes_again_what_a_dying_server_had_stored_and_not_committed() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let mut registry = Registry::start();
+    let cargo = Sandbox::stable(&registry, View::Sparse);
+    cargo.login(&registry.token("alice"));
+    let folder = Project::library("krate", "1.0.0", "").write(&cargo.work());
+    cargo.cargo(&folder, &["package", "--no-verify"]).succeeds();
+    let packed = cargo.target().join("package/krate-1.0.0.crate");
+    let packed = fs::read(packed).unwrap();
+    let before = git::tip(&registry.repository());
+    // The writer begins with its pack when the crate file is in its place.
+    let plan = Plan {
+        inject: Some("fsync:signal=KILL:when=1"),
+        paths: &[],
+    };
+    let trouble = Trouble::of_writer(&strace, &registry, &plan);
+    let failed = cargo.cargo(&folder, &PUBLISH);
+    assert!(!failed.is_success(), "{failed}");
+    drop(trouble);
+    registry.kill();
+    assert_eq!(git::tip(&registry.repository()), before, "it was committed");
+    let is_stored = |registry: &Registry| {
+        let files = registry.files();
+        let mut blobs = files.iter().filter(|path| path.starts_with("blobs"));
+        blobs.any(|blob| fs::read(registry.data().join(blob)).unwrap() == packed)
+    };
+    assert!(is_stored(&registry), "the crate file was not stored yet");
+
+    registry.start_again();
+    let seen = get("/crates/index/kr/at/krate").send(registry.port);
+    assert_eq!(seen.status, 404);
+    cargo.cargo(&folder, &PUBLISH).succeeds();
+    assert!(is_stored(&registry));
+    let hello = Project::program("hello", "")
+        .depends_on("krate", "1")
+        .write(&cargo.work());
+    cargo.cargo(&hello, &["fetch"]).succeeds();
+    assert_eq!(locked_version(&hello, "krate"), "1.0.0");
+}
+
+/// However long the disk takes, Cargo hears of it before its patience ends.
+#[test]
+fn cargo_gets_an_answer_while_the_disk_hangs() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let registry = Registry::start_with("[http]\npublish_deadline_secs = 1\n");
+    let cargos = ["being-written", "waiting"].map(|name| {
+        let cargo = Sandbox::stable(&registry, View::Sparse);
+        cargo.login(&registry.token("alice"));
+        let folder = Project::library(name, "1.0.0", "").write(&cargo.work());
+        (cargo, folder)
+    });
+    let [(first, first_folder), (second, second_folder)] = &cargos;
+    // For ten minutes, or until the trouble ends.
+    let plan = Plan {
+        inject: Some("fsync:delay_enter=600000000:when=1"),
+        paths: &[],
+    };
+    let trouble = Trouble::of_writer(&strace, &registry, &plan);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| first.cargo(first_folder, &PUBLISH));
+        let packs = registry.repository().join("objects/pack");
+        wait_until("the first is being written", || {
+            let names = fs::read_dir(&packs).unwrap().flatten();
+            let mut names = names.map(|entry| entry.file_name());
+            names.any(|name| name.to_string_lossy().starts_with("tmp_"))
+        });
+        // This one is not begun: it is withdrawn at its deadline.
+        let hasty = [("CARGO_HTTP_TIMEOUT", "3")];
+        let said = second.cargo_with_env(second_folder, &PUBLISH, &hasty);
+        let said = said.fails_with("status 503");
+        assert!(said.stderr.contains("nothing was done"), "{said}");
+        let said = first.join().unwrap().fails_with("status 503");
+        assert!(said.stderr.contains("the disk does not answer"), "{said}");
+    });
+    // Reads have not waited for it.
+    let path = |name: &str| format!("/crates/index/{}/{}/{name}", &name[..2], &name[2..4]);
+    let status = |name: &str| get(path(name)).send(registry.port).status;
+    assert_eq!(status("being-written"), 404);
+    drop(trouble);
+    wait_until("the disk answers", || status("being-written") == 200);
+    assert_eq!(status("waiting"), 404);
+    second.cargo(second_folder, &PUBLISH).succeeds();
+    assert_eq!(status("waiting"), 200);
+}

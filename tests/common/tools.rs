@@ -11,6 +11,8 @@ use std::process::Command;
 
 /// The variable that names Debian 12's own cargo.
 const OLD_CARGO: &str = "SIDECARGO_TEST_OLD_CARGO";
+/// The variable that names a nightly cargo other than that of the nightly toolchain.
+const NIGHTLY_CARGO: &str = "SIDECARGO_TEST_NIGHTLY_CARGO";
 /// The variable that names the file in which skipped tests are counted.
 const SKIPS: &str = "SIDECARGO_TEST_SKIPS";
 
@@ -25,6 +27,9 @@ pub fn old_cargo() -> Option<PathBuf> {
 ///
 /// What only nightly can do is no promise of Cargo, so it is never demanded.
 pub fn nightly_cargo() -> Option<PathBuf> {
+    if let Some(path) = env::var_os(NIGHTLY_CARGO) {
+        return found(path.into(), "there is no cargo where the variable says");
+    }
     let mut which = Command::new("rustup");
     which.args(["which", "--toolchain", "nightly", "cargo"]);
     let path = which.output().ok().filter(|found| found.status.success());
@@ -33,6 +38,17 @@ pub fn nightly_cargo() -> Option<PathBuf> {
         report_skip("there is no nightly toolchain; `rustup toolchain install nightly` fetches it");
     }
     path
+}
+
+/// A nightly cargo that knows the unstable `flag`, or `None` after the calling test was reported as skipped.
+pub fn nightly_cargo_with(flag: &str) -> Option<PathBuf> {
+    let path = nightly_cargo()?;
+    let flags = Command::new(&path).arg("-Zhelp").output().unwrap().stdout;
+    if !String::from_utf8_lossy(&flags).contains(&format!("-Z {flag} ")) {
+        report_skip(&format!("the nightly cargo does not know `-Z{flag}` yet"));
+        return None;
+    }
+    Some(path)
 }
 
 /// `strace`, or `None` after the calling test was reported as skipped.

@@ -26,18 +26,25 @@ fn lengths_that_lie_are_refused() {
     };
     let length_at = |at: usize| u32::from_le_bytes(good[at..at + 4].try_into().unwrap());
     let (json, tarball) = (length_at(0), length_at(tarball_at));
+    let refuses = |what: &str, body: Vec<u8>| {
+        let reply = target.refuses_body(what, body);
+        assert!([400, 413].contains(&reply.status), "{what}: {reply:?}");
+    };
 
-    target.refuses_body("JSON of 4 GiB", with_length(0, u32::MAX));
-    target.refuses_body("JSON one byte longer", with_length(0, json + 1));
-    target.refuses_body("JSON one byte shorter", with_length(0, json - 1));
-    target.refuses_body("JSON of nothing", with_length(0, 0));
-    target.refuses_body("file of 4 GiB", with_length(tarball_at, u32::MAX));
-    target.refuses_body("file one byte longer", with_length(tarball_at, tarball + 1));
-    target.refuses_body(
+    let before = address_space_peak(target.registry.pid());
+    refuses("JSON of 4 GiB", with_length(0, u32::MAX));
+    refuses("file of 4 GiB", with_length(tarball_at, u32::MAX));
+    let more = address_space_peak(target.registry.pid()) - before;
+    assert!(more < 1 << 30, "{more} bytes for a claim of 4 GiB");
+    refuses("JSON one byte longer", with_length(0, json + 1));
+    refuses("JSON one byte shorter", with_length(0, json - 1));
+    refuses("JSON of nothing", with_length(0, 0));
+    refuses("file one byte longer", with_length(tarball_at, tarball + 1));
+    refuses(
         "file one byte shorter",
         with_length(tarball_at, tarball - 1),
     );
-    target.refuses_body("file of nothing", with_length(tarball_at, 0));
+    refuses("file of nothing", with_length(tarball_at, 0));
     target.still_publishes();
 }
 
@@ -105,7 +112,8 @@ fn broken_json_is_refused() {
         ("more than the JSON may hold", long.as_bytes()),
     ];
     for (what, json) in bodies {
-        target.refuses_body(what, frame(json, &file));
+        let reply = target.refuses_body(what, frame(json, &file));
+        assert!([400, 413].contains(&reply.status), "{what}: {reply:?}");
     }
     target.still_publishes();
 }
@@ -128,6 +136,14 @@ fn bodies_that_are_too_large_are_refused() {
     assert_eq!(reply.status, 413, "{}", reply.refusal());
     target.is_unchanged("a claim of 1 TiB");
     target.still_publishes();
+}
+
+/// The most address space that a process has had, in bytes: what was allocated but not touched counts too.
+fn address_space_peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() * 1024
 }
 
 /// The head of an upload that claims a body of so many bytes.

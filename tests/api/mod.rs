@@ -2,9 +2,11 @@
 //!
 //! Mostly to what an honest client never sends: each is refused with a sentence, and nothing is left behind.
 
+mod disagreement;
 mod downloads;
 mod frames;
 mod names;
+mod permanence;
 mod private;
 mod process;
 mod publishing;

@@ -136,14 +136,23 @@ fn a_token_reaches_no_further_than_it_says() {
     let other = target
         .registry
         .token_with("alice", &["--crates", "other-*"]);
-    for (what, token) in [("only reads", &reader), ("only other crates", &other)] {
-        let reply = target.refuses(what, &next.request(token));
-        assert_eq!(reply.status, 403, "{what}");
-    }
     let stranger = target.registry.token("mallory");
     let bob = json!({ "users": ["mallory"] }).to_string();
     let yank = "/crates/api/v1/crates/krate/1.0.0/yank";
+    let unyank = "/crates/api/v1/crates/krate/1.0.0/unyank";
     let owners = "/crates/api/v1/crates/krate/owners";
+    for (what, token) in [("only reads", &reader), ("only other crates", &other)] {
+        for request in [
+            next.request(token),
+            request("DELETE", yank).token(token),
+            request("PUT", unyank).token(token),
+            request("PUT", owners).token(token).body(bob.clone()),
+            request("DELETE", owners).token(token).body(bob.clone()),
+        ] {
+            let reply = target.refuses(what, &request);
+            assert_eq!(reply.status, 403, "{what}");
+        }
+    }
     for (what, request) in [
         ("a stranger publishes", next.request(&stranger)),
         ("a stranger yanks", request("DELETE", yank).token(&stranger)),

@@ -85,6 +85,13 @@ fn assert_same_file(registry: &Registry, clone: &Clone, file: &TreeFile) {
     assert_eq!(plain.header("etag"), Some(strong.as_str()));
     assert!(plain.body == wanted, "`{path}` differs: {}", plain.text());
 
+    let identity = get(&path)
+        .header("Accept-Encoding", "identity")
+        .send(registry.port)
+        .succeeds();
+    assert_eq!(identity.header("content-encoding"), None);
+    assert!(identity.body == wanted, "`{path}` differs as it is");
+
     let packed = get(&path)
         .header("Accept-Encoding", "deflate, gzip")
         .send(registry.port)
@@ -114,6 +121,7 @@ fn assert_same_file(registry: &Registry, clone: &Clone, file: &TreeFile) {
     for etag in [&strong, &weak] {
         let unchanged = get(&path).header("If-None-Match", etag).send(registry.port);
         assert_eq!(unchanged.status, 304, "`{path}` with {etag}");
+        assert_eq!(unchanged.header("etag"), Some(strong.as_str()), "{etag}");
     }
     let head = request("HEAD", &path).send(registry.port);
     assert_eq!(head.status, 200);

@@ -1,5 +1,6 @@
 //! Real programs against the running registry: cargo new and old, git, strace.
 
+mod authorization;
 mod bytes;
 mod commands;
 mod dependencies;
@@ -9,14 +10,18 @@ mod faults;
 mod foreign;
 mod git_view;
 mod kill;
+mod limits;
 mod links;
 mod locks;
 mod main_job;
 mod manifests;
+mod network;
 mod nightly;
 mod old_cargo;
+mod owners;
 mod pasted;
 mod private;
+mod providers;
 mod races;
 mod resolver;
 mod search;

@@ -153,6 +153,16 @@ fn lines_of_a_later_format_are_passed_over() {
         cargo.cargo(&hello, &["build"]).succeeds();
         assert_eq!(locked_version(&hello, "krate"), "1.0.0");
     }
+    // Cargo since 1.85 says why there is no other.
+    for view in [View::Sparse, View::Git] {
+        let cargo = Sandbox::stable(&registry, view);
+        let hello = Project::program("hello", "")
+            .depends_on("krate", "=1.1.0")
+            .write(&cargo.work());
+        cargo
+            .cargo(&hello, &["generate-lockfile"])
+            .fails_with("index version 3");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod person;
 pub mod project;
 pub mod ran;
 pub mod registry;
+pub mod relay;
 pub mod secrets;
 pub mod tarball;
 pub mod tools;

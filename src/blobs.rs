@@ -36,6 +36,12 @@ impl Blobs {
         Ok(Self { folder, id })
     }
 
+    /// Opens a store that is there, and leaves it as it is.
+    pub fn existing(folder: PathBuf) -> io::Result<Self> {
+        let id = read_id(&folder)?;
+        Ok(Self { folder, id })
+    }
+
     /// The store's identity.
     pub fn id(&self) -> StoreId {
         self.id
@@ -71,7 +77,8 @@ impl Blobs {
         }
     }
 
-    fn path(&self, cksum: &Cksum) -> PathBuf {
+    /// Where the file with this checksum lies.
+    pub fn path(&self, cksum: &Cksum) -> PathBuf {
         let hex = cksum.to_string();
         self.folder.join(&hex[..2]).join(hex)
     }
@@ -95,6 +102,11 @@ fn read_or_create_id(folder: &Path) -> io::Result<StoreId> {
         getrandom::fill(&mut bytes).map_err(io::Error::from)?;
         disk::replace(&path, format!("{}\n", StoreId::from(bytes)).as_bytes())?;
     }
+    read_id(folder)
+}
+
+fn read_id(folder: &Path) -> io::Result<StoreId> {
+    let path = folder.join(ID_FILE);
     let text = fs::read_to_string(&path)?;
     text.trim_end().parse().map_err(|fault| {
         io::Error::new(

@@ -12,8 +12,9 @@ use crate::domain::{Cksum, CommitId};
 use super::diff::{DiffFault, diff};
 use super::load::LoadFault;
 use super::objects::{Commit, Objects};
-use super::rule::{self, By, Violation};
+use super::rule::{self, By, FileChange, Step, Violation};
 use super::signature;
+use super::snapshot::Snapshot;
 use super::writer::Tip;
 
 /// The most commits of one way.
@@ -75,9 +76,21 @@ pub enum HistoryFault {
 }
 
 /// A step that was judged and found good.
-pub(super) struct Judged {
+pub(super) struct Judged<'a> {
+    /// The commit, or the last of several that people made.
+    pub(super) commit: &'a Commit,
+    /// How many commits the step is made of.
+    pub(super) commits: usize,
+    /// How many commits are still to come.
+    pub(super) left: usize,
+    /// The state before the step.
+    pub(super) before: &'a Snapshot,
     /// Who made it.
     pub(super) by: By,
+    /// The files that differ.
+    pub(super) files: &'a [FileChange],
+    /// What it does.
+    pub(super) step: &'a Step,
 }
 
 /// Somebody on the way: a state, and the objects and files that tell of the next one.
@@ -105,23 +118,27 @@ impl<'a> Walk<'a> {
     pub(super) fn to(
         &mut self,
         target: CommitId,
-        tell: &mut dyn FnMut(&Judged),
+        tell: &mut dyn FnMut(&Judged<'_>),
     ) -> Result<(), HistoryFault> {
-        let mut of_people = None;
-        for id in way(self.objects, self.tip.snapshot.commit, target)? {
-            let commit = read(self.objects, id)?;
+        let way = way(self.objects, self.tip.snapshot.commit, target)?;
+        // Those of people that are not judged yet: the last, and how many.
+        let mut of_people: Option<(Commit, usize)> = None;
+        for (at, id) in way.iter().enumerate() {
+            let left = way.len() - at - 1;
+            let commit = read(self.objects, *id)?;
             let is_trusted = |signer| self.tip.snapshot.registry.trusts(&signer);
             if !signature::signer_of(&commit.bytes).is_some_and(is_trusted) {
-                of_people = Some(commit);
+                let count = of_people.map_or(0, |(_, count)| count);
+                of_people = Some((commit, count + 1));
                 continue;
             }
-            if let Some(last) = of_people.take() {
-                self.step(&last, By::People, tell)?;
+            if let Some((last, count)) = of_people.take() {
+                self.step(&last, By::People, count, left + 1, tell)?;
             }
-            self.step(&commit, By::Registry, tell)?;
+            self.step(&commit, By::Registry, 1, left, tell)?;
         }
         match of_people {
-            Some(last) => self.step(&last, By::People, tell),
+            Some((last, count)) => self.step(&last, By::People, count, 0, tell),
             None => Ok(()),
         }
     }
@@ -130,7 +147,9 @@ impl<'a> Walk<'a> {
         &mut self,
         commit: &Commit,
         by: By,
-        tell: &mut dyn FnMut(&Judged),
+        commits: usize,
+        left: usize,
+        tell: &mut dyn FnMut(&Judged<'_>),
     ) -> Result<(), HistoryFault> {
         let rule = |violation| HistoryFault::Rule {
             commit: commit.id,
@@ -143,7 +162,15 @@ impl<'a> Walk<'a> {
             })?;
         let on = &self.tip.snapshot;
         let step = rule::step(on, &files, by, self.has_blob).map_err(rule)?;
-        tell(&Judged { by });
+        tell(&Judged {
+            commit,
+            commits,
+            left,
+            before: on,
+            by,
+            files: &files,
+            step: &step,
+        });
         self.tip = Tip {
             snapshot: step.apply(on, commit.id),
             trees,

@@ -28,6 +28,7 @@ mod signature;
 mod snapshot;
 mod template;
 mod tree;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
+pub use verify::{Fault, Report, VerifyFault, verify};
 pub use writer::{Landed, WriteFault};
 
 use edit::Edit;

@@ -52,6 +52,12 @@ impl Objects {
         }
     }
 
+    /// Reads from a second folder too: that in which git keeps a push until the hooks have agreed.
+    pub(super) fn and(mut self, folder: &Path) -> Result<Self, LoadFault> {
+        self.add(folder)?;
+        Ok(self)
+    }
+
     fn add(&mut self, folder: &Path) -> Result<(), LoadFault> {
         let store = gix::odb::at(folder, gix::hash::Kind::Sha1)
             .map_err(|error| self.fault("the folder of objects", &error))?;
@@ -111,6 +117,14 @@ impl Objects {
             git_dir: self.git_dir.clone(),
             cause: error.to_string(),
         }
+    }
+}
+
+impl Commit {
+    /// The name of its author.
+    pub(super) fn author_name(&self) -> Option<String> {
+        let commit = CommitRef::from_bytes(&self.bytes, gix::hash::Kind::Sha1).ok()?;
+        Some(commit.author().ok()?.name.to_string())
     }
 }
 

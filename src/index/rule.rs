@@ -104,6 +104,24 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// The file that it is about, if it is one.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self {
+            Self::Foreign(path)
+            | Self::NotAFile(path)
+            | Self::Removed(path)
+            | Self::OfTheRegistry(path)
+            | Self::OwnersOfNothing(path)
+            | Self::Unreadable { path, .. }
+            | Self::Twin { path, .. }
+            | Self::Line { path, .. } => Some(path),
+            Self::OtherRegistry => Some(REGISTRY_TOML),
+            Self::NoOwners(_) => None,
+        }
+    }
+}
+
 impl FileChange {
     /// A file with these bytes.
     pub(super) fn new(path: String, bytes: Vec<u8>) -> Result<Self, Collision> {

@@ -1,0 +1,223 @@
+//! Proving the whole history of an index: every step, signature, message, line and `.crate` file.
+
+mod message;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::blobs::Blobs;
+use crate::domain::{Cksum, CommitId};
+
+use super::history::{HistoryFault, Judged, Walk};
+use super::load::{self, LoadFault};
+use super::objects::Objects;
+use super::rule::{By, LineStep};
+use super::{OpenFault, Place, signature};
+
+/// The most faults that are kept; further ones are only counted.
+const FAULTS_MAX: usize = 100;
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The tip that was verified.
+    pub tip: Option<CommitId>,
+    /// Commits that were looked at.
+    pub commits: u64,
+    /// Those of the registry among them, each with a good signature.
+    pub signed: u64,
+    /// Lines that were added, each with its `.crate` file.
+    pub versions: u64,
+    /// The first faults.
+    pub faults: Vec<Fault>,
+    /// How many faults there are.
+    pub faults_found: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Serialize)]
+pub struct Fault {
+    /// The commit in which it is.
+    pub commit: CommitId,
+    /// What is wrong, as a sentence.
+    pub what: String,
+    /// The command that shows it.
+    pub look: String,
+}
+
+/// Nothing could be verified.
+#[derive(Debug, Error)]
+pub enum VerifyFault {
+    /// The repository cannot be used at all.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    /// The commit from which to begin is not there.
+    #[error("the index cannot be verified from {since} on")]
+    Since {
+        /// The commit.
+        since: CommitId,
+        /// What is wrong with it.
+        source: LoadFault,
+    },
+}
+
+/// Verifies the index at `place` from its first commit on, or from `since`, which is then taken for good.
+///
+/// It reads and never writes, so a server may run meanwhile. `tell` hears after each step how many commits are left.
+/// A history that breaks a rule ends it, since nothing behind that has a meaning; all other faults are gathered.
+pub fn verify(
+    place: &Place,
+    blobs: &Blobs,
+    since: Option<CommitId>,
+    tell: &mut dyn FnMut(usize),
+) -> Result<Report, VerifyFault> {
+    let tip = place.tip()?;
+    let objects = Objects::open(&place.git_dir)
+        .map_err(OpenFault::Load)?
+        .hashed();
+    let mut proof = Proof {
+        git_dir: &place.git_dir,
+        blobs,
+        report: Report {
+            tip: Some(tip),
+            ..Report::default()
+        },
+    };
+    let start = match since {
+        Some(since) => since,
+        None => match proof.first_commit(&objects, tip) {
+            Some(first) => first,
+            None => return Ok(proof.report),
+        },
+    };
+    let state = match load::load(&place.git_dir, start) {
+        Ok(state) => state,
+        Err(source) if since.is_some() => {
+            let since = start;
+            return Err(VerifyFault::Since { since, source });
+        }
+        Err(fault) => {
+            proof.add(start, &fault, proof.show(start, None));
+            return Ok(proof.report);
+        }
+    };
+    if since.is_none() && state.snapshot.crates().next().is_some() {
+        let what = "the first commit of an index holds no crates";
+        proof.add(start, &what, proof.show(start, None));
+    }
+    // Whether a file is there is seen when it is hashed.
+    let mut walk = Walk::from(state, &objects, &|_| true);
+    let went = walk.to(tip, &mut |judged| {
+        proof.step(judged);
+        tell(judged.left);
+    });
+    if let Err(fault) = went {
+        let (commit, path) = match &fault {
+            HistoryFault::Rule { commit, violation } => (*commit, violation.path()),
+            HistoryFault::Unreadable { commit, .. } => (*commit, None),
+            _ => (tip, None),
+        };
+        proof.add(commit, &fault, proof.show(commit, path));
+    }
+    Ok(proof.report)
+}
+
+struct Proof<'a> {
+    git_dir: &'a Path,
+    blobs: &'a Blobs,
+    report: Report,
+}
+
+impl Proof<'_> {
+    /// The first commit of all, which must bear the signature of a key that it names itself.
+    fn first_commit(&mut self, objects: &Objects, tip: CommitId) -> Option<CommitId> {
+        let mut id = tip;
+        loop {
+            let commit = match objects.commit(id) {
+                Ok(commit) => commit,
+                Err(fault) => {
+                    self.add(id, &fault, self.show(id, None));
+                    return None;
+                }
+            };
+            if let Some(parent) = commit.parents.first() {
+                id = *parent;
+                continue;
+            }
+            let state = load::load(self.git_dir, id).ok();
+            let signer = signature::signer_of(&commit.bytes);
+            let is_signed = state
+                .zip(signer)
+                .is_some_and(|(state, signer)| state.snapshot.registry.trusts(&signer));
+            self.report.commits += 1;
+            self.report.signed += u64::from(is_signed);
+            if !is_signed {
+                let what = "the first commit does not bear the signature of a key in its `allowed_signers`";
+                self.add(id, &what, self.show(id, None));
+            }
+            return Some(id);
+        }
+    }
+
+    fn step(&mut self, judged: &Judged<'_>) {
+        let commit = judged.commit.id;
+        self.report.commits += judged.commits as u64;
+        if judged.by == By::People {
+            return;
+        }
+        self.report.signed += 1;
+        if let Err(what) = message::check(judged) {
+            self.add(commit, &what, self.show(commit, None));
+        }
+        for (krate, steps) in &judged.step.crates {
+            for step in steps {
+                let LineStep::Added(line) = step else {
+                    continue;
+                };
+                self.report.versions += 1;
+                let reason = match self.blobs.is_intact(&line.cksum) {
+                    Ok(true) => continue,
+                    Ok(false) => "is missing or damaged".to_owned(),
+                    Err(cause) => format!("cannot be read: {cause}"),
+                };
+                let what = format!("the crate file of `{} {}` {reason}", krate.name, line.vers);
+                self.add(commit, &what, self.hash(&line.cksum));
+            }
+        }
+    }
+
+    fn add(&mut self, commit: CommitId, what: &dyn ToString, look: String) {
+        self.report.faults_found += 1;
+        if self.report.faults.len() < FAULTS_MAX {
+            self.report.faults.push(Fault {
+                commit,
+                what: what.to_string(),
+                look,
+            });
+        }
+    }
+
+    fn show(&self, commit: CommitId, path: Option<&str>) -> String {
+        let path = path.map_or_else(String::new, |path| {
+            format!(" -- {}", quoted(Path::new(path)))
+        });
+        format!("git --git-dir {} show {commit}{path}", quoted(self.git_dir))
+    }
+
+    fn hash(&self, cksum: &Cksum) -> String {
+        let path: PathBuf = self.blobs.path(cksum);
+        format!("sha256sum {}", quoted(&path))
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}

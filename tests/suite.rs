@@ -13,3 +13,4 @@ mod checks;
 mod common;
 mod operate;
 mod oracle;
+mod power;

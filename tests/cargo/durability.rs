@@ -2,7 +2,7 @@
 //!
 //! A test that kills the server passes with every fsync removed, because the kernel survives; this one does not.
 
-pub(super) mod trace;
+pub mod trace;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn success_is_answered_only_after_everything_is_durable() {
 }
 
 /// The trace, when its writer has noted the end of the server's process.
-fn whole_trace(path: &Path, pid: u32) -> String {
+pub fn whole_trace(path: &Path, pid: u32) -> String {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let bytes = std::fs::read(path).unwrap();

@@ -4,7 +4,7 @@ mod authorization;
 mod bytes;
 mod commands;
 mod dependencies;
-mod durability;
+pub mod durability;
 mod everyday;
 mod faults;
 mod foreign;

@@ -101,17 +101,27 @@ pub fn git(folder: &Path, arguments: &[&str]) -> Ran {
 }
 
 /// Panics unless git finds the repository in `folder` without a fault.
-///
-/// Objects that no commit reaches are allowed: a writer that was killed leaves them.
 #[track_caller]
 pub fn assert_sound(folder: &Path) {
-    let checked = git(folder, &["fsck", "--strict", "--full", "--no-dangling"]).succeeds();
+    let faults = faults_of(folder);
+    assert!(faults.is_empty(), "git fsck found faults: {faults:#?}");
+}
+
+/// What git finds wrong with the repository in `folder`.
+///
+/// Objects that no commit reaches are allowed: a writer that was killed leaves them.
+pub fn faults_of(folder: &Path) -> Vec<String> {
+    let checked = git(folder, &["fsck", "--strict", "--full", "--no-dangling"]);
     let said = format!("{}{}", checked.stdout, checked.stderr);
-    let faults: Vec<&str> = said
+    let mut faults: Vec<String> = said
         .lines()
         .filter(|line| !line.starts_with("Checking "))
+        .map(str::to_owned)
         .collect();
-    assert!(faults.is_empty(), "git fsck found faults: {faults:#?}");
+    if !checked.is_success() {
+        faults.push(checked.to_string());
+    }
+    faults
 }
 
 /// The commit at the tip of the bare repository in `folder`.

@@ -16,6 +16,16 @@ struct Call {
     what: What,
 }
 
+/// One call as `strace` writes it, also if others were written in between.
+pub struct WholeCall {
+    /// The line in which it began.
+    pub begun: usize,
+    /// The line in which it ended.
+    pub ended: usize,
+    /// Name, arguments and result.
+    pub text: String,
+}
+
 #[derive(Debug)]
 enum What {
     MakeFolder(PathBuf),
@@ -31,35 +41,14 @@ enum What {
 impl Trace {
     /// Reads the text; calls that do not matter or that failed are left out.
     pub fn parse(text: &str) -> Self {
-        let mut unfinished: HashMap<&str, (usize, String)> = HashMap::new();
-        let mut calls = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let Some((thread, rest)) = line.split_once(char::is_whitespace) else {
-                continue;
-            };
-            let rest = rest.trim_start();
-            if let Some(start) = rest.strip_suffix(" <unfinished ...>") {
-                unfinished.insert(thread, (number, start.to_owned()));
-                continue;
-            }
-            let (begun, whole) = match rest.strip_prefix("<... ") {
-                Some(resumed) => {
-                    let Some((begun, start)) = unfinished.remove(thread) else {
-                        continue;
-                    };
-                    let end = resumed.split_once(" resumed>").map_or("", |(_, end)| end);
-                    (begun, start + end)
-                }
-                None => (number, rest.to_owned()),
-            };
-            if let Some(what) = what(&whole) {
-                calls.push(Call {
-                    begun,
-                    ended: number,
-                    what,
-                });
-            }
-        }
+        let calls = whole_calls(text).into_iter().filter_map(|call| {
+            Some(Call {
+                begun: call.begun,
+                ended: call.ended,
+                what: what(&call.text)?,
+            })
+        });
+        let calls = calls.collect();
         Self { calls }
     }
 
@@ -218,6 +207,38 @@ impl Trace {
     }
 }
 
+/// The calls of a trace in which each line begins with its thread, in the order in which they ended.
+pub fn whole_calls(text: &str) -> Vec<WholeCall> {
+    let mut unfinished: HashMap<&str, (usize, String)> = HashMap::new();
+    let mut calls = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some((thread, rest)) = line.split_once(char::is_whitespace) else {
+            continue;
+        };
+        let rest = rest.trim_start();
+        if let Some(start) = rest.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(thread, (number, start.to_owned()));
+            continue;
+        }
+        let (begun, text) = match rest.strip_prefix("<... ") {
+            Some(resumed) => {
+                let Some((begun, start)) = unfinished.remove(thread) else {
+                    continue;
+                };
+                let end = resumed.split_once(" resumed>").map_or("", |(_, end)| end);
+                (begun, start + end)
+            }
+            None => (number, rest.to_owned()),
+        };
+        calls.push(WholeCall {
+            begun,
+            ended: number,
+            text,
+        });
+    }
+    calls
+}
+
 fn what(call: &str) -> Option<What> {
     let (name, rest) = call.split_once('(')?;
     let (arguments, result) = rest.rsplit_once(" = ")?;
@@ -253,7 +274,7 @@ fn what(call: &str) -> Option<What> {
 }
 
 /// The path behind a descriptor: `/tmp/x` of `12</tmp/x>`.
-fn descriptor_path(argument: &str) -> Option<PathBuf> {
+pub fn descriptor_path(argument: &str) -> Option<PathBuf> {
     let (_, after) = argument.split_once('<')?;
     let (path, _) = after.split_once('>')?;
     Some(path.into())
@@ -264,7 +285,7 @@ fn quoted(argument: &str) -> Option<&str> {
 }
 
 /// The paths of a call that takes pairs of folder descriptor and path.
-fn paths_at(arguments: &str) -> Vec<PathBuf> {
+pub fn paths_at(arguments: &str) -> Vec<PathBuf> {
     let mut parts = arguments.split(", ");
     let mut paths = Vec::new();
     while let (Some(folder), Some(path)) = (parts.next(), parts.next()) {

@@ -1,0 +1,172 @@
+//! What clients were told that is done, and whether a folder still has it.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use sidecargo::app::{self, App};
+use sidecargo::auth::AuthFault;
+use sidecargo::config::{Arguments, Config, Environment};
+use sidecargo::index::{Crate, Release as Line};
+use tempfile::TempDir;
+
+use super::disk::Tree;
+use crate::common::git;
+use crate::common::upload::Release;
+
+/// Something that was acknowledged.
+#[derive(Clone)]
+pub enum Fact {
+    /// A release was published.
+    Published(Release),
+    /// A release was yanked.
+    Yanked(Release),
+    /// Somebody owns the crate of a release.
+    Owns(String, Release),
+    /// A token was made.
+    TokenMade { id: String },
+    /// A token is good, and nobody ever revokes it.
+    TokenGood { token: String },
+    /// A token was revoked.
+    TokenRevoked { id: String, token: String },
+}
+
+/// Panics nowhere: tells the first thing that is wrong with `tree` as the folder of a registry which was reached on
+/// `bound` and had acknowledged `facts`.
+pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), String> {
+    let folder = scratch();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    tree.write(&data);
+    let arguments = Arguments {
+        data: Some(data.clone()),
+        ..Arguments::default()
+    };
+    let config = Config::load(&arguments, &Environment::default(), folder.path()).unwrap();
+    let app = App::open(config, bound)
+        .map_err(|fault| format!("it does not start: {}", chain(&fault)))?;
+    facts.iter().try_for_each(|fact| holds(fact, &app))?;
+    every_line_has_its_file(&app)?;
+    drop(app);
+    let faults = git::faults_of(&data.join("index.git"));
+    if !faults.is_empty() {
+        return Err(format!("git finds faults: {faults:#?}"));
+    }
+    leftovers_are_gone(&data)?;
+    verified(&data)
+}
+
+/// The registry's own proof of all that it holds.
+fn verified(_data: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+fn holds(fact: &Fact, app: &App) -> Result<(), String> {
+    let told = |what: String, is_so: bool| match is_so {
+        true => Ok(()),
+        false => Err(format!("it was acknowledged and is lost: {what}")),
+    };
+    match fact {
+        Fact::Published(release) => {
+            let cksum = release.cksum();
+            let is_there =
+                line_of(app, release).is_some_and(|line| line.cksum.to_string() == cksum);
+            let is_whole = app.blobs.is_intact(&cksum.parse().unwrap());
+            let what = format!("publish {} {}", release.name, release.version);
+            told(format!("the line of {what}"), is_there)?;
+            told(format!("the file of {what}"), is_whole.is_ok_and(|it| it))
+        }
+        Fact::Yanked(release) => {
+            let is_yanked = line_of(app, release).is_some_and(|line| line.yanked);
+            told(
+                format!("yank {} {}", release.name, release.version),
+                is_yanked,
+            )
+        }
+        Fact::Owns(login, release) => {
+            let owner = login.parse().unwrap();
+            let krate = crate_of(app, &release.name);
+            let is_owner = krate.is_some_and(|krate| krate.owners.includes(&owner));
+            told(format!("{login} owns {}", release.name), is_owner)
+        }
+        Fact::TokenMade { id } => {
+            let record = app::token_records(&app.config).find(id.parse().unwrap());
+            told(
+                format!("the record of the token {id}"),
+                record.is_ok_and(|it| it.is_some()),
+            )
+        }
+        Fact::TokenGood { token } => {
+            let entered = app.authenticate(Some(token.as_bytes()));
+            told(
+                format!("a token: {:?}", entered.as_ref().err()),
+                entered.is_ok(),
+            )
+        }
+        Fact::TokenRevoked { token, .. } => match app.authenticate(Some(token.as_bytes())) {
+            Err(AuthFault::Token(fault)) if fault.to_string().contains("was revoked") => Ok(()),
+            other => told(format!("the token is revoked, not {other:?}"), false),
+        },
+    }
+}
+
+fn crate_of(app: &App, name: &str) -> Option<std::sync::Arc<Crate>> {
+    app.index.snapshot().find(&name.parse().unwrap()).cloned()
+}
+
+fn line_of(app: &App, release: &Release) -> Option<Line> {
+    let is_it = |line: &&Line| line.version.to_string() == release.version;
+    let krate = crate_of(app, &release.name)?;
+    krate.releases().iter().find(is_it).cloned()
+}
+
+fn every_line_has_its_file(app: &App) -> Result<(), String> {
+    for krate in app.index.snapshot().crates() {
+        for line in krate.releases() {
+            if !app.blobs.is_intact(&line.cksum).is_ok_and(|it| it) {
+                return Err(format!(
+                    "a line without a file: {} {}",
+                    krate.name, line.version
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was not finished must not pile up in the folders that readers look through.
+fn leftovers_are_gone(data: &Path) -> Result<(), String> {
+    let names = |folder: &str| -> HashSet<PathBuf> {
+        let entries = std::fs::read_dir(data.join(folder)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let left = |path: &&PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("tmp_")
+    };
+    for folder in [
+        "blobs/incoming",
+        "index.git/objects/pack",
+        "index.git/refs/heads",
+    ] {
+        if let Some(path) = names(folder).iter().find(left) {
+            return Err(format!("this was left: {}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// A temporary folder, in memory where the system has that: what is examined needs no disk.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| TempDir::new().unwrap())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

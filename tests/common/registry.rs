@@ -100,8 +100,13 @@ impl Registry {
 
     /// Starts it again on the same data and port.
     pub fn start_again(&mut self) {
+        self.start_again_under(&[]);
+    }
+
+    /// As [`Registry::start_again`], under a program as [`Registry::start_under`] has it.
+    pub fn start_again_under(&mut self, runner: &[&str]) {
         assert!(self.server.is_none(), "it still runs");
-        self.launch(&[]);
+        self.launch(runner);
     }
 
     /// Ends it as an operator does, waits until it is gone, and checks that it leaves no temporary file.

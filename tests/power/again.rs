@@ -1,11 +1,12 @@
 //! The program itself on a folder that a power cut left.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use super::disk::Tree;
 use super::facts::Fact;
 use crate::common::git;
-use crate::common::http::{Reply, get, request};
+use crate::common::http::{Reply, Request, get, request};
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
 
@@ -15,25 +16,25 @@ pub struct Again {
 }
 
 impl Again {
-    pub fn new() -> Self {
-        let mut registry = Registry::start();
-        registry.stop();
+    /// At the same public address.
+    pub fn new(bound: SocketAddr) -> Self {
+        let registry = stopped(bound);
         Self { registry }
     }
 
-    /// Panics unless a server starts on what a cut left, takes what makes the facts true again, refusing what
-    /// it has only for that reason, and has all of it after another start.
+    /// Panics unless a server starts on what a cut left, takes what makes the facts true again, refusing what it has
+    /// only for that reason, and has all of it after another start.
     pub fn goes_on(&mut self, facts: &[Fact], tree: &Tree) {
-        let data = self.registry.data();
-        fs::remove_dir_all(&data).unwrap();
-        fs::create_dir(&data).unwrap();
-        tree.write(&data);
-        // Commands write into the folders of keys and tokens without the server's leave, so it tidies nothing up there.
-        self.registry.knows_its_files();
+        fill(&mut self.registry, tree);
         self.registry.start_again();
         let token = self.registry.token("alice");
         for fact in facts {
-            self.ask(fact, &token);
+            if let Some(request) = request_for(fact, &token) {
+                assert_done(&request.send(self.registry.port));
+            }
+            if let Fact::TokenRevoked { id, .. } = fact {
+                self.registry.run(&["token", "revoke", id]).succeeds();
+            }
         }
         let next = Release::new("after-the-cut", "1.0.0");
         next.publish(self.registry.port, &token).succeeds();
@@ -51,33 +52,6 @@ impl Again {
         }
         self.registry.stop();
         git::assert_sound(&self.registry.repository());
-    }
-
-    /// Asks for what makes the fact true.
-    fn ask(&self, fact: &Fact, token: &str) {
-        let port = self.registry.port;
-        match fact {
-            Fact::Published(release) => {
-                let reply = release.publish(port, token);
-                let is_known = reply.status == 409 && reply.refusal().contains("same checksum");
-                assert!(reply.status == 200 || is_known, "{reply:?}");
-            }
-            Fact::Yanked(release) => {
-                let path = format!("{}/{}/yank", release.name, release.version);
-                let path = format!("/crates/api/v1/crates/{path}");
-                request("DELETE", path).token(token).send(port).succeeds();
-            }
-            Fact::Owns(login, release) => {
-                let path = format!("/crates/api/v1/crates/{}/owners", release.name);
-                let body = serde_json::json!({ "users": [login] }).to_string();
-                let request = request("PUT", path).token(token).body(body);
-                request.send(port).succeeds();
-            }
-            Fact::TokenRevoked { id, .. } => {
-                self.registry.run(&["token", "revoke", id]).succeeds();
-            }
-            Fact::TokenMade { .. } | Fact::TokenGood { .. } => {}
-        }
     }
 
     fn publish_as(&self, token: &str) -> Reply {
@@ -99,4 +73,47 @@ impl Again {
             .succeeds();
         assert!(download.body == release.crate_file, "other bytes");
     }
+}
+
+/// A registry that has ended, for folders of one that was reached on `bound`: they need no new settings.
+pub fn stopped(bound: SocketAddr) -> Registry {
+    let config = format!("public_url = \"http://localhost:{}\"\n", bound.port());
+    let mut registry = Registry::start_with(&config);
+    registry.stop();
+    registry
+}
+
+/// Gives a registry that has ended another data folder.
+pub fn fill(registry: &mut Registry, tree: &Tree) {
+    let data = registry.data();
+    fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    tree.write(&data);
+    // Commands write into the folders of keys and tokens without the server's leave, so it tidies nothing up there.
+    registry.knows_its_files();
+}
+
+/// What a client sends to make the fact true.
+pub fn request_for(fact: &Fact, token: &str) -> Option<Request> {
+    match fact {
+        Fact::Published(release) => Some(release.request(token)),
+        Fact::Yanked(release) => {
+            let (name, version) = (&release.name, &release.version);
+            let path = format!("/crates/api/v1/crates/{name}/{version}/yank");
+            Some(request("DELETE", path).token(token))
+        }
+        Fact::Owns(login, release) => {
+            let path = format!("/crates/api/v1/crates/{}/owners", release.name);
+            let body = serde_json::json!({ "users": [login] }).to_string();
+            Some(request("PUT", path).token(token).body(body))
+        }
+        Fact::TokenMade { .. } | Fact::TokenGood { .. } | Fact::TokenRevoked { .. } => None,
+    }
+}
+
+/// Panics unless it was done, or had been done with these very bytes.
+#[track_caller]
+pub fn assert_done(reply: &Reply) {
+    let is_known = || reply.status == 409 && reply.refusal().contains("same checksum");
+    assert!(reply.status == 200 || is_known(), "{reply:?}");
 }

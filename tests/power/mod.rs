@@ -26,6 +26,8 @@ use crate::common::upload::Release;
 
 /// The variable that asks for every cut, if it is 1.
 const LONG: &str = "SIDECARGO_TEST_LONG";
+/// The ref that is the tip.
+const TIP: &str = "index.git/refs/heads/main";
 /// How many changes come one after the other, after the first.
 const ALONE: usize = 7;
 /// Clients that publish at once.
@@ -37,6 +39,12 @@ fn recorded() -> Option<&'static Recording> {
     // Each test that is skipped says so.
     tools::strace()?;
     RECORDING.get_or_init(|| Recording::of(load)).as_ref()
+}
+
+/// Its cuts, found once.
+fn all_cuts(recording: &Recording) -> &'static [Cut] {
+    static CUTS: OnceLock<Vec<Cut>> = OnceLock::new();
+    CUTS.get_or_init(|| recording.cuts(0))
 }
 
 /// Each kind of change alone, and then all at once.
@@ -95,12 +103,12 @@ fn assert_none(losses: &[String]) {
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_anywhere() {
     let Some(recording) = recorded() else { return };
-    let cuts = recording.cuts();
+    let cuts = all_cuts(recording);
     // Most of what happens before is the making of folders.
     let served = cuts.partition_point(|cut| recording.facts_before(cut.steps).is_empty());
     assert!(served > 100 && cuts.len() - served > 500, "few cuts");
-    assert_none(&recording.losses(&chosen(&cuts[..served], 24, usize::MAX)));
-    assert_none(&recording.losses(&chosen(&cuts[served..], 120, usize::MAX)));
+    assert_none(&recording.losses(&chosen(&cuts[..served], 16, usize::MAX)));
+    assert_none(&recording.losses(&chosen(&cuts[served..], 90, usize::MAX)));
 }
 
 #[test]
@@ -141,16 +149,68 @@ fn no_flush_of_a_change_can_be_left_out() {
 #[test]
 fn the_registry_goes_on_after_a_power_cut() {
     let Some(recording) = recorded() else { return };
-    let cuts = recording.cuts();
+    let cuts = all_cuts(recording);
     let served = cuts.partition_point(|cut| recording.facts_before(cut.steps).is_empty());
-    let mut server = Again::new();
-    for cut in chosen(&cuts[served..], 6, 60) {
+    let mut server = Again::new(recording.bound);
+    for cut in chosen(&cuts[served..], 4, 30) {
         println!("{cut:?}");
         server.goes_on(
             &recording.facts_before(recording.steps.len()),
             &recording.tree_after(cut),
         );
     }
+}
+
+#[test]
+fn what_a_killed_server_left_unflushed_is_no_ground_to_stand_on() {
+    let Some(recording) = recorded() else { return };
+    let told = recording.told();
+    let lands = |step: &Step| match step {
+        Step::Rename { to, .. } => to == Path::new(TIP) || to.starts_with("blobs"),
+        Step::Said(_) => false,
+        _ => is_long(),
+    };
+    let kills = (told[0]..told[1]).filter(|at| lands(&recording.steps[*at]));
+    let kills: Vec<usize> = kills.map(|at| at + 1).collect();
+    assert!(kills.len() >= 2, "of the blob and of the tip");
+    for kill in kills {
+        let again = publish_again_after(recording, kill);
+        assert_none(&again.losses(&chosen(&again.cuts(kill), 20, 100)));
+    }
+}
+
+#[test]
+fn a_tip_that_was_found_is_flushed_before_anything_is_said_of_it() {
+    let Some(recording) = recorded() else { return };
+    let told = recording.told();
+    let moves = |step: &Step| matches!(step, Step::Rename { to, .. } if to == Path::new(TIP));
+    let moved = (told[0]..told[1]).find(|at| moves(&recording.steps[*at]));
+    let kill = moved.expect("the publish moved the tip") + 1;
+    let again = publish_again_after(recording, kill);
+    // That the release is there already.
+    let said = again.told()[1];
+    let heads = Path::new(TIP).parent().unwrap();
+    let mut left_out = 0;
+    for step in &again.steps[kill..said] {
+        if let Step::SyncBegun { path, number } = step
+            && path.starts_with(heads)
+        {
+            let loss = again.without_flush(*number).loss_after(said + 1);
+            assert!(loss.is_some(), "nothing is lost without {step:?}");
+            left_out += 1;
+        }
+    }
+    assert_eq!(left_out, 2, "the ref and its folder");
+}
+
+/// The server is killed after so many steps of the first publish; the next one is asked for the same, and for more.
+fn publish_again_after(recording: &Recording, kill: usize) -> Recording {
+    let (alice, early) = recording.first();
+    let again = recording.killed_after(kill, |stage| {
+        stage.publish(&early, &alice);
+        stage.publish(&Release::new("next", "1.0.0"), &alice);
+    });
+    again.expect("there was an strace")
 }
 
 #[test]
@@ -162,7 +222,7 @@ fn an_index_that_came_to_the_disk_without_its_pack_hinders_nothing() {
         _ => None,
     };
     let told = recording.told();
-    let mut server = Again::new();
+    let mut server = Again::new(recording.bound);
     // Of the first publish, the yank and the new owner: the last two write some objects again to the letter.
     let indices = recording.steps.iter().enumerate().filter_map(renamed);
     for (at, pack) in indices.skip(1).take(3) {

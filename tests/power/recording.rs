@@ -1,7 +1,7 @@
 //! Runs the real server and commands beside it under `strace`, and keeps what they did and what they said.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -9,10 +9,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 
+use super::again;
 use super::calls::{self, Step};
+use super::disk::Fate;
 use super::facts::Fact;
+use super::replay::Cut;
 use crate::cargo::durability::whole_trace;
-use crate::common::http::{Request, request};
 use crate::common::ran::run;
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
@@ -49,38 +51,71 @@ pub struct Token {
     pub id: String,
 }
 
+impl Token {
+    fn of(text: &str) -> Self {
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap());
+        let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+        let (id, text) = (claims["jti"].as_str().unwrap().to_owned(), text.to_owned());
+        Self { text, id }
+    }
+}
+
 impl Recording {
     /// Of everything that `play` does to a registry that begins with an empty folder; `None` if there is no `strace`.
     pub fn of(play: impl FnOnce(&Stage)) -> Option<Self> {
         let strace = tools::strace()?;
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join("server");
-        let mut runner = words(&strace, &path);
-        // It leaves the server as our own child, so that it gets our signals.
-        runner.push("-D".to_owned());
-        let runner: Vec<&str> = runner.iter().map(String::as_str).collect();
-        let mut stage = Stage {
-            registry: Registry::start_under(&runner),
-            strace,
-            folder,
-            traces: Mutex::default(),
-            told: Mutex::default(),
-        };
-        play(&stage);
-        let pid = stage.registry.pid();
-        stage.registry.stop();
-        let mut traces = stage.traces.into_inner().unwrap();
-        traces.push(whole_trace(&path, pid));
-        let steps = calls::read(&traces, &stage.registry.data());
-        let told = stage.told.into_inner().unwrap();
-        let facts = told
+        let registry = Registry::start_under(&texts(&runner(&strace, folder.path())));
+        Some(Stage::new(registry, strace, folder).record(play))
+    }
+
+    /// As if the server had been killed after so many steps and another one started: what was not flushed is there,
+    /// and is lost all the same when the power goes after that. `play` is recorded from then on.
+    pub fn killed_after(&self, steps: usize, play: impl FnOnce(&Stage)) -> Option<Self> {
+        let strace = tools::strace()?;
+        let folder = TempDir::new().unwrap();
+        let fate = Fate::Kept;
+        let mut registry = again::stopped(self.bound);
+        again::fill(&mut registry, &self.tree_after(Cut { steps, fate }));
+        registry.start_again_under(&texts(&runner(&strace, folder.path())));
+        let later = Stage::new(registry, strace, folder).record(play);
+        let mut all = self.steps[..steps].to_vec();
+        // The kill has cut some flushes short: no later one may bear their numbers.
+        all.extend(later.steps.into_iter().map(|step| match step {
+            Step::SyncBegun { path, number } => {
+                let number = number + self.steps.len();
+                Step::SyncBegun { path, number }
+            }
+            Step::SyncEnded { number } => {
+                let number = number + self.steps.len();
+                Step::SyncEnded { number }
+            }
+            step => step,
+        }));
+        let before = self.facts.iter().filter(|(step, _)| *step < steps).cloned();
+        let after = later
+            .facts
             .into_iter()
-            .map(|(mark, fact)| (step_that_says(&steps, &mark), fact));
+            .map(|(step, fact)| (step + steps, fact));
         Some(Self {
-            facts: facts.collect(),
-            steps,
-            bound: (Ipv4Addr::LOCALHOST, stage.registry.port).into(),
+            steps: all,
+            facts: before.chain(after).collect(),
+            bound: self.bound,
         })
+    }
+
+    /// The first token that is good, and the first release.
+    pub fn first(&self) -> (Token, Release) {
+        let mut facts = self.facts.iter().map(|(_, fact)| fact);
+        let release = facts.clone().find_map(|fact| match fact {
+            Fact::Published(release) => Some(release.clone()),
+            _ => None,
+        });
+        let token = facts.find_map(|fact| match fact {
+            Fact::TokenGood { token } => Some(Token::of(token)),
+            _ => None,
+        });
+        (token.unwrap(), release.unwrap())
     }
 
     /// As if one flush had never been asked for.
@@ -101,29 +136,59 @@ impl Recording {
 }
 
 impl Stage {
+    fn new(registry: Registry, strace: PathBuf, folder: TempDir) -> Self {
+        Self {
+            registry,
+            strace,
+            folder,
+            traces: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Everything that happens until `play` is over and the server has ended.
+    fn record(mut self, play: impl FnOnce(&Self)) -> Recording {
+        play(&self);
+        let pid = self.registry.pid();
+        self.registry.stop();
+        let mut traces = self.traces.into_inner().unwrap();
+        traces.push(whole_trace(&trace_of_server(self.folder.path()), pid));
+        let steps = calls::read(&traces, &self.registry.data());
+        let told = self.told.into_inner().unwrap();
+        let facts = told
+            .into_iter()
+            .map(|(mark, fact)| (step_that_says(&steps, &mark), fact));
+        Recording {
+            facts: facts.collect(),
+            steps,
+            bound: (Ipv4Addr::LOCALHOST, self.registry.port).into(),
+        }
+    }
+
     /// Publishes a release.
     pub fn publish(&self, release: &Release, token: &Token) {
-        self.ask(
-            release.request(&token.text),
-            Fact::Published(release.clone()),
-        );
+        self.make(Fact::Published(release.clone()), token);
     }
 
     /// Yanks a release.
     pub fn yank(&self, release: &Release, token: &Token) {
-        let (name, version) = (&release.name, &release.version);
-        let path = format!("/crates/api/v1/crates/{name}/{version}/yank");
-        let request = request("DELETE", path).token(&token.text);
-        self.ask(request, Fact::Yanked(release.clone()));
+        self.make(Fact::Yanked(release.clone()), token);
     }
 
     /// Makes `login` an owner of the crate of a release.
     pub fn add_owner(&self, login: &str, release: &Release, token: &Token) {
-        let path = format!("/crates/api/v1/crates/{}/owners", release.name);
-        let request = request("PUT", path)
-            .token(&token.text)
-            .body(serde_json::json!({ "users": [login] }).to_string());
-        self.ask(request, Fact::Owns(login.to_owned(), release.clone()));
+        self.make(Fact::Owns(login.to_owned(), release.clone()), token);
+    }
+
+    /// Has the fact made true, or told that it is.
+    pub fn make(&self, fact: Fact, token: &Token) {
+        if let Fact::TokenRevoked { id, token: text } = fact {
+            return self.revoke(&Token { text, id });
+        }
+        let request = again::request_for(&fact, &token.text).expect("clients ask for it");
+        let reply = request.send(self.registry.port);
+        again::assert_done(&reply);
+        self.tell(reply.header("x-request-id").unwrap(), fact);
     }
 
     /// Makes a token that nobody revokes.
@@ -140,17 +205,17 @@ impl Stage {
             .command(&["token", "create", user])
             .trim_end()
             .to_owned();
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap());
-        let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
-        let id = claims["jti"].as_str().unwrap().to_owned();
-        self.tell(&text, Fact::TokenMade { id: id.clone() });
-        Token { text, id }
+        let token = Token::of(&text);
+        let id = token.id.clone();
+        self.tell(&text, Fact::TokenMade { id });
+        token
     }
 
     /// Revokes a token.
     pub fn revoke(&self, token: &Token) {
         self.command(&["token", "revoke", &token.id]);
-        let mark = format!("\"token-revoked\",\"id\":\"{}\"", token.id);
+        // Now or before.
+        let mark = format!("revoked\",\"id\":\"{}\"", token.id);
         let Token { id, text: token } = token.clone();
         self.tell(&mark, Fact::TokenRevoked { id, token });
     }
@@ -172,18 +237,24 @@ impl Stage {
         ran.stdout
     }
 
-    fn ask(&self, request: Request, fact: Fact) {
-        let reply = request.send(self.registry.port).succeeds();
-        self.tell(reply.header("x-request-id").unwrap(), fact);
-    }
-
     fn tell(&self, mark: &str, fact: Fact) {
         self.told.lock().unwrap().push((mark.to_owned(), fact));
     }
 }
 
+/// How `strace` is called for a server whose trace lies in `folder`: it leaves it as our own child.
+fn runner(strace: &Path, folder: &Path) -> Vec<String> {
+    let mut words = words(strace, &trace_of_server(folder));
+    words.push("-D".to_owned());
+    words
+}
+
+fn trace_of_server(folder: &Path) -> PathBuf {
+    folder.join("server")
+}
+
 /// How `strace` is called, up to the program that it runs.
-fn words(strace: &std::path::Path, output: &std::path::Path) -> Vec<String> {
+fn words(strace: &Path, output: &Path) -> Vec<String> {
     let (strace, output) = (strace.to_str().unwrap(), output.to_str().unwrap());
     let words = [
         strace,
@@ -210,4 +281,8 @@ fn step_that_says(steps: &[Step], mark: &str) -> usize {
     };
     let step = steps.iter().position(says);
     step.unwrap_or_else(|| panic!("nobody was told {mark}"))
+}
+
+fn texts(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }

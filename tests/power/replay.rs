@@ -31,11 +31,11 @@ pub struct Cut {
 }
 
 impl Recording {
-    /// Every cut that leaves a folder of its own; of those that leave the same, the last, for it has the most to keep.
-    pub fn cuts(&self) -> Vec<Cut> {
+    /// Every cut since so many steps that leaves a folder of its own; of those that leave the same, the last, for it has the most to keep.
+    pub fn cuts(&self, since: usize) -> Vec<Cut> {
         let mut last: HashMap<u64, Cut> = HashMap::new();
         let mut disk = Disk::new();
-        let mut found = fingerprints(&disk);
+        let mut found = Vec::new();
         for steps in 0..=self.steps.len() {
             if let Some(step) = steps.checked_sub(1).map(|step| &self.steps[step]) {
                 disk.take(step);
@@ -43,7 +43,7 @@ impl Recording {
                     step,
                     Step::Said(_) | Step::Seek { .. } | Step::SyncBegun { .. }
                 );
-                if !is_idle {
+                if steps >= since && (found.is_empty() || !is_idle) {
                     found = fingerprints(&disk);
                 }
             }

@@ -76,8 +76,8 @@ fn load(stage: &Stage) {
         scope.spawn(move || stage.token("dave"));
     });
     stage.command(&["key", "rotate"]);
-    let erin = stage.token("erin");
-    stage.publish(&Release::new("late", "1.0.0"), &erin);
+    let by_new_key = stage.token("alice");
+    stage.publish(&Release::new("late", "1.0.0"), &by_new_key);
 }
 
 fn is_long() -> bool {

@@ -1,5 +1,6 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
+use std::env;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
 use crate::blobs::Blobs;
@@ -107,6 +109,11 @@ impl App {
         let settings = settings(&config, &public_url);
         let poll = Duration::from_secs(config.index.poll_secs);
         let index = Index::open(&data.place(), &settings, &blobs, poll)?;
+        if let Err(cause) =
+            env::current_exe().and_then(|program| data.place().install_hooks(&program))
+        {
+            warn!(%cause, "the git hooks of the index were not put in place");
+        }
         let registry = index.snapshot().registry().identity.id;
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
@@ -252,6 +259,11 @@ impl<'a> Data<'a> {
         let settings = Settings::recorded(&place.identity()?);
         let index = Index::open(&place, &settings, &self.blobs()?, COMMAND_POLL)?;
         Ok((index, lock))
+    }
+
+    /// The store of a registry that must be there.
+    pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
+        Blobs::existing(self.folder.join("blobs")).map_err(|source| self.fault(source))
     }
 
     fn blobs(&self) -> Result<Blobs, AppFault> {

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md has the map and walks through a publish and a read.
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod blobs;
 pub mod catalog;

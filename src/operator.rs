@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::app::{App, AppFault, Data};
 use crate::auth::{self, Lifetime, TokenKeys, Verifier};
-use crate::domain::TokenId;
+use crate::domain::{CommitId, TokenId};
 use crate::index::{self, Index, OpenFault, Operation, WriteFault};
 use crate::tokens::{RecordFault, TokenRecord, TokenRecords};
 
@@ -37,6 +37,8 @@ pub enum Request {
     RotateKeys {},
     /// Downloads without a token shall have another secret.
     RotateDownloads {},
+    /// Somebody moved the branch of the index.
+    LookAtBranch {},
 }
 
 /// What was done; reads as a sentence.
@@ -71,6 +73,11 @@ pub enum Done {
     },
     /// Downloads have another secret, which only the index tells.
     DownloadsRotated {},
+    /// The branch is served where it is.
+    BranchServed {
+        /// The commit.
+        commit: CommitId,
+    },
 }
 
 /// Why something was not done.
@@ -153,6 +160,11 @@ impl<'a> Operator<'a> {
             Request::RevokeToken { id } => self.revoke(*id, Timestamp::now()).await,
             Request::RotateKeys {} => self.rotate_keys().await,
             Request::RotateDownloads {} => self.rotate_downloads().await,
+            Request::LookAtBranch {} => {
+                let landed = self.index.look(Instant::now() + TURN).await?;
+                let commit = landed.commit;
+                Ok(Done::BranchServed { commit })
+            }
         }
     }
 
@@ -287,6 +299,7 @@ impl fmt::Display for Done {
                     "the token {id} expired at {at}; there is nothing to revoke"
                 )
             }
+            Self::BranchServed { commit } => write!(f, "the registry serves {commit}"),
             Self::DownloadsRotated {} => f.write_str(
                 "downloads without a token have a new secret; Cargo finds it when it reads the index again",
             ),

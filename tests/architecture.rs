@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     (
         "app",
         &[
             "auth", "blobs", "catalog", "config", "disk", "fetch", "index", "rates", "tokens",
         ],
     ),
+    ("audit", &["app", "index"]),
     ("auth", &["disk"]),
     ("blobs", &["disk"]),
     ("catalog", &["blobs", "disk", "index"]),

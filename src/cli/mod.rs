@@ -1,11 +1,14 @@
 //! The command line: one file a command.
 
+mod hook;
 mod rotate;
 mod serve;
 mod token;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +37,10 @@ enum Command {
     /// Changes the keys that sign commits and tokens.
     #[command(subcommand)]
     Key(rotate::Key),
+    Verify(verify::Verify),
+    /// What the git hooks of the repository call.
+    #[command(subcommand)]
+    Hook(hook::Hook),
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.
@@ -73,12 +80,15 @@ impl Settings {
 
 impl Cli {
     /// Does what the command line says.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(serve) => serve.run(),
-            Command::Token(token) => token.run(),
-            Command::Downloads(downloads) => downloads.run(),
-            Command::Key(key) => key.run(),
+            Command::Serve(serve) => serve.run()?,
+            Command::Token(token) => token.run()?,
+            Command::Downloads(downloads) => downloads.run()?,
+            Command::Key(key) => key.run()?,
+            Command::Verify(verify) => return verify.run(),
+            Command::Hook(hook) => hook.run()?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -50,14 +50,8 @@ pub enum ControlFault {
 pub fn ask(folder: &Path, request: &Request) -> Result<Done, ControlFault> {
     let started = Instant::now();
     loop {
-        let asked = ask_server(folder, request).map_err(|source| ControlFault::Socket {
-            path: folder.join(SOCKET),
-            source,
-        })?;
-        if let Some(answer) = asked {
-            return serde_json::from_slice::<Result<Done, String>>(&answer)
-                .map_err(|_| ControlFault::Answer(folder.join(SOCKET)))?
-                .map_err(ControlFault::Refused);
+        if let Some(done) = tell(folder, request)? {
+            return Ok(done);
         }
         match operator::carry_out_alone(folder, request) {
             Err(OperatorFault::App(AppFault::Locked(_))) if started.elapsed() < PATIENCE => {
@@ -66,6 +60,22 @@ pub fn ask(folder: &Path, request: &Request) -> Result<Done, ControlFault> {
             done => return Ok(done?),
         }
     }
+}
+
+/// Has the request carried out by the server that runs on the data folder `folder`; `None` if there is none.
+pub fn tell(folder: &Path, request: &Request) -> Result<Option<Done>, ControlFault> {
+    let path = || folder.join(SOCKET);
+    let answer = ask_server(folder, request).map_err(|source| ControlFault::Socket {
+        path: path(),
+        source,
+    })?;
+    let Some(answer) = answer else {
+        return Ok(None);
+    };
+    serde_json::from_slice::<Result<Done, String>>(&answer)
+        .map_err(|_| ControlFault::Answer(path()))?
+        .map(Some)
+        .map_err(ControlFault::Refused)
 }
 
 /// The server's answer; `None` if there is no server, or no longer.

@@ -6,7 +6,7 @@
 mod client;
 mod server;
 
-pub use client::{ControlFault, ask};
+pub use client::{ControlFault, ask, tell};
 pub use server::{Control, ListenFault};
 
 use std::fs::File;

@@ -22,6 +22,20 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
     Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
+/// `/readyz`: reads are served, and what is written would be taken. If not, the reason.
+pub async fn ready(request: Request) -> Result<Response, ApiError> {
+    let index = &request.app.index;
+    if let Some(stall) = index.stall() {
+        return Err(ApiError::unavailable(&stall.reason));
+    }
+    if !index.is_proven() {
+        return Err(ApiError::unavailable(
+            "it is not known whether the newest commits survive a power cut; they are written again",
+        ));
+    }
+    health_of(index.has_writer())
+}
+
 /// `/R/me`: what to paste, and how to get a token. Everybody may see it: it is where those without a token are sent.
 pub async fn me(request: Request) -> Result<Response, ApiError> {
     let app = &request.app;

@@ -63,7 +63,8 @@ pub fn routes(app: Arc<App>) -> Route {
         route(crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search)),
 
         route(r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me)),
-        route(path("healthz").and(end()).and(read()).and(request).then(pages::health)),
+        route(path("healthz").and(end()).and(read()).and(request.clone()).then(pages::health)),
+        route(path("readyz").and(end()).and(read()).and(request).then(pages::ready)),
     ])
     .recover(not_routed)
     .unify()

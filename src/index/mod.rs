@@ -9,6 +9,7 @@ mod edit;
 mod follow;
 mod group;
 mod history;
+mod hooks;
 mod load;
 mod message;
 mod object;
@@ -58,6 +59,7 @@ pub use change::{Action, Change, Refusal};
 pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;
+pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
 pub use object::{Body, Collision};
 pub use operator::{Operation, OperationFault};
@@ -161,12 +163,12 @@ impl Index {
         place.ensure(settings, blobs.id())?;
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
-        let commit = place.good_commit(&key)?;
+        let signer = key.signer().map_err(KeyFault::from)?;
+        let commit = place.good_commit(Some(&signer))?;
         if commit == place.tip()? {
             refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
         }
         let tip = load::load(&place.git_dir, commit)?;
-        check(tip.snapshot.registry(), &settings.name, blobs.id(), &key)?;
         for damage in recheck::newest_blobs(&place.git_dir, commit, blobs) {
             let recheck::Damage {
                 cksum,
@@ -197,6 +199,8 @@ impl Index {
         };
         // What hinders it is in the log; the last good commit is served.
         let is_standing = writer.catch_up().is_ok();
+        let registry = writer.tip.snapshot.registry();
+        check(registry, &settings.name, blobs.id(), &writer.key)?;
         writer.promote_next_key()?;
         let snapshot = &writer.tip.snapshot;
         let identity = snapshot.registry().identity.configured(settings);
@@ -244,6 +248,11 @@ impl Index {
         self.moves.clone()
     }
 
+    /// Whether all that is served is known to be durable.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Acquire)
+    }
+
     /// Why nothing can be written although the disk is well: the branch is where it must not be.
     pub fn stall(&self) -> Option<Arc<Stall>> {
         self.stalled.load_full()
@@ -283,6 +292,11 @@ impl Index {
         deadline: Instant,
     ) -> Result<Landed, WriteFault> {
         queue::submit(self.queue(), Ask::Operation(operation, at), deadline).await
+    }
+
+    /// Looks at once whether somebody else moved the branch; a fault says why it is not followed.
+    pub async fn look(&self, deadline: Instant) -> Result<Landed, WriteFault> {
+        queue::submit(self.queue(), Ask::Look, deadline).await
     }
 
     /// Makes the key of an [`Operation::RotateSigningKey`], or finds the one of a rotation that did not land.

@@ -13,7 +13,7 @@ use super::objects::Objects;
 use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
-use super::signature::{KeyFault, SigningKey};
+use super::signature::{Signer, SigningKey};
 use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
 /// Where a registry keeps what belongs to its index.
@@ -39,14 +39,14 @@ impl Place {
         Ok(())
     }
 
-    /// Who the registry is, as its tip says.
+    /// Who the registry is.
     pub fn identity(&self) -> Result<Identity, OpenFault> {
-        Ok(load::identity(&self.git_dir, self.tip()?)?)
+        Ok(load::identity(&self.git_dir, self.good_commit(None)?)?)
     }
 
-    /// The tokens that are revoked at its tip.
+    /// The tokens that are revoked.
     pub fn revoked(&self) -> Result<Revoked, OpenFault> {
-        Ok(load::revoked(&self.git_dir, self.tip()?)?)
+        Ok(load::revoked(&self.git_dir, self.good_commit(None)?)?)
     }
 
     pub(super) fn tip(&self) -> Result<CommitId, OpenFault> {
@@ -58,8 +58,8 @@ impl Place {
     /// The newest commit that is known to be good: from it on the branch is judged.
     ///
     /// That is the one which clients of git were shown last, as we alone move that ref, and only to what was judged.
-    /// If it is lost, our own signature tells.
-    pub(super) fn good_commit(&self, key: &SigningKey) -> Result<CommitId, OpenFault> {
+    /// If it is lost, the signature of our own key tells, else the first commit of all.
+    pub(super) fn good_commit(&self, signer: Option<&Signer>) -> Result<CommitId, OpenFault> {
         let tip = self.tip()?;
         let objects = Objects::open(&self.git_dir)?;
         if let Ok(Some(shown)) = refs::read(&self.git_dir, refs::SERVED)
@@ -67,8 +67,7 @@ impl Place {
         {
             return Ok(shown);
         }
-        let signer = key.signer().map_err(KeyFault::from)?;
-        history::newest_signed_by(&objects, tip, &signer).map_err(|fault| match fault {
+        history::newest_signed_by(&objects, tip, signer).map_err(|fault| match fault {
             HistoryFault::Unreadable { fault, .. } => OpenFault::Load(fault),
             other => OpenFault::History(other),
         })

@@ -31,6 +31,8 @@ pub(super) enum Ask {
     Change(Change),
     /// The operator's change of the registry's own files, and when it was asked.
     Operation(Operation, Timestamp),
+    /// Nothing but that the branch is looked at, as it is before every group.
+    Look,
 }
 
 /// A change in the queue.
@@ -49,6 +51,7 @@ impl Ask {
         match self {
             Self::Change(change) => change.judge(on),
             Self::Operation(operation, at) => Ok(operation.judge(on, *at)?),
+            Self::Look => Ok(Verdict::Unchanged),
         }
     }
 
@@ -57,6 +60,7 @@ impl Ask {
         match self {
             Self::Change(change) => change.at,
             Self::Operation(_, at) => *at,
+            Self::Look => Timestamp::now(),
         }
     }
 }

@@ -51,6 +51,9 @@ const GIT_CONFIG: &str = "\
 \tauto = false
 [receive]
 \tautogc = false
+\tdenyDeletes = true
+\tdenyNonFastForwards = true
+\thideRefs = refs/namespaces
 [uploadpack]
 \tallowFilter = false
 [transfer]

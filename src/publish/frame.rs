@@ -82,7 +82,7 @@ pub enum FrameFault {
     Json(String),
     /// The keys that we read.
     #[error("{}", .0.sentences().join("; "))]
-    Keys(Faults<KeyFault>),
+    Keys(Faults<MetadataFault>),
     /// The client went away, or was cut off by a limit of the connection.
     #[error("the connection broke while the body was read")]
     Connection(#[source] Box<dyn Error + Send + Sync>),
@@ -93,7 +93,7 @@ pub enum FrameFault {
 
 /// What is wrong with a key that we read.
 #[derive(Debug, Error)]
-pub enum KeyFault {
+pub enum MetadataFault {
     /// It is not there.
     #[error("the metadata has no `{0}`")]
     Missing(&'static str),
@@ -251,8 +251,8 @@ fn parse_metadata(bytes: &[u8]) -> Result<Metadata, FrameFault> {
     let raw: RawMetadata<'_> =
         serde_json::from_str(text).map_err(|error| FrameFault::Json(quoted(&error.to_string())))?;
     let mut faults = Faults::none();
-    let name = faults.note(read("name", raw.name, KeyFault::Name));
-    let version = faults.note(read("vers", raw.vers, KeyFault::Version));
+    let name = faults.note(read("name", raw.name, MetadataFault::Name));
+    let version = faults.note(read("vers", raw.vers, MetadataFault::Version));
     match (name, version) {
         (Some(name), Some(version)) => Ok(Metadata { name, version }),
         _ => Err(FrameFault::Keys(faults)),
@@ -263,10 +263,11 @@ fn parse_metadata(bytes: &[u8]) -> Result<Metadata, FrameFault> {
 fn read<T: FromStr>(
     key: &'static str,
     value: Option<&RawValue>,
-    fault: fn(T::Err) -> KeyFault,
-) -> Result<T, KeyFault> {
-    let value = value.ok_or(KeyFault::Missing(key))?;
-    let text: String = serde_json::from_str(value.get()).map_err(|_| KeyFault::NotAString(key))?;
+    fault: fn(T::Err) -> MetadataFault,
+) -> Result<T, MetadataFault> {
+    let value = value.ok_or(MetadataFault::Missing(key))?;
+    let text: String =
+        serde_json::from_str(value.get()).map_err(|_| MetadataFault::NotAString(key))?;
     text.parse().map_err(fault)
 }
 

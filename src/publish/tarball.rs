@@ -51,10 +51,14 @@ pub enum TarballFault {
     #[error("the `.crate` file goes on after its gzip stream; there must be exactly one")]
     AfterGzip,
     /// More unpacked bytes than allowed.
-    #[error("the `.crate` file unpacks to more than {0} bytes")]
+    #[error(
+        "the `.crate` file unpacks to more than {0} bytes; leave out what a build does not need (`package.exclude`)"
+    )]
     UnpackedTooLarge(u64),
     /// More entries than allowed.
-    #[error("the archive has more than {0} entries")]
+    #[error(
+        "the archive has more than {0} entries; leave out what a build does not need (`package.exclude`)"
+    )]
     TooManyEntries(u32),
     /// Not a tar archive, or damaged.
     #[error("the archive is not a tar file: {0}")]
@@ -77,7 +81,7 @@ pub enum TarballFault {
     #[error("`{path}` is {kind}; only regular files and folders are allowed")]
     Kind { path: String, kind: &'static str },
     /// The same path twice.
-    #[error("`{0}` is in the archive twice")]
+    #[error("`{0}` is in the archive twice; a path stands for one file")]
     Twice(String),
     /// Two paths that are one file on Windows or macOS.
     #[error(
@@ -85,10 +89,10 @@ pub enum TarballFault {
     )]
     Twins(String, String),
     /// A file with files in it.
-    #[error("`{file}` is a file, but `{inside}` needs a folder there")]
+    #[error("`{file}` is a file, but `{inside}` needs a folder there; rename one")]
     FileAsFolder { file: String, inside: String },
     /// No manifest in the top folder.
-    #[error("there is no `{0}Cargo.toml`")]
+    #[error("there is no `{0}Cargo.toml`; `cargo package` puts it there")]
     NoManifest(String),
     /// A manifest with a spelling that Cargo does not read.
     #[error("the manifest must be spelled `Cargo.toml`, not `{0}`")]
@@ -100,7 +104,7 @@ pub enum TarballFault {
     #[error("`{path}` unpacks to {bytes} bytes; at most {max} bytes are allowed for one file")]
     FileTooLarge { path: String, bytes: u64, max: u64 },
     /// A manifest that is not text.
-    #[error("the manifest is not UTF-8")]
+    #[error("the manifest is not UTF-8, as TOML must be")]
     ManifestNotUtf8,
     /// The file by which Cargo marks what it has unpacked.
     #[error("`{0}` is reserved: by it Cargo marks the crates that it has unpacked; leave it out")]

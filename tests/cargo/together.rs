@@ -68,7 +68,7 @@ fn cargo_prints_the_faults_of_archive_manifest_and_name_together() {
     error: failed to publish std v1.0.0 to registry at http://localhost:PORT/crates
 
     Caused by:
-      the remote server responded with an error (status 400 Bad Request): `std-1.0.0/A.md` and `std-1.0.0/a.md` differ only in case or in how accents are written, and would be one file on Windows or macOS, `package.keywords` has `-`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first, the name `std` is reserved for the Rust toolchain; choose another
+      the remote server responded with an error (status 400 Bad Request): `std-1.0.0/A.md` and `std-1.0.0/a.md` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it, `package.keywords` has `-`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first, the name `std` is reserved for the Rust toolchain; choose another
     ");
     let long = format!("1.0.0-{}", "a".repeat(145));
     let package = Package::new(&"n".repeat(65), &long, "").lib("");

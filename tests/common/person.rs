@@ -1,4 +1,4 @@
-//! A person who changes the index with plain git, while the server is not running.
+//! A person who changes the index with plain git and minds no hook.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,24 @@ pub fn commit_file(registry: &Registry, path: &str, text: &str) {
     fs::write(file, text).unwrap();
     git(&clone, &["add", path]).succeeds();
     commit_and_push(&clone, "change by hand");
+}
+
+/// As [`commit_file`], signed with the registry's own key.
+#[track_caller]
+pub fn commit_file_as_the_registry(registry: &Registry, path: &str, text: &str) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let clone = clone(registry, folder.path());
+    fs::write(clone.join(path), text).unwrap();
+    let key = registry.data().join("keys/signing-ed25519");
+    git(&clone, &["config", "gpg.format", "ssh"]).succeeds();
+    git(
+        &clone,
+        &["config", "user.signingKey", key.to_str().unwrap()],
+    )
+    .succeeds();
+    git(&clone, &["config", "commit.gpgSign", "true"]).succeeds();
+    git(&clone, &["add", path]).succeeds();
+    commit_and_push(&clone, "change as the registry does");
 }
 
 /// Replaces the whole history by one commit with the same files.
@@ -49,7 +67,7 @@ fn commit_and_push(clone: &Path, message: &str) {
     ];
     git(clone, &person).succeeds();
     // As one pack: loose objects are what the registry itself never leaves.
-    let receive = "--receive-pack=git -c receive.unpackLimit=1 receive-pack";
+    let receive = "--receive-pack=git -c receive.unpackLimit=1 -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack";
     let push = ["push", "--quiet", "--force", receive, "origin", "HEAD:main"];
     git(clone, &push).succeeds();
 }

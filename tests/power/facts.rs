@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use sidecargo::app::{self, App};
+use sidecargo::audit;
 use sidecargo::auth::AuthFault;
 use sidecargo::config::{Arguments, Config, Environment};
 use sidecargo::index::{Crate, Release as Line};
@@ -57,8 +58,12 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
 }
 
 /// The registry's own proof of all that it holds.
-fn verified(_data: &Path) -> Result<(), String> {
-    Ok(())
+fn verified(data: &Path) -> Result<(), String> {
+    let report = audit::verify(data, None, &mut |_| {}).map_err(|fault| fault.to_string())?;
+    match report.faults.first() {
+        None => Ok(()),
+        Some(fault) => Err(format!("it does not verify: {fault:?}")),
+    }
 }
 
 fn holds(fact: &Fact, app: &App) -> Result<(), String> {

@@ -21,10 +21,10 @@ const WARNINGS_MAX: usize = 5;
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum PathFault {
     /// Longer than allowed.
-    #[error("is longer than {0} bytes")]
+    #[error("is longer than {0} bytes; use shorter names")]
     TooLong(usize),
     /// Not UTF-8.
-    #[error("is not UTF-8")]
+    #[error("is not UTF-8; rename the file")]
     NotUtf8,
     /// A control character, NUL among them, a mark of direction, or one that Windows does not allow.
     #[error(
@@ -32,13 +32,15 @@ pub enum PathFault {
     )]
     Character(char),
     /// Starts with a slash.
-    #[error("is absolute")]
+    #[error("is absolute; it must begin with the top folder `NAME-VERSION/`")]
     Absolute,
     /// A part that is empty, `.` or `..`, or would be on Windows, which drops dots and spaces at the end.
-    #[error("has an empty part, `.` or `..` in it, or a part of dots and spaces alone")]
+    #[error(
+        "has an empty part, `.` or `..` in it, or a part of dots and spaces alone; name each folder by its own name"
+    )]
     Part,
     /// A file whose path says that it is a folder.
-    #[error("ends with a slash but is a file")]
+    #[error("ends with a slash but is a file; only folders may end so")]
     FileWithSlash,
     /// Not under the top folder.
     #[error("is not inside `{0}`, the only top folder that the archive may have")]

@@ -267,7 +267,9 @@ fn a_bomb_stops_at_the_limit() {
     let found = faults_with(&bytes, &smaller);
     assert_eq!(
         found,
-        ["the `.crate` file unpacks to more than 8392191 bytes"]
+        [
+            "the `.crate` file unpacks to more than 8392191 bytes; leave out what a build does not need (`package.exclude`)"
+        ]
     );
 }
 
@@ -282,7 +284,9 @@ fn a_bomb_behind_the_end_of_the_archive_stops_too() {
     let found = faults_with(&gzip(&tar), &limits);
     assert_eq!(
         found,
-        ["the `.crate` file unpacks to more than 1048576 bytes"]
+        [
+            "the `.crate` file unpacks to more than 1048576 bytes; leave out what a build does not need (`package.exclude`)"
+        ]
     );
 }
 
@@ -299,11 +303,19 @@ fn entries_and_paths_are_counted() {
         .unwrap();
     let long = good().file("demo-1.0.0/seventeen+byte", b"");
     let long = faults_with(&long.finish()[..], &limits);
-    assert!(long[0].ends_with("is longer than 24 bytes"), "{long:?}");
+    assert!(
+        long[0].ends_with("is longer than 24 bytes; use shorter names"),
+        "{long:?}"
+    );
     // Links count although each is a fault already: else they would be read without an end.
     let many = bytes.entry(b'2', b"demo-1.0.0/x", b"").finish();
     let found = faults_with(&many, &limits);
-    assert_eq!(found, ["the archive has more than 3 entries"]);
+    assert_eq!(
+        found,
+        [
+            "the archive has more than 3 entries; leave out what a build does not need (`package.exclude`)"
+        ]
+    );
 }
 
 #[test]
@@ -659,10 +671,10 @@ fn all_faults_of_entries_are_told_together() {
         faults(&bytes),
         [
             "`demo-1.0.0/link` is a symbolic link; only regular files and folders are allowed",
-            "the path `/etc/passwd` is absolute",
+            "the path `/etc/passwd` is absolute; it must begin with the top folder `NAME-VERSION/`",
             "`demo-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked; leave it out",
             "`demo-1.0.0/a` and `demo-1.0.0/A` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it",
-            "there is no `demo-1.0.0/Cargo.toml`",
+            "there is no `demo-1.0.0/Cargo.toml`; `cargo package` puts it there",
         ]
     );
 }

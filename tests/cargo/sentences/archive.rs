@@ -43,14 +43,14 @@ fn layers_of_the_file() {
     let bomb = gzip(&[good().tar(), vec![0; 65536]].concat());
     assert_snapshot!(
         refuses("TarballFault::UnpackedTooLarge", &bomb),
-        @"400 Bad Request: the `.crate` file unpacks to more than 65536 bytes"
+        @"400 Bad Request: the `.crate` file unpacks to more than 65536 bytes; leave out what a build does not need (`package.exclude`)"
     );
     let many = (0..7).fold(good(), |archive, number| {
         archive.file(&format!("krate-1.0.0/{number}"), b"")
     });
     assert_snapshot!(
         refuses("TarballFault::TooManyEntries", &many.finish()),
-        @"400 Bad Request: the archive has more than 8 entries"
+        @"400 Bad Request: the archive has more than 8 entries; leave out what a build does not need (`package.exclude`)"
     );
     let mut wrong_sum = good().tar();
     wrong_sum[0] ^= 1;
@@ -160,41 +160,41 @@ fn paths_of_entries() {
     let package = desk.package("krate", "1.0.1", "").file(&deep, "");
     assert_snapshot!(
         desk.refuses("TarballFault::Path, PathFault::TooLong", &package),
-        @"400 Bad Request: the path `krate-1.0.1/dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd…` is longer than 512 bytes"
+        @"400 Bad Request: the path `krate-1.0.1/dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd…` is longer than 512 bytes; use shorter names"
     );
     let package = desk
         .package("krate", "1.0.2", "")
         .file("a.md", "")
         .file("A.md", "");
     assert_snapshot!(
-        desk.refuses("TarballFault::SameButForCase", &package),
-        @"400 Bad Request: `krate-1.0.2/A.md` and `krate-1.0.2/a.md` differ only in case or in how accents are written, and would be one file on Windows or macOS"
+        desk.refuses("TarballFault::Twins", &package),
+        @"400 Bad Request: `krate-1.0.2/A.md` and `krate-1.0.2/a.md` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it"
     );
 
     let refuses = |rule: &str, path: &[u8]| desk.refuses_file(rule, &with_entry(b'0', path));
     assert_snapshot!(
         refuses("PathFault::NotUtf8", b"krate-1.0.0/a\xff"),
-        @"400 Bad Request: the path `krate-1.0.0/a�` is not UTF-8"
+        @"400 Bad Request: the path `krate-1.0.0/a�` is not UTF-8; rename the file"
     );
     assert_snapshot!(
         refuses("PathFault::Character", b"krate-1.0.0/a\\b"),
-        @r"400 Bad Request: the path `krate-1.0.0/a\b` contains '\\', which a portable path cannot have"
+        @r#"400 Bad Request: the path `krate-1.0.0/a\b` contains '\\'; a path that is the same on every system has no control character, no mark of direction and none of `\ < > : " | ? *`"#
     );
     assert_snapshot!(
         refuses("PathFault::Character, a line feed", b"krate-1.0.0/a\nb"),
-        @r"400 Bad Request: the path `krate-1.0.0/a\nb` contains '\n', which a portable path cannot have"
+        @r#"400 Bad Request: the path `krate-1.0.0/a\nb` contains '\n'; a path that is the same on every system has no control character, no mark of direction and none of `\ < > : " | ? *`"#
     );
     assert_snapshot!(
         refuses("PathFault::Absolute", b"/krate-1.0.0/x"),
-        @"400 Bad Request: the path `/krate-1.0.0/x` is absolute"
+        @"400 Bad Request: the path `/krate-1.0.0/x` is absolute; it must begin with the top folder `NAME-VERSION/`"
     );
     assert_snapshot!(
         refuses("PathFault::Part", b"krate-1.0.0/../x"),
-        @"400 Bad Request: the path `krate-1.0.0/../x` has an empty part, `.` or `..` in it"
+        @"400 Bad Request: the path `krate-1.0.0/../x` has an empty part, `.` or `..` in it, or a part of dots and spaces alone; name each folder by its own name"
     );
     assert_snapshot!(
         refuses("PathFault::FileWithSlash", b"krate-1.0.0/x/"),
-        @"400 Bad Request: the path `krate-1.0.0/x/` ends with a slash but is a file"
+        @"400 Bad Request: the path `krate-1.0.0/x/` ends with a slash but is a file; only folders may end so"
     );
     assert_snapshot!(
         refuses("PathFault::Outside", b"other/x"),
@@ -202,15 +202,15 @@ fn paths_of_entries() {
     );
     assert_snapshot!(
         refuses("TarballFault::Twice", b"krate-1.0.0/src/lib.rs"),
-        @"400 Bad Request: `krate-1.0.0/src/lib.rs` is in the archive twice"
+        @"400 Bad Request: `krate-1.0.0/src/lib.rs` is in the archive twice; a path stands for one file"
     );
     assert_snapshot!(
         refuses("TarballFault::FileAsFolder", b"krate-1.0.0/src/lib.rs/x"),
-        @"400 Bad Request: `krate-1.0.0/src/lib.rs` is a file, but `krate-1.0.0/src/lib.rs/x` needs a folder there"
+        @"400 Bad Request: `krate-1.0.0/src/lib.rs` is a file, but `krate-1.0.0/src/lib.rs/x` needs a folder there; rename one"
     );
     assert_snapshot!(
         refuses("TarballFault::CargoOk", b"krate-1.0.0/.cargo-ok"),
-        @"400 Bad Request: `krate-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked"
+        @"400 Bad Request: `krate-1.0.0/.cargo-ok` is reserved: by it Cargo marks the crates that it has unpacked; leave it out"
     );
 }
 
@@ -223,7 +223,7 @@ fn files_of_the_archive() {
     let good_text = MANIFEST.as_bytes();
     assert_snapshot!(
         refuses("TarballFault::NoManifest", manifest("src/Cargo.toml", good_text)),
-        @"400 Bad Request: there is no `krate-1.0.0/Cargo.toml`"
+        @"400 Bad Request: there is no `krate-1.0.0/Cargo.toml`; `cargo package` puts it there"
     );
     assert_snapshot!(
         refuses("TarballFault::ManifestSpelling", manifest("cargo.toml", good_text)),
@@ -236,7 +236,7 @@ fn files_of_the_archive() {
     );
     assert_snapshot!(
         refuses("TarballFault::ManifestNotUtf8", manifest("Cargo.toml", b"# \xff")),
-        @"400 Bad Request: the manifest is not UTF-8"
+        @"400 Bad Request: the manifest is not UTF-8, as TOML must be"
     );
     let data = desk
         .package("krate", "1.0.2", "")

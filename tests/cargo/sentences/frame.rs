@@ -60,11 +60,11 @@ fn metadata_as_json() {
         @"400 Bad Request: the metadata is not a JSON object as Cargo sends it: EOF while parsing an object at line 1 column 15"
     );
     assert_snapshot!(
-        refuses("FrameFault::Missing", b"{\"name\":\"krate\"}"),
+        refuses("MetadataFault::Missing", b"{\"name\":\"krate\"}"),
         @"400 Bad Request: the metadata has no `vers`"
     );
     assert_snapshot!(
-        refuses("FrameFault::NotAString", b"{\"name\":1,\"vers\":\"1.0.0\"}"),
+        refuses("MetadataFault::NotAString", b"{\"name\":1,\"vers\":\"1.0.0\"}"),
         @"400 Bad Request: `name` in the metadata must be a string"
     );
 }

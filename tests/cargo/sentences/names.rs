@@ -14,7 +14,7 @@ fn names_of_crates() {
         @"400 Bad Request: `name` in the metadata: the crate name `nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn…` is longer than 64 characters"
     );
     assert_snapshot!(
-        refuses("FrameFault::Name, NameFault::Start", "_x"),
+        refuses("MetadataFault::Name, NameFault::Start", "_x"),
         @"400 Bad Request: `name` in the metadata: the crate name `_x` must start with an ASCII letter, not with `_`"
     );
     assert_snapshot!(
@@ -49,7 +49,7 @@ fn versions_of_crates() {
     let desk = Desk::with_policy("");
     let long = desk.package("krate", &format!("1.0.0-{}", "a".repeat(145)), "");
     assert_snapshot!(
-        desk.refuses("FrameFault::Version, VersionFault::TooLong", &long),
+        desk.refuses("MetadataFault::Version, VersionFault::TooLong", &long),
         @"400 Bad Request: `vers` in the metadata: the version `1.0.0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…` is longer than 150 characters"
     );
     let short = frame(metadata("krate", "1.0").to_string().as_bytes(), b"-");

@@ -18,11 +18,13 @@ const RULES: [&str; 9] = [
 ];
 
 /// What has a sentence that no case of this folder brings forth, and why.
-const WITHOUT_A_CASE: [(&str, &str); 10] = [
+const WITHOUT_A_CASE: [(&str, &str); 12] = [
     ("FrameFault::Connection", "nobody is left to tell"),
+    ("FrameFault::Keys", "holds sentences and adds nothing"),
     ("FrameFault::Spool", "our disk: see `frame::tests`"),
     ("PublishFault::Invalid", "holds sentences and adds nothing"),
     ("PublishFault::Panicked", "a fault of ours, not known yet"),
+    ("PublishFault::Refused", "holds sentences and adds nothing"),
     ("PublishFault::Store", "our disk, while a blob is kept"),
     ("LayerFault::TooLarge", "becomes `UnpackedTooLarge`"),
     ("LayerFault::Gzip", "becomes `TarballFault::Gzip`"),

@@ -1,0 +1,91 @@
+//! `sidecargo verify`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use sidecargo::audit;
+use sidecargo::config::Arguments;
+use sidecargo::domain::CommitId;
+use sidecargo::index::Report;
+
+use super::Settings;
+
+/// Proves every commit, signature, line and crate file; 1 is the exit code if one of them is not as it must be.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// Only what came after this commit, which is taken for good.
+    #[arg(long, value_name = "COMMIT")]
+    since: Option<String>,
+    /// Prints one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let since = self
+            .since
+            .map(|text| text.parse::<CommitId>())
+            .transpose()
+            .context("`--since` is not the full id of a commit")?;
+        let config = self.settings.load(Arguments::default())?;
+        let bar = progress_bar();
+        let mut seen_most = 0;
+        let report = audit::verify(&config.data, since, &mut |left| {
+            seen_most = seen_most.max(left + 1);
+            bar.set_length(seen_most as u64);
+            bar.set_position((seen_most - left) as u64);
+        });
+        bar.finish_and_clear();
+        let report = report?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
+            false => print(&mut out, &report)?,
+        }
+        Ok(match report.faults_found {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// Drawn on a terminal only, on standard error.
+fn progress_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} commits, {eta} left")
+        .expect("the template is well formed");
+    let bar = ProgressBar::no_length().with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let tip = report.tip.map(|tip| tip.to_string()).unwrap_or_default();
+    let Report {
+        commits,
+        signed,
+        versions,
+        ..
+    } = report;
+    let Some(first) = report.faults.first() else {
+        return writeln!(
+            out,
+            "the index is as it must be at {tip}: {commits} commits, {signed} signed by the registry, {versions} versions with their crate files"
+        );
+    };
+    writeln!(out, "the index at {tip} is not as it must be")?;
+    writeln!(out, "  {}", first.what)?;
+    writeln!(out, "  in commit {}; look at it with", first.commit)?;
+    writeln!(out, "  {}", first.look)?;
+    match report.faults_found - 1 {
+        0 => Ok(()),
+        others => writeln!(out, "{others} more; `sidecargo verify --json` lists them"),
+    }
+}

@@ -1,0 +1,82 @@
+//! The git hooks of the repository, and what they ask.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::blobs::Blobs;
+use crate::disk;
+use crate::domain::CommitId;
+
+use super::history::{HistoryFault, Walk};
+use super::objects::Objects;
+use super::{OpenFault, Place, load};
+
+/// The hooks as they lie in the repository.
+const HOOKS: [(&str, &str); 2] = [
+    ("pre-receive", include_str!("../../hooks/pre-receive")),
+    ("post-receive", include_str!("../../hooks/post-receive")),
+];
+
+/// Why a push is not let in.
+#[derive(Debug, Error)]
+pub enum PushFault {
+    /// What it pushes may not be.
+    #[error(transparent)]
+    History(#[from] HistoryFault),
+    /// It cannot be judged.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+}
+
+/// Judges a push that would move the branch to `new`, whose objects may still lie in the folder `incoming` alone.
+///
+/// It is judged from the commit that is served, so a push that heals a bad branch is let in.
+pub fn judge_push(
+    place: &Place,
+    blobs: &Blobs,
+    new: CommitId,
+    incoming: Option<&Path>,
+) -> Result<(), PushFault> {
+    let mut objects = Objects::open(&place.git_dir)
+        .map_err(OpenFault::Load)?
+        .hashed();
+    if let Some(folder) = incoming {
+        objects = objects.and(folder).map_err(OpenFault::Load)?;
+    }
+    let good = place.good_commit(None)?;
+    let state = load::load(&place.git_dir, good).map_err(OpenFault::Load)?;
+    let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
+    Ok(Walk::from(state, &objects, &has_blob).to(new, &mut |_| {})?)
+}
+
+impl Place {
+    /// Puts the hooks into the repository, and beside them what lets them find `program`.
+    ///
+    /// Hooks that are there stay as they are: they may be the operator's own.
+    pub fn install_hooks(&self, program: &Path) -> io::Result<()> {
+        let folder = self.git_dir.join("hooks");
+        disk::create_folder(&folder)?;
+        let path = program.display().to_string().replace('\'', r"'\''");
+        let found = format!("#!/bin/sh\nexec '{path}' \"$@\"\n");
+        let finder = folder.join("sidecargo");
+        if !fs::read(&finder).is_ok_and(|bytes| bytes == found.as_bytes()) {
+            write_program(&finder, &found)?;
+        }
+        for (name, text) in HOOKS {
+            let path = folder.join(name);
+            if !path.exists() {
+                write_program(&path, text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_program(path: &Path, text: &str) -> io::Result<()> {
+    disk::replace(path, text.as_bytes())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}

@@ -223,7 +223,8 @@ impl<'a> Data<'a> {
         Self { folder }
     }
 
-    fn place(&self) -> Place {
+    /// Where its index is, or will be.
+    pub(crate) fn place(&self) -> Place {
         Place {
             git_dir: self.folder.join("index.git"),
             keys: self.keys(),
@@ -271,7 +272,7 @@ impl<'a> Data<'a> {
     }
 
     /// Makes sure that no other process writes here; the lock ends with the file.
-    fn lock(&self) -> Result<File, AppFault> {
+    pub(crate) fn lock(&self) -> Result<File, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
         let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
         match file.try_lock() {

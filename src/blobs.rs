@@ -27,6 +27,25 @@ impl Blobs {
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         disk::create_folder(&folder)?;
         let id = read_or_create_id(&folder)?;
+        Self::lay_out(folder, id)
+    }
+
+    /// As [`Blobs::open`], for a store that has, or shall have, this identity.
+    pub fn open_as(folder: PathBuf, id: StoreId) -> io::Result<Self> {
+        disk::create_folder(&folder)?;
+        let path = folder.join(ID_FILE);
+        if !path.exists() {
+            disk::replace(&path, format!("{id}\n").as_bytes())?;
+        }
+        match read_id(&folder)? {
+            found if found == id => Self::lay_out(folder, id),
+            found => Err(io::Error::other(format!(
+                "it is the store {found}, not {id}"
+            ))),
+        }
+    }
+
+    fn lay_out(folder: PathBuf, id: StoreId) -> io::Result<Self> {
         let incoming = folder.join("incoming");
         disk::create_folder(&incoming)?;
         disk::remove_leftovers(&incoming)?;
@@ -84,7 +103,8 @@ impl Blobs {
     }
 }
 
-fn hash(mut file: File) -> io::Result<Cksum> {
+/// The SHA-256 of what is left to read.
+pub(crate) fn hash(mut file: impl Read) -> io::Result<Cksum> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -3,6 +3,7 @@
 //! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
 
 mod change;
+mod copy;
 mod dependencies;
 mod diff;
 mod edit;
@@ -56,6 +57,7 @@ use crate::blobs::Blobs;
 use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
+pub use copy::{CopyFault, Incoming};
 pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;

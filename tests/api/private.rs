@@ -84,6 +84,7 @@ const ROUTES: [(&str, &str, &str, Asks); 15] = {
         ("api::search", "GET", "api/v1/crates?q=krate", AsCargo),
         ("pages::me", "GET", "me", Never),
         ("pages::health", "GET", "/healthz", Never),
+        ("pages::ready", "GET", "/readyz", Never),
     ]
 };
 

@@ -105,6 +105,7 @@ impl App {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         let lock = data.lock_within(LOCK_WAIT)?;
+        data.clean();
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
         let poll = Duration::from_secs(config.index.poll_secs);
@@ -260,6 +261,15 @@ impl<'a> Data<'a> {
         let settings = Settings::recorded(&place.identity()?);
         let index = Index::open(&place, &settings, &self.blobs()?, COMMAND_POLL)?;
         Ok((index, lock))
+    }
+
+    /// Removes what commands left that were killed: a copy of a key, the half of a record.
+    fn clean(&self) {
+        for folder in [self.keys(), self.folder.join("tokens")] {
+            if let Err(cause) = disk::remove_old_leftovers(&folder) {
+                warn!(%cause, folder = %folder.display(), "temporary files were not removed");
+            }
+        }
     }
 
     /// The store of a registry that must be there.

@@ -82,6 +82,17 @@ impl Blobs {
         disk::sync_folder(path.parent().expect("the path was joined to a folder"))
     }
 
+    /// Keeps a received file whose SHA-256 is `cksum` if the one that should be there is missing or damaged; whether it
+    /// was.
+    pub fn heal(&self, received: TempFile, cksum: &Cksum) -> io::Result<bool> {
+        // One that cannot be read is replaced as well.
+        let is_hurt = !self.is_intact(cksum).unwrap_or(false);
+        if is_hurt {
+            self.keep(received, cksum)?;
+        }
+        Ok(is_hurt)
+    }
+
     /// Opens a file for reading.
     pub fn read(&self, cksum: &Cksum) -> io::Result<File> {
         File::open(self.path(cksum))

@@ -64,6 +64,7 @@ impl Waiting {
             stalled: Arc::new(ArcSwapOption::empty()),
             blobs: blobs(folder.path()),
             poll: Duration::from_secs(60),
+            flights: maintenance::Flights::new(sync_channel(1).0),
         };
         let (queue, tickets) = sync_channel(QUEUE_MAX);
         let (tell, answered) = mpsc::channel();

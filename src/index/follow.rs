@@ -109,6 +109,7 @@ impl Writer {
     /// else wrote.
     fn keep(&self, found: CommitId) -> io::Result<()> {
         let packs = self.git_dir.join("objects/pack");
+        let _flight = self.flights.copy();
         let mut child = git::command(&self.git_dir)
             .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
             .arg(packs.join("pack"))

@@ -12,6 +12,7 @@ mod group;
 mod history;
 mod hooks;
 mod load;
+mod maintenance;
 mod mend;
 mod message;
 mod object;
@@ -82,6 +83,7 @@ pub use verify::{Fault, Report, VerifyFault, verify};
 pub use writer::{Landed, WriteFault};
 
 use edit::Edit;
+use maintenance::Maintenance;
 use queue::{Ask, Ticket};
 use signature::SigningKey;
 use writer::Writer;
@@ -102,6 +104,7 @@ pub struct Index {
     moves: watch::Receiver<Arc<Snapshot>>,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
+    maintenance: Maintenance,
 }
 
 /// The index cannot be opened.
@@ -196,6 +199,8 @@ impl Index {
         let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
         let (moved, moves) = watch::channel(first);
         let is_proven = Arc::new(AtomicBool::new(true));
+        let maintenance = Maintenance::start(&place.git_dir);
+        let (maintenance, flights) = maintenance.map_err(|source| place.io_fault(source))?;
         let stalled = Arc::new(ArcSwapOption::empty());
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
@@ -209,6 +214,7 @@ impl Index {
             stalled: Arc::clone(&stalled),
             blobs: blobs.clone(),
             poll,
+            flights,
         };
         // What hinders it is in the log; the last good commit is served.
         let is_standing = writer.catch_up().is_ok();
@@ -246,6 +252,7 @@ impl Index {
             moves,
             queue: Some(queue),
             writer: Some(thread),
+            maintenance,
         })
     }
 
@@ -328,6 +335,7 @@ impl Drop for Index {
     fn drop(&mut self) {
         // The writer ends when it has answered all that is in its queue; a disk that hangs does not hold up the end.
         drop(self.queue.take());
+        self.maintenance.end();
         let until = std::time::Instant::now() + END_WAIT;
         while let Some(writer) = self.writer.take_if(|writer| !writer.is_finished()) {
             if std::time::Instant::now() > until {

@@ -3,6 +3,7 @@
 //! The formats are those of git's `gitformat-pack(5)`: a pack of version 2 without deltas, an index of version 2.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -67,14 +68,20 @@ impl Pack {
     }
 }
 
-/// Removes packs without an index: whoever wrote one was killed before anything could refer to it.
+/// Removes packs without an index: whoever wrote one was killed before anything could refer to it, or it was merged
+/// into another, and its index taken away. One that is marked to be kept is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_pack = path
-            .extension()
-            .is_some_and(|extension| extension == "pack");
-        if is_pack && !path.with_extension("idx").exists() {
+        let name = path.file_name().unwrap_or_default();
+        let is_part = ["pack", "rev", "bitmap"]
+            .iter()
+            .any(|part| path.extension() == Some(OsStr::new(part)));
+        if is_part
+            && name.as_encoded_bytes().starts_with(b"pack-")
+            && !path.with_extension("idx").exists()
+            && !path.with_extension("keep").exists()
+        {
             fs::remove_file(path)?;
         }
     }

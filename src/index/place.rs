@@ -80,7 +80,8 @@ impl Place {
         }
     }
 
-    /// Removes what an ended process left: temporary files, a pack that has no index yet, its lock on the tip.
+    /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged
+    /// into another, its locks.
     pub(super) fn clean(&self) -> io::Result<()> {
         let packs = self.git_dir.join("objects/pack");
         pack::remove_unfinished(&packs)?;
@@ -94,9 +95,13 @@ impl Place {
         {
             disk::remove_leftovers(folder)?;
         }
-        match fs::remove_file(refs::lock_of_tip(&self.git_dir)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let graph = self.git_dir.join("objects/info/commit-graph.lock");
+        for lock in [refs::lock_of_tip(&self.git_dir), graph] {
+            match fs::remove_file(lock) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }

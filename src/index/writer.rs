@@ -24,6 +24,7 @@ use super::change::Refusal;
 use super::edit::Edit;
 use super::follow::Stall;
 use super::group::Group;
+use super::maintenance::Flights;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
@@ -96,6 +97,8 @@ pub(super) struct Writer {
     pub(super) blobs: Blobs,
     /// How often it is looked whether somebody else moved the branch.
     pub(super) poll: Duration,
+    /// Tells of packs that are being written.
+    pub(super) flights: Flights,
 }
 
 /// How far a group came.
@@ -225,6 +228,7 @@ impl Writer {
     fn write(&mut self, next: Tip, objects: Vec<PackObject>) -> Result<(), Failure> {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
+        let _flight = self.flights.write();
         let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
             warn!(%cause, "a pack was not written");
             Failure::NotDone(format!("the pack was not written: {cause}"))
@@ -304,6 +308,7 @@ impl Writer {
             return Ok(());
         }
         let commit = self.tip.snapshot.commit;
+        let _flight = self.flights.write();
         pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
             .map_err(|cause| format!("the last pack was not written again: {cause}"))?;
         match refs::move_tip(&self.git_dir, Some(commit), commit) {

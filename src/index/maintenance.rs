@@ -1,0 +1,374 @@
+//! Keeping the repository quick: many small packs become few, and clients of git find a bitmap.
+//!
+//! A thread of its own, with the least claim to the processor, runs `git pack-objects` beside the writer. It goes by
+//! what lies in packs and not by what the branch reaches, so the pack of a commit that is not the tip yet is safe, and
+//! so is what no branch names any more: nothing is ever thrown away but a second copy.
+//!
+//! The order is that of a power cut: git flushes the new pack and names it, the folder is flushed, each object of an
+//! old pack is found in packs that stay, the old pack's index goes, the folder is flushed. From then on no reader finds
+//! the old pack, and one who had found it before still can open it: its file goes an hour later, or at the next start.
+//! Whatever fails changes nothing.
+
+mod flight;
+mod job;
+mod packs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tracing::{debug, info, warn};
+
+use crate::{disk, git};
+
+pub(super) use flight::Flights;
+
+use super::refs;
+use super::writer::chain;
+use flight::Moment;
+use job::Job;
+use packs::Listed;
+
+/// From so many packs on, small ones are merged.
+const PACKS_MAX: usize = 50;
+/// At least so many objects beside the largest pack, and at most so many, are left without a bitmap.
+const LOOSE_ENDS: (u64, u64) = (4096, 20_000);
+/// Of the largest pack's objects, the share of objects beside it that is left without a bitmap.
+const LOOSE_ENDS_SHARE: u64 = 4;
+/// How long a pack that no reader finds any more can still be opened by one who had found it before.
+const GRACE: Duration = Duration::from_secs(3600);
+/// How many of those there may be: they make the folder long, and a git that found one has it open.
+const HIDDEN_MAX: usize = 256;
+/// How often it is looked without being called.
+const LOOK: Duration = Duration::from_secs(600);
+/// How long the end of the process waits for the thread.
+const END_WAIT: Duration = Duration::from_secs(2);
+/// The least claim to the processor.
+const NICENESS: i32 = 19;
+
+/// Why the packs stayed as they were.
+#[derive(Debug, Error)]
+enum Fault {
+    /// A file could not be read, written or flushed.
+    #[error("the folder of packs cannot be worked on")]
+    Io(#[from] io::Error),
+    /// The index of a pack is not one.
+    #[error("the index `{}` cannot be read: {reason}", path.display())]
+    Index { path: PathBuf, reason: String },
+    /// The program failed.
+    #[error("`git {what}` failed: {said}")]
+    Git { what: &'static str, said: String },
+    /// There is no room for a second copy.
+    #[error("{needed} bytes are needed for a moment, and {free} are free")]
+    NoRoom { needed: u64, free: u64 },
+    /// The process ends.
+    #[error("the server ends")]
+    Interrupted,
+}
+
+/// The thread at work; it ends with this value.
+pub(super) struct Maintenance {
+    is_over: Arc<AtomicBool>,
+    wake: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Maintenance {
+    /// Starts it on the repository at `git_dir`, to which a writer writes that tells of its packs by what is returned.
+    pub(super) fn start(git_dir: &Path) -> io::Result<(Self, Flights)> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (wake, called) = sync_channel(1);
+        let flights = Flights::new(wake.clone());
+        let keeper = Keeper::new(git_dir, flights.clone(), Arc::clone(&is_over));
+        let thread = thread::Builder::new()
+            .name("maintenance".to_owned())
+            .spawn(move || keeper.run(&called))?;
+        let maintenance = Self {
+            is_over,
+            wake,
+            thread,
+        };
+        Ok((maintenance, flights))
+    }
+
+    /// Tells the thread to end, and any program that it runs with it; does not wait.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        // If there is a call already, it wakes as well.
+        let _ = self.wake.try_send(());
+    }
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        self.end();
+        // A disk that hangs does not hold up the end.
+        let until = Instant::now() + END_WAIT;
+        while !self.thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The state of the thread.
+struct Keeper {
+    git_dir: PathBuf,
+    folder: PathBuf,
+    flights: Flights,
+    is_over: Arc<AtomicBool>,
+    /// Packs that no reader finds any more, by their paths without extension, and since when.
+    hidden: VecDeque<(PathBuf, Instant)>,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+enum Plan {
+    /// Nothing.
+    Rest,
+    /// The so many smallest packs become one.
+    Merge(usize),
+    /// All packs become one with a bitmap.
+    Renew,
+}
+
+impl Keeper {
+    fn new(git_dir: &Path, flights: Flights, is_over: Arc<AtomicBool>) -> Self {
+        Self {
+            git_dir: git_dir.to_owned(),
+            folder: git_dir.join("objects/pack"),
+            flights,
+            is_over,
+            hidden: VecDeque::new(),
+        }
+    }
+
+    fn run(mut self, called: &Receiver<()>) {
+        // Of this thread alone, and of the programs that it starts.
+        if let Err(cause) = rustix::process::setpriority_process(None, NICENESS) {
+            debug!(%cause, "the repository is kept at full priority");
+        }
+        loop {
+            self.discard(GRACE, HIDDEN_MAX);
+            let outcome = self.tend();
+            let is_well = outcome.is_ok();
+            if let Err(fault) = outcome
+                && !self.is_over()
+            {
+                let reason = chain(&fault);
+                warn!(reason, "packs were not merged; all stays as it is");
+            }
+            let until = Instant::now() + LOOK;
+            loop {
+                if self.is_over() {
+                    return;
+                }
+                let left = until.saturating_duration_since(Instant::now());
+                match called.recv_timeout(left) {
+                    Ok(()) if is_well => break,
+                    // After something failed, calls are not heard for a while.
+                    Ok(()) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Looks at the packs and does what is due.
+    fn tend(&mut self) -> Result<(), Fault> {
+        let in_flight = self.flights.in_flight();
+        let listed = packs::list(&self.folder)?;
+        let sizes: Vec<u64> = listed.iter().map(|pack| pack.objects).collect();
+        self.carry_out(plan(&sizes), &listed, in_flight)
+    }
+
+    /// Does it with the packs that were listed after the moment `in_flight`.
+    fn carry_out(&mut self, plan: Plan, listed: &[Listed], in_flight: Moment) -> Result<(), Fault> {
+        let (old, others) = match plan {
+            Plan::Rest => return Ok(()),
+            Plan::Merge(count) => listed.split_at(count),
+            Plan::Renew => (listed, [].as_slice()),
+        };
+        let started = Instant::now();
+        self.check_room(old)?;
+        let new = match others {
+            [] => self.pack_all()?,
+            _ => self.pack_contents(old, others)?,
+        };
+        let is_new = listed.iter().all(|pack| pack.stem != new);
+        if let Err(fault) = disk::sync_folder(&self.folder) {
+            // A file whose flush failed is never trusted; all that it holds is in the old ones.
+            if is_new {
+                packs::remove(&new);
+            }
+            return Err(fault.into());
+        }
+        // A pack that was listed while it was in flight stays one that may be taken back, until it has landed.
+        if self.flights.is_still(in_flight) {
+            return Ok(());
+        }
+        let hidden = packs::hide(&self.folder, old, others, &new)?;
+        info!(
+            packs.merged = hidden.len(),
+            packs.before = listed.len(),
+            duration_ms = started.elapsed().as_millis(),
+            "packs were merged"
+        );
+        let now = Instant::now();
+        self.hidden
+            .extend(hidden.into_iter().map(|stem| (stem, now)));
+        self.discard(GRACE, HIDDEN_MAX);
+        if others.is_empty() {
+            self.write_commit_graph()?;
+        }
+        Ok(())
+    }
+
+    /// A pack with all that these packs hold and the others do not.
+    fn pack_contents(&self, old: &[Listed], others: &[Listed]) -> Result<PathBuf, Fault> {
+        let mut command = self.pack_objects();
+        command.arg("--stdin-packs").arg(self.folder.join("pack"));
+        let mut input = String::new();
+        for (mark, packs) in [("", old), ("^", others)] {
+            for pack in packs {
+                input += mark;
+                input += &pack.file_name();
+                input.push('\n');
+            }
+        }
+        self.new_pack(command, input)
+    }
+
+    /// A pack with all objects there are, reachable or not, with a bitmap.
+    fn pack_all(&self) -> Result<PathBuf, Fault> {
+        let mut command = self.pack_objects();
+        command
+            .args(["--all", "--keep-unreachable", "--write-bitmap-index"])
+            .arg(self.folder.join("pack"));
+        self.new_pack(command, String::new())
+    }
+
+    fn pack_objects(&self) -> std::process::Command {
+        let mut command = git::command(&self.git_dir);
+        for setting in [
+            "core.fsync=all",
+            "pack.threads=1",
+            "pack.windowMemory=128m",
+            "pack.packSizeLimit=0",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.args(["pack-objects", "-q", "--delta-base-offset", "--non-empty"]);
+        command
+    }
+
+    /// Lets git write a pack, and gives its path without extension. What git leaves when it fails is removed.
+    fn new_pack(&self, command: std::process::Command, input: String) -> Result<PathBuf, Fault> {
+        let copying = self.flights.copying();
+        let before = packs::left_by_git(&self.folder)?;
+        let what = "pack-objects";
+        let outcome = Job {
+            what,
+            command,
+            input,
+        }
+        .run(&self.is_over);
+        if outcome.is_err() {
+            let left = packs::left_by_git(&self.folder)?;
+            // The writer's own git has such files, too; then the next start removes ours.
+            if self.flights.has_copied_nothing_since(copying) {
+                for path in left.difference(&before) {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        let said = outcome?;
+        let name = said.trim_end();
+        let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match is_id {
+            true => Ok(self.folder.join(format!("pack-{name}"))),
+            false => Err(Fault::Git {
+                what,
+                said: format!("it names no pack but {said:?}"),
+            }),
+        }
+    }
+
+    /// For the history up to what clients of git see: all of that is durable.
+    fn write_commit_graph(&self) -> Result<(), Fault> {
+        let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
+            return Ok(());
+        };
+        let mut command = git::command(&self.git_dir);
+        command.args(["-c", "core.fsync=all", "commit-graph", "write"]);
+        command.args(["--stdin-commits", "--no-progress"]);
+        let job = Job {
+            what: "commit-graph",
+            command,
+            input: format!("{shown}\n"),
+        };
+        job.run(&self.is_over).map(drop)
+    }
+
+    /// The new pack may become as large as the old ones together, and the writer needs room meanwhile.
+    fn check_room(&self, old: &[Listed]) -> Result<(), Fault> {
+        let bytes: u64 = old.iter().map(|pack| pack.bytes).sum();
+        let needed = bytes.saturating_mul(2);
+        let system = rustix::fs::statvfs(&self.folder).map_err(io::Error::from)?;
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        match needed <= free {
+            true => Ok(()),
+            false => Err(Fault::NoRoom { needed, free }),
+        }
+    }
+
+    /// Removes packs that are hidden for longer than `grace`, and the oldest of more than `count_max`.
+    fn discard(&mut self, grace: Duration, count_max: usize) {
+        while let Some((stem, since)) = self.hidden.front()
+            && (self.hidden.len() > count_max || since.elapsed() > grace)
+        {
+            packs::discard(stem);
+            self.hidden.pop_front();
+        }
+    }
+}
+
+/// What to do with packs of so many objects each, the smallest first.
+///
+/// A pack is merged if it has less than twice the objects of all smaller ones together. So what is left doubles from
+/// pack to pack, and an object is copied again only when its pack doubles.
+fn plan(sizes: &[u64]) -> Plan {
+    let total: u64 = sizes.iter().sum();
+    let largest = sizes.last().copied().unwrap_or_default();
+    let (least, most) = LOOSE_ENDS;
+    if total - largest >= (largest / LOOSE_ENDS_SHARE).clamp(least, most) {
+        return Plan::Renew;
+    }
+    if sizes.len() < PACKS_MAX {
+        return Plan::Rest;
+    }
+    let (mut smaller, mut count) = (0, 0);
+    for (place, size) in sizes.iter().enumerate() {
+        if *size < 2 * smaller {
+            count = place + 1;
+        }
+        smaller += size;
+    }
+    match count {
+        0 => Plan::Rest,
+        // Whoever merges all may as well make the bitmap.
+        count if count == sizes.len() => Plan::Renew,
+        count => Plan::Merge(count),
+    }
+}

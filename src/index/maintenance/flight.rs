@@ -1,0 +1,93 @@
+//! What the writer tells of the packs that it is writing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+
+/// After so many packs it is looked whether there are too many.
+const CALL_AFTER: u64 = 16;
+
+/// Counts beginnings and ends, so it is odd in between. The writer never waits for whoever reads it.
+type Laps = AtomicU64;
+
+/// The writer's side and the reader's of one count.
+#[derive(Debug, Clone)]
+pub(in crate::index) struct Flights {
+    /// Packs that the writer writes itself: each may be taken back until its flight is over.
+    written: Arc<Laps>,
+    /// Packs that it lets git write.
+    copied: Arc<Laps>,
+    call: SyncSender<()>,
+}
+
+/// Lasts as long as a pack is in flight.
+#[derive(Debug)]
+pub(in crate::index) struct Flight {
+    laps: Arc<Laps>,
+    call: SyncSender<()>,
+}
+
+/// A moment between beginnings and ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment(u64);
+
+impl Flights {
+    pub(in crate::index) fn new(call: SyncSender<()>) -> Self {
+        Self {
+            written: Arc::default(),
+            copied: Arc::default(),
+            call,
+        }
+    }
+
+    /// A pack is written; when this ends, the tip stands on it or it is gone.
+    pub(in crate::index) fn write(&self) -> Flight {
+        Flight::begin(&self.written, &self.call)
+    }
+
+    /// Git copies objects into a pack.
+    pub(in crate::index) fn copy(&self) -> Flight {
+        Flight::begin(&self.copied, &self.call)
+    }
+
+    pub(super) fn in_flight(&self) -> Moment {
+        Moment(self.written.load(Ordering::SeqCst))
+    }
+
+    /// Whether a pack was in flight at that moment and still is.
+    pub(super) fn is_still(&self, moment: Moment) -> bool {
+        is_odd(moment.0) && self.in_flight().0 == moment.0
+    }
+
+    pub(super) fn copying(&self) -> Moment {
+        Moment(self.copied.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn has_copied_nothing_since(&self, moment: Moment) -> bool {
+        !is_odd(moment.0) && self.copying().0 == moment.0
+    }
+}
+
+impl Flight {
+    fn begin(laps: &Arc<Laps>, call: &SyncSender<()>) -> Self {
+        laps.fetch_add(1, Ordering::SeqCst);
+        Self {
+            laps: Arc::clone(laps),
+            call: call.clone(),
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let flights = self.laps.fetch_add(1, Ordering::SeqCst) / 2 + 1;
+        if flights.is_multiple_of(CALL_AFTER) {
+            // If there is a call already, it is enough.
+            let _ = self.call.try_send(());
+        }
+    }
+}
+
+fn is_odd(laps: u64) -> bool {
+    !laps.is_multiple_of(2)
+}

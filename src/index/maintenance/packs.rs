@@ -1,0 +1,147 @@
+//! The packs in their folder: listed, compared by the ids in their indexes, hidden and removed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gix::odb::pack::index;
+
+use crate::disk;
+
+use super::Fault;
+
+/// How the names of files start that git writes before it names them.
+const GIT_TEMP: [&str; 4] = ["tmp_pack_", "tmp_idx_", "tmp_bitmap_", "tmp_rev_"];
+
+/// A pack that readers find.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// The path of its files without their extensions.
+    pub(super) stem: PathBuf,
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+}
+
+impl Listed {
+    /// What git calls it.
+    pub(super) fn file_name(&self) -> String {
+        let path = self.stem.with_extension("pack");
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// The packs that readers find, those with the fewest objects first; without those that somebody marked to be kept.
+pub(super) fn list(folder: &Path) -> Result<Vec<Listed>, Fault> {
+    let mut packs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension() != Some(OsStr::new("idx")) || path.with_extension("keep").exists() {
+            continue;
+        }
+        // One that is not there any more was taken back.
+        let Ok(file) = fs::metadata(path.with_extension("pack")) else {
+            continue;
+        };
+        if let Some(index) = open(&path)? {
+            packs.push(Listed {
+                stem: path.with_extension(""),
+                objects: index.num_objects().into(),
+                bytes: file.len(),
+            });
+        }
+    }
+    packs.sort_by(|a, b| (a.objects, &a.stem).cmp(&(b.objects, &b.stem)));
+    Ok(packs)
+}
+
+/// Hides from readers all of the `old` packs whose every object is in packs that stay: `new` and `others`.
+///
+/// Gives the hidden ones. Their files stay for whoever had found them before.
+pub(super) fn hide(
+    folder: &Path,
+    old: &[Listed],
+    others: &[Listed],
+    new: &Path,
+) -> Result<Vec<PathBuf>, Fault> {
+    let mut staying = Vec::new();
+    for stem in others.iter().map(|pack| pack.stem.as_path()).chain([new]) {
+        staying.extend(open(&stem.with_extension("idx"))?);
+    }
+    let mut superseded = Vec::new();
+    for pack in old.iter().filter(|pack| pack.stem != new) {
+        let path = pack.stem.with_extension("idx");
+        let Some(index) = open(&path)? else { continue };
+        let stays = |entry| {
+            let id = index.oid_at_index(entry);
+            staying.iter().rev().any(|index| index.lookup(id).is_some())
+        };
+        if (0..index.num_objects()).all(stays) {
+            superseded.push(path);
+        }
+    }
+    // Somebody's index of several packs would name what is gone; all that it tells is told by those of the packs.
+    if !superseded.is_empty() {
+        remove_if_there(&folder.join("multi-pack-index"))?;
+    }
+    for path in &superseded {
+        remove_if_there(path)?;
+    }
+    // Before any pack goes: an index must not come back without its pack.
+    disk::sync_folder(folder)?;
+    Ok(superseded
+        .into_iter()
+        .map(|path| path.with_extension(""))
+        .collect())
+}
+
+/// Removes what is left of a hidden pack, unless it was written again.
+pub(super) fn discard(stem: &Path) {
+    if !stem.with_extension("idx").exists() {
+        for extension in ["bitmap", "rev", "pack"] {
+            // What stays is removed at the next start.
+            let _ = fs::remove_file(stem.with_extension(extension));
+        }
+    }
+}
+
+/// Removes a pack that nobody needs.
+pub(super) fn remove(stem: &Path) {
+    let _ = fs::remove_file(stem.with_extension("idx"));
+    discard(stem);
+}
+
+/// Files that a git writes, or wrote when it ended.
+pub(super) fn left_by_git(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut left = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_of_git = |start: &&str| name.as_encoded_bytes().starts_with(start.as_bytes());
+        if GIT_TEMP.iter().any(|start| is_of_git(&start)) {
+            left.insert(entry.path());
+        }
+    }
+    Ok(left)
+}
+
+/// The index of a pack; none if it is gone.
+fn open(path: &Path) -> Result<Option<index::File>, Fault> {
+    match index::File::at(path, gix::hash::Kind::Sha1) {
+        Ok(index) => Ok(Some(index)),
+        Err(_) if !path.exists() => Ok(None),
+        Err(error) => Err(Fault::Index {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

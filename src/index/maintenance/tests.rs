@@ -1,0 +1,398 @@
+//! Packs merged under all that may happen meanwhile, judged by the git program.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use tempfile::TempDir;
+use tokio::time::Instant as Deadline;
+
+use super::super::object::{Body, PackObject};
+use super::super::objects::Objects;
+use super::super::tests::{change, open, place, publish};
+use super::super::{Index, pack};
+use super::*;
+use gix::objs::Kind;
+
+const URL: &str = "http://localhost:1";
+
+/// A registry that nobody serves, and whose packs nobody else merges.
+struct Resting {
+    folder: TempDir,
+    keeper: Keeper,
+}
+
+impl Resting {
+    /// With so many packs of one publish each, and that of the first commit.
+    async fn with_packs(count: usize) -> Self {
+        assert!(count + 1 < PACKS_MAX, "the thread would merge them");
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path(), URL).unwrap();
+        publish_each(&index, "1", 0..count).await;
+        drop(index);
+        let git_dir = place(folder.path()).git_dir;
+        let flights = Flights::new(sync_channel(1).0);
+        let keeper = Keeper::new(&git_dir, flights, Arc::default());
+        assert_eq!(packs::list(&keeper.folder).unwrap().len(), count + 1);
+        Self { folder, keeper }
+    }
+
+    fn carry_out(&mut self, plan: Plan) -> Result<(), Fault> {
+        let in_flight = self.keeper.flights.in_flight();
+        let listed = packs::list(&self.keeper.folder).unwrap();
+        self.keeper.carry_out(plan, &listed, in_flight)
+    }
+
+    fn packs(&self) -> usize {
+        packs::list(&self.keeper.folder).unwrap().len()
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        git_in(&self.keeper.git_dir, args)
+    }
+
+    /// Every object there is, whether anything names it or not.
+    fn objects(&self) -> BTreeSet<String> {
+        let all = ["cat-file", "--batch-all-objects", "--batch-check"];
+        self.git(&all).lines().map(str::to_owned).collect()
+    }
+
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let entries = fs::read_dir(&self.keeper.folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Opens the registry and panics unless git finds all of it good.
+    fn open_whole(&self, objects: &BTreeSet<String>) -> Index {
+        let index = open(self.folder.path(), URL).unwrap();
+        assert_eq!(
+            self.git(&["fsck", "--strict", "--full", "--no-dangling"]),
+            ""
+        );
+        assert!(self.objects().is_superset(objects));
+        assert_eq!(
+            self.git(&["rev-parse", refs::SERVED]).trim(),
+            index.snapshot().commit().to_string()
+        );
+        let of = |part: &str| {
+            let files = self.files().into_iter();
+            files
+                .filter(|path| path.extension().is_some_and(|it| it == part))
+                .count()
+        };
+        assert_eq!(of("pack"), of("idx"), "a pack without index was left");
+        assert!(of("bitmap") <= 1);
+        let is_temporary = |path: &PathBuf| path.to_string_lossy().contains("/tmp_");
+        assert!(!self.files().iter().any(is_temporary), "{:?}", self.files());
+        index
+    }
+}
+
+async fn publish_each(index: &Index, major: &str, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let version = format!("{major}.{number}.0");
+        let change = change(
+            "alice",
+            publish(&format!("krate-{}", number % 7), &version, 1),
+        );
+        let deadline = Deadline::now() + Duration::from_secs(60);
+        index.submit(change, deadline).await.unwrap();
+    }
+}
+
+fn git_in(git_dir: &Path, args: &[&str]) -> String {
+    let output = git::command(git_dir).args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "git {args:?}: {said}");
+    // What is wrong is partly said here.
+    String::from_utf8(output.stdout).unwrap() + &said
+}
+
+#[test]
+fn small_packs_are_merged_and_large_ones_only_when_they_double() {
+    assert_eq!(plan(&[]), Plan::Rest);
+    assert_eq!(plan(&[1_000_000]), Plan::Rest);
+    assert_eq!(plan(&[5; PACKS_MAX - 1]), Plan::Rest);
+    assert_eq!(plan(&[5; PACKS_MAX]), Plan::Renew);
+    let beside = |small: usize, large: &[u64]| [&vec![5; small][..], large].concat();
+    assert_eq!(plan(&beside(50, &[1_000, 10_000])), Plan::Merge(50));
+    assert_eq!(plan(&beside(50, &[400, 10_000])), Plan::Merge(51));
+    assert_eq!(plan(&[4_000, 10_000]), Plan::Rest);
+    assert_eq!(plan(&[4_096, 10_000]), Plan::Renew);
+    assert_eq!(plan(&[19_999, 1_000_000]), Plan::Rest);
+    assert_eq!(plan(&[20_000, 1_000_000]), Plan::Renew);
+}
+
+#[test]
+fn many_publishes_leave_few_packs_at_a_bounded_price() {
+    let (mut sizes, mut copied, mut renewed) = (vec![500_000], 0, 0);
+    for _ in 0..20_000 {
+        sizes.insert(0, 5);
+        sizes.sort_unstable();
+        let count = match plan(&sizes) {
+            Plan::Rest => continue,
+            Plan::Merge(count) => count,
+            Plan::Renew => {
+                renewed += 1;
+                sizes.len()
+            }
+        };
+        let merged: u64 = sizes.drain(..count).sum();
+        copied += if sizes.is_empty() { 0 } else { merged };
+        sizes.push(merged);
+        sizes.sort_unstable();
+        assert!(sizes.len() < PACKS_MAX);
+    }
+    assert_eq!(sizes.iter().sum::<u64>(), 600_000);
+    assert!(renewed <= 5, "{renewed} times all was copied");
+    assert!(copied < 100_000 * 12, "{copied} objects were copied");
+}
+
+#[tokio::test]
+async fn merged_packs_hold_all_that_the_old_ones_held() {
+    let mut resting = Resting::with_packs(30).await;
+    let objects = resting.objects();
+    resting.carry_out(Plan::Merge(20)).unwrap();
+    assert_eq!(resting.packs(), 12);
+    assert_eq!(resting.objects(), objects);
+    resting.carry_out(Plan::Merge(2)).unwrap();
+    resting.carry_out(Plan::Renew).unwrap();
+    assert_eq!(resting.packs(), 1);
+    assert_eq!(resting.objects(), objects);
+    let bitmaps = |path: &&PathBuf| path.extension().is_some_and(|it| it == "bitmap");
+    assert_eq!(resting.files().iter().filter(bitmaps).count(), 1);
+    assert_eq!(
+        resting.git(&["commit-graph", "verify", "--no-progress"]),
+        ""
+    );
+    // A second time changes nothing, and above all does not hide the pack that it makes again.
+    resting.carry_out(Plan::Renew).unwrap();
+    assert_eq!(resting.packs(), 1);
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn who_reads_meanwhile_finds_everything_until_the_old_files_go() {
+    let mut resting = Resting::with_packs(30).await;
+    let git_dir = resting.keeper.git_dir.clone();
+    let tip = refs::read(&git_dir, refs::TIP).unwrap().unwrap();
+    let reader = Objects::open(&git_dir).unwrap();
+    // Finds all indexes: the oldest commit lies in the last pack that is looked into, whichever that is.
+    let mut commits = vec![reader.commit(tip).unwrap()];
+    while let Some(parent) = commits.last().and_then(|commit| commit.parents.first()) {
+        commits.push(reader.commit(*parent).unwrap());
+    }
+    assert_eq!(commits.len(), 31);
+    let late = Objects::open(&git_dir).unwrap();
+    late.commit(tip).unwrap();
+    let old_files = resting.files();
+    resting.carry_out(Plan::Renew).unwrap();
+    let is_pack = |path: &&PathBuf| path.extension().is_some_and(|it| it == "pack");
+    assert!(old_files.iter().filter(is_pack).all(|path| path.exists()));
+    for objects in [&reader, &late] {
+        for commit in &commits {
+            assert_eq!(objects.commit(commit.id).unwrap().bytes, commit.bytes);
+            let root = commit.tree.as_bytes();
+            objects.read(root, Kind::Tree, "the root").unwrap();
+        }
+    }
+    resting.keeper.discard(GRACE, 10);
+    assert_eq!(
+        old_files
+            .iter()
+            .filter(is_pack)
+            .filter(|path| path.exists())
+            .count(),
+        10
+    );
+    resting.keeper.discard(Duration::ZERO, 10);
+    assert!(!old_files.iter().any(|path| path.exists()));
+    resting.git(&["fsck", "--strict", "--full"]);
+}
+
+#[tokio::test]
+async fn what_no_branch_reaches_stays() {
+    let mut resting = Resting::with_packs(20).await;
+    // As between the pack and the tip: a commit that the branch does not have yet.
+    let person = "-c user.name=a -c user.email=a@b commit-tree -p main -m later main^{tree}";
+    let commit = resting.git(&person.split(' ').collect::<Vec<_>>());
+    let bytes = resting.git(&["cat-file", "commit", commit.trim()]);
+    let loose = format!("objects/{}/{}", &commit[..2], commit[2..].trim());
+    fs::remove_file(resting.keeper.git_dir.join(loose)).unwrap();
+    let id = commit.trim().parse().unwrap();
+    let waiting = PackObject::commit(id, bytes.as_bytes());
+    let (_, blob) = Body::with_object(b"not in any tree yet\n").unwrap();
+    pack::write(&resting.keeper.folder, &[waiting]).unwrap();
+    pack::write(&resting.keeper.folder, &[blob]).unwrap();
+    let objects = resting.objects();
+    assert!(objects.iter().any(|line| line.starts_with(commit.trim())));
+    for plan in [Plan::Merge(5), Plan::Renew, Plan::Renew] {
+        resting.carry_out(plan).unwrap();
+        assert_eq!(resting.objects(), objects);
+    }
+    assert_eq!(resting.packs(), 1);
+    refs::move_tip(
+        &resting.keeper.git_dir,
+        refs::read(&resting.keeper.git_dir, refs::TIP).unwrap(),
+        id,
+    )
+    .unwrap();
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn a_pack_that_may_still_be_taken_back_is_nobodys_second_copy() {
+    let mut resting = Resting::with_packs(6).await;
+    let objects = resting.objects();
+    let (folder, flights) = (
+        resting.keeper.folder.clone(),
+        resting.keeper.flights.clone(),
+    );
+    // The writer writes a pack, the largest, with an object that lies in another, too.
+    let flight = flights.write();
+    let shared = resting.git(&["cat-file", "blob", "main:README.md"]);
+    let texts = (0..100).map(|number| number.to_string()).chain([shared]);
+    let contents: Vec<PackObject> = texts
+        .map(|text| Body::with_object(text.as_bytes()).unwrap().1)
+        .collect();
+    let written = pack::write(&folder, &contents).unwrap();
+    let in_flight = flights.in_flight();
+    let listed = packs::list(&folder).unwrap();
+    assert_eq!((listed.len(), listed[7].objects), (8, 101));
+    let (old, others) = listed.split_at(7);
+
+    // It has not landed: nothing is hidden.
+    let merge = Plan::Merge(7);
+    resting.keeper.carry_out(merge, &listed, in_flight).unwrap();
+    assert_eq!(resting.packs(), 9);
+
+    // It is taken back: the pack that has its object, too, stays, and only that.
+    let new = resting.keeper.pack_contents(old, others).unwrap();
+    written.remove();
+    drop(flight);
+    let hidden = packs::hide(&folder, old, others, &new).unwrap();
+    assert_eq!((hidden.len(), resting.packs()), (6, 2));
+    assert!(resting.objects().is_superset(&objects));
+    resting.carry_out(Plan::Renew).unwrap();
+    assert_eq!(resting.packs(), 1);
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn a_kill_at_any_step_leaves_a_whole_repository() {
+    for step in 0..5 {
+        let mut resting = Resting::with_packs(20).await;
+        let objects = resting.objects();
+        let folder = resting.keeper.folder.clone();
+        let listed = packs::list(&folder).unwrap();
+        let (old, others) = listed.split_at(15);
+        match step {
+            // While git writes, and between two of its renames.
+            0 => {
+                fs::write(folder.join("tmp_pack_aBcDeF"), b"PACK").unwrap();
+                let new = resting.keeper.pack_all().unwrap();
+                fs::remove_file(new.with_extension("idx")).unwrap();
+                fs::write(new.with_extension("rev"), b"RIDX").unwrap();
+            }
+            // Before the first old pack is hidden.
+            1 => drop(resting.keeper.pack_contents(old, others).unwrap()),
+            // After some were.
+            2 => {
+                let new = resting.keeper.pack_contents(old, others).unwrap();
+                let hidden = packs::hide(&folder, &old[..7], others, &new).unwrap();
+                assert_eq!(hidden.len(), 7);
+            }
+            // After all were, and while git writes the graph.
+            3 => {
+                resting.carry_out(Plan::Renew).unwrap();
+                let lock = resting
+                    .keeper
+                    .git_dir
+                    .join("objects/info/commit-graph.lock");
+                fs::write(lock, b"CGPH").unwrap();
+            }
+            // While old files go.
+            _ => {
+                resting.carry_out(Plan::Merge(15)).unwrap();
+                resting.keeper.discard(GRACE, 6);
+            }
+        }
+        let index = resting.open_whole(&objects);
+        publish_each(&index, "2", 0..3).await;
+        drop(index);
+        resting.carry_out(Plan::Renew).unwrap();
+        assert_eq!(resting.packs(), 1, "after {step}");
+        drop(resting.open_whole(&objects));
+    }
+}
+
+#[tokio::test]
+async fn what_fails_changes_nothing() {
+    let mut resting = Resting::with_packs(20).await;
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    let torn = listed[3].stem.with_extension("pack");
+    let whole = fs::read(&torn).unwrap();
+    fs::remove_file(&torn).unwrap();
+    fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
+    let files = resting.files();
+    for plan in [Plan::Merge(10), Plan::Renew] {
+        let fault = resting.carry_out(plan).unwrap_err();
+        assert!(matches!(fault, Fault::Git { .. }), "{fault}");
+        assert_eq!(resting.files(), files);
+    }
+    fs::write(&torn, &whole).unwrap();
+    resting.keeper.is_over.store(true, Ordering::Release);
+    let fault = resting.carry_out(Plan::Renew).unwrap_err();
+    assert!(matches!(fault, Fault::Interrupted), "{fault}");
+    assert_eq!(resting.files(), files);
+    resting.keeper.is_over.store(false, Ordering::Release);
+    resting.carry_out(Plan::Renew).unwrap();
+    assert_eq!(resting.packs(), 1);
+}
+
+#[tokio::test]
+async fn what_somebody_keeps_is_left_alone() {
+    let mut resting = Resting::with_packs(10).await;
+    let objects = resting.objects();
+    let kept = packs::list(&resting.keeper.folder).unwrap().remove(4).stem;
+    fs::write(kept.with_extension("keep"), b"receive-pack 1 on here\n").unwrap();
+    assert_eq!(resting.packs(), 10);
+    resting.carry_out(Plan::Renew).unwrap();
+    assert_eq!(resting.packs(), 1);
+    assert!(kept.with_extension("idx").exists());
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn a_registry_at_work_has_few_packs_and_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(folder.path(), URL).unwrap();
+    let git_dir = place(folder.path()).git_dir;
+    let early = folder.path().join("early");
+    let clone_of = |target: &Path| {
+        let (source, target) = (git_dir.to_str().unwrap(), target.to_str().unwrap());
+        git_in(&git_dir, &["clone", "-q", "--no-local", source, target]);
+    };
+    clone_of(&early);
+    publish_each(&index, "1", 0..250).await;
+    let packs = || packs::list(&git_dir.join("objects/pack")).unwrap().len();
+    // The thread is called by the last publishes at the latest.
+    let until = Instant::now() + Duration::from_secs(60);
+    while packs() >= PACKS_MAX + 16 {
+        assert!(Instant::now() < until, "{} packs", packs());
+        thread::yield_now();
+    }
+    publish_each(&index, "2", 0..10).await;
+    git_in(&early.join(".git"), &["fetch", "-q", "origin"]);
+    let late = folder.path().join("late");
+    clone_of(&late);
+    for clone in [&early, &late] {
+        let clone = clone.join(".git");
+        let commits = git_in(&clone, &["rev-list", "--count", "origin/main"]);
+        assert_eq!(commits, "261\n");
+        assert_eq!(git_in(&clone, &["fsck", "--strict"]), "");
+    }
+    let started = Instant::now();
+    drop(index);
+    assert!(started.elapsed() < END_WAIT);
+    assert_eq!(git_in(&git_dir, &["fsck", "--strict", "--full"]), "");
+}

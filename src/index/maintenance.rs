@@ -1,6 +1,6 @@
 //! Keeping the repository quick: many small packs become few, and clients of git find a bitmap.
 //!
-//! A thread of its own, with the least claim to the processor, runs `git pack-objects` beside the writer. It goes by
+//! A thread of its own, with a lesser claim to the processor, runs `git pack-objects` beside the writer. It goes by
 //! what lies in packs and not by what the branch reaches, so the pack of a commit that is not the tip yet is safe, and
 //! so is what no branch names any more: nothing is ever thrown away but a second copy.
 //!
@@ -37,22 +37,30 @@ use flight::Moment;
 use job::Job;
 use packs::Listed;
 
-/// From so many packs on, small ones are merged.
-const PACKS_MAX: usize = 50;
-/// At least so many objects beside the largest pack, and at most so many, are left without a bitmap.
-const LOOSE_ENDS: (u64, u64) = (4096, 20_000);
-/// Of the largest pack's objects, the share of objects beside it that is left without a bitmap.
-const LOOSE_ENDS_SHARE: u64 = 4;
+/// What is left as it is while changes come one after the other: clones pay for it with each request.
+const BUSY: Tolerance = Tolerance {
+    packs: 32,
+    share: 8,
+    objects: (1024, 8192),
+};
+/// What is left as it is for good.
+const QUIET: Tolerance = Tolerance {
+    packs: 8,
+    share: 256,
+    objects: (256, 8192),
+};
 /// How long a pack that no reader finds any more can still be opened by one who had found it before.
 const GRACE: Duration = Duration::from_secs(3600);
 /// How many of those there may be: they make the folder long, and a git that found one has it open.
 const HIDDEN_MAX: usize = 256;
-/// How often it is looked without being called.
-const LOOK: Duration = Duration::from_secs(600);
+/// How often it is looked without being called; it is quiet if nothing was written for so long.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long nothing is tried after something failed.
+const REST: Duration = Duration::from_secs(600);
 /// How long the end of the process waits for the thread.
 const END_WAIT: Duration = Duration::from_secs(2);
-/// The least claim to the processor.
-const NICENESS: i32 = 19;
+/// A third of a busy processor: with less the packs would pile up, and every reader would pay.
+const NICENESS: i32 = 5;
 
 /// Why the packs stayed as they were.
 #[derive(Debug, Error)]
@@ -128,6 +136,17 @@ struct Keeper {
     hidden: VecDeque<(PathBuf, Instant)>,
 }
 
+/// How much may lie about before something is done.
+#[derive(Debug, Clone, Copy)]
+struct Tolerance {
+    /// From so many packs on, small ones are merged.
+    packs: usize,
+    /// Objects beside the largest pack have no bitmap: one for so many of its own is left,
+    share: u64,
+    /// but at least and at most so many.
+    objects: (u64, u64),
+}
+
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 enum Plan {
@@ -155,28 +174,32 @@ impl Keeper {
         if let Err(cause) = rustix::process::setpriority_process(None, NICENESS) {
             debug!(%cause, "the repository is kept at full priority");
         }
-        loop {
+        let mut seen = self.flights.in_flight();
+        let mut tolerance = BUSY;
+        while !self.is_over() {
             self.discard(GRACE, HIDDEN_MAX);
-            let outcome = self.tend();
-            let is_well = outcome.is_ok();
-            if let Err(fault) = outcome
+            let mut pause = LOOK;
+            if let Err(fault) = self.tend(tolerance)
                 && !self.is_over()
             {
                 let reason = chain(&fault);
                 warn!(reason, "packs were not merged; all stays as it is");
+                pause = REST;
             }
-            let until = Instant::now() + LOOK;
-            loop {
-                if self.is_over() {
-                    return;
-                }
-                let left = until.saturating_duration_since(Instant::now());
-                match called.recv_timeout(left) {
-                    Ok(()) if is_well => break,
-                    // After something failed, calls are not heard for a while.
-                    Ok(()) => {}
-                    Err(_) => break,
-                }
+            self.wait(called, pause);
+            let now = self.flights.in_flight();
+            tolerance = if now == seen { QUIET } else { BUSY };
+            seen = now;
+        }
+    }
+
+    /// Waits to be called; after a failure calls are not heard for a while, but for the last.
+    fn wait(&self, called: &Receiver<()>, pause: Duration) {
+        let until = Instant::now() + pause;
+        while !self.is_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            if called.recv_timeout(left).is_err() || pause == LOOK {
+                return;
             }
         }
     }
@@ -186,11 +209,11 @@ impl Keeper {
     }
 
     /// Looks at the packs and does what is due.
-    fn tend(&mut self) -> Result<(), Fault> {
+    fn tend(&mut self, tolerance: Tolerance) -> Result<(), Fault> {
         let in_flight = self.flights.in_flight();
         let listed = packs::list(&self.folder)?;
         let sizes: Vec<u64> = listed.iter().map(|pack| pack.objects).collect();
-        self.carry_out(plan(&sizes), &listed, in_flight)
+        self.carry_out(tolerance.plan(&sizes), &listed, in_flight)
     }
 
     /// Does it with the packs that were listed after the moment `in_flight`.
@@ -219,19 +242,19 @@ impl Keeper {
             return Ok(());
         }
         let hidden = packs::hide(&self.folder, old, others, &new)?;
-        info!(
-            packs.merged = hidden.len(),
-            packs.before = listed.len(),
-            duration_ms = started.elapsed().as_millis(),
-            "packs were merged"
-        );
-        let now = Instant::now();
+        let (merged, now) = (hidden.len(), Instant::now());
         self.hidden
             .extend(hidden.into_iter().map(|stem| (stem, now)));
         self.discard(GRACE, HIDDEN_MAX);
         if others.is_empty() {
             self.write_commit_graph()?;
         }
+        info!(
+            packs.merged = merged,
+            packs.before = listed.len(),
+            duration_ms = started.elapsed().as_millis(),
+            "packs were merged"
+        );
         Ok(())
     }
 
@@ -344,31 +367,33 @@ impl Keeper {
     }
 }
 
-/// What to do with packs of so many objects each, the smallest first.
-///
-/// A pack is merged if it has less than twice the objects of all smaller ones together. So what is left doubles from
-/// pack to pack, and an object is copied again only when its pack doubles.
-fn plan(sizes: &[u64]) -> Plan {
-    let total: u64 = sizes.iter().sum();
-    let largest = sizes.last().copied().unwrap_or_default();
-    let (least, most) = LOOSE_ENDS;
-    if total - largest >= (largest / LOOSE_ENDS_SHARE).clamp(least, most) {
-        return Plan::Renew;
-    }
-    if sizes.len() < PACKS_MAX {
-        return Plan::Rest;
-    }
-    let (mut smaller, mut count) = (0, 0);
-    for (place, size) in sizes.iter().enumerate() {
-        if *size < 2 * smaller {
-            count = place + 1;
+impl Tolerance {
+    /// What to do with packs of so many objects each, the smallest first.
+    ///
+    /// A pack is merged if it has less than twice the objects of all smaller ones together. So what is left doubles
+    /// from pack to pack, and an object is copied again only when its pack doubles.
+    fn plan(&self, sizes: &[u64]) -> Plan {
+        let total: u64 = sizes.iter().sum();
+        let largest = sizes.last().copied().unwrap_or_default();
+        let (least, most) = self.objects;
+        if total - largest >= (largest / self.share).clamp(least, most) {
+            return Plan::Renew;
         }
-        smaller += size;
-    }
-    match count {
-        0 => Plan::Rest,
-        // Whoever merges all may as well make the bitmap.
-        count if count == sizes.len() => Plan::Renew,
-        count => Plan::Merge(count),
+        if sizes.len() < self.packs {
+            return Plan::Rest;
+        }
+        let (mut smaller, mut count) = (0, 0);
+        for (place, size) in sizes.iter().enumerate() {
+            if *size < 2 * smaller {
+                count = place + 1;
+            }
+            smaller += size;
+        }
+        match count {
+            0 => Plan::Rest,
+            // Whoever merges all may as well make the bitmap.
+            count if count == sizes.len() => Plan::Renew,
+            count => Plan::Merge(count),
+        }
     }
 }

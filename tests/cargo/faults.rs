@@ -3,6 +3,7 @@
 //! A disk that fails is a call that `strace` lets fail, or something that lies in the way.
 
 mod full;
+mod merging;
 mod publishing;
 mod recovery;
 pub mod trouble;

@@ -28,7 +28,7 @@ pub(in crate::index) struct Flight {
 }
 
 /// A moment between beginnings and ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment(u64);
 
 impl Flights {

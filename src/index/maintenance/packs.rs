@@ -120,7 +120,7 @@ pub(super) fn left_by_git(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
         let entry = entry?;
         let name = entry.file_name();
         let is_of_git = |start: &&str| name.as_encoded_bytes().starts_with(start.as_bytes());
-        if GIT_TEMP.iter().any(|start| is_of_git(&start)) {
+        if GIT_TEMP.iter().any(is_of_git) {
             left.insert(entry.path());
         }
     }

@@ -11,7 +11,8 @@ use super::wait_until;
 use crate::common::registry::Registry;
 
 /// The calls that are written down and may fail: what makes files durable, and what is said on sockets.
-const CALLS: &str = "trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,sendto,sendmsg";
+const CALLS: &str =
+    "trace=fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,write,writev,sendto,sendmsg";
 
 /// Lasts until it is ended or dropped.
 pub struct Trouble {

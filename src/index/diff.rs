@@ -9,7 +9,7 @@ use crate::domain::{TreeId, excerpt};
 
 use super::load::LoadFault;
 use super::objects::Objects;
-use super::rule::{FileChange, Violation};
+use super::rule::{self, FileChange, Violation};
 use super::tree::{Mode, Tree, Trees};
 
 /// The most bytes that one step may cost: those of each folder that is read and of each file that differs, and
@@ -101,6 +101,10 @@ impl Diff<'_> {
     }
 
     fn file(&mut self, path: String, id: &[u8; 20]) -> Result<(), DiffFault> {
+        // Before it is read: what has no place in an index can be there many times for one object of a push.
+        if !rule::has_place(&path) {
+            return Err(Violation::Foreign(path).into());
+        }
         let bytes = self.objects.read(id, Kind::Blob, &path)?;
         self.count(&path, bytes.len())?;
         let unreadable = |fault: &dyn ToString| Violation::Unreadable {

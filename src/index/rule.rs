@@ -243,6 +243,15 @@ impl<'a> Sorted<'a> {
     }
 }
 
+/// Whether an index can have a file at `path`.
+pub(super) fn has_place(path: &str) -> bool {
+    owned_crate(path).is_some()
+        || IndexPath::crate_at(path).is_some()
+        || is_of_the_registry(path)
+        || path == POLICY_TOML
+        || OTHER_FILES.contains(&path)
+}
+
 /// The crate whose owners stand at `path`, as the path spells it.
 fn owned_crate(path: &str) -> Option<CrateName> {
     let path = path.strip_prefix("owners/")?.strip_suffix(".toml")?;

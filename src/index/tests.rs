@@ -1,5 +1,6 @@
 //! The index as a whole, judged by the git program.
 
+mod attack_tests;
 mod follow_tests;
 mod operator_tests;
 

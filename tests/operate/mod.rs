@@ -1,6 +1,8 @@
 //! What an operator does to a registry, while its server runs and while it does not.
 
+mod hooks;
 mod keys;
+mod push;
 mod secrets;
 mod socket;
 mod tokens;

@@ -3,9 +3,11 @@
 mod hooks;
 mod keys;
 mod push;
+mod says;
 mod secrets;
 mod socket;
 mod tokens;
+mod verify;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

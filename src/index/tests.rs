@@ -3,6 +3,7 @@
 mod attack_tests;
 mod follow_tests;
 mod operator_tests;
+mod race_tests;
 
 use std::fs;
 use std::io::Write;

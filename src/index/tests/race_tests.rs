@@ -9,9 +9,21 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// How many people ask at the same time.
+const ACTORS: usize = 4;
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const NAMES: [&str; 3] = ["a-b", "a_b", "c"];
-const VERSIONS: [&str; 3] = ["1.0.0", "1.0.0+other", "2.0.0"];
+const VERSIONS: [&str; 9] = [
+    "1.0.0",
+    "1.0.0+other",
+    "1.0.1",
+    "1.1.0",
+    "1.2.0-alpha",
+    "2.0.0",
+    "2.0.1",
+    "3.0.0",
+    "3.0.0+x",
+];
 
 /// What a person asks the registry for, by places in the lists above.
 #[derive(Debug, Clone, Copy)]
@@ -239,7 +251,8 @@ impl Pusher {
         output.status.success().then(|| said.trim().to_owned())
     }
 
-    fn push(&mut self, push: Push) {
+    /// Commits it on what is there; false if there is nothing to change.
+    fn prepare(&self, push: Push) -> bool {
         self.git(&["fetch", "--quiet"]).unwrap();
         self.git(&["reset", "--quiet", "--hard", "origin/main"])
             .unwrap();
@@ -247,7 +260,7 @@ impl Pusher {
         let path = IndexPath::of(&NAMES[name].parse().unwrap());
         let lines = self.folder.path().join(path.as_str());
         let Ok(text) = fs::read_to_string(&lines) else {
-            return;
+            return false;
         };
         match push {
             Push::Flip { .. } => {
@@ -272,27 +285,26 @@ impl Pusher {
             "-m",
             "by hand",
         ];
-        self.git(&words).unwrap();
-        let commit = self.git(&["rev-parse", "HEAD"]).unwrap();
-        if self
-            .git(&["push", "--quiet", "origin", "HEAD:main"])
-            .is_none()
-        {
+        self.git(&words).is_some()
+    }
+
+    /// Pushes what was prepared; it may come too late.
+    fn push(&mut self, push: Push) {
+        let head = |pusher: &Self| pusher.git(&["rev-parse", "HEAD"]).unwrap();
+        let is_in = |pusher: &Self| {
+            let words = ["push", "--quiet", "origin", "HEAD:main"];
+            pusher.git(&words).is_some()
+        };
+        if !is_in(self) {
             return;
         }
         if let Push::Wreck { .. } = push {
-            self.bad.push(commit);
+            self.bad.push(head(self));
             self.git(&["revert", "--no-edit", "HEAD"]).unwrap();
             // The registry holds git's lock for moments only, and writes nothing meanwhile.
-            while self
-                .git(&["push", "--quiet", "origin", "HEAD:main"])
-                .is_none()
-            {}
-            let healed = self.git(&["rev-parse", "HEAD"]).unwrap();
-            self.pushed.push((healed, push));
-        } else {
-            self.pushed.push((commit, push));
+            while !is_in(self) {}
         }
+        self.pushed.push((head(self), push));
     }
 }
 
@@ -317,14 +329,30 @@ impl Push {
 
 type Answers = Vec<(Asked, PlainText, Result<Landed, WriteFault>)>;
 
-/// Asks for one after the other.
-fn ask(index: &Index, actor: usize, script: &[Asked]) -> Answers {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+/// What happens at the same time: one push, and what each of the people asks for, one after the other.
+///
+/// The number says how often one looks before: so some are early and some late.
+type Round = (Push, Vec<(usize, Vec<Asked>)>);
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().unwrap()
+}
+
+/// Lets the registry look after its branch.
+fn look(index: &Index, times: usize) {
+    let runtime = runtime();
+    for _ in 0..times {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // While the branch is bad it says so.
+        let _ = runtime.block_on(async { index.look(deadline).await });
+    }
+}
+
+fn ask(index: &Index, who: &str, script: &[Asked]) -> Answers {
+    let runtime = runtime();
     let one = |(step, asked): (usize, &Asked)| {
-        let request: PlainText = format!("{actor}-{step}").parse().unwrap();
+        let request: PlainText = format!("{who}-{step}").parse().unwrap();
         let mut change = change(USERS[asked.by], asked.action());
         change.request_id = request.clone();
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -413,7 +441,8 @@ fn explain(history: &History, bad: &[String], answers: &Answers) {
     }
 }
 
-fn race(scripts: &[Vec<Asked>], pushes: &[Push]) {
+/// A registry with a version of each crate, of all users, and the `.crate` files that are published.
+fn prepared() -> (Fixture, Blobs, Answers) {
     let fixture = Fixture::new();
     let store = blobs(fixture.folder.path());
     for file in 0..3 {
@@ -421,30 +450,44 @@ fn race(scripts: &[Vec<Asked>], pushes: &[Push]) {
         received.file().write_all(&crate_file(file)).unwrap();
         store.keep(received, &cksum(file)).unwrap();
     }
+    let by_alice = |name, wish| Asked { by: 0, name, wish };
+    let script: Vec<Asked> = [0, 2]
+        .into_iter()
+        .flat_map(|name| {
+            let first = Wish::Publish {
+                version: 0,
+                file: 0,
+            };
+            [first, Wish::Own { user: 1 }, Wish::Own { user: 2 }].map(|wish| by_alice(name, wish))
+        })
+        .collect();
+    let answers = ask(&fixture.index, "first", &script);
+    (fixture, store, answers)
+}
+
+fn race(rounds: &[Round]) {
+    let (fixture, store, first) = prepared();
     let mut pusher = Pusher::of(&fixture);
     let index = &fixture.index;
-    let answers: Vec<Answers> = thread::scope(|scope| {
-        let asking: Vec<_> = scripts
-            .iter()
-            .enumerate()
-            .map(|(actor, script)| scope.spawn(move || ask(index, actor, script)))
-            .collect();
-        for push in pushes {
-            pusher.push(*push);
-        }
-        asking
-            .into_iter()
-            .map(|asking| asking.join().unwrap())
-            .collect()
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    runtime
-        .block_on(async { index.look(deadline).await })
-        .unwrap();
+    let mut answers: Vec<Answers> = vec![Vec::new(); ACTORS];
+    for (number, (push, scripts)) in rounds.iter().enumerate() {
+        let has_push = pusher.prepare(*push);
+        thread::scope(|scope| {
+            for (actor, ((looks, script), answers)) in scripts.iter().zip(&mut answers).enumerate()
+            {
+                let who = format!("{number}-{actor}");
+                scope.spawn(move || {
+                    look(index, *looks);
+                    answers.extend(ask(index, &who, script));
+                });
+            }
+            if has_push {
+                pusher.push(*push);
+            }
+        });
+    }
+    answers.push(first);
+    look(index, 1);
 
     let history = History::of(&fixture, &pusher.bad);
     for answers in &answers {
@@ -486,12 +529,17 @@ fn asked() -> impl Strategy<Value = Asked> {
     let version = 0..VERSIONS.len();
     let user = 0..USERS.len();
     let wish = prop_oneof![
-        3 => (version.clone(), 0..3_u8).prop_map(|(version, file)| Wish::Publish { version, file }),
-        2 => (version, any::<bool>()).prop_map(|(version, yanked)| Wish::Yank { version, yanked }),
-        1 => user.clone().prop_map(|user| Wish::Own { user }),
+        5 => (version.clone(), 0..3_u8).prop_map(|(version, file)| Wish::Publish { version, file }),
+        5 => (version, any::<bool>()).prop_map(|(version, yanked)| Wish::Yank { version, yanked }),
+        2 => user.clone().prop_map(|user| Wish::Own { user }),
         1 => user.clone().prop_map(|user| Wish::Disown { user }),
     ];
     (user, 0..NAMES.len(), wish).prop_map(|(by, name, wish)| Asked { by, name, wish })
+}
+
+fn scripts() -> impl Strategy<Value = Vec<(usize, Vec<Asked>)>> {
+    let script = prop::collection::vec(asked(), 0..8);
+    prop::collection::vec((0..2000_usize, script), ACTORS)
 }
 
 fn push() -> impl Strategy<Value = Push> {
@@ -506,7 +554,7 @@ fn push() -> impl Strategy<Value = Push> {
 fn config() -> ProptestConfig {
     let is_long = std::env::var_os("SIDECARGO_TEST_LONG").is_some_and(|value| value == "1");
     ProptestConfig {
-        cases: if is_long { 400 } else { 16 },
+        cases: if is_long { 300 } else { 12 },
         max_shrink_iters: 100,
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -518,9 +566,8 @@ proptest! {
 
     #[test]
     fn every_answer_has_its_place_in_the_history(
-        scripts in prop::collection::vec(prop::collection::vec(asked(), 1..12), 2..6),
-        pushes in prop::collection::vec(push(), 0..6),
+        rounds in prop::collection::vec((push(), scripts()), 1..6),
     ) {
-        race(&scripts, &pushes);
+        race(&rounds);
     }
 }

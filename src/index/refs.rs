@@ -99,7 +99,8 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     let folder = folder_of(&path);
     // Git takes away a folder of refs when it has packed them.
     fs::create_dir_all(folder)?;
-    let mut temp = TempFile::create(folder)?;
+    // Not in the folder of refs: clients of git would see the temporary file as a branch.
+    let mut temp = TempFile::create(git_dir)?;
     temp.file().write_all(format!("{commit}\n").as_bytes())?;
     temp.rename(&path)
 }

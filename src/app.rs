@@ -105,6 +105,7 @@ impl App {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         let lock = data.lock_within(LOCK_WAIT)?;
+        data.clean();
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
         let poll = Duration::from_secs(config.index.poll_secs);
@@ -223,7 +224,8 @@ impl<'a> Data<'a> {
         Self { folder }
     }
 
-    fn place(&self) -> Place {
+    /// Where its index is, or will be.
+    pub(crate) fn place(&self) -> Place {
         Place {
             git_dir: self.folder.join("index.git"),
             keys: self.keys(),
@@ -261,6 +263,15 @@ impl<'a> Data<'a> {
         Ok((index, lock))
     }
 
+    /// Removes what commands left that were killed: a copy of a key, the half of a record.
+    fn clean(&self) {
+        for folder in [self.keys(), self.folder.join("tokens")] {
+            if let Err(cause) = disk::remove_old_leftovers(&folder) {
+                warn!(%cause, folder = %folder.display(), "temporary files were not removed");
+            }
+        }
+    }
+
     /// The store of a registry that must be there.
     pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
         Blobs::existing(self.folder.join("blobs")).map_err(|source| self.fault(source))
@@ -271,7 +282,7 @@ impl<'a> Data<'a> {
     }
 
     /// Makes sure that no other process writes here; the lock ends with the file.
-    fn lock(&self) -> Result<File, AppFault> {
+    pub(crate) fn lock(&self) -> Result<File, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
         let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
         match file.try_lock() {

@@ -27,6 +27,25 @@ impl Blobs {
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         disk::create_folder(&folder)?;
         let id = read_or_create_id(&folder)?;
+        Self::lay_out(folder, id)
+    }
+
+    /// As [`Blobs::open`], for a store that has, or shall have, this identity.
+    pub fn open_as(folder: PathBuf, id: StoreId) -> io::Result<Self> {
+        disk::create_folder(&folder)?;
+        let path = folder.join(ID_FILE);
+        if !path.exists() {
+            disk::replace(&path, format!("{id}\n").as_bytes())?;
+        }
+        match read_id(&folder)? {
+            found if found == id => Self::lay_out(folder, id),
+            found => Err(io::Error::other(format!(
+                "it is the store {found}, not {id}"
+            ))),
+        }
+    }
+
+    fn lay_out(folder: PathBuf, id: StoreId) -> io::Result<Self> {
         let incoming = folder.join("incoming");
         disk::create_folder(&incoming)?;
         disk::remove_leftovers(&incoming)?;
@@ -63,6 +82,17 @@ impl Blobs {
         disk::sync_folder(path.parent().expect("the path was joined to a folder"))
     }
 
+    /// Keeps a received file whose SHA-256 is `cksum` if the one that should be there is missing or damaged; whether it
+    /// was.
+    pub fn heal(&self, received: TempFile, cksum: &Cksum) -> io::Result<bool> {
+        // One that cannot be read is replaced as well.
+        let is_hurt = !self.is_intact(cksum).unwrap_or(false);
+        if is_hurt {
+            self.keep(received, cksum)?;
+        }
+        Ok(is_hurt)
+    }
+
     /// Opens a file for reading.
     pub fn read(&self, cksum: &Cksum) -> io::Result<File> {
         File::open(self.path(cksum))
@@ -84,7 +114,8 @@ impl Blobs {
     }
 }
 
-fn hash(mut file: File) -> io::Result<Cksum> {
+/// The SHA-256 of what is left to read.
+pub(crate) fn hash(mut file: impl Read) -> io::Result<Cksum> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -3,13 +3,16 @@
 //! Nothing else in the product renames or flushes. A temporary file's name starts with [`TEMP_PREFIX`], so what a
 //! killed process left behind is known by its name.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How every temporary file's name starts; git skips and prunes such files too.
 pub const TEMP_PREFIX: &str = "tmp_";
+/// Longer than a small file is written before it gets its name.
+const TEMP_FILE_LIFE: Duration = Duration::from_secs(60);
 
 /// A file under a temporary name: removed when dropped, unless it was given its real name.
 #[derive(Debug)]
@@ -145,14 +148,38 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Removes the temporary files in `folder` that an ended process left.
 pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+    remove_temp_files(folder, |_| Ok(true))
+}
+
+/// As [`remove_leftovers`], in a folder where other processes may be at work: what they need is left to them.
+///
+/// A file that has its real name too is needed by nobody, nor is one that is older than it ever gets.
+pub fn remove_old_leftovers(folder: &Path) -> io::Result<usize> {
+    let is_left = |metadata: &Metadata| {
+        // By a clock that was set back meanwhile, it is of a time to come.
+        let age = metadata
+            .modified()?
+            .elapsed()
+            .unwrap_or_else(|ahead| ahead.duration());
+        Ok(metadata.nlink() > 1 || age > TEMP_FILE_LIFE)
+    };
+    match remove_temp_files(folder, is_left) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        removed => removed,
+    }
+}
+
+fn remove_temp_files(
+    folder: &Path,
+    is_left: impl Fn(&Metadata) -> io::Result<bool>,
+) -> io::Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(TEMP_PREFIX.as_bytes())
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
             && entry.file_type()?.is_file()
+            && is_left(&entry.metadata()?)?
         {
             fs::remove_file(entry.path())?;
             count += 1;
@@ -178,4 +205,37 @@ fn random_name() -> io::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::from)?;
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn leftovers_go_from_a_folder_in_which_others_work_and_what_they_need_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, modified: SystemTime| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(modified).unwrap();
+        };
+        let now = SystemTime::now();
+        write("tmp_at-work", now);
+        write("tmp_old", now - TEMP_FILE_LIFE * 2);
+        write("tmp_ahead", now + TEMP_FILE_LIFE * 2);
+        write("tmp_named", now);
+        write("key", now - TEMP_FILE_LIFE * 2);
+        let named = folder.path().join("tmp_named");
+        fs::hard_link(named, folder.path().join("key-2")).unwrap();
+        assert_eq!(remove_old_leftovers(folder.path()).unwrap(), 3);
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["key", "key-2", "tmp_at-work"]);
+        assert_eq!(
+            remove_old_leftovers(&folder.path().join("none")).unwrap(),
+            0
+        );
+    }
 }

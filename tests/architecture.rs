@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     (
         "app",
         &[
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ),
     ("audit", &["app", "index"]),
     ("auth", &["disk"]),
+    ("backup", &["app", "audit", "blobs", "disk", "index"]),
     ("blobs", &["disk"]),
     ("catalog", &["blobs", "disk", "index"]),
     ("config", &[]),

@@ -1,6 +1,8 @@
 //! The command line: one file a command.
 
+mod backup;
 mod hook;
+mod progress;
 mod rotate;
 mod serve;
 mod token;
@@ -38,6 +40,8 @@ enum Command {
     #[command(subcommand)]
     Key(rotate::Key),
     Verify(verify::Verify),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// What the git hooks of the repository call.
     #[command(subcommand)]
     Hook(hook::Hook),
@@ -87,6 +91,8 @@ impl Cli {
             Command::Downloads(downloads) => downloads.run()?,
             Command::Key(key) => key.run()?,
             Command::Verify(verify) => return verify.run(),
+            Command::Backup(backup) => backup.run()?,
+            Command::Restore(restore) => restore.run()?,
             Command::Hook(hook) => hook.run()?,
         }
         Ok(ExitCode::SUCCESS)

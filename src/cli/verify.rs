@@ -2,18 +2,16 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use sidecargo::audit;
 use sidecargo::config::Arguments;
 use sidecargo::domain::CommitId;
 use sidecargo::index::Report;
 
-use super::Settings;
+use super::{Settings, progress};
 
 /// Proves every commit, signature, line and crate file; 1 is the exit code if one of them is not as it must be.
 #[derive(Debug, Args)]
@@ -36,14 +34,13 @@ impl Verify {
             .transpose()
             .context("`--since` is not the full id of a commit")?;
         let config = self.settings.load(Arguments::default())?;
-        let bar = progress_bar();
-        let mut seen_most = 0;
+        let bar = progress::bar("commits");
+        let mut all = 0;
         let report = audit::verify(&config.data, since, &mut |left| {
-            seen_most = seen_most.max(left + 1);
-            bar.set_length(seen_most as u64);
-            bar.set_position((seen_most - left) as u64);
+            all = all.max(left + 1);
+            bar.set(all, left);
         });
-        bar.finish_and_clear();
+        bar.clear();
         let report = report?;
         let mut out = io::stdout().lock();
         match self.json {
@@ -55,15 +52,6 @@ impl Verify {
             _ => ExitCode::FAILURE,
         })
     }
-}
-
-/// Drawn on a terminal only, on standard error.
-fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} commits, {eta} left")
-        .expect("the template is well formed");
-    let bar = ProgressBar::no_length().with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {

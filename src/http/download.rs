@@ -120,7 +120,9 @@ async fn open(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<(File, u64), ApiError>
             error!(blob.cksum = %cksum, %cause, "a file that the index names cannot be read");
             ApiError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                format!("the file with the checksum {cksum} cannot be read: {cause}"),
+                format!(
+                    "the file with the checksum {cksum} cannot be read: {cause}; it comes back from a backup, or if its owner publishes the very same file again"
+                ),
             )
         })
 }

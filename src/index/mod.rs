@@ -3,6 +3,7 @@
 //! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
 
 mod change;
+mod copy;
 mod dependencies;
 mod diff;
 mod edit;
@@ -11,6 +12,7 @@ mod group;
 mod history;
 mod hooks;
 mod load;
+mod mend;
 mod message;
 mod object;
 mod objects;
@@ -28,12 +30,15 @@ mod settings;
 mod signature;
 mod snapshot;
 mod template;
+mod torn_tip;
 mod tree;
 mod verify;
 mod writer;
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod mend_tests;
 #[cfg(test)]
 mod tests;
 
@@ -56,11 +61,13 @@ use crate::blobs::Blobs;
 use crate::domain::{RegistryName, StoreId};
 
 pub use change::{Action, Change, Refusal};
+pub use copy::{CopyFault, Incoming};
 pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;
 pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
+pub use mend::{Damaged, MendFault};
 pub use object::{Body, Collision};
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
@@ -109,6 +116,9 @@ pub enum OpenFault {
     /// The repository cannot be served.
     #[error(transparent)]
     Load(#[from] LoadFault),
+    /// Files of the repository are damaged.
+    #[error(transparent)]
+    Mend(#[from] MendFault),
     /// The branch has a history that no index has.
     #[error(transparent)]
     History(HistoryFault),
@@ -164,11 +174,14 @@ impl Index {
         place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
         let signer = key.signer().map_err(KeyFault::from)?;
-        let commit = place.good_commit(Some(&signer))?;
+        place.mend(&signer)?;
+        let commit = place.good_commit(Some(&signer));
+        let commit = commit.map_err(|fault| place.explain(fault))?;
         if commit == place.tip()? {
             refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
         }
-        let tip = load::load(&place.git_dir, commit)?;
+        let tip = load::load(&place.git_dir, commit);
+        let tip = tip.map_err(|fault| place.explain(fault.into()))?;
         for damage in recheck::newest_blobs(&place.git_dir, commit, blobs) {
             let recheck::Damage {
                 cksum,

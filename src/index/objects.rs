@@ -1,5 +1,6 @@
 //! Reading objects from the repository, each checked and none without bound.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
@@ -109,6 +110,27 @@ impl Objects {
             parents: parents.map(|id| CommitId::from(bytes_of(id))).collect(),
             bytes: bytes.clone(),
         })
+    }
+
+    /// Every commit that lies there, whether a branch has it or not.
+    pub(super) fn commits(&self) -> Result<HashMap<CommitId, Commit>, LoadFault> {
+        let mut commits = HashMap::new();
+        for store in &self.stores {
+            let what = "the list of all objects";
+            for id in store.iter().map_err(|error| self.fault(what, &error))? {
+                let id = id.map_err(|error| self.fault(what, &error))?;
+                let what = format!("the object {id}");
+                let header = store.try_header(&id);
+                let header = header.map_err(|error| self.fault(&what, &error))?;
+                // Whoever counts them must not overlook one.
+                let header = header.ok_or_else(|| self.fault(&what, &"it is gone"))?;
+                if header.kind == Kind::Commit {
+                    let id = CommitId::from(bytes_of(id));
+                    commits.insert(id, self.commit(id)?);
+                }
+            }
+        }
+        Ok(commits)
     }
 
     fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {

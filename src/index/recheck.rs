@@ -42,7 +42,7 @@ pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<
         };
         let reason = match blobs.is_intact(&cksum) {
             Ok(true) => continue,
-            Ok(false) => "it is missing or damaged; restore it from a backup".to_owned(),
+            Ok(false) => "it is missing or damaged; bring it back from a backup, or publish the very same file again".to_owned(),
             Err(cause) => format!("it cannot be read: {cause}"),
         };
         let subject = said.subject().to_owned();

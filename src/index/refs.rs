@@ -89,6 +89,52 @@ pub(super) fn move_tip(
     disk::sync_folder(folder_of(&path)).map_err(MoveFault::NotFlushed)
 }
 
+/// Puts a tip that names no commit where it was.
+pub(super) fn restore_tip(git_dir: &Path, commit: CommitId) -> Result<(), MoveFault> {
+    let path = git_dir.join(TIP);
+    let lock = Lock::take(&path).map_err(MoveFault::NotMoved)?;
+    if let Ok(found @ Some(_)) = read(git_dir, TIP) {
+        return Err(MoveFault::Elsewhere { found });
+    }
+    lock.commit(commit).map_err(MoveFault::NotMoved)?;
+    disk::sync_folder(folder_of(&path)).map_err(MoveFault::NotFlushed)
+}
+
+/// Takes the lines that are none out of `packed-refs`: git reads nothing at all as long as there are any.
+pub(super) fn mend_packed(git_dir: &Path) -> io::Result<()> {
+    let path = git_dir.join("packed-refs");
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let whole: String = text
+        .split_inclusive('\n')
+        .filter(|line| is_packed_line(line))
+        .collect();
+    if whole.as_bytes() != bytes {
+        warn!(path = %path.display(), "torn lines were taken out of a list of refs");
+        disk::replace(&path, whole.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Whether it is a heading, a ref with its name, or the commit of a tag.
+fn is_packed_line(line: &str) -> bool {
+    let Some(line) = line.strip_suffix('\n') else {
+        return false;
+    };
+    let is_id = |text: &str| text.parse::<CommitId>().is_ok();
+    match (line.strip_prefix('^'), line.split_once(' ')) {
+        (Some(id), _) => is_id(id),
+        (None, Some(("#", _))) => true,
+        (None, Some((id, name))) => {
+            is_id(id) && name.starts_with("refs/") && !name.contains(char::is_control)
+        }
+        (None, None) => false,
+    }
+}
+
 /// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     // A torn ref is not one that shows anything.

@@ -14,6 +14,8 @@ pub(super) const REVOKED_MAX: usize = 100_000;
 const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long an entry stays after its token has expired: a clock that is set back does not revive the token.
 const KEPT_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// As long as there are no more entries, none goes: a clock that was years ahead for a moment revives no token either.
+const KEPT_MIN: usize = 1000;
 
 /// The revoked tokens, each with the moment at which it expires anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,13 +80,12 @@ impl Revoked {
 
     /// With one more token, and at the moment `now` without those that need no entry any longer.
     pub(super) fn with(&self, id: TokenId, until: Timestamp, now: Timestamp) -> Self {
-        let entries = self.iter().map(|(id, until)| (*id, until));
-        Self(
-            entries
-                .chain([(id, until)])
-                .filter(|(_, until)| is_needed(*until, now))
-                .collect(),
-        )
+        let mut entries = self.0.clone();
+        entries.insert(id, until);
+        if entries.len() > KEPT_MIN {
+            entries.retain(|_, until| is_needed(*until, now));
+        }
+        Self(entries)
     }
 
     /// The bytes of the file: a line a token, in the order of their ids.
@@ -144,13 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_goes_a_day_after_its_token_expired() {
-        let revoked = Revoked::default().with(id(1), at(1), at(0));
+    fn of_many_entries_one_goes_a_day_after_its_token_expired() {
+        let many = (0..KEPT_MIN as u64).map(|number| {
+            let mut bytes = [0xff; 16];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            (TokenId::from(bytes), at(99))
+        });
+        let revoked = Revoked(many.collect()).with(id(1), at(1), at(0));
         assert!(revoked.with(id(2), at(99), at(24)).contains(&id(1)));
         let later = revoked.with(id(2), at(99), at(25));
         assert!(!later.contains(&id(1)) && later.contains(&id(2)));
+        assert_eq!(later.len(), KEPT_MIN + 1);
         assert!(!is_needed(Timestamp::MIN, Timestamp::MAX));
         assert!(is_needed(Timestamp::MAX, Timestamp::MIN));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_for_a_moment_revives_no_token() {
+        let revoked = Revoked::default().with(id(1), at(1), at(0));
+        let ahead = revoked.with(id(2), at(90_001), at(90_000));
+        assert!(ahead.contains(&id(1)) && ahead.contains(&id(2)));
+        let back = ahead.with(id(3), at(5), at(0));
+        assert_eq!(back.len(), 3);
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub(super) fn create(
     Ok(())
 }
 
-fn lay_out(git_dir: &Path) -> io::Result<()> {
+/// Makes a repository without a commit.
+pub(super) fn lay_out(git_dir: &Path) -> io::Result<()> {
     for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
         disk::create_folder(&git_dir.join(folder))?;
     }

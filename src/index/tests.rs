@@ -726,7 +726,8 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
         [recheck::Damage {
             cksum: Cksum::from([9; 32]),
             subject: "publish b 1.0.0".to_owned(),
-            reason: "it is missing or damaged; restore it from a backup".to_owned(),
+            reason: "it is missing or damaged; bring it back from a backup, or publish the very same file again"
+                .to_owned(),
         }]
     );
 }

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
+use tracing::warn;
 
 use crate::app::{App, Caller};
 use crate::auth::NotPermitted;
@@ -122,7 +123,16 @@ where
 
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
-    judge(wrong, &app.index.refusals(&change))?;
+    let refusals = app.index.refusals(&change);
+    if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
+        // The very same file is there: who publishes it again is done, whatever the rules have become.
+        let heal = heal(app, received, cksum);
+        timeout_at(deadline, heal)
+            .await
+            .map_err(|_| WriteFault::Late)??;
+        return Err(WriteFault::Refused(refusal.clone()).into());
+    }
+    judge(wrong, &refusals)?;
     count(app, caller, &release, &app.index.snapshot())?;
 
     let keep = off_thread(&app.blobs, move |blobs| blobs.keep(received, &cksum));
@@ -177,10 +187,6 @@ fn look_into(
 
 /// Refuses an upload for all that is wrong with it and all that the index has against it.
 fn judge(mut wrong: Faults<String>, refusals: &[Refusal]) -> Result<(), PublishFault> {
-    // The very same file is there: who publishes it again is done, whatever the rules have become.
-    if let [refusal @ Refusal::SameVersion { .. }] = refusals {
-        return Err(WriteFault::Refused(refusal.clone()).into());
-    }
     let is_sound = wrong.is_empty();
     for refusal in refusals {
         wrong.add(refusal.to_string());
@@ -194,6 +200,14 @@ fn judge(mut wrong: Faults<String>, refusals: &[Refusal]) -> Result<(), PublishF
         None if is_sound => Ok(()),
         _ => Err(PublishFault::Invalid(sentences)),
     }
+}
+
+/// Keeps a file that is uploaded again if the one in the store was lost or damaged meanwhile.
+async fn heal(app: &App, received: TempFile, cksum: Cksum) -> io::Result<()> {
+    if off_thread(&app.blobs, move |blobs| blobs.heal(received, &cksum)).await? {
+        warn!(blob.cksum = %cksum, "a crate file that was missing or damaged was uploaded again");
+    }
+    Ok(())
 }
 
 /// Counts a version that could be published; one that is refused before costs its sender nothing.

@@ -26,7 +26,7 @@ enum Asks {
 }
 
 /// Every handler of the table of routes, a request that reaches it, and how it asks for a token.
-const ROUTES: [(&str, &str, &str, Asks); 15] = {
+const ROUTES: [(&str, &str, &str, Asks); 16] = {
     use Asks::{AsCargo, AsGit, Never, NotFound};
     [
         ("sparse::index_file", "GET", "index/kr/at/krate", AsCargo),
@@ -84,6 +84,7 @@ const ROUTES: [(&str, &str, &str, Asks); 15] = {
         ("api::search", "GET", "api/v1/crates?q=krate", AsCargo),
         ("pages::me", "GET", "me", Never),
         ("pages::health", "GET", "/healthz", Never),
+        ("pages::ready", "GET", "/readyz", Never),
     ]
 };
 

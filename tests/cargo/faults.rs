@@ -4,7 +4,8 @@
 
 mod full;
 mod publishing;
-mod trouble;
+mod recovery;
+pub mod trouble;
 
 use std::collections::BTreeSet;
 use std::fs;

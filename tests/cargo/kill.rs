@@ -1,15 +1,107 @@
-//! The server is killed while eight clients publish.
+//! The server dies while eight clients publish: at random, at each step of a publish, and as an operator ends it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::process::Signal;
+
+use super::faults::trouble::{Plan, Trouble};
 use crate::common::git;
 use crate::common::http::get;
 use crate::common::registry::Registry;
+use crate::common::tools;
 use crate::common::upload::Release;
 
 const CLIENTS: usize = 8;
-/// How many uploads are acknowledged in each round before the server dies: early, and with groups under way.
-const ACKNOWLEDGED_BEFORE_KILL: [usize; 4] = [3, 17, 33, 50];
+/// The variable that asks for sixty rounds, if it is 1.
+const LONG: &str = "SIDECARGO_TEST_LONG";
+/// How many uploads are acknowledged in a round before the server dies: early, and with groups under way.
+const ACKNOWLEDGED: [usize; 4] = [3, 17, 33, 50];
+const RENAME: &str = "rename,renameat,renameat2";
+
+/// What ends a round.
+#[derive(Clone, Copy)]
+enum Death {
+    /// A signal once so many uploads were acknowledged.
+    After(usize, Signal),
+    /// A kill in this step.
+    At(Step),
+}
+
+impl Death {
+    fn name(self) -> String {
+        match self {
+            Self::After(count, signal) => format!("{signal:?} after {count} answers"),
+            Self::At(step) => format!("killed after {}", step.after),
+        }
+    }
+}
+
+/// A call of a publish before which the server is killed.
+#[derive(Clone, Copy)]
+struct Step {
+    /// What was done last.
+    after: &'static str,
+    calls: &'static str,
+    /// Which of these calls of a group it is, and how many a group makes.
+    number: usize,
+    of: usize,
+    /// What the call is about.
+    on: &'static str,
+    /// Whether the tip has been moved.
+    is_committed: bool,
+}
+
+/// The steps of the writer, and the answer.
+const STEPS: [Step; 7] = [
+    step("the blob", "fsync", (1, 5), "objects/pack/tmp_", false),
+    step(
+        "the pack's objects",
+        "fsync",
+        (2, 5),
+        "objects/pack/tmp_",
+        false,
+    ),
+    step(
+        "the pack without its index",
+        RENAME,
+        (2, 4),
+        ".idx\"",
+        false,
+    ),
+    step("the pack", "fsync", (4, 5), "main.lock>", false),
+    step(
+        "the tip, perhaps not for good",
+        "fsync",
+        (5, 5),
+        "refs/heads>",
+        true,
+    ),
+    step("the tip", RENAME, (4, 4), "served/refs/heads/main\"", true),
+    step(
+        "everything",
+        "writev,sendto,sendmsg",
+        (1, 1),
+        "200 OK",
+        true,
+    ),
+];
+
+const fn step(
+    after: &'static str,
+    calls: &'static str,
+    (number, of): (usize, usize),
+    on: &'static str,
+    is_committed: bool,
+) -> Step {
+    Step {
+        after,
+        calls,
+        number,
+        of,
+        on,
+        is_committed,
+    }
+}
 
 /// What one client saw in a round.
 #[derive(Default)]
@@ -19,14 +111,33 @@ struct Seen {
     unanswered: Option<Release>,
 }
 
+/// Each kind of death, as often as is asked for.
+fn rounds() -> Vec<Death> {
+    let random = ACKNOWLEDGED.map(|count| Death::After(count, Signal::KILL));
+    let ended = ACKNOWLEDGED.map(|count| Death::After(count, Signal::TERM));
+    let steps = match tools::strace_of_running() {
+        Some(_) => STEPS.map(Death::At).to_vec(),
+        None => Vec::new(),
+    };
+    match std::env::var(LONG).is_ok_and(|value| value == "1") {
+        true => {
+            let all = [&random[..], &ended, &steps].concat();
+            all.iter().copied().cycle().take(60).collect()
+        }
+        false => [&random[1..3], &ended[1..2], &steps].concat(),
+    }
+}
+
 #[test]
-fn what_was_acknowledged_survives_being_killed() {
+fn what_was_acknowledged_survives_the_end_of_the_server_anywhere() {
     let mut registry = Registry::start();
     let token = registry.token("alice");
     let mut published = Vec::new();
     let mut found_whole = 0;
-    for (round, target) in ACKNOWLEDGED_BEFORE_KILL.into_iter().enumerate() {
-        let seen = publish_until_killed(&mut registry, &token, round, target);
+    let mut verified = None;
+    for (round, death) in rounds().into_iter().enumerate() {
+        println!("round {round}: {}", death.name());
+        let seen = publish_until_death(&mut registry, &token, round, death);
         registry.start_again();
         git::assert_sound(&registry.repository());
         for client in seen {
@@ -39,6 +150,8 @@ fn what_was_acknowledged_survives_being_killed() {
                 published.push(release);
             }
         }
+        assert_verifies(&registry, verified.as_deref());
+        verified = Some(git::tip(&registry.repository()));
     }
     println!("{found_whole} unanswered uploads were found whole");
     // No round has harmed what an earlier one had, and no line came from nowhere.
@@ -50,20 +163,37 @@ fn what_was_acknowledged_survives_being_killed() {
         .map(|text| text.lines().count())
         .sum();
     assert_eq!(lines, published.len());
-    git::assert_sound(&registry.repository());
+    assert_verifies(&registry, None);
 }
 
-/// Eight clients publish without a pause until the server is killed after `target` acknowledgements.
-fn publish_until_killed(
+/// Panics unless the registry's own proof holds for all that came after the commit `since`.
+#[track_caller]
+fn assert_verifies(registry: &Registry, since: Option<&str>) {
+    let since = since.map(|commit| commit.parse().unwrap());
+    let report = sidecargo::audit::verify(&registry.data(), since, &mut |_| {}).unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+}
+
+/// Eight clients publish without a pause until the server is dead.
+fn publish_until_death(
     registry: &mut Registry,
     token: &str,
     round: usize,
-    target: usize,
+    death: Death,
 ) -> Vec<Seen> {
+    let before = git::tip(&registry.repository());
+    let trouble = match death {
+        Death::At(step) => Some(kill_at(registry, step, round)),
+        Death::After(..) => None,
+    };
+    let target = match death {
+        Death::After(count, _) => count,
+        Death::At(_) => usize::MAX,
+    };
     let acknowledged = AtomicUsize::new(0);
     let (tell, told) = std::sync::mpsc::channel();
     let port = registry.port;
-    std::thread::scope(|scope| {
+    let seen: Vec<Seen> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (tell, acknowledged) = (tell.clone(), &acknowledged);
@@ -80,13 +210,50 @@ fn publish_until_killed(
             })
             .collect();
         drop(tell);
-        told.recv().expect("the clients reach the target");
-        registry.kill();
+        if let Death::After(_, signal) = death {
+            told.recv().expect("the clients reach the target");
+            match signal {
+                Signal::TERM => registry.ask_to_stop(),
+                _ => registry.kill(),
+            }
+        }
         clients
             .into_iter()
             .map(|client| client.join().unwrap())
             .collect()
-    })
+    });
+    match (death, trouble) {
+        (Death::At(step), Some(trouble)) => {
+            registry.kill();
+            let trace = trouble.end();
+            let (calls, _) = trace.split_once("+++ killed by SIGKILL +++").unwrap();
+            let last = calls.lines().rev().find(|line| line.contains(step.on));
+            assert!(last.is_some(), "after {}: {trace}", step.after);
+            if round.is_multiple_of(3) {
+                // The very first group of the round.
+                let is_moved = git::tip(&registry.repository()) != before;
+                assert_eq!(is_moved, step.is_committed, "after {}", step.after);
+            }
+        }
+        (Death::After(_, Signal::TERM), _) => registry.wait_for_end(),
+        _ => {}
+    }
+    seen
+}
+
+/// Lets the server be killed in this step of one of its next groups.
+fn kill_at(registry: &Registry, step: Step, round: usize) -> Trouble {
+    let strace = tools::strace_of_running().unwrap();
+    let when = round % 3 * step.of + step.number;
+    let inject = format!("{}:signal=KILL:when={when}", step.calls);
+    let plan = Plan {
+        inject: Some(&inject),
+        paths: &[],
+    };
+    match step.of {
+        1 => Trouble::of_all(&strace, registry, &plan),
+        _ => Trouble::of_writer(&strace, registry, &plan),
+    }
 }
 
 fn publish_until_silence(

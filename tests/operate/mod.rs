@@ -1,5 +1,6 @@
 //! What an operator does to a registry, while its server runs and while it does not.
 
+mod backup;
 mod hooks;
 mod keys;
 mod push;

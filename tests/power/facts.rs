@@ -39,6 +39,7 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     tree.write(&data);
+    nothing_is_torn(&data.join("index.git"))?;
     let arguments = Arguments {
         data: Some(data.clone()),
         ..Arguments::default()
@@ -55,6 +56,35 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
     }
     leftovers_are_gone(&data)?;
     verified(&data)
+}
+
+/// A start heals a torn tip and the torn index of a pack, but no power cut may need that.
+fn nothing_is_torn(repository: &Path) -> Result<(), String> {
+    let torn = |path: &Path| Err(format!("this is torn: {}", path.display()));
+    let tip = repository.join("refs/heads/main");
+    let is_id = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if tip.exists() && !std::fs::read_to_string(&tip).is_ok_and(|text| is_id(text.trim_end())) {
+        return torn(&tip);
+    }
+    let packs = std::fs::read_dir(repository.join("objects/pack"));
+    for entry in packs.into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let is_index = path.extension().is_some_and(|extension| extension == "idx");
+        if is_index && !ends_with_its_checksum(&std::fs::read(&path).unwrap()) {
+            return torn(&path);
+        }
+    }
+    Ok(())
+}
+
+/// As packs and their indices do.
+fn ends_with_its_checksum(bytes: &[u8]) -> bool {
+    let Some((content, checksum)) = bytes.split_last_chunk::<20>() else {
+        return false;
+    };
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    hasher.update(content);
+    hasher.try_finalize().unwrap().as_slice() == checksum
 }
 
 /// The registry's own proof of all that it holds.

@@ -1,0 +1,64 @@
+//! `sidecargo backup` and `sidecargo restore`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use sidecargo::backup::{self, Copied};
+use sidecargo::config::Arguments;
+
+use super::{Settings, progress};
+
+/// Copies the registry to a folder, also while the server runs; a backup that is there is brought up to date.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The folder of the backup. It holds the keys too: guard it as you guard them.
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Verifies a backup and copies it into a data folder that has no registry yet.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The folder of the backup.
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Backup {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let data = self.settings.load(Arguments::default())?.data;
+        let bar = progress::bar("crate files");
+        let copied = backup::back_up(&data, &self.folder, &mut |all, left| bar.set(all, left));
+        bar.clear();
+        say("the backup is", copied?)
+    }
+}
+
+impl Restore {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let data = self.settings.load(Arguments::default())?.data;
+        let bar = progress::bar("crate files");
+        let copied = backup::restore(&self.folder, &data, &mut |all, left| bar.set(all, left));
+        bar.clear();
+        say("the registry is restored", copied?)
+    }
+}
+
+fn say(what: &str, copied: Copied) -> anyhow::Result<()> {
+    let Copied {
+        commit,
+        crate_files,
+        fresh,
+    } = copied;
+    writeln!(
+        std::io::stdout(),
+        "{what} at {commit}: {crate_files} crate files, {fresh} of them copied now"
+    )?;
+    Ok(())
+}

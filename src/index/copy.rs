@@ -1,0 +1,147 @@
+//! Copying an index into another repository: as of one commit, also while a server writes to it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use thiserror::Error;
+
+use crate::domain::{Cksum, CommitId};
+use crate::git;
+
+use super::load::{self, LoadFault};
+use super::{Place, refs, template};
+
+/// Where a commit waits in the copy until all that it names is there too.
+const INCOMING: &str = "refs/sidecargo/incoming";
+
+/// An index cannot be copied.
+#[derive(Debug, Error)]
+pub enum CopyFault {
+    /// Nothing shows which commit is good.
+    #[error("the index in {} was never served; start the server once", .0.display())]
+    NotServed(PathBuf),
+    /// What was copied cannot be read.
+    #[error("the copy of the index cannot be read")]
+    Load(#[from] LoadFault),
+    /// The copy holds another history.
+    #[error(
+        "the copy holds {there}, which does not lead to {commit}: it is of another registry, or the history was rewritten; copy into an empty folder"
+    )]
+    OtherHistory {
+        /// The tip of the copy.
+        there: CommitId,
+        /// What was to be copied.
+        commit: CommitId,
+    },
+    /// Git refuses.
+    #[error("`git {what}` failed: {said}")]
+    Git {
+        /// The command.
+        what: &'static str,
+        /// Its complaint.
+        said: String,
+    },
+    /// A file cannot be written.
+    #[error("the copy of the index cannot be written")]
+    Io(#[from] io::Error),
+}
+
+/// An index whose objects are in the copy, but which is not its tip yet.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    to: &'a Place,
+    before: Option<CommitId>,
+    /// The commit.
+    pub commit: CommitId,
+    /// Every `.crate` file that it names.
+    pub cksums: BTreeSet<Cksum>,
+}
+
+impl Place {
+    /// Whether there is a repository with a tip.
+    pub fn has_tip(&self) -> bool {
+        self.tip().is_ok()
+    }
+
+    /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.
+    pub fn copy_to<'a>(&self, to: &'a Place) -> Result<Incoming<'a>, CopyFault> {
+        // What clients of git see is good, whatever the branch is.
+        if !matches!(refs::read(&self.git_dir, refs::SERVED), Ok(Some(_))) {
+            return Err(CopyFault::NotServed(self.git_dir.clone()));
+        }
+        if !to.git_dir.exists() {
+            template::lay_out(&to.git_dir)?;
+        }
+        let before = refs::read(&to.git_dir, refs::TIP)?;
+        fetch(&to.git_dir, &self.git_dir.canonicalize()?)?;
+        let commit = refs::read(&to.git_dir, INCOMING)?;
+        let commit = commit.ok_or_else(|| CopyFault::NotServed(self.git_dir.clone()))?;
+        if let Some(there) = before.filter(|there| *there != commit)
+            && !is_ancestor(&to.git_dir, there, commit)?
+        {
+            return Err(CopyFault::OtherHistory { there, commit });
+        }
+        let state = load::load(&to.git_dir, commit)?;
+        let releases = state.snapshot.crates().flat_map(|krate| krate.releases());
+        let cksums = releases.map(|release| release.cksum).collect();
+        Ok(Incoming {
+            to,
+            before,
+            commit,
+            cksums,
+        })
+    }
+}
+
+impl Incoming<'_> {
+    /// Makes the commit the tip of the copy, once every `.crate` file is there.
+    pub fn accept(self) -> Result<CommitId, CopyFault> {
+        let git_dir = &self.to.git_dir;
+        refs::move_tip(git_dir, self.before, self.commit).map_err(io::Error::other)?;
+        refs::show(git_dir, self.commit)?;
+        run(
+            "update-ref",
+            git::command(git_dir).args(["update-ref", "-d", INCOMING]),
+        )?;
+        Ok(self.commit)
+    }
+}
+
+fn fetch(git_dir: &Path, source: &Path) -> Result<(), CopyFault> {
+    let mut safe = std::ffi::OsString::from("safe.directory=");
+    safe.push(source);
+    let mut command = git::command(git_dir);
+    command
+        .arg("-c")
+        .arg(safe)
+        // As one pack, whatever there is.
+        .args(["-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags"])
+        .args(["--no-write-fetch-head", "--no-auto-gc", "--"])
+        .arg(source)
+        .arg(format!("+{}:{INCOMING}", refs::SERVED));
+    run("fetch", &mut command)
+}
+
+fn is_ancestor(git_dir: &Path, old: CommitId, new: CommitId) -> Result<bool, CopyFault> {
+    let mut command = git::command(git_dir);
+    command.args(["merge-base", "--is-ancestor"]);
+    let status = command
+        .args([old.to_string(), new.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(status.success())
+}
+
+fn run(what: &'static str, command: &mut Command) -> Result<(), CopyFault> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr)
+        .trim_end()
+        .to_owned();
+    Err(CopyFault::Git { what, said })
+}

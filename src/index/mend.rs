@@ -1,0 +1,202 @@
+//! What is mended at the start, before anything is read: files of the repository that are torn, zeroed or half there.
+//!
+//! A power cut leaves none of them, for what counts is flushed. A disk or a person may.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use thiserror::Error;
+use tracing::{error, warn};
+
+use crate::domain::CommitId;
+use crate::{disk, git};
+
+use super::load::LoadFault;
+use super::place::Place;
+use super::signature::Signer;
+use super::{OpenFault, refs, torn_tip};
+
+/// How many packs are looked through at each start, those that were written last.
+const PACKS: usize = 32;
+/// Those with more bytes were not written by a group of changes, and are left out.
+const PACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The checksum at the end of packs and their indices, in bytes.
+const CHECKSUM_BYTES: u64 = 20;
+
+/// A file whose bytes are not those that were written, with the reason.
+#[derive(Debug)]
+pub struct Damaged {
+    path: PathBuf,
+    reason: String,
+}
+
+/// What is damaged cannot be mended, and nothing can be served without it.
+#[derive(Debug, Error)]
+pub enum MendFault {
+    /// Something cannot be read.
+    #[error("{fault}{}; bring the registry back from a backup with `sidecargo restore`", each(.damaged))]
+    Damaged {
+        /// What it is.
+        fault: LoadFault,
+        /// The files to blame; none if one is gone.
+        damaged: Vec<Damaged>,
+    },
+    /// The tip names no commit, and nobody can tell for sure which one it named.
+    #[error(
+        "`{}` names no commit: {reason}; it may have been {}; look at them with `git log`, then `rm {0}` and `git --git-dir={} update-ref {} COMMIT`, or bring the registry back from a backup with `sidecargo restore`",
+        path.display(), list(.candidates), git_dir.display(), refs::TIP
+    )]
+    TornTip {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What it can have named.
+        candidates: Vec<CommitId>,
+        /// The repository.
+        git_dir: PathBuf,
+    },
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path.display(), self.reason)
+    }
+}
+
+impl Place {
+    /// Heals what can be made again from what is whole, and names the rest in the log; the caller holds the lock of the
+    /// data folder.
+    pub(super) fn mend(&self, signer: &Signer) -> Result<(), OpenFault> {
+        let io_fault = |source| self.io_fault(source);
+        refs::mend_packed(&self.git_dir).map_err(io_fault)?;
+        let (mut damaged, strays) = self.mend_indices().map_err(io_fault)?;
+        damaged.extend(self.newest_damaged_packs().map_err(io_fault)?);
+        for Damaged { path, reason } in damaged {
+            error!(path = %path.display(), reason, "a file of the index is damaged");
+        }
+        torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
+        // Only now: they tell of commits that a torn tip can have named.
+        let mut strays = strays.into_iter();
+        strays.try_for_each(fs::remove_file).map_err(io_fault)
+    }
+
+    /// Says which files are to blame if the index cannot be read.
+    pub(super) fn explain(&self, fault: OpenFault) -> OpenFault {
+        let OpenFault::Load(fault @ (LoadFault::Git { .. } | LoadFault::Broken { .. })) = fault
+        else {
+            return fault;
+        };
+        let files = self.packs_and_indices("pack").unwrap_or_default();
+        let damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
+        match (&fault, damaged.is_empty()) {
+            (LoadFault::Broken { .. }, true) => OpenFault::Load(fault),
+            _ => MendFault::Damaged { fault, damaged }.into(),
+        }
+    }
+
+    /// Makes each torn index of a pack again; gives what it could not, and the indices of packs that are not there.
+    fn mend_indices(&self) -> io::Result<(Vec<Damaged>, Vec<PathBuf>)> {
+        let (mut damaged, mut strays) = (Vec::new(), Vec::new());
+        for index in self.packs_and_indices("idx")? {
+            let pack = index.with_extension("pack");
+            if !pack.exists() {
+                strays.push(index);
+            } else if let Some(torn) = look_into(&index) {
+                match self.index_again(&pack, &index) {
+                    Ok(()) => warn!(%torn, "the index of a pack was made again"),
+                    Err(cause) => damaged.push(Damaged {
+                        path: index,
+                        reason: format!("{}, and it was not made again: {cause}", torn.reason),
+                    }),
+                }
+            }
+        }
+        Ok((damaged, strays))
+    }
+
+    /// Git flushes what it writes, as the repository's settings say.
+    fn index_again(&self, pack: &Path, index: &Path) -> io::Result<()> {
+        let fresh = index.with_file_name(format!("{}again.idx", disk::TEMP_PREFIX));
+        let output = git::command(&self.git_dir)
+            .args(["index-pack", "--no-rev-index", "-o"])
+            .args([&fresh, pack])
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("git says {:?}", said.trim_end())));
+        }
+        disk::rename(&fresh, index)
+    }
+
+    fn newest_damaged_packs(&self) -> io::Result<Vec<Damaged>> {
+        let mut packs: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for path in self.packs_and_indices("pack")? {
+            let metadata = fs::metadata(&path)?;
+            if metadata.len() <= PACK_BYTES_MAX {
+                packs.push((metadata.modified()?, path));
+            }
+        }
+        packs.sort_unstable();
+        let newest = packs.iter().rev().take(PACKS);
+        Ok(newest.filter_map(|(_, path)| look_into(path)).collect())
+    }
+
+    fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(self.git_dir.join("objects/pack"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|found| found == extension) {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
+    }
+}
+
+fn each(damaged: &[Damaged]) -> String {
+    let files = damaged.iter().map(|file| format!("; {file}"));
+    files.collect()
+}
+
+fn list(commits: &[CommitId]) -> String {
+    let ids: Vec<String> = commits.iter().map(CommitId::to_string).collect();
+    match ids.is_empty() {
+        true => "none that is there".to_owned(),
+        false => ids.join(" or "),
+    }
+}
+
+/// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.
+fn look_into(path: &Path) -> Option<Damaged> {
+    let reason = match has_its_checksum(path) {
+        Ok(true) => return None,
+        Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),
+        Err(cause) => format!("it cannot be read: {cause}"),
+    };
+    let path = path.to_owned();
+    Some(Damaged { path, reason })
+}
+
+fn has_its_checksum(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Some(mut left) = file.metadata()?.len().checked_sub(CHECKSUM_BYTES) else {
+        return Ok(false);
+    };
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut buffer = vec![0; 256 * 1024];
+    while left > 0 {
+        let wanted = left.min(buffer.len() as u64) as usize;
+        file.read_exact(&mut buffer[..wanted])?;
+        hasher.update(&buffer[..wanted]);
+        left -= wanted as u64;
+    }
+    let mut checksum = [0; CHECKSUM_BYTES as usize];
+    file.read_exact(&mut checksum)?;
+    Ok(hasher
+        .try_finalize()
+        .is_ok_and(|id| id.as_slice() == checksum))
+}

@@ -1,0 +1,316 @@
+//! Files of the repository that a disk or a person has hurt, and what the next start makes of it.
+
+use std::fs;
+use std::process::Command;
+use std::time::SystemTime;
+
+use tempfile::TempDir;
+
+use super::tests::{change, open, place, publish};
+use super::*;
+use crate::domain::CommitId;
+
+const URL: &str = "http://localhost:1";
+
+/// A registry that has ended, with the versions 1.0.0 and 2.0.0 of the crate `a`.
+struct Hurt {
+    folder: TempDir,
+    tip: CommitId,
+}
+
+/// Makes other bytes of those of a file.
+type Tear = fn(&[u8]) -> Vec<u8>;
+
+/// Ways to spoil the end of a file.
+const TEARS: [Tear; 4] = [
+    |_| Vec::new(),
+    |bytes| vec![0; bytes.len()],
+    |bytes| bytes[..bytes.len() / 2].to_vec(),
+    |bytes| {
+        let mut torn = bytes.to_vec();
+        torn[bytes.len() / 2..].fill(0);
+        torn
+    },
+];
+
+impl Hurt {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path(), URL).unwrap();
+        let tip = index.snapshot().commit();
+        let mut hurt = Self { folder, tip };
+        for version in ["1.0.0", "2.0.0"] {
+            hurt.tip = publish_on(&index, version).await;
+        }
+        hurt
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        place(self.folder.path()).git_dir.join(name)
+    }
+
+    fn tear(&self, path: &Path, tear: Tear) {
+        fs::write(path, tear(&fs::read(path).unwrap())).unwrap();
+    }
+
+    /// The files of the pack that was written last.
+    fn newest(&self, extension: &str) -> PathBuf {
+        let mut found: Option<(SystemTime, PathBuf)> = None;
+        for entry in fs::read_dir(self.path("objects/pack")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|found| found == extension) {
+                let written = fs::metadata(&path).unwrap().modified().unwrap();
+                found = found.max(Some((written, path)));
+            }
+        }
+        found.unwrap().1
+    }
+
+    fn git(&self, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .arg("--git-dir")
+            .arg(place(self.folder.path()).git_dir)
+            .args(["-c", "user.name=mallory", "-c", "user.email=m@example.org"])
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "git {args:?}: {said}");
+        assert_eq!(said, "", "git {args:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A commit of somebody else's on `parent`, which changes nothing and which no branch has.
+    fn strange_child(&self, parent: CommitId) -> CommitId {
+        let (tree, parent) = (format!("{parent}^{{tree}}"), parent.to_string());
+        let child = self.git(&["commit-tree", &tree, "-p", &parent, "-m", "by hand"]);
+        child.parse().unwrap()
+    }
+
+    /// Panics unless a start has everything, and writes on it.
+    async fn is_whole(&self) {
+        let index = open(self.folder.path(), URL).unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(index.snapshot().commit(), self.tip);
+        assert_eq!(index.stall().map(|stall| stall.reason.clone()), None);
+        publish_on(&index, "3.0.0").await;
+        drop(index);
+        self.git(&["fsck", "--strict", "--no-dangling"]);
+        self.git(&["rev-parse", "refs/heads/main", refs::SERVED]);
+    }
+
+    fn refusal(&self) -> String {
+        match open(self.folder.path(), URL) {
+            Ok(_) => panic!("it starts"),
+            Err(fault) => fault.to_string(),
+        }
+    }
+}
+
+async fn publish_on(index: &Index, version: &str) -> CommitId {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let change = change("alice", publish("a", version, 1));
+    index.submit(change, deadline).await.unwrap().commit
+}
+
+#[tokio::test]
+async fn a_torn_tip_is_found_again_from_what_clients_of_git_saw() {
+    for tear in TEARS {
+        let hurt = Hurt::new().await;
+        hurt.tear(&hurt.path(refs::TIP), tear);
+        hurt.is_whole().await;
+    }
+    let hurt = Hurt::new().await;
+    fs::remove_file(hurt.path(refs::TIP)).unwrap();
+    hurt.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_torn_tip_is_found_again_though_clients_of_git_saw_an_older_one_or_nothing() {
+    let hurt = Hurt::new().await;
+    let before = hurt.git(&["rev-parse", "main~1"]);
+    hurt.tear(&hurt.path(refs::TIP), TEARS[1]);
+    fs::write(hurt.path(refs::SERVED), before).unwrap();
+    hurt.is_whole().await;
+
+    let hurt = Hurt::new().await;
+    hurt.tear(&hurt.path(refs::TIP), TEARS[0]);
+    hurt.tear(&hurt.path(refs::SERVED), TEARS[1]);
+    hurt.is_whole().await;
+}
+
+#[tokio::test]
+async fn a_torn_tip_is_not_guessed() {
+    let hurt = Hurt::new().await;
+    // It may have been pushed, and its author told so; or lie there for another reason.
+    let child = hurt.strange_child(hurt.tip);
+    hurt.tear(&hurt.path(refs::TIP), TEARS[2]);
+    let said = hurt.refusal();
+    for part in [
+        &format!("it may have been {child};"),
+        "refs/heads/main` names no commit: ",
+        "sidecargo restore",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    // What it advises helps.
+    fs::remove_file(hurt.path(refs::TIP)).unwrap();
+    hurt.git(&["update-ref", refs::TIP, &hurt.tip.to_string()]);
+    hurt.is_whole().await;
+
+    let hurt = Hurt::new().await;
+    let before: CommitId = hurt.git(&["rev-parse", "main~1"]).parse().unwrap();
+    let child = hurt.strange_child(before);
+    // A sibling of the tip: clients of git were shown the commit before both.
+    fs::write(hurt.path(refs::SERVED), before.to_string()).unwrap();
+    hurt.tear(&hurt.path(refs::TIP), TEARS[3]);
+    let said = hurt.refusal();
+    assert!(said.contains(&child.to_string()) && said.contains(&hurt.tip.to_string()));
+    // Once they were shown the tip, the sibling is nothing.
+    fs::write(hurt.path(refs::SERVED), hurt.tip.to_string()).unwrap();
+    hurt.is_whole().await;
+}
+
+#[tokio::test]
+async fn torn_refs_that_git_packed_are_found_again() {
+    for tear in TEARS {
+        let hurt = Hurt::new().await;
+        hurt.git(&["pack-refs", "--all", "--prune"]);
+        assert!(!hurt.path(refs::TIP).exists());
+        hurt.tear(&hurt.path("packed-refs"), tear);
+        hurt.is_whole().await;
+    }
+    let hurt = Hurt::new().await;
+    hurt.git(&["pack-refs", "--all", "--prune"]);
+    let whole = fs::read(hurt.path("packed-refs")).unwrap();
+    hurt.is_whole().await;
+    assert_eq!(fs::read(hurt.path("packed-refs")).unwrap(), whole);
+}
+
+#[tokio::test]
+async fn the_torn_index_of_a_pack_is_made_again() {
+    for tear in TEARS {
+        let hurt = Hurt::new().await;
+        let index = hurt.newest("idx");
+        let whole = fs::read(&index).unwrap();
+        hurt.tear(&index, tear);
+        drop(open(hurt.folder.path(), URL).unwrap());
+        assert!(fs::read(&index).unwrap() == whole);
+        hurt.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_without_its_pack_goes() {
+    let hurt = Hurt::new().await;
+    let stray = hurt.path(&format!("objects/pack/pack-{}.idx", "0".repeat(40)));
+    fs::copy(hurt.newest("idx"), &stray).unwrap();
+    hurt.is_whole().await;
+    assert!(!stray.exists());
+}
+
+#[tokio::test]
+async fn a_torn_pack_is_named_and_nothing_is_served_without_it() {
+    for tear in TEARS {
+        let hurt = Hurt::new().await;
+        let pack = hurt.newest("pack");
+        hurt.tear(&pack, tear);
+        let said = hurt.refusal();
+        let name = format!("`{}`: it is torn", pack.display());
+        assert!(said.contains(&name), "{said}");
+        assert!(said.contains("sidecargo restore"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_object_of_an_old_pack_is_named_and_what_needs_it_is_not_served() {
+    let hurt = Hurt::new().await;
+    // A file that the first commit brought and that no later one changed.
+    let policy = hurt.git(&["rev-parse", "main:policy.toml"]);
+    hurt.git(&["repack", "-a", "-d", "--quiet"]);
+    let index = open(hurt.folder.path(), URL).unwrap();
+    publish_on(&index, "3.0.0").await;
+    drop(index);
+    let listing = Command::new("git")
+        .args(["verify-pack", "-v"])
+        .arg(oldest_of(&hurt))
+        .output()
+        .unwrap();
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let entry = listing
+        .lines()
+        .find(|line| line.starts_with(&policy))
+        .unwrap();
+    let numbers: Vec<usize> = entry
+        .split(' ')
+        .filter_map(|part| part.parse().ok())
+        .collect();
+    let (size, at) = (numbers[numbers.len() - 2], numbers[numbers.len() - 1]);
+    let pack = oldest_of(&hurt).with_extension("pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[at + size / 2] ^= 0xff;
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, bytes).unwrap();
+    let said = hurt.refusal();
+    assert!(said.contains("policy.toml"), "{said}");
+    assert!(said.contains(&pack.display().to_string()), "{said}");
+}
+
+/// The index of the pack with the most objects.
+fn oldest_of(hurt: &Hurt) -> PathBuf {
+    let entries = fs::read_dir(hurt.path("objects/pack")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let indices = paths.filter(|path| path.extension().is_some_and(|it| it == "idx"));
+    indices
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_missing_pack_is_told_as_one() {
+    let hurt = Hurt::new().await;
+    let pack = hurt.newest("pack");
+    fs::remove_file(&pack).unwrap();
+    let said = hurt.refusal();
+    assert!(said.contains(&hurt.tip.to_string()), "{said}");
+    assert!(said.contains("sidecargo restore"), "{said}");
+
+    // With the tip and what clients of git saw last, only the pack's index still tells of it.
+    let hurt = Hurt::new().await;
+    let before = hurt.git(&["rev-parse", "main~1"]);
+    fs::remove_file(hurt.newest("pack")).unwrap();
+    hurt.tear(&hurt.path(refs::TIP), TEARS[0]);
+    fs::write(hurt.path(refs::SERVED), before).unwrap();
+    let said = hurt.refusal();
+    assert!(said.contains(".idx` is not there"), "{said}");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_hurts_no_commit_and_no_line() {
+    let hurt = Hurt::new().await;
+    let index = open(hurt.folder.path(), URL).unwrap();
+    // A clock without a battery, one of the next century, one that is right again.
+    for (number, seconds) in [0, 4_102_444_800, 1_790_000_100].into_iter().enumerate() {
+        let action = publish("a", &format!("3.{number}.0"), 1);
+        let at = jiff::Timestamp::from_second(seconds).unwrap();
+        let change = Change {
+            at,
+            ..change("alice", action)
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        index.submit(change, deadline).await.unwrap();
+        let time = hurt.git(&["log", "-1", "--format=%ct %at", "main"]);
+        assert_eq!(time, format!("{seconds} {seconds}"));
+    }
+    let tip = index.snapshot().commit();
+    drop(index);
+    let subjects = hurt.git(&["log", "--first-parent", "--format=%s", "main"]);
+    assert_eq!(subjects.lines().count(), 6, "{subjects}");
+    hurt.git(&["fsck", "--strict", "--full"]);
+    // All that git gives a client that has the commit before the jumps.
+    let range = format!("{}..main", hurt.tip);
+    assert_eq!(hurt.git(&["rev-list", "--count", &range]), "3");
+    let index = open(hurt.folder.path(), URL).unwrap();
+    assert_eq!(index.snapshot().commit(), tip);
+    publish_on(&index, "4.0.0").await;
+}

@@ -1,0 +1,180 @@
+//! Trouble that passes, and what is whole again after it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Target, is_root, system, wait_until};
+use crate::common::git;
+use crate::common::http::get;
+use crate::common::tools;
+use crate::common::upload::Release;
+
+/// Ways to lose a file: altogether, its content, its end, its bytes.
+const LOSSES: [fn(&Path); 4] = [
+    |path| fs::remove_file(path).unwrap(),
+    |path| fs::write(path, b"").unwrap(),
+    |path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    },
+    |path| {
+        let length = fs::read(path).unwrap().len();
+        fs::write(path, vec![0; length]).unwrap();
+    },
+];
+
+#[test]
+fn a_lost_crate_file_is_told_hinders_nothing_else_and_comes_back_with_the_next_upload() {
+    let mut target = Target::new();
+    let early = Release::new("early", "1.0.0");
+    let other = Release::new("other", "1.0.0");
+    target.publish(&other).succeeds();
+    let cksum = early.cksum();
+    let blob = target
+        .registry
+        .data()
+        .join("blobs")
+        .join(&cksum[..2])
+        .join(&cksum);
+    for lose in LOSSES {
+        lose(&blob);
+        let download = get(early.download_path()).send(target.registry.port);
+        match blob.exists() {
+            // Cargo refuses it by its checksum.
+            true => assert!(download.body != early.crate_file),
+            false => {
+                assert_eq!(download.status, 500, "{download:?}");
+                let why = download.refusal();
+                assert!(why.contains(&cksum) && why.contains("backup"), "{why}");
+            }
+        }
+        target.has_once(&other);
+        target.publish(&Release::new("other", "1.0.0")).refusal();
+        target.registry.stop();
+        target.registry.start_again();
+        let log = target.registry.log();
+        let told = log
+            .lines()
+            .filter(|line| line.contains("a crate file cannot be served") && line.contains(&cksum));
+        assert!(told.count() > 0, "{log}");
+        // Somebody else's bytes do not take its place.
+        let strange = Release::with_source("early", "1.0.0", "pub fn strange() {}\n");
+        assert_eq!(target.publish(&strange).status, 409);
+        assert!(get(early.download_path()).send(target.registry.port).body != early.crate_file);
+
+        target.has_already(&early);
+        target.has_once(&early);
+    }
+}
+
+/// A folder that nobody can write to, until it is dropped.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn new(folder: &Path) -> Self {
+        let mount = |options: &str, paths: &[&Path]| {
+            let options = [Path::new("-o"), Path::new(options)];
+            system("mount", &[&options[..], paths].concat());
+        };
+        mount("bind", &[folder, folder]);
+        let read_only = Self(folder.to_owned());
+        mount("remount,bind,ro", &[folder]);
+        read_only
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_mount_that_turns_read_only_takes_nothing_and_gives_everything_until_it_is_mended() {
+    if !is_root() {
+        tools::skip("only root can make a mount read-only");
+        return;
+    }
+    let mut target = Target::new();
+    let early = Release::new("early", "1.0.0");
+    let late = Release::new("late", "1.0.0");
+    let tip = git::tip(&target.registry.repository());
+    // First the crate file has no place, then the commit.
+    for (folder, words) in [
+        (target.registry.data(), "could not be stored"),
+        (target.registry.repository(), "the pack was not written"),
+    ] {
+        let read_only = ReadOnly::new(&folder);
+        target.cannot_publish(&late, words);
+        target.has_once(&early);
+        assert_eq!(git::tip(&target.registry.repository()), tip);
+        drop(read_only);
+    }
+    target.publish(&late).succeeds();
+    target.has_once(&late);
+
+    // It does not start on one, and says why.
+    target.registry.stop();
+    let read_only = ReadOnly::new(&target.registry.data());
+    let said = target.registry.run_rival();
+    let data = target.registry.data().display().to_string();
+    assert!(
+        said.contains(&data) && said.contains("Read-only file system"),
+        "{said}"
+    );
+    drop(read_only);
+    target.registry.start_again();
+    target.has_once(&late);
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+#[test]
+fn a_torn_tip_is_healed_at_the_start_and_a_torn_pack_named() {
+    let mut target = Target::new();
+    let early = Release::new("early", "1.0.0");
+    let tip = target.heads().join("main");
+    target.registry.kill();
+    let length = fs::read(&tip).unwrap().len();
+    fs::write(&tip, vec![0; length]).unwrap();
+    target.registry.start_again();
+    target.has_once(&early);
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+    target.registry.stop();
+
+    let packs = || {
+        fs::read_dir(target.packs())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+    };
+    let newest = packs()
+        .filter(|entry| entry.path().extension().is_some_and(|it| it == "pack"))
+        .max_by_key(|entry| entry.metadata().unwrap().modified().unwrap())
+        .unwrap()
+        .path();
+    let whole = fs::read(&newest).unwrap();
+    fs::remove_file(&newest).unwrap();
+    fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+    let said = target.registry.run_rival();
+    for part in [newest.to_str().unwrap(), "it is torn", "sidecargo restore"] {
+        assert!(said.contains(part), "{said}");
+    }
+    fs::write(&newest, whole).unwrap();
+    target.registry.start_again();
+    target.has_once(&early);
+}
+
+#[test]
+fn copies_of_keys_that_a_killed_command_left_go_at_the_next_start() {
+    let mut target = Target::new();
+    target.registry.stop();
+    let data = target.registry.data();
+    let copy = data.join("keys/tmp_0123");
+    let is_key = |path: &PathBuf| path.extension().is_some_and(|it| it == "pk8");
+    let keys = fs::read_dir(data.join("keys")).unwrap();
+    let mut keys = keys.map(|entry| entry.unwrap().path());
+    fs::hard_link(keys.find(is_key).unwrap(), &copy).unwrap();
+    target.registry.start_again();
+    wait_until("the copy is gone", || !copy.exists());
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}

@@ -1,0 +1,203 @@
+//! Backups of a running registry, and what is restored from them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
+use crate::common::http::get;
+use crate::common::person;
+use crate::common::project::Project;
+use crate::common::ran::{Ran, run};
+use crate::common::registry::{Registry, program};
+use crate::common::upload::Release;
+
+/// Runs the program, wherever it is told to.
+#[must_use]
+fn sidecargo(words: &[&str]) -> Ran {
+    run(Command::new(program()).args(words), b"")
+}
+
+/// Ends a loop of another thread, also when this one panics.
+struct EndOf<'a>(&'a AtomicBool);
+
+impl Drop for EndOf<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn folder(parent: &TempDir, name: &str) -> (PathBuf, String) {
+    let path = parent.path().join(name);
+    let text = path.to_str().unwrap().to_owned();
+    (path, text)
+}
+
+/// The index and the crates in `data`, proved by the registry's own command.
+#[track_caller]
+fn verify(data: &str) {
+    sidecargo(&["verify", "--data", data]).succeeds();
+}
+
+fn crate_file(data: &Path, release: &Release) -> PathBuf {
+    let cksum = release.cksum();
+    data.join("blobs").join(&cksum[..2]).join(cksum)
+}
+
+#[test]
+fn a_backup_of_a_running_registry_is_restored_verified_and_served() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let first = Release::new("first", "1.0.0");
+    first.publish(registry.port, &token).succeeds();
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+
+    // Taken again and again while publishes go on; each is whole.
+    let is_over = AtomicBool::new(false);
+    let port = registry.port;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let release = Release::new("busy", &format!("1.0.{number}"));
+                release.publish(port, &token).succeeds();
+                number += 1;
+            }
+        });
+        let _end = EndOf(&is_over);
+        for round in 0..4 {
+            let ran = registry.run(&["backup", &backup]).succeeds();
+            assert!(ran.stdout.starts_with("the backup is at "), "{ran}");
+            if round == 2 {
+                registry.run(&["key", "rotate"]).succeeds();
+            }
+            verify(&backup);
+        }
+    });
+    let revoked = registry.token("mallory");
+    let id = super::id_of(&revoked);
+    registry.run(&["token", "revoke", &id]).succeeds();
+    let last = Release::new("last", "1.0.0");
+    last.publish(registry.port, &token).succeeds();
+    registry.run(&["backup", &backup]).succeeds();
+    let served = git::tip(&registry.repository());
+
+    // The machine is gone; what comes back is all of it.
+    registry.stop();
+    let data = registry.data();
+    fs::remove_dir_all(&data).unwrap();
+    let ran = registry.run(&["restore", &backup]).succeeds();
+    assert!(ran.stdout.contains(&served), "{ran}");
+    registry.start_again();
+    assert_eq!(git::tip(&registry.repository()), served);
+    for release in [&first, &last] {
+        let reply = get(release.download_path()).send(registry.port).succeeds();
+        assert_eq!(reply.body, release.crate_file);
+    }
+    super::assert_revoked(&registry, "mallory", &revoked);
+    let more = Release::new("more", "1.0.0").publish(registry.port, &token);
+    more.succeeds();
+    verify(data.to_str().unwrap());
+
+    let cargo = Sandbox::stable(&registry, View::Git);
+    let user = Project::program("user", "").depends_on("last", "1");
+    cargo
+        .cargo(&user.write(&cargo.work()), &["generate-lockfile"])
+        .succeeds();
+}
+
+#[test]
+fn a_backup_leaves_a_bad_branch_out() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let good = git::tip(&registry.repository());
+    person::commit_file(&registry, "config.json", "{}");
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    let ran = registry.run(&["backup", &backup]).succeeds();
+    assert!(ran.stdout.contains(&good), "{ran}");
+    verify(&backup);
+}
+
+#[test]
+fn a_damaged_crate_file_is_named_and_mends_nothing_in_silence() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    let original = crate_file(&registry.data(), &release);
+    let bytes = fs::read(&original).unwrap();
+    fs::write(&original, &bytes[1..]).unwrap();
+    let ran = registry
+        .run(&["backup", &backup])
+        .fails_with("is missing or damaged");
+    assert!(ran.stderr.contains(original.to_str().unwrap()), "{ran}");
+    // It stopped before it had a tip, so it is no registry yet.
+    sidecargo(&["verify", "--data", &backup]).fails_with("has no commit");
+
+    fs::write(&original, &bytes).unwrap();
+    registry.run(&["backup", &backup]).succeeds();
+    // A copy that went bad is copied again.
+    let copy = crate_file(&path, &release);
+    fs::write(&copy, "rust").unwrap();
+    let (_, other) = folder(&scratch, "other");
+    let refused = sidecargo(&["restore", &backup, "--data", &other]);
+    refused.fails_with("is not restored, because it is not as it must be");
+    registry.run(&["backup", &backup]).succeeds();
+    assert_eq!(fs::read(&copy).unwrap(), bytes);
+    sidecargo(&["restore", &backup, "--data", &other]).succeeds();
+    verify(&other);
+}
+
+#[test]
+fn a_registry_is_never_restored_over_or_mixed_with_another() {
+    let registry = Registry::start();
+    let other = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let data = registry.data();
+    sidecargo(&["restore", &backup, "--data", data.to_str().unwrap()])
+        .fails_with("in use by another sidecargo");
+    let said = other.run(&["backup", &backup]).fails_with("");
+    assert!(
+        said.stderr.contains("of another registry") || said.stderr.contains("is the store"),
+        "{said}"
+    );
+    registry.run(&["backup", &backup]).succeeds();
+    verify(&backup);
+    let (_, copy) = folder(&scratch, "copy");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    sidecargo(&["restore", &backup, "--data", &copy]).fails_with("restore into an empty folder");
+    sidecargo(&["restore", scratch.path().to_str().unwrap(), "--data", &copy])
+        .fails_with("there is no registry in");
+}
+
+#[test]
+fn keys_in_a_backup_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let registry = Registry::start();
+    registry.token("alice");
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let mut found = 0;
+    for entry in fs::read_dir(path.join("keys")).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+        found += 1;
+    }
+    assert!(found >= 2, "the keys for commits and for tokens");
+}

@@ -554,7 +554,7 @@ fn push() -> impl Strategy<Value = Push> {
 fn config() -> ProptestConfig {
     let is_long = std::env::var_os("SIDECARGO_TEST_LONG").is_some_and(|value| value == "1");
     ProptestConfig {
-        cases: if is_long { 300 } else { 12 },
+        cases: if is_long { 300 } else { 6 },
         max_shrink_iters: 100,
         failure_persistence: None,
         ..ProptestConfig::default()

@@ -62,7 +62,7 @@ where
 }
 
 /// What a refusal quotes of a text that somebody sent: its beginning, nothing in it that could break or turn a line.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 80;
     let mut quoted: String = text
         .chars()

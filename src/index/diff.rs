@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use gix::objs::Kind;
 use thiserror::Error;
 
-use crate::domain::TreeId;
+use crate::domain::{TreeId, excerpt};
 
 use super::load::LoadFault;
 use super::objects::Objects;
-use super::rule::{FileChange, Violation};
+use super::rule::{self, FileChange, Violation};
 use super::tree::{Mode, Tree, Trees};
 
-/// The most bytes that the files of one step may have together.
-const STEP_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The most bytes that one step may cost: those of each folder that is read and of each file that differs, and
+/// [`ENTRY_BYTES`] for each of them.
+const STEP_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// What a folder or file costs in memory, however empty it is: a small push can name one object many times.
+const ENTRY_BYTES: usize = 2048;
 
 /// The difference cannot be told, or is none that an index may have.
 #[derive(Debug, Error)]
@@ -61,6 +64,7 @@ impl Diff<'_> {
         }
         let what = format!("the folder `{path}`");
         let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
+        self.count(path, tree.as_bytes().len())?;
         let unreadable = || Violation::Unreadable {
             path: path.to_owned(),
             reason: "it is not a folder as git writes it".to_owned(),
@@ -97,12 +101,12 @@ impl Diff<'_> {
     }
 
     fn file(&mut self, path: String, id: &[u8; 20]) -> Result<(), DiffFault> {
-        let bytes = self.objects.read(id, Kind::Blob, &path)?;
-        self.bytes += bytes.len();
-        if self.bytes > STEP_BYTES_MAX {
-            let reason = format!("more than {STEP_BYTES_MAX} bytes differ in one step");
-            return Err(LoadFault::Broken { path, reason }.into());
+        // Before it is read: what has no place in an index can be there many times for one object of a push.
+        if !rule::has_place(&path) {
+            return Err(Violation::Foreign(path).into());
         }
+        let bytes = self.objects.read(id, Kind::Blob, &path)?;
+        self.count(&path, bytes.len())?;
         let unreadable = |fault: &dyn ToString| Violation::Unreadable {
             path: path.clone(),
             reason: fault.to_string(),
@@ -111,12 +115,24 @@ impl Diff<'_> {
         self.files.push(file);
         Ok(())
     }
+
+    fn count(&mut self, path: &str, bytes: usize) -> Result<(), LoadFault> {
+        self.bytes += bytes + ENTRY_BYTES;
+        if self.bytes <= STEP_BYTES_MAX {
+            return Ok(());
+        }
+        Err(LoadFault::Broken {
+            path: path.to_owned(),
+            reason: format!("one step may change no more than {STEP_BYTES_MAX} bytes"),
+        })
+    }
 }
 
+/// The path of an entry. A name that no index has is made fit for logs and answers: it is refused with these words.
 fn join(folder: &str, name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name);
+    let name = excerpt(&String::from_utf8_lossy(name));
     match folder.is_empty() {
-        true => name.into_owned(),
+        true => name,
         false => format!("{folder}/{name}"),
     }
 }

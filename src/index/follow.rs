@@ -39,10 +39,7 @@ impl Writer {
             .as_ref()
             .is_ok_and(|found| *found == Some(self.tip.snapshot.commit))
         {
-            if self.stalled.swap(None).is_some() {
-                info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
-            }
-            return Ok(());
+            return self.stay();
         }
         let known = self.stalled.load_full();
         let found_id = found.as_ref().ok().copied().flatten();
@@ -75,6 +72,17 @@ impl Writer {
             again: Instant::now() + pause,
         })));
         Err(reason)
+    }
+
+    /// The branch is where the tip is; clients of git see the same, whoever else moved what they see.
+    fn stay(&self) -> Result<(), String> {
+        let commit = self.tip.snapshot.commit;
+        refs::show(&self.git_dir, commit)
+            .map_err(|cause| format!("clients of git do not see the tip: {cause}"))?;
+        if self.stalled.swap(None).is_some() {
+            info!(commit.id = %commit, "the branch is good again");
+        }
+        Ok(())
     }
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {

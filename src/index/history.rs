@@ -179,6 +179,15 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Whether the branch leads from `good` to `target`; a fault says how it came not to.
+pub(super) fn leads(
+    objects: &Objects,
+    good: CommitId,
+    target: CommitId,
+) -> Result<(), HistoryFault> {
+    way(objects, good, target).map(drop)
+}
+
 /// The commits after `good` up to `target` along first parents, oldest first.
 fn way(objects: &Objects, good: CommitId, target: CommitId) -> Result<Vec<CommitId>, HistoryFault> {
     let mut way = Vec::new();

@@ -52,7 +52,12 @@ pub enum LoadFault {
 
 /// Reads the index at `commit`.
 pub(super) fn load(git_dir: &Path, commit: CommitId) -> Result<Tip, LoadFault> {
-    let mut loader = Loader::open(git_dir)?;
+    load_from(Objects::open(git_dir)?, commit)
+}
+
+/// As [`load`], from objects that may be read with more care.
+pub(super) fn load_from(objects: Objects, commit: CommitId) -> Result<Tip, LoadFault> {
+    let mut loader = Loader::of(objects);
     let root = loader.objects.commit(commit)?.tree;
     loader.folder(root.as_bytes(), "")?;
     loader.finish(commit)
@@ -92,15 +97,15 @@ struct Loader {
 }
 
 impl Loader {
-    fn open(git_dir: &Path) -> Result<Self, LoadFault> {
-        Ok(Self {
-            objects: Objects::open(git_dir)?,
+    fn of(objects: Objects) -> Self {
+        Self {
+            objects,
             trees: Trees::default(),
             lines: Vec::new(),
             owners: Default::default(),
             owners_seen: Default::default(),
             registry: Default::default(),
-        })
+        }
     }
 
     fn folder(&mut self, id: &[u8; 20], path: &str) -> Result<(), LoadFault> {

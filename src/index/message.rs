@@ -117,9 +117,19 @@ impl Said {
 
     /// The value of a trailer: of a line `Key: value` in the last paragraph.
     pub(super) fn trailer(&self, key: &str) -> Option<&str> {
-        let (_, last) = self.0.trim_end().rsplit_once("\n\n")?;
-        last.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+        let mut lines = self.trailers();
+        lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    }
+
+    /// The keys of all trailers, in their order; of a line that is none, the whole line.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        let key = |line: &'_ str| line.find(": ").unwrap_or(line.len());
+        self.trailers().map(|line| &line[..key(line)]).collect()
+    }
+
+    fn trailers(&self) -> std::str::Lines<'_> {
+        let paragraphs = self.0.trim_end().rsplit_once("\n\n");
+        paragraphs.map_or("", |(_, last)| last).lines()
     }
 }
 

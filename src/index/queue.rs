@@ -190,6 +190,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_that_is_being_written_is_waited_for_beyond_its_deadline() {
+        let (queue, tickets) = sync_channel(2);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let mut answered = Box::pin(submit(&queue, change(), deadline));
+        let mut forgotten = Box::pin(submit(&queue, change(), deadline));
+        assert!(futures_util::poll!(&mut answered).is_pending());
+        assert!(futures_util::poll!(&mut forgotten).is_pending());
+        let taken = [(); 2].map(|()| tickets.recv().unwrap());
+        assert!(taken.iter().all(Ticket::take));
+        tokio::time::sleep_until(deadline + Duration::from_millis(1)).await;
+        assert!(futures_util::poll!(&mut answered).is_pending());
+        let [first, _second] = taken;
+        first.answer(Err(WriteFault::Unavailable("its own answer".to_owned())));
+        let answer = answered.await.unwrap_err();
+        assert!(matches!(answer, WriteFault::Unavailable(_)), "{answer}");
+        // But not for ever.
+        let answer = forgotten.await.unwrap_err();
+        assert!(matches!(answer, WriteFault::OutcomeUnknown(_)), "{answer}");
+        assert!(Instant::now() >= deadline + OUTCOME_WAIT);
+    }
+
+    #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let (queue, _tickets) = sync_channel(0);
         let deadline = Instant::now() + OUTCOME_WAIT;

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tracing::warn;
@@ -16,6 +18,11 @@ pub(super) const TIP: &str = "refs/heads/main";
 pub(super) const SERVED: &str = "refs/namespaces/served/refs/heads/main";
 /// The `HEAD` of that namespace.
 pub(super) const SERVED_HEAD: &str = "refs/namespaces/served/HEAD";
+
+/// How long a lock is waited for: a push holds it for some milliseconds.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// The pause between two attempts at a lock.
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 
 /// The tip could not be moved.
 #[derive(Debug, Error)]
@@ -138,7 +145,8 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     let folder = folder_of(&path);
     // Git takes away a folder of refs when it has packed them.
     fs::create_dir_all(folder)?;
-    let mut temp = TempFile::create(folder)?;
+    // Not in the folder of refs: clients of git would see the temporary file as a branch.
+    let mut temp = TempFile::create(git_dir)?;
     temp.file().write_all(format!("{commit}\n").as_bytes())?;
     temp.rename(&path)
 }
@@ -157,6 +165,14 @@ pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
         File::open(&path)?.sync_all()?;
     }
     disk::sync_folder(folder_of(&path))
+}
+
+fn held(lock: &Path) -> io::Error {
+    let what = format!(
+        "{} is there: a git program writes the ref, or ended in the middle of it; if none runs, remove the file",
+        lock.display()
+    );
+    io::Error::new(io::ErrorKind::AlreadyExists, what)
 }
 
 /// Where git's lock on the tip lies.
@@ -179,10 +195,18 @@ struct Lock {
 impl Lock {
     fn take(target: &Path) -> io::Result<Self> {
         let path = target.with_extension("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
+        let until = Instant::now() + LOCK_WAIT;
+        let file = loop {
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if Instant::now() > until {
+                        return Err(held(&path));
+                    }
+                }
+                other => break other?,
+            }
+            thread::sleep(LOCK_LOOK);
+        };
         Ok(Self {
             path,
             target: target.to_owned(),

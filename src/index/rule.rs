@@ -26,6 +26,9 @@ use super::snapshot::{Crate, Snapshot};
 pub(super) use lines::LineStep;
 pub use lines::LineViolation;
 
+/// The longest reason why a file cannot be used.
+const REASON_CHARS_MAX: usize = 500;
+
 /// Who made a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
@@ -51,7 +54,8 @@ pub(super) struct FileChange {
 pub(super) struct Step {
     /// The crates that are new or changed, as they are afterwards, each with what happened to its lines.
     pub(super) crates: Vec<(Arc<Crate>, Vec<LineStep>)>,
-    registry: Option<Arc<RegistryFiles>>,
+    /// The files that are not about one crate, as they are afterwards, if any of them differs.
+    pub(super) registry: Option<Arc<RegistryFiles>>,
 }
 
 /// What the index may not do.
@@ -210,10 +214,7 @@ impl<'a> Sorted<'a> {
     fn registry(&self, on: &RegistryFiles) -> Result<Option<Arc<RegistryFiles>>, Violation> {
         let mut next = on.clone();
         for file in &self.others {
-            let unreadable = |reason: String| Violation::Unreadable {
-                path: file.path.clone(),
-                reason,
-            };
+            let unreadable = |reason: String| unreadable(file, &reason);
             let text = || text_of(file);
             match file.path.as_str() {
                 CONFIG_JSON => next.config_json = file.body.clone(),
@@ -240,6 +241,15 @@ impl<'a> Sorted<'a> {
         }
         Ok((!self.others.is_empty()).then(|| Arc::new(next)))
     }
+}
+
+/// Whether an index can have a file at `path`.
+pub(super) fn has_place(path: &str) -> bool {
+    owned_crate(path).is_some()
+        || IndexPath::crate_at(path).is_some()
+        || is_of_the_registry(path)
+        || path == POLICY_TOML
+        || OTHER_FILES.contains(&path)
 }
 
 /// The crate whose owners stand at `path`, as the path spells it.
@@ -307,17 +317,20 @@ fn krate(
 }
 
 fn read_owners(file: &FileChange) -> Result<Owners, Violation> {
-    Owners::parse(text_of(file)?).map_err(|fault| Violation::Unreadable {
-        path: file.path.clone(),
-        reason: fault.to_string(),
-    })
+    Owners::parse(text_of(file)?).map_err(|fault| unreadable(file, &fault))
 }
 
 fn text_of(file: &FileChange) -> Result<&str, Violation> {
-    std::str::from_utf8(&file.bytes).map_err(|error| Violation::Unreadable {
+    std::str::from_utf8(&file.bytes).map_err(|error| unreadable(file, &error))
+}
+
+/// What is wrong with a file, fit for logs and answers: a parser quotes what it has read, however long it is.
+fn unreadable(file: &FileChange, fault: &dyn ToString) -> Violation {
+    let reason = fault.to_string().replace(char::is_control, " ");
+    Violation::Unreadable {
         path: file.path.clone(),
-        reason: error.to_string(),
-    })
+        reason: reason.chars().take(REASON_CHARS_MAX).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ impl Signer {
         })
     }
 
+    /// The key that a line of `allowed_signers` names, if it is one that the registry writes.
+    pub(super) fn of_line(line: &str) -> Option<Self> {
+        let (_, key) = line.split_once("\" ")?;
+        let key = PublicKey::from_openssh(key).ok()?;
+        let signer = Self::new(key.key_data()).ok()?;
+        (signer.line == line).then_some(signer)
+    }
+
     /// The line of `allowed_signers` that lets git accept the key's signatures, without its end.
     pub(super) fn line(&self) -> &str {
         &self.line

@@ -1,7 +1,9 @@
 //! The index as a whole, judged by the git program.
 
+mod attack_tests;
 mod follow_tests;
 mod operator_tests;
+mod race_tests;
 
 use std::fs;
 use std::io::Write;

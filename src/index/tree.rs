@@ -85,6 +85,10 @@ impl Tree {
                 name: rest.get(space + 1..end)?,
                 id: *rest[end + 1..].first_chunk()?,
             };
+            // A name with a slash would stand for a file in another folder.
+            if entry.name.is_empty() || entry.name.contains(&b'/') {
+                return None;
+            }
             if let Some(last) = entries.last()
                 && entry.order(last) != Ordering::Greater
             {

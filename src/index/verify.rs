@@ -1,6 +1,7 @@
 //! Proving the whole history of an index: every step, signature, message, line and `.crate` file.
 
 mod message;
+mod theirs;
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,13 @@ use thiserror::Error;
 use crate::blobs::Blobs;
 use crate::domain::{Cksum, CommitId};
 
-use super::history::{HistoryFault, Judged, Walk};
+use super::history::{self, HistoryFault, Judged, Walk};
 use super::load::{self, LoadFault};
 use super::objects::Objects;
 use super::rule::{By, LineStep};
-use super::{OpenFault, Place, signature};
+use super::writer::chain;
+use super::{OpenFault, Place, refs, signature};
+use theirs::Seen;
 
 /// The most faults that are kept; further ones are only counted.
 const FAULTS_MAX: usize = 100;
@@ -73,13 +76,15 @@ pub fn verify(
     since: Option<CommitId>,
     tell: &mut dyn FnMut(usize),
 ) -> Result<Report, VerifyFault> {
+    // Before the tip: a server that runs moves the tip first, then what it shows.
+    let shown = refs::read(&place.git_dir, refs::SERVED).ok().flatten();
     let tip = place.tip()?;
-    let objects = Objects::open(&place.git_dir)
-        .map_err(OpenFault::Load)?
-        .hashed();
+    let objects = open(place)?;
     let mut proof = Proof {
         git_dir: &place.git_dir,
         blobs,
+        objects: &objects,
+        seen: Seen::default(),
         report: Report {
             tip: Some(tip),
             ..Report::default()
@@ -87,22 +92,23 @@ pub fn verify(
     };
     let start = match since {
         Some(since) => since,
-        None => match proof.first_commit(&objects, tip) {
+        None => match proof.first_commit(tip) {
             Some(first) => first,
             None => return Ok(proof.report),
         },
     };
-    let state = match load::load(&place.git_dir, start) {
+    let state = match load::load_from(open(place)?, start) {
         Ok(state) => state,
         Err(source) if since.is_some() => {
             let since = start;
             return Err(VerifyFault::Since { since, source });
         }
         Err(fault) => {
-            proof.add(start, &fault, proof.show(start, None));
+            proof.add(start, &fault, proof.check());
             return Ok(proof.report);
         }
     };
+    proof.seen.add_with_parents(&objects, start);
     if since.is_none() && state.snapshot.crates().next().is_some() {
         let what = "the first commit of an index holds no crates";
         proof.add(start, &what, proof.show(start, None));
@@ -113,32 +119,44 @@ pub fn verify(
         proof.step(judged);
         tell(judged.left);
     });
-    if let Err(fault) = went {
-        let (commit, path) = match &fault {
-            HistoryFault::Rule { commit, violation } => (*commit, violation.path()),
-            HistoryFault::Unreadable { commit, .. } => (*commit, None),
-            _ => (tip, None),
+    // The branch must go on from what the registry served last.
+    let led = shown.map_or(Ok(()), |shown| history::leads(&objects, shown, tip));
+    if let Err(fault) = went.and(led) {
+        let (commit, look) = match &fault {
+            HistoryFault::Rule { commit, violation } => {
+                (*commit, proof.show(*commit, violation.path()))
+            }
+            HistoryFault::Unreadable { commit, .. } => (*commit, proof.check()),
+            HistoryFault::Rewound { good, .. }
+            | HistoryFault::Sideways { good, .. }
+            | HistoryFault::Rewritten { good, .. } => (tip, proof.compare(*good, tip)),
         };
-        proof.add(commit, &fault, proof.show(commit, path));
+        proof.add(commit, &chain(&fault), look);
     }
     Ok(proof.report)
+}
+
+fn open(place: &Place) -> Result<Objects, OpenFault> {
+    Ok(Objects::open(&place.git_dir)?.hashed())
 }
 
 struct Proof<'a> {
     git_dir: &'a Path,
     blobs: &'a Blobs,
+    objects: &'a Objects,
+    seen: Seen,
     report: Report,
 }
 
 impl Proof<'_> {
     /// The first commit of all, which must bear the signature of a key that it names itself.
-    fn first_commit(&mut self, objects: &Objects, tip: CommitId) -> Option<CommitId> {
+    fn first_commit(&mut self, tip: CommitId) -> Option<CommitId> {
         let mut id = tip;
         loop {
-            let commit = match objects.commit(id) {
+            let commit = match self.objects.commit(id) {
                 Ok(commit) => commit,
                 Err(fault) => {
-                    self.add(id, &fault, self.show(id, None));
+                    self.add(id, &fault, self.check());
                     return None;
                 }
             };
@@ -165,8 +183,12 @@ impl Proof<'_> {
         let commit = judged.commit.id;
         self.report.commits += judged.commits as u64;
         if judged.by == By::People {
+            if let Err((commit, fault)) = self.seen.read(self.objects, commit) {
+                self.add(commit, &chain(&fault), self.check());
+            }
             return;
         }
+        self.seen.add(commit);
         self.report.signed += 1;
         if let Err(what) = message::check(judged) {
             self.add(commit, &what, self.show(commit, None));
@@ -177,13 +199,22 @@ impl Proof<'_> {
                     continue;
                 };
                 self.report.versions += 1;
-                let reason = match self.blobs.is_intact(&line.cksum) {
+                let (reason, look) = match self.blobs.is_intact(&line.cksum) {
                     Ok(true) => continue,
-                    Ok(false) => "is missing or damaged".to_owned(),
-                    Err(cause) => format!("cannot be read: {cause}"),
+                    Ok(false) => match self.blobs.path(&line.cksum).exists() {
+                        true => ("is damaged".to_owned(), self.hash(&line.cksum)),
+                        false => ("is missing".to_owned(), self.show(commit, None)),
+                    },
+                    Err(cause) => (format!("cannot be read: {cause}"), self.hash(&line.cksum)),
                 };
-                let what = format!("the crate file of `{} {}` {reason}", krate.name, line.vers);
-                self.add(commit, &what, self.hash(&line.cksum));
+                let path = self.blobs.path(&line.cksum);
+                let what = format!(
+                    "the crate file of `{} {}` {reason}: {}",
+                    krate.name,
+                    line.vers,
+                    path.display()
+                );
+                self.add(commit, &what, look);
             }
         }
     }
@@ -204,6 +235,22 @@ impl Proof<'_> {
             format!(" -- {}", quoted(Path::new(path)))
         });
         format!("git --git-dir {} show {commit}{path}", quoted(self.git_dir))
+    }
+
+    /// What shows an object that cannot be read, and all others that cannot.
+    fn check(&self) -> String {
+        format!(
+            "git --git-dir {} fsck --full --no-dangling",
+            quoted(self.git_dir)
+        )
+    }
+
+    /// What shows the commits that only one of both has.
+    fn compare(&self, good: CommitId, found: CommitId) -> String {
+        format!(
+            "git --git-dir {} log --oneline --left-right {good}...{found}",
+            quoted(self.git_dir)
+        )
     }
 
     fn hash(&self, cksum: &Cksum) -> String {

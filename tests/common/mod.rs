@@ -15,3 +15,4 @@ pub mod secrets;
 pub mod tarball;
 pub mod tools;
 pub mod upload;
+pub mod watch;

@@ -3,8 +3,119 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::git::git;
+use super::ran::Ran;
 use super::registry::Registry;
+
+/// Arguments that stand before the subcommand: who commits.
+const PETRA: [&str; 4] = ["-c", "user.name=Petra", "-c", "user.email=petra@localhost"];
+
+/// How git takes in what is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receive {
+    /// As it is set up, hooks and all.
+    AsSetUp,
+    /// Without hooks, each object a file of its own.
+    Loose,
+    /// Without hooks, as one pack.
+    Packed,
+}
+
+/// A clone of the repository itself, in which a person works.
+pub struct Person {
+    folder: TempDir,
+    repository: PathBuf,
+}
+
+impl Person {
+    /// Clones the repository.
+    pub fn of(registry: &Registry) -> Self {
+        let folder = TempDir::new().unwrap();
+        clone(registry, folder.path());
+        Self {
+            folder,
+            repository: registry.repository(),
+        }
+    }
+
+    /// Where the files lie.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("clone")
+    }
+
+    /// Runs git; gives its output without the last line break.
+    #[track_caller]
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let words = [&PETRA, arguments].concat();
+        let ran = git(&self.path(), &words).succeeds();
+        ran.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// Goes to the tip of the branch as it is now.
+    #[track_caller]
+    pub fn catch_up(&self) {
+        self.git(&["fetch", "--quiet", "origin"]);
+        self.git(&["checkout", "--quiet", "--force", "--detach", "origin/main"]);
+        self.git(&["clean", "--quiet", "-fdx"]);
+    }
+
+    /// The text of a file.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path().join(path)).unwrap()
+    }
+
+    /// Writes a file.
+    #[track_caller]
+    pub fn write(&self, path: &str, text: &str) -> &Self {
+        let file = self.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+        self
+    }
+
+    /// Writes something else for `from` in a file, wherever it stands.
+    #[track_caller]
+    pub fn replace(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = self.read(path);
+        assert!(text.contains(from), "`{path}` has no {from}: {text}");
+        self.write(path, &text.replace(from, to))
+    }
+
+    /// Commits all that differs; gives the commit.
+    #[track_caller]
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Takes the newest commit back; gives the commit that does.
+    #[track_caller]
+    pub fn revert(&self) -> String {
+        self.git(&["revert", "--no-edit", "HEAD"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Pushes `what`, such as `HEAD:main`.
+    #[must_use]
+    pub fn push(&self, what: &str, receive: Receive) -> Ran {
+        let program = match receive {
+            Receive::AsSetUp => "--receive-pack=git receive-pack",
+            Receive::Loose => {
+                "--receive-pack=git -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
+            }
+            Receive::Packed => {
+                "--receive-pack=git -c receive.unpackLimit=1 -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
+            }
+        };
+        let repository = self.repository.to_str().unwrap();
+        let words = ["push", "--porcelain", "--force", program, repository, what];
+        git(&self.path(), &words)
+    }
+}
 
 /// Commits `text` as the file `path` of the index, by hand and unsigned.
 #[track_caller]

@@ -1,10 +1,14 @@
 //! What an operator does to a registry, while its server runs and while it does not.
 
 mod backup;
+mod hooks;
 mod keys;
+mod push;
+mod says;
 mod secrets;
 mod socket;
 mod tokens;
+mod verify;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

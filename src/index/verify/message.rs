@@ -1,99 +1,184 @@
-//! Whether a commit of the registry says what it does.
+//! Whether a commit of the registry says what it does, and does nothing else.
 
-use crate::domain::{Cksum, IndexLine};
+use crate::domain::{IndexLine, IndexPath, Owners, TokenId};
 use crate::index::history::Judged;
 use crate::index::message::Said;
-use crate::index::registry_files::{ALLOWED_SIGNERS, REVOKED_TOML};
+use crate::index::registry_files::{
+    ALLOWED_SIGNERS, CONFIG_JSON, REGISTRY_TOML, REVOKED_TOML, RegistryFiles,
+};
 use crate::index::rule::LineStep;
+use crate::index::signature::Signer;
+use crate::index::snapshot::Crate;
+
+/// What every change that a person asks the registry for says of its request.
+const REQUEST: [&str; 2] = ["Authenticated-via", "Request-id"];
 
 /// Checks subject and trailers against the files that differ.
 pub(super) fn check(judged: &Judged<'_>) -> Result<(), String> {
-    let said = Said::of(&judged.commit.bytes);
+    let commit = Commit {
+        said: Said::of(&judged.commit.bytes),
+        judged,
+    };
+    if judged.commit.parents.len() != 1 {
+        return Err("a commit of the registry has one parent".to_owned());
+    }
     match judged.step.crates.as_slice() {
-        [] => registry_files(judged, &said),
-        [(krate, steps)] => {
-            let name = krate.name.as_str();
-            trailer(&said, "Crate", name)?;
-            said_by_somebody(&said)?;
-            match steps.as_slice() {
-                [LineStep::Added(line)] => published(judged, &said, line),
-                [LineStep::Yanked { version, yanked }] => {
-                    let verb = if *yanked { "yank" } else { "unyank" };
-                    subject(&said, &format!("{verb} {name} {version}"))?;
-                    trailer(&said, "Version", &version.to_string())
-                }
-                [] => {
-                    let before = judged.before.find(&krate.name);
-                    let difference =
-                        before.map(|before| krate.owners.difference(&before.owners).to_string());
-                    subject(
-                        &said,
-                        &format!("own {name}{}", difference.unwrap_or_default()),
-                    )
-                }
-                _ => Err("a commit of the registry changes more than one line".to_owned()),
-            }
-        }
+        [] => commit.of_registry_files(),
+        [(krate, steps)] => commit.of_crate(krate, steps),
         _ => Err("a commit of the registry changes more than one crate".to_owned()),
     }
 }
 
-fn published(judged: &Judged<'_>, said: &Said, line: &IndexLine) -> Result<(), String> {
-    subject(said, &format!("publish {} {}", line.name, line.vers))?;
-    trailer(said, "Version", &line.vers.to_string())?;
-    trailer(said, "Cksum", &Cksum::to_string(&line.cksum))?;
-    let author = judged.commit.author_name().unwrap_or_default();
-    trailer(said, "Published-by", &author)
+struct Commit<'a> {
+    said: Said,
+    judged: &'a Judged<'a>,
 }
 
-fn registry_files(judged: &Judged<'_>, said: &Said) -> Result<(), String> {
-    if said.trailer("Crate").is_some() {
-        return Err("its message names a crate, but it changes none".to_owned());
-    }
-    for file in judged.files {
-        let (key, is_named_in) = match file.path.as_str() {
-            REVOKED_TOML => ("Token", file.bytes.as_slice()),
-            ALLOWED_SIGNERS => ("Signing-key", &[][..]),
-            _ => continue,
-        };
-        let value = said
-            .trailer(key)
-            .ok_or_else(|| format!("its message has no `{key}`, but it changes `{}`", file.path))?;
-        let text = String::from_utf8_lossy(is_named_in);
-        if !text.is_empty() && !text.contains(value) {
-            return Err(format!(
-                "its message says `{key}: {value}`, which `{}` does not have",
-                file.path
-            ));
+impl Commit<'_> {
+    fn of_crate(&self, krate: &Crate, steps: &[LineStep]) -> Result<(), String> {
+        let name = krate.name.as_str();
+        let path = IndexPath::of(&krate.name);
+        self.trailer("Crate", name)?;
+        match steps {
+            [LineStep::Added(line)] => self.published(krate, line),
+            [LineStep::Yanked { version, yanked }] => {
+                let verb = if *yanked { "yank" } else { "unyank" };
+                self.subject(&format!("{verb} {name} {version}"))?;
+                self.keys(&["Crate", "Version"], &REQUEST)?;
+                self.trailer("Version", &version.to_string())?;
+                self.files(&[path.as_str()])
+            }
+            [] => {
+                let before = self.judged.before.find(&krate.name);
+                let difference = before.map(|before| krate.owners.difference(&before.owners));
+                self.subject(&format!("own {name}{}", difference.unwrap_or_default()))?;
+                self.keys(&["Crate"], &REQUEST)?;
+                self.files(&[&path.owners_file()])
+            }
+            _ => Err("a commit of the registry changes more than one line".to_owned()),
         }
     }
-    Ok(())
-}
 
-fn said_by_somebody(said: &Said) -> Result<(), String> {
-    for key in ["Authenticated-via", "Request-id"] {
-        said.trailer(key)
-            .ok_or_else(|| format!("its message has no `{key}`"))?;
+    fn published(&self, krate: &Crate, line: &IndexLine) -> Result<(), String> {
+        self.subject(&format!("publish {} {}", line.name, line.vers))?;
+        let first = ["Crate", "Version", "Cksum", "Published-by"];
+        let from_sources = ["Source-commit", REQUEST[0], REQUEST[1]];
+        self.keys(&first, &REQUEST)
+            .or_else(|_| self.keys(&first, &from_sources))?;
+        self.trailer("Version", &line.vers.to_string())?;
+        self.trailer("Cksum", &line.cksum.to_string())?;
+        let author = self.judged.commit.author_name().unwrap_or_default();
+        self.trailer("Published-by", &author)?;
+        let path = IndexPath::of(&krate.name);
+        if self.judged.before.find(&krate.name).is_some() {
+            return self.files(&[path.as_str()]);
+        }
+        self.files(&[path.as_str(), &path.owners_file()])?;
+        match author.parse().map(Owners::first) {
+            Ok(first) if first == *krate.owners => Ok(()),
+            _ => Err(format!(
+                "the crate is new, but its owner is not `{author}`, who published it"
+            )),
+        }
     }
-    Ok(())
-}
 
-fn subject(said: &Said, expected: &str) -> Result<(), String> {
-    match said.subject() == expected {
-        true => Ok(()),
-        false => Err(format!(
-            "its subject is `{}`, but what it does is `{expected}`",
-            said.subject()
-        )),
+    fn of_registry_files(&self) -> Result<(), String> {
+        let before = self.judged.before.registry();
+        let Some(after) = self.judged.step.registry.as_deref() else {
+            return Err("a commit of the registry changes nothing".to_owned());
+        };
+        let mut paths = self.judged.files.iter().map(|file| file.path.as_str());
+        if paths.all(|path| [CONFIG_JSON, REGISTRY_TOML].contains(&path)) {
+            return self.configured(before, after);
+        }
+        if before.revoked != after.revoked {
+            return self.revoked(before, after);
+        }
+        self.trusted(before, after)
     }
-}
 
-fn trailer(said: &Said, key: &str, expected: &str) -> Result<(), String> {
-    match said.trailer(key) {
-        Some(value) if value == expected => Ok(()),
-        Some(value) => Err(format!(
-            "its message says `{key}: {value}`, but what it does is of `{expected}`"
-        )),
-        None => Err(format!("its message has no `{key}`")),
+    fn configured(&self, before: &RegistryFiles, after: &RegistryFiles) -> Result<(), String> {
+        let changes = before.identity.changes_to(&after.identity);
+        if changes.is_empty() || after.config_json.inflate() != after.identity.config_json() {
+            return Err("`config.json` and `registry.toml` do not agree".to_owned());
+        }
+        self.subject(&changes.join(", "))?;
+        self.keys(&[], &[])
+    }
+
+    fn revoked(&self, before: &RegistryFiles, after: &RegistryFiles) -> Result<(), String> {
+        self.files(&[REVOKED_TOML])?;
+        let fresh = after.revoked.iter().map(|(id, _)| id);
+        let mut fresh = fresh.filter(|id| !before.revoked.contains(id));
+        let (Some(id), None) = (fresh.next().map(TokenId::to_string), fresh.next()) else {
+            return Err("a commit of the registry revokes one token".to_owned());
+        };
+        self.subject(&format!("revoke token {id}"))?;
+        self.keys(&["Token"], &[])?;
+        self.trailer("Token", &id)
+    }
+
+    fn trusted(&self, before: &RegistryFiles, after: &RegistryFiles) -> Result<(), String> {
+        self.files(&[ALLOWED_SIGNERS])?;
+        let added = after
+            .allowed_signers
+            .strip_prefix(before.allowed_signers.trim_ascii_end())
+            .and_then(|added| std::str::from_utf8(added.trim_ascii()).ok())
+            .and_then(Signer::of_line);
+        let Some(signer) = added else {
+            return Err("a commit of the registry adds one key to `allowed_signers`".to_owned());
+        };
+        self.subject("add signing key")?;
+        self.keys(&["Signing-key"], &[])?;
+        self.trailer("Signing-key", signer.fingerprint())
+    }
+
+    fn subject(&self, expected: &str) -> Result<(), String> {
+        match self.said.subject() == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "its subject is `{}`, but what it does is `{expected}`",
+                self.said.subject()
+            )),
+        }
+    }
+
+    fn trailer(&self, key: &str, expected: &str) -> Result<(), String> {
+        match self.said.trailer(key) {
+            Some(value) if value == expected => Ok(()),
+            Some(value) => Err(format!(
+                "its message says `{key}: {value}`, but what it does is of `{expected}`"
+            )),
+            None => Err(format!("its message has no `{key}`")),
+        }
+    }
+
+    /// Its trailers must be these, each once.
+    fn keys(&self, first: &[&str], then: &[&str]) -> Result<(), String> {
+        let found = self.said.keys();
+        let expected = [first, then].concat();
+        if let Some(missing) = expected.iter().find(|key| !found.contains(*key)) {
+            return Err(format!("its message has no `{missing}`"));
+        }
+        match found == expected {
+            true => Ok(()),
+            false => Err(format!(
+                "the trailers of its message are {}, not {}",
+                found.join(", "),
+                expected.join(", ")
+            )),
+        }
+    }
+
+    /// It must change these files and no others.
+    fn files(&self, expected: &[&str]) -> Result<(), String> {
+        let files = &self.judged.files;
+        let mut paths = files.iter().map(|file| file.path.as_str());
+        match paths.find(|path| !expected.contains(path)) {
+            Some(path) => Err(format!(
+                "its message says nothing of `{path}`, which it changes"
+            )),
+            None => Ok(()),
+        }
     }
 }

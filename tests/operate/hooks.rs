@@ -1,0 +1,225 @@
+//! Pushes that the hooks of the repository judge.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::common::git::{self, Clone};
+use crate::common::http::get;
+use crate::common::person::{Person, Receive};
+use crate::common::ran::Ran;
+use crate::common::registry::Registry;
+use crate::common::upload::Release;
+
+const LINES: &str = "1/a";
+/// The registry never looks after its branch by itself.
+const NO_POLL: &str = "[index]\npoll_secs = 86400\n";
+
+/// Publishes the versions 1.0.0 and 1.1.0 of the crate `a`.
+fn publish(registry: &Registry) {
+    let token = registry.token("alice");
+    for version in ["1.0.0", "1.1.0"] {
+        Release::new("a", version)
+            .publish(registry.port, &token)
+            .succeeds();
+    }
+}
+
+fn served(registry: &Registry) -> String {
+    let lines = get(format!("/crates/index/{LINES}")).send(registry.port);
+    lines.succeeds().text().to_owned()
+}
+
+/// Pushes with the hooks and panics unless it is refused with these words and nothing moves.
+#[track_caller]
+fn refused(registry: &Registry, person: &Person, what: &str, said: &str) -> Ran {
+    let refs = || {
+        git::git(&registry.repository(), &["show-ref"])
+            .succeeds()
+            .stdout
+    };
+    let before = refs();
+    let ran = person.push(what, Receive::AsSetUp).fails_with(said);
+    assert_eq!(refs(), before);
+    // Git throws away what a refused push brought.
+    let objects = registry.repository().join("objects");
+    let names = fs::read_dir(objects)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.to_string_lossy().starts_with("tmp"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    ran
+}
+
+/// Exchanges both lines, or does something else that nobody may.
+fn drop_a_line(person: &Person) -> String {
+    let lines = person.read(LINES);
+    let (first, _) = lines.split_once('\n').unwrap();
+    person
+        .write(LINES, &format!("{first}\n"))
+        .commit("drop a line")
+}
+
+fn yank_by_hand(person: &Person) -> String {
+    person.replace(LINES, "\"yanked\":false", "\"yanked\":true");
+    person.commit("yank by hand")
+}
+
+#[test]
+fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
+    let mut registry = Registry::start_with(NO_POLL);
+    publish(&registry);
+    let before = served(&registry);
+    let person = Person::of(&registry);
+    let bad = drop_a_line(&person);
+    let said = "`1/a` has lost the line of version `1.1.0`; put it back";
+    let ran = refused(&registry, &person, "HEAD:main", said);
+    assert!(ran.stderr.contains(&bad), "{ran}");
+    assert!(ran.stdout.contains("pre-receive hook declined"), "{ran}");
+    assert_eq!(served(&registry), before);
+    get("/readyz").send(registry.port).succeeds();
+
+    person.catch_up();
+    let yanked = yank_by_hand(&person);
+    let ran = person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    // Nobody waits for anything here: when git ends, all see it.
+    assert_eq!(served(&registry), person.read(LINES));
+    let clone = Clone::of(&registry);
+    assert_eq!(clone.git(&["rev-parse", "HEAD"]), yanked);
+    assert!(ran.stderr.contains(&format!("serves {yanked}")), "{ran}");
+
+    // Without the hooks nobody would know yet.
+    person.replace(LINES, "\"yanked\":true", "\"yanked\":false");
+    person.commit("take it back");
+    let lines = served(&registry);
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    assert_eq!(served(&registry), lines);
+    registry.knows_its_files();
+}
+
+#[test]
+fn other_refs_and_what_is_no_step_forward_are_refused() {
+    let mut registry = Registry::start_with(NO_POLL);
+    publish(&registry);
+    let person = Person::of(&registry);
+    let one_branch = "the index has one branch; push to refs/heads/main";
+    for name in ["refs/heads/other", "refs/tags/v1", "refs/replace/x"] {
+        refused(&registry, &person, &format!("HEAD:{name}"), one_branch);
+    }
+    // What clients of git see is nobody's to push, with hooks or without.
+    for name in ["refs/heads/main", "refs/heads/evil"] {
+        let what = format!("HEAD^:refs/namespaces/served/{name}");
+        let hidden = |ran: Ran| {
+            assert!(!ran.is_success(), "{ran}");
+            assert!(ran.stdout.contains("hidden ref"), "{ran}");
+        };
+        hidden(person.push(&what, Receive::AsSetUp));
+        hidden(person.push(&what, Receive::Packed));
+    }
+    for what in [":main", "HEAD^:main"] {
+        let ran = person.push(what, Receive::AsSetUp);
+        assert!(!ran.is_success(), "{ran}");
+    }
+    person.git(&["checkout", "--quiet", "--orphan", "anew"]);
+    person.commit("begin anew");
+    let rewritten = "does not contain";
+    refused(&registry, &person, "HEAD:main", rewritten);
+    person.catch_up();
+    let tip = person.git(&["rev-parse", "HEAD"]);
+    assert_eq!(git::tip(&registry.repository()), tip);
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn a_push_is_judged_when_no_server_runs_too() {
+    let mut registry = Registry::start();
+    publish(&registry);
+    registry.stop();
+    let person = Person::of(&registry);
+    drop_a_line(&person);
+    let said = "`1/a` has lost the line of version `1.1.0`";
+    refused(&registry, &person, "HEAD:main", said);
+    person.catch_up();
+    for _ in 0..2 {
+        yank_by_hand(&person);
+        person.push("HEAD:main", Receive::AsSetUp).succeeds();
+        person.replace(LINES, "\"yanked\":true", "\"yanked\":false");
+        person.commit("take it back");
+    }
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    drop_a_line(&person);
+    refused(&registry, &person, "HEAD:main", said);
+    registry.knows_its_files();
+    registry.start_again();
+    person.catch_up();
+    assert_eq!(served(&registry), person.read(LINES));
+    registry.run(&["verify"]).succeeds();
+}
+
+#[test]
+fn a_push_that_heals_a_bad_branch_is_let_in_and_wakes_the_server() {
+    let mut registry = Registry::start_with(NO_POLL);
+    publish(&registry);
+    let token = registry.token("alice");
+    let person = Person::of(&registry);
+    drop_a_line(&person);
+    person.push("HEAD:main", Receive::Loose).succeeds();
+    let release = Release::new("a", "1.2.0");
+    assert_eq!(release.publish(registry.port, &token).status, 503);
+    assert_eq!(get("/readyz").send(registry.port).status, 503);
+    person
+        .write("README.md", "more of it\n")
+        .commit("more of it");
+    let said = "`1/a` has lost the line of version `1.1.0`";
+    refused(&registry, &person, "HEAD:main", said);
+    person.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+    person.revert();
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    get("/readyz").send(registry.port).succeeds();
+    release.publish(registry.port, &token).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn hooks_of_the_operator_are_left_alone() {
+    let mut registry = Registry::start();
+    publish(&registry);
+    let hook = registry.repository().join("hooks/post-receive");
+    let installed = fs::read_to_string(&hook).unwrap();
+    let own = "#!/bin/sh\necho told the operator\n";
+    fs::write(&hook, own).unwrap();
+    registry.stop();
+    registry.start_again();
+    assert_eq!(fs::read_to_string(&hook).unwrap(), own);
+    let person = Person::of(&registry);
+    yank_by_hand(&person);
+    let ran = person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    assert!(ran.stderr.contains("told the operator"), "{ran}");
+    // The other one judges still, and one that is missing comes back.
+    drop_a_line(&person);
+    refused(&registry, &person, "HEAD:main", "has lost the line");
+    fs::remove_file(&hook).unwrap();
+    registry.knows_its_files();
+    registry.stop();
+    registry.start_again();
+    assert_eq!(fs::read_to_string(&hook).unwrap(), installed);
+    let mode = fs::metadata(&hook).unwrap().permissions().mode();
+    assert_eq!(mode & 0o111, 0o111);
+    registry.knows_its_files();
+}
+
+#[test]
+fn hooks_work_wherever_the_data_lies() {
+    let mut registry = Registry::start_at("it's \"a\" $HOME `pwd`; folder/data");
+    publish(&registry);
+    let person = Person::of(&registry);
+    yank_by_hand(&person);
+    let ran = person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    assert!(ran.stderr.contains("the registry serves"), "{ran}");
+    assert_eq!(served(&registry), person.read(LINES));
+    drop_a_line(&person);
+    refused(&registry, &person, "HEAD:main", "has lost the line");
+    registry.knows_its_files();
+}

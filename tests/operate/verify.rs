@@ -1,0 +1,309 @@
+//! `sidecargo verify`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::id_of;
+use crate::common::git::{self, git};
+use crate::common::http::request;
+use crate::common::person::{Person, Receive};
+use crate::common::ran::{Ran, run};
+use crate::common::registry::Registry;
+use crate::common::upload::Release;
+
+pub(super) const LINES: &str = "1/a";
+
+/// A registry with the versions 1.0.0 and 1.1.0 of the crate `a`, and a token of its owner.
+pub(super) fn registry() -> (Registry, String) {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    for version in ["1.0.0", "1.1.0"] {
+        Release::new("a", version)
+            .publish(registry.port, &token)
+            .succeeds();
+    }
+    (registry, token)
+}
+
+fn blob(registry: &Registry, version: &str) -> PathBuf {
+    let cksum = Release::new("a", version).cksum();
+    registry.data().join("blobs").join(&cksum[..2]).join(&cksum)
+}
+
+fn commit_of(registry: &Registry, revision: &str) -> String {
+    let parsed = git(&registry.repository(), &["rev-parse", revision]).succeeds();
+    parsed.stdout.trim().to_owned()
+}
+
+/// Runs a command of the report as a person does who pastes it.
+fn paste(look: &str) -> Ran {
+    run(Command::new("sh").args(["-c", look]), b"")
+}
+
+/// Panics unless exactly this is found, in this commit; gives what the command to look at it shows.
+#[track_caller]
+pub(super) fn finds(registry: &Registry, commit: &str, what: &str) -> String {
+    let looked = finds_and_looks(registry, commit, what).succeeds();
+    looked.stdout
+}
+
+#[track_caller]
+fn finds_and_looks(registry: &Registry, commit: &str, what: &str) -> Ran {
+    let report = registry.run(&["verify", "--json"]);
+    assert!(!report.is_success(), "{report}");
+    let json: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(json["faults_found"], 1, "{report}");
+    let fault = &json["faults"][0];
+    assert_eq!(fault["commit"], commit, "{report}");
+    let said = fault["what"].as_str().unwrap();
+    assert!(said.contains(what), "this should say `{what}`: {said}");
+    let look = fault["look"].as_str().unwrap();
+
+    let text = registry.run(&["verify"]);
+    assert!(!text.is_success());
+    let text = text.prints("is not as it must be").prints(said);
+    text.prints(commit).prints(look);
+    paste(look)
+}
+
+#[test]
+fn a_registry_verifies_whether_its_server_runs_or_not() {
+    let (mut registry, _) = registry();
+    let first = commit_of(&registry, "main~1");
+    let tip = git::tip(&registry.repository());
+    let verifies = |registry: &Registry| {
+        let sentence = format!(
+            "the index is as it must be at {tip}: 3 commits, 3 signed by the registry, 2 versions with their crate files"
+        );
+        registry.run(&["verify"]).succeeds().prints(&sentence);
+        let json = registry.run(&["verify", "--json"]).succeeds();
+        let json: Value = serde_json::from_str(&json.stdout).unwrap();
+        let expected = json!({
+            "tip": tip, "commits": 3, "signed": 3, "versions": 2, "faults": [], "faults_found": 0,
+        });
+        assert_eq!(json, expected);
+        let since = registry.run(&["verify", "--since", &first]).succeeds();
+        since.prints("1 commits, 1 signed by the registry, 1 versions");
+    };
+    verifies(&registry);
+    registry.stop();
+    verifies(&registry);
+    registry
+        .run(&["verify", "--since", "main"])
+        .fails_with("`--since` is not the full id of a commit");
+    let nowhere = "1".repeat(40);
+    registry
+        .run(&["verify", "--since", &nowhere])
+        .fails_with(&format!("cannot be verified from {nowhere} on"));
+}
+
+#[test]
+fn crate_files_are_hashed() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let path = blob(&registry, "1.0.0");
+    let commit = commit_of(&registry, "main~1");
+    let bytes = fs::read(&path).unwrap();
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let shown = finds(&registry, &commit, "the crate file of `a 1.0.0` is damaged");
+    let (hash, _) = shown.split_once(' ').unwrap();
+    assert!(!path.ends_with(hash) && hash.len() == 64, "{shown}");
+    // What stands before is not looked at.
+    registry.run(&["verify", "--since", &commit]).succeeds();
+
+    fs::remove_file(&path).unwrap();
+    let missing = format!("the crate file of `a 1.0.0` is missing: {}", path.display());
+    let shown = finds(&registry, &commit, &missing);
+    assert!(shown.contains("publish a 1.0.0"), "{shown}");
+    fs::write(&path, bytes).unwrap();
+    registry.run(&["verify"]).succeeds();
+}
+
+#[test]
+fn a_line_that_people_changed_is_found_with_its_commit() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let person = Person::of(&registry);
+    let other = Release::new("a", "1.1.0").cksum();
+    person.replace(LINES, &Release::new("a", "1.0.0").cksum(), &other);
+    let commit = person.commit("another checksum");
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    let shown = finds(
+        &registry,
+        &commit,
+        "`1/a` has another line for version `1.0.0`",
+    );
+    assert!(shown.contains(&other), "{shown}");
+
+    // Together with its revert it is no step.
+    person.revert();
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn a_damaged_object_is_found() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let commit = commit_of(&registry, "main~1");
+    let object = commit_of(&registry, &format!("{commit}:{LINES}"));
+    let packs = registry.repository().join("objects/pack");
+    let index = fs::read_dir(&packs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "idx"))
+        .find(|path| {
+            let shown = git(&packs, &["verify-pack", "-v", path.to_str().unwrap()]);
+            shown.stdout.contains(&object)
+        })
+        .unwrap();
+    let shown = git(&packs, &["verify-pack", "-v", index.to_str().unwrap()]).succeeds();
+    let line = shown
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(&object))
+        .unwrap();
+    let number = |at: usize| -> usize { line.split_whitespace().nth(at).unwrap().parse().unwrap() };
+    let (packed_bytes, offset) = (number(3), number(4));
+    let pack = index.with_extension("pack");
+    let whole = fs::read(&pack).unwrap();
+    let mut permissions = fs::metadata(&pack).unwrap().permissions();
+    #[allow(
+        clippy::permissions_set_readonly_false,
+        reason = "a test damages its own file"
+    )]
+    permissions.set_readonly(false);
+    fs::set_permissions(&pack, permissions).unwrap();
+    for at in [offset + packed_bytes / 2, offset + packed_bytes - 5] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&pack, damaged).unwrap();
+        let looked = finds_and_looks(&registry, &commit, "cannot be followed");
+        // Git names what it cannot read.
+        assert!(looked.to_string().contains(&object), "{looked}");
+    }
+    fs::write(&pack, whole).unwrap();
+    registry.run(&["verify"]).succeeds();
+}
+
+#[test]
+fn what_people_committed_and_took_back_is_read_too() {
+    let (mut registry, _) = registry();
+    let person = Person::of(&registry);
+    person.write("README.md", "hello\n");
+    let lost = person.commit("hello");
+    person.revert();
+    registry.stop();
+    person.push("HEAD:main", Receive::Loose).succeeds();
+    registry.run(&["verify"]).succeeds();
+    let object = commit_of(&registry, &format!("{lost}:README.md"));
+    let (folder, name) = object.split_at(2);
+    fs::remove_file(
+        registry
+            .repository()
+            .join("objects")
+            .join(folder)
+            .join(name),
+    )
+    .unwrap();
+    let looked = finds_and_looks(&registry, &lost, &object);
+    assert!(looked.to_string().contains(&object), "{looked}");
+    registry.knows_its_files();
+}
+
+#[test]
+fn a_branch_that_lost_what_was_served_is_found() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let good = git::tip(&registry.repository());
+    let person = Person::of(&registry);
+    let back = person.git(&["rev-parse", "HEAD^"]);
+    person.push("HEAD^:main", Receive::Packed).succeeds();
+    let shown = finds(&registry, &back, "the branch was moved back from");
+    assert!(shown.contains("publish a 1.1.0"), "{shown}");
+
+    person.git(&["checkout", "--quiet", "HEAD^"]);
+    let other = person
+        .write("README.md", "another\n")
+        .commit("another past");
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    let shown = finds(&registry, &other, "its history was rewritten");
+    assert!(
+        shown.contains("another past") && shown.contains("publish a 1.1.0"),
+        "{shown}"
+    );
+
+    person.git(&["checkout", "--quiet", "--orphan", "anew"]);
+    let anew = person.commit("begin anew");
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    let report = registry.run(&["verify", "--json"]);
+    let said = format!("{report}");
+    assert!(!report.is_success() && said.contains(&anew), "{said}");
+    assert!(
+        said.contains("the first commit does not bear the signature"),
+        "{said}"
+    );
+    person
+        .push(&format!("{good}:main"), Receive::Packed)
+        .succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn all_that_a_registry_does_in_its_life_verifies() {
+    let (mut registry, token) = registry();
+    let api = "/crates/api/v1/crates/a";
+    for (method, word) in [("DELETE", "1.0.0/yank"), ("PUT", "1.0.0/unyank")] {
+        let path = format!("{api}/{word}");
+        request(method, path)
+            .token(&token)
+            .send(registry.port)
+            .succeeds();
+    }
+    for (method, body) in [("PUT", "bob"), ("DELETE", "alice")] {
+        let body = format!("{{\"users\":[\"{body}\"]}}");
+        let asked = request(method, format!("{api}/owners"))
+            .token(&token)
+            .body(body);
+        asked.send(registry.port).succeeds();
+    }
+    let tip = git::tip(&registry.repository());
+    registry.run(&["key", "rotate"]).succeeds();
+    registry
+        .run(&["token", "revoke", &id_of(&token)])
+        .succeeds();
+    let bob = registry.token("bob");
+    Release::new("a", "2.0.0")
+        .publish(registry.port, &bob)
+        .succeeds();
+
+    let person = Person::of(&registry);
+    fs::remove_file(person.path().join(LINES)).unwrap();
+    person.commit("bad");
+    person.revert();
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    registry.knows_its_files();
+    registry.stop();
+    let settings = |rest: &str| {
+        format!("public_url = \"http://elsewhere.localhost:1\"\nvisibility = \"private\"\n{rest}")
+    };
+    registry.start_again_with(&settings("capability_downloads = true\n"));
+    registry.run(&["downloads", "rotate"]).succeeds();
+    registry.stop();
+    registry.start_again_with(&settings(""));
+    registry.stop();
+    registry.start_again_with("");
+    Release::new("a", "2.1.0")
+        .publish(registry.port, &bob)
+        .succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.run(&["verify", "--since", &tip]).succeeds();
+    registry.knows_its_files();
+}

@@ -2,6 +2,7 @@
 //!
 //! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
 
+mod begin;
 mod change;
 mod copy;
 mod dependencies;
@@ -56,7 +57,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use crate::blobs::Blobs;
 use crate::domain::{RegistryName, StoreId};
@@ -82,7 +83,6 @@ pub use template::InitFault;
 pub use verify::{Fault, Report, VerifyFault, verify};
 pub use writer::{Landed, WriteFault};
 
-use edit::Edit;
 use maintenance::Maintenance;
 use queue::{Ask, Ticket};
 use signature::SigningKey;
@@ -157,6 +157,9 @@ pub enum OpenFault {
         "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
     )]
     ForeignKey,
+    /// The system gives no random bytes.
+    #[error("no secret for downloads was made")]
+    Random(#[source] io::Error),
     /// The commit for other settings was not written.
     #[error("the new settings were not written to the index: {0}")]
     Configure(String),
@@ -174,26 +177,11 @@ impl Index {
         poll: Duration,
     ) -> Result<Self, OpenFault> {
         place.ensure(settings, blobs.id())?;
-        place.clean().map_err(|source| place.io_fault(source))?;
         let key = SigningKey::open_or_create(&place.keys)?;
-        let signer = key.signer().map_err(KeyFault::from)?;
-        place.mend(&signer)?;
-        let commit = place.good_commit(Some(&signer));
-        let commit = commit.map_err(|fault| place.explain(fault))?;
-        if commit == place.tip()? {
-            refs::renew_tip(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
+        let tip = place.recover(&key.signer().map_err(KeyFault::from)?)?;
+        for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
+            error!(%damage, "a crate file cannot be served");
         }
-        let tip = load::load(&place.git_dir, commit);
-        let tip = tip.map_err(|fault| place.explain(fault.into()))?;
-        for damage in recheck::newest_blobs(&place.git_dir, commit, blobs) {
-            let recheck::Damage {
-                cksum,
-                subject,
-                reason,
-            } = damage;
-            error!(blob.cksum = %cksum, subject, reason, "a crate file cannot be served");
-        }
-        refs::show(&place.git_dir, commit).map_err(|source| place.io_fault(source))?;
 
         let first = Arc::new(tip.snapshot.clone());
         let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
@@ -216,28 +204,7 @@ impl Index {
             poll,
             flights,
         };
-        // What hinders it is in the log; the last good commit is served.
-        let is_standing = writer.catch_up().is_ok();
-        let registry = writer.tip.snapshot.registry();
-        check(registry, &settings.name, blobs.id(), &writer.key)?;
-        writer.promote_next_key()?;
-        let snapshot = &writer.tip.snapshot;
-        let identity = snapshot.registry().identity.configured(settings);
-        let mut identity = identity.map_err(|source| place.io_fault(source))?;
-        if snapshot.crates.is_empty() {
-            // Nobody can have come to depend on a URL under which nothing was ever published.
-            identity.former_urls.clear();
-        }
-        if let Some(edit) = Edit::configure(snapshot, &identity) {
-            info!(
-                change = edit.message.subject,
-                "the settings differ from those of the index"
-            );
-            match is_standing {
-                true => writer.write_own(edit).map_err(OpenFault::Configure)?,
-                false => warn!("they come into force at a start once the branch is good again"),
-            }
-        }
+        writer.begin(settings)?;
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
@@ -344,30 +311,5 @@ impl Drop for Index {
             self.writer = Some(writer);
             thread::sleep(Duration::from_millis(1));
         }
-    }
-}
-
-fn check(
-    registry: &RegistryFiles,
-    name: &RegistryName,
-    store: StoreId,
-    key: &SigningKey,
-) -> Result<(), OpenFault> {
-    let identity = &registry.identity;
-    if identity.name != *name {
-        return Err(OpenFault::Name {
-            configured: name.clone(),
-            found: identity.name.clone(),
-        });
-    }
-    if identity.blob_store != store {
-        return Err(OpenFault::Store {
-            found: store,
-            expected: identity.blob_store,
-        });
-    }
-    match registry.trusts(&key.signer().map_err(KeyFault::from)?) {
-        true => Ok(()),
-        false => Err(OpenFault::ForeignKey),
     }
 }

@@ -14,6 +14,9 @@ use super::object::id_of;
 /// The largest object that is read, in bytes.
 const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
+/// The most packs that are met while one value lasts: those that are there, and those that come meanwhile.
+const PACKS_MAX: u16 = 8192;
+
 /// The objects of a repository as they lie on the disk now; packs that come later are found too.
 pub(super) struct Objects {
     /// The repository's own first.
@@ -60,7 +63,11 @@ impl Objects {
     }
 
     fn add(&mut self, folder: &Path) -> Result<(), LoadFault> {
-        let store = gix::odb::at(folder, gix::hash::Kind::Sha1)
+        let options = gix::odb::store::init::Options {
+            slots: gix::odb::store::init::Slots::Given(PACKS_MAX),
+            ..Default::default()
+        };
+        let store = gix::odb::at_opts(folder, gix::hash::Kind::Sha1, None, options)
             .map_err(|error| self.fault("the folder of objects", &error))?;
         self.stores.push(store);
         Ok(())

@@ -14,6 +14,7 @@ use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
+use super::writer::Tip;
 use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
 /// Where a registry keeps what belongs to its index.
@@ -78,6 +79,22 @@ impl Place {
             git_dir: self.git_dir.clone(),
             source,
         }
+    }
+
+    /// The newest good state, once what an ended process left is gone or mended and the refs are what they must be.
+    pub(super) fn recover(&self, signer: &Signer) -> Result<Tip, OpenFault> {
+        let io_fault = |source| self.io_fault(source);
+        self.clean().map_err(io_fault)?;
+        self.mend(signer)?;
+        let commit = self
+            .good_commit(Some(signer))
+            .map_err(|fault| self.explain(fault))?;
+        if commit == self.tip()? {
+            refs::renew_tip(&self.git_dir, commit).map_err(io_fault)?;
+        }
+        let tip = load::load(&self.git_dir, commit).map_err(|fault| self.explain(fault.into()))?;
+        refs::show(&self.git_dir, commit).map_err(io_fault)?;
+        Ok(tip)
     }
 
     /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged

@@ -1,5 +1,6 @@
 //! A look at what was written last: the files that a power cut can have hurt.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::blobs::Blobs;
@@ -53,4 +54,10 @@ pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<
         });
     }
     damages
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of `{}`: {}", self.cksum, self.subject, self.reason)
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -53,17 +52,21 @@ impl Hurt {
         fs::write(path, tear(&fs::read(path).unwrap())).unwrap();
     }
 
-    /// The files of the pack that was written last.
+    /// The file of the pack in which the tip is.
     fn newest(&self, extension: &str) -> PathBuf {
-        let mut found: Option<(SystemTime, PathBuf)> = None;
-        for entry in fs::read_dir(self.path("objects/pack")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|found| found == extension) {
-                let written = fs::metadata(&path).unwrap().modified().unwrap();
-                found = found.max(Some((written, path)));
-            }
-        }
-        found.unwrap().1
+        let tip: String = self.tip.to_string();
+        let indices = fs::read_dir(self.path("objects/pack")).unwrap();
+        let indices = indices.map(|entry| entry.unwrap().path());
+        let mut indices = indices.filter(|path| path.extension().is_some_and(|it| it == "idx"));
+        let index = indices.find(|index| {
+            let listing = Command::new("git")
+                .arg("show-index")
+                .stdin(fs::File::open(index).unwrap())
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&listing.stdout).contains(&tip)
+        });
+        index.unwrap().with_extension(extension)
     }
 
     fn git(&self, args: &[&str]) -> String {

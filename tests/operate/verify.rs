@@ -180,7 +180,7 @@ fn a_damaged_object_is_found() {
     )]
     permissions.set_readonly(false);
     fs::set_permissions(&pack, permissions).unwrap();
-    for at in [offset + packed_bytes / 2, offset + packed_bytes - 5] {
+    for at in [offset + packed_bytes / 2, offset + packed_bytes - 1] {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
         fs::write(&pack, damaged).unwrap();

@@ -90,6 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_keeps_all_that_it_has_room_for() {
+        let cache = TokenCache::new(10);
+        for number in 0..5 {
+            cache.insert(&token(number), number);
+        }
+        for number in 0..5 {
+            assert_eq!(cache.get(&token(number)), Some(number));
+        }
+        assert!(format!("{cache:?}").starts_with("TokenCache { generation_max: 5"));
+    }
+
+    #[test]
     fn entries_are_bounded_and_those_in_use_stay() {
         let cache = TokenCache::new(10);
         cache.insert(&token(0), 0);

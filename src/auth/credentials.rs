@@ -195,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_token_fits_in_each_form() {
+        let longest = "a".repeat(crate::auth::TOKEN_BYTES_MAX);
+        let pair = format!("{}:{longest}", "u".repeat(64));
+        for header in [format!("Bearer {longest}"), basic(&pair)] {
+            assert_eq!(token(&header).unwrap(), longest);
+        }
+    }
+
+    #[test]
     fn length_is_bounded_before_anything_else() {
         let longest = "a".repeat(AUTHORIZATION_BYTES_MAX);
         assert_eq!(token(&longest).as_ref(), Ok(&longest));

@@ -79,6 +79,9 @@ pub enum AppFault {
     /// There is nothing in the folder yet.
     #[error("there is no registry in the data folder {}; `--data` names its folder", .0.display())]
     NoRegistry(PathBuf),
+    /// The registry is not whole.
+    #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
+    NoStore(PathBuf),
     /// A folder or file cannot be made or read.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
@@ -274,7 +277,11 @@ impl<'a> Data<'a> {
 
     /// The store of a registry that must be there.
     pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
-        Blobs::existing(self.folder.join("blobs")).map_err(|source| self.fault(source))
+        let folder = self.folder.join("blobs");
+        Blobs::existing(folder.clone()).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => AppFault::NoStore(folder),
+            _ => self.fault(source),
+        })
     }
 
     fn blobs(&self) -> Result<Blobs, AppFault> {

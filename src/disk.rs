@@ -75,6 +75,11 @@ impl Drop for TempFile {
     }
 }
 
+/// Writes a small file that need not outlast this process.
+pub fn write_mark(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)
+}
+
 /// Flushes a folder, and with it the names of the files in it.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

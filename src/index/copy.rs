@@ -14,7 +14,7 @@ use super::load::{self, LoadFault};
 use super::{Place, refs, template};
 
 /// Where a commit waits in the copy until all that it names is there too.
-const INCOMING: &str = "refs/sidecargo/incoming";
+pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
 
 /// An index cannot be copied.
 #[derive(Debug, Error)]
@@ -66,13 +66,17 @@ impl Place {
     }
 
     /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.
+    ///
+    /// The caller holds the lock of the folder that it copies to.
     pub fn copy_to<'a>(&self, to: &'a Place) -> Result<Incoming<'a>, CopyFault> {
         // What clients of git see is good, whatever the branch is.
         if !matches!(refs::read(&self.git_dir, refs::SERVED), Ok(Some(_))) {
             return Err(CopyFault::NotServed(self.git_dir.clone()));
         }
-        if !to.git_dir.exists() {
-            template::lay_out(&to.git_dir)?;
+        match to.git_dir.exists() {
+            // What a copy left that was killed.
+            true => to.clean()?,
+            false => template::lay_out(&to.git_dir)?,
         }
         let before = refs::read(&to.git_dir, refs::TIP)?;
         fetch(&to.git_dir, &self.git_dir.canonicalize()?)?;

@@ -15,9 +15,14 @@ use crate::disk::{self, TempFile};
 
 use super::object::PackObject;
 
+/// What stands in our marks, by which they are told from those of a push or of a person.
+const MARK: &[u8] = b"sidecargo: no ref leads here yet\n";
+
 /// Writes the objects as one pack with its index into `folder`: durable when this returns.
 ///
 /// An object that is given twice is written once. A failure leaves nothing behind, and takes nothing away.
+/// While the value that comes back lives, the pack is marked to be kept: a `git repack -a -d` at that moment would take
+/// away what no ref reaches yet.
 pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
     let mut seen = HashSet::new();
     let objects: Vec<&PackObject> = objects
@@ -33,12 +38,13 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
     let files = Pack {
         pack: folder.join(format!("pack-{name}.pack")),
         index: folder.join(format!("pack-{name}.idx")),
+        mark: folder.join(format!("pack-{name}.keep")),
     };
     // One that is written again is already referred to: it stays, whatever happens now.
     let is_new = !files.index.exists();
     // The pack first: readers find packs by their index.
-    let written = pack
-        .rename(&files.pack)
+    let written = disk::write_mark(&files.mark, MARK)
+        .and_then(|()| pack.rename(&files.pack))
         .and_then(|()| index.rename(&files.index))
         .and_then(|()| disk::sync_folder(folder));
     match written {
@@ -57,6 +63,14 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
 pub(super) struct Pack {
     pack: PathBuf,
     index: PathBuf,
+    mark: PathBuf,
+}
+
+impl Drop for Pack {
+    fn drop(&mut self) {
+        // One that stays goes at the next start.
+        let _ = fs::remove_file(&self.mark);
+    }
 }
 
 impl Pack {
@@ -71,6 +85,14 @@ impl Pack {
 /// Removes packs without an index: whoever wrote one was killed before anything could refer to it, or it was merged
 /// into another, and its index taken away. One that is marked to be kept is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new("keep"))
+            && fs::read(&path).is_ok_and(|text| text == MARK)
+        {
+            fs::remove_file(path)?;
+        }
+    }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();

@@ -9,6 +9,7 @@ use tracing::info;
 use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
+use super::copy::INCOMING;
 use super::objects::Objects;
 use super::registry_files::Identity;
 use super::revoked::Revoked;
@@ -113,7 +114,8 @@ impl Place {
             disk::remove_leftovers(folder)?;
         }
         let graph = self.git_dir.join("objects/info/commit-graph.lock");
-        for lock in [refs::lock_of_tip(&self.git_dir), graph] {
+        let incoming = self.git_dir.join(INCOMING).with_extension("lock");
+        for lock in [refs::lock_of_tip(&self.git_dir), graph, incoming] {
             match fs::remove_file(lock) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

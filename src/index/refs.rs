@@ -24,6 +24,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// The pause between two attempts at a lock.
 const LOCK_LOOK: Duration = Duration::from_millis(5);
 
+/// How often the ref for clients of git is written again because git removed its folder meanwhile.
+const SHOW_AGAIN_MAX: usize = 16;
+
 /// The tip could not be moved.
 #[derive(Debug, Error)]
 pub(super) enum MoveFault {
@@ -142,13 +145,23 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
         return Ok(());
     }
     let path = git_dir.join(SERVED);
-    let folder = folder_of(&path);
-    // Git takes away a folder of refs when it has packed them.
-    fs::create_dir_all(folder)?;
-    // Not in the folder of refs: clients of git would see the temporary file as a branch.
-    let mut temp = TempFile::create(git_dir)?;
-    temp.file().write_all(format!("{commit}\n").as_bytes())?;
-    temp.rename(&path)
+    let write = || {
+        fs::create_dir_all(folder_of(&path))?;
+        // Not in the folder of refs: clients of git would see the temporary file as a branch.
+        let mut temp = TempFile::create(git_dir)?;
+        temp.file().write_all(format!("{commit}\n").as_bytes())?;
+        temp.rename(&path)
+    };
+    // Git takes away a folder of refs when it has packed them, perhaps in this moment.
+    let is_overtaken = |done: &io::Result<()>| matches!(done, Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let mut done = write();
+    for _ in 0..SHOW_AGAIN_MAX {
+        if !is_overtaken(&done) {
+            break;
+        }
+        done = write();
+    }
+    done
 }
 
 /// Makes sure that the tip which was found at the start is durable: who wrote it may have been killed before that, or

@@ -166,7 +166,7 @@ fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result
     let bytes = draft.sign(|bytes| key.sign(bytes))?;
     let commit = commit_id(&bytes);
     objects.push(PackObject::commit(commit, &bytes));
-    pack::write(&git_dir.join("objects/pack"), &objects)?;
+    let _kept = pack::write(&git_dir.join("objects/pack"), &objects)?;
     refs::move_tip(git_dir, None, commit).map_err(io::Error::other)?;
     refs::show(git_dir, commit)?;
     Ok(())

@@ -731,3 +731,42 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
         }]
     );
 }
+
+#[test]
+fn git_does_not_take_away_a_pack_that_no_ref_reaches_yet() {
+    let fixture = Fixture::new();
+    let packs = fixture.index.git_dir().join("objects/pack");
+    let (_, object) = Body::with_object(b"what is being written").unwrap();
+    let id = BlobId::from(object.id).to_string();
+    let pack = pack::write(&packs, &[object]).unwrap();
+    fixture.git(&["repack", "-a", "-d", "-q"]);
+    assert_eq!(fixture.git(&["cat-file", "-t", &id]), "blob\n");
+    drop(pack);
+    fixture.git(&["repack", "-a", "-d", "-q"]);
+    let found = Command::new("git")
+        .arg("--git-dir")
+        .arg(fixture.index.git_dir())
+        .args(["cat-file", "-e", &id])
+        .output();
+    assert!(!found.unwrap().status.success(), "the mark is gone");
+}
+
+#[test]
+fn marks_of_an_ended_process_go_at_the_start_and_others_stay() {
+    let Fixture { folder, index } = Fixture::new();
+    let packs = index.git_dir().join("objects/pack");
+    drop(index);
+    let (_, object) = Body::with_object(b"what was being written").unwrap();
+    std::mem::forget(pack::write(&packs, &[object]).unwrap());
+    let marks = || {
+        let entries = fs::read_dir(&packs).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .filter(|path| path.extension().is_some_and(|it| it == "keep"))
+            .count()
+    };
+    fs::write(packs.join("pack-of-a-person.keep"), "mine").unwrap();
+    assert_eq!(marks(), 2);
+    drop(open(folder.path(), "http://localhost:1").unwrap());
+    assert_eq!(marks(), 1);
+}

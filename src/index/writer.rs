@@ -309,7 +309,7 @@ impl Writer {
         }
         let commit = self.tip.snapshot.commit;
         let _flight = self.flights.write();
-        pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
+        let _kept = pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
             .map_err(|cause| format!("the last pack was not written again: {cause}"))?;
         match refs::move_tip(&self.git_dir, Some(commit), commit) {
             // Whoever moved the branch stands on our commit; it is followed next.

@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use trouble::{Plan, Trouble};
@@ -249,6 +250,31 @@ fn nothing_is_written_while_clients_of_git_could_not_see_it() {
     target.publish(&release).succeeds();
     target.has_once(&release);
     target.has_already(&release);
+}
+
+#[test]
+fn git_may_repack_beside_publishes() {
+    let mut target = Target::new();
+    let repository = target.registry.repository();
+    let releases: Vec<Release> = (0..60)
+        .map(|number| Release::new("busy", &format!("1.0.{number}")))
+        .collect();
+    thread::scope(|scope| {
+        let publishing = scope.spawn(|| {
+            for release in &releases {
+                target.publish(release).succeeds();
+            }
+        });
+        while !publishing.is_finished() {
+            git(&repository, &["repack", "-a", "-d", "-q"]).succeeds();
+            git(&repository, &["pack-refs", "--all", "--prune"]).succeeds();
+        }
+    });
+    target.registry.knows_its_files();
+    for release in &releases {
+        target.has_once(release);
+    }
+    git::assert_sound(&repository);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::common::person;
 use crate::common::project::Project;
 use crate::common::ran::{Ran, run};
 use crate::common::registry::{Registry, program};
+use crate::common::tools;
 use crate::common::upload::Release;
 
 /// Runs the program, wherever it is told to.
@@ -158,6 +159,44 @@ fn a_damaged_crate_file_is_named_and_mends_nothing_in_silence() {
     assert_eq!(fs::read(&copy).unwrap(), bytes);
     sidecargo(&["restore", &backup, "--data", &other]).succeeds();
     verify(&other);
+}
+
+#[test]
+fn a_backup_that_was_killed_is_taken_again() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    for number in 0..20 {
+        let release = Release::new("krate", &format!("1.0.{number}"));
+        release.publish(registry.port, &token).succeeds();
+    }
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    let data = registry.data();
+    // Anywhere, from its first steps to its last.
+    for steps in [40, 400, 800, 1200, 1600, 2000] {
+        let Some(strace) = tools::strace() else {
+            return;
+        };
+        let inject = format!("inject=all:signal=KILL:when={steps}");
+        let mut killed = Command::new(strace);
+        killed.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
+        killed
+            .arg(program())
+            .args(["backup", &backup, "--data"])
+            .arg(&data);
+        let _ = run(&mut killed, b"");
+    }
+    // What git and we leave when we are killed at the worst moment.
+    let repository = path.join("index.git");
+    fs::create_dir_all(repository.join("refs/sidecargo")).unwrap();
+    for left in ["refs/heads/main.lock", "refs/sidecargo/incoming.lock"] {
+        fs::write(repository.join(left), "").unwrap();
+    }
+    registry.run(&["backup", &backup]).succeeds();
+    verify(&backup);
+    let (_, copy) = folder(&scratch, "copy");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    verify(&copy);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_server_that_dies_while_it_hides_merged_packs_has_lost_nothing() {
             inject: Some(&inject),
             paths: &[],
         };
-        let trouble = Trouble::of_all(&strace, &target.registry, &plan);
+        let trouble = Trouble::of_thread("maintenance", &strace, &target.registry, &plan);
         published.extend(target.publish_many(round + 1, 2 * PUBLISHES));
         target.registry.kill();
         let trace = trouble.end();

@@ -33,16 +33,21 @@ pub struct Plan<'a> {
 impl Trouble {
     /// Begins in the thread that writes the index: its calls come one after the other, so they can be counted.
     pub fn of_writer(strace: &Path, registry: &Registry, plan: &Plan<'_>) -> Self {
+        Self::of_thread("writer", strace, registry, plan)
+    }
+
+    /// Begins in the thread of this name.
+    pub fn of_thread(name: &str, strace: &Path, registry: &Registry, plan: &Plan<'_>) -> Self {
         let tasks = PathBuf::from(format!("/proc/{}/task", registry.pid()));
-        let is_writer = |task: &PathBuf| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == "writer")
+        let is_meant = |task: &PathBuf| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim_end() == name)
         };
-        let writer = fs::read_dir(tasks)
+        let thread = fs::read_dir(tasks)
             .unwrap()
             .map(|task| task.unwrap().path())
-            .find(is_writer)
-            .expect("the server has a writer");
-        let thread = writer.file_name().unwrap().to_str().unwrap().to_owned();
+            .find(is_meant)
+            .expect("the server has such a thread");
+        let thread = thread.file_name().unwrap().to_str().unwrap().to_owned();
         let prefix = format!("{thread} ");
         Self::begin(strace, &["-p", &thread], plan, prefix)
     }

@@ -3,7 +3,9 @@
 mod backup;
 mod hooks;
 mod keys;
+mod metrics;
 mod push;
+pub mod ready;
 mod says;
 mod secrets;
 mod socket;

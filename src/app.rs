@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::IntCounterVec;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -22,6 +23,8 @@ use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::{self, Fetches};
 use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
+use crate::measure;
+use crate::probe::Probe;
 use crate::rates::Rates;
 use crate::tokens::TokenRecords;
 
@@ -52,6 +55,10 @@ pub struct App {
     pub rates: Rates,
     /// Crate files that are looked into at one time: an archive can keep a core busy and a manifest some memory.
     pub inspections: Arc<Semaphore>,
+    /// Whether the disk takes what is written.
+    pub disk: Probe,
+    /// What became of uploads of versions.
+    pub publishes: IntCounterVec,
     /// Addresses that reach this process on this machine, whatever the public one is.
     local_urls: OwnUrls,
     /// Held as long as the process may write.
@@ -121,6 +128,7 @@ impl App {
         let registry = index.snapshot().registry().identity.id;
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
+            disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
             verifier: Verifier::new(registry, keys),
             local_urls: local_urls(&config.name, bound),
@@ -134,6 +142,11 @@ impl App {
             inspections: Arc::new(Semaphore::new(
                 thread::available_parallelism().map_or(1, usize::from),
             )),
+            publishes: measure::counts(
+                "sidecargo_publishes_total",
+                "Uploads of versions, by what became of them.",
+                &["outcome"],
+            ),
             index,
             public_url,
             config,

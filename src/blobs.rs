@@ -66,9 +66,14 @@ impl Blobs {
         self.id
     }
 
+    /// Where uploads are received.
+    pub fn incoming_folder(&self) -> PathBuf {
+        self.folder.join("incoming")
+    }
+
     /// A file to receive an upload into; gone when dropped.
     pub fn incoming(&self) -> io::Result<TempFile> {
-        TempFile::create(&self.folder.join("incoming"))
+        TempFile::create(&self.incoming_folder())
     }
 
     /// Keeps a received file whose SHA-256 is `cksum`: durable when this returns.

@@ -7,7 +7,12 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use prometheus::Histogram;
+
+use crate::measure;
 
 /// How every temporary file's name starts; git skips and prunes such files too.
 pub const TEMP_PREFIX: &str = "tmp_";
@@ -55,7 +60,7 @@ impl TempFile {
 
     /// Flushes the contents to the disk.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        flush(&self.file)
     }
 
     /// Gives the file its name, replacing what bears it; not durable until the folder is flushed.
@@ -80,9 +85,24 @@ pub fn write_mark(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
+/// Flushes an open file or folder to the disk.
+pub fn flush(file: &File) -> io::Result<()> {
+    let _timer = flushes().start_timer();
+    file.sync_all()
+}
+
 /// Flushes a folder, and with it the names of the files in it.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    flush(&File::open(folder)?)
+}
+
+/// How long the flushes of this process took: there is one disk for all who use it.
+pub fn flushes() -> &'static Histogram {
+    static FLUSHES: LazyLock<Histogram> = LazyLock::new(|| {
+        let help = "Time of each flush of a file or a folder to the disk.";
+        measure::durations("sidecargo_disk_flush_seconds", help)
+    });
+    &FLUSHES
 }
 
 /// Puts `bytes` at `path`, whole and durable, or leaves what was there.

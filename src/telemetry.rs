@@ -7,9 +7,9 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use crate::config::LogConfig;
+use crate::config::{LogConfig, LogFormat};
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -44,13 +44,22 @@ where
 {
     // The web framework traces each segment of each path, and one may be a secret: no setting makes it speak.
     let is_discreet = |metadata: &Metadata<'_>| !metadata.target().starts_with("warp");
-    Ok(fmt()
-        .with_env_filter(EnvFilter::try_new(&config.filter)?)
-        .with_ansi(is_coloured)
-        .with_writer(writer)
-        // A log that cannot be written, such as on a full disk, must not end the process that serves.
-        .log_internal_errors(false)
-        .finish()
+    // A log that cannot be written, such as on a full disk, must not end the process that serves.
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
+    let layer = match config.format {
+        LogFormat::Human => layer.with_ansi(is_coloured).boxed(),
+        // There is one kind of span, the request: its fields stand in `span`, those of the event beside it. The list
+        // of spans would leave out that of an event whose parent is named, as the last line of a request does.
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+    };
+    Ok(tracing_subscriber::registry()
+        .with(layer)
+        .with(EnvFilter::try_new(&config.filter)?)
         .with(filter_fn(is_discreet)))
 }
 
@@ -79,6 +88,7 @@ mod tests {
     fn config(filter: &str) -> LogConfig {
         LogConfig {
             filter: filter.to_owned(),
+            format: LogFormat::Human,
         }
     }
 
@@ -106,6 +116,36 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_json_has_the_fields_of_its_event_and_of_its_request() {
+        let written = Written::default();
+        let sink = written.clone();
+        let config = LogConfig {
+            format: LogFormat::Json,
+            ..config("info")
+        };
+        let subscriber = subscriber(&config, true, move || sink.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let _entered = info_span!("request", request_id = "0123", path = ?"/\"\n").entered();
+            debug!("quiet");
+            info!(status = 200, "answered");
+            warn!(cause = "line\nbreak", "loud \x1b[31m");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        for line in &lines {
+            assert_eq!(line["span"]["request_id"], "0123", "{line}");
+        }
+        assert_eq!(lines[0]["message"], "answered");
+        assert_eq!(lines[0]["status"], 200);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[1]["cause"], "line\nbreak");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn every_test_of_the_table_exists() {
 }
 
 /// Whether a file at the place that the path names has a test of its last segment's name.
-fn is_test(path: &str) -> bool {
+pub fn is_test(path: &str) -> bool {
     let (module, name) = path.rsplit_once("::").unwrap();
     let function = format!("fn {name}(");
     files_of(module)

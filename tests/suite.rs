@@ -11,6 +11,7 @@ mod attack;
 mod cargo;
 mod checks;
 mod common;
+mod documents;
 mod operate;
 mod oracle;
 mod power;

@@ -52,6 +52,15 @@ impl<T: Clone> TokenCache<T> {
         Some(found)
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        let generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        generations.young.len() + generations.old.len()
+    }
+
     pub(super) fn insert(&self, token: &Secret, value: T) {
         let hash = hash(token);
         let mut generations = self

@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
+use prometheus::IntCounter;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
@@ -20,6 +21,7 @@ use thiserror::Error;
 use super::cache::TokenCache;
 use super::{AuthFault, CRATE_SCOPES_MAX, KeyId, Secret, TokenKeys, token_from_header};
 use crate::domain::{Can, CrateScope, Grant, RegistryId, Scopes, TokenId};
+use crate::measure;
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
@@ -35,6 +37,31 @@ const CACHE_ENTRIES_MAX: usize = 10_000;
 pub struct Verifier {
     registry: RegistryId,
     trust: ArcSwap<Trust>,
+    measures: Measures,
+}
+
+/// What the verifier measures of itself.
+#[derive(Debug, Clone)]
+pub struct Measures {
+    /// Tokens that were remembered.
+    pub cache_hits: IntCounter,
+    /// Tokens that were not, and had to be verified.
+    pub cache_misses: IntCounter,
+}
+
+impl Measures {
+    fn new() -> Self {
+        Self {
+            cache_hits: measure::count(
+                "sidecargo_tokens_remembered_total",
+                "Tokens that came and were remembered as verified.",
+            ),
+            cache_misses: measure::count(
+                "sidecargo_tokens_verified_total",
+                "Tokens that came and were not remembered, good ones and others.",
+            ),
+        }
+    }
 }
 
 /// The keys and what was verified with them: one is never without the other.
@@ -125,12 +152,23 @@ impl Verifier {
         Self {
             registry,
             trust: ArcSwap::from_pointee(Trust::in_keys(keys)),
+            measures: Measures::new(),
         }
     }
 
     /// Trusts these keys and no others from now on; what was remembered is verified again.
     pub fn use_keys(&self, keys: Arc<TokenKeys>) {
         self.trust.store(Arc::new(Trust::in_keys(keys)));
+    }
+
+    /// How many tokens are remembered.
+    pub fn remembered(&self) -> usize {
+        self.trust.load().cache.len()
+    }
+
+    /// What the verifier measures of itself.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Who sent the request with this `Authorization` header, and what may they do?
@@ -156,8 +194,10 @@ impl Verifier {
         }
         let trust = self.trust.load();
         if let Some(verified) = trust.cache.get(token) {
+            self.measures.cache_hits.inc();
             return admit(verified, now, is_revoked);
         }
+        self.measures.cache_misses.inc();
         let verified = self.verify_text(token.expose(), &trust.keys)?;
         let grant = admit(verified.clone(), now, is_revoked)?;
         trust.cache.insert(token, verified);

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
-use tracing::warn;
+use tracing::{Span, warn};
 
 use crate::blobs::Blobs;
 use crate::domain::CommitId;
@@ -91,9 +91,11 @@ impl Catalog {
         let turn = Arc::clone(&self.searches).acquire_owned().await;
         let turn = turn.map_err(|_| SearchFault)?;
         let catalog = Arc::clone(self);
+        let span = Span::current();
         let found = spawn_blocking(move || {
             // Held until the work is done, also when nobody waits for it any more.
             let _turn = turn;
+            let _entered = span.enter();
             query.search(catalog.now().pages(), count_max)
         });
         found.await.map_err(|_| SearchFault)
@@ -102,6 +104,16 @@ impl Catalog {
     /// The commit whose crates are shown; none before the first look at the index.
     pub fn commit(&self) -> Option<CommitId> {
         self.shown.load().commit()
+    }
+
+    /// How many crates can be found.
+    pub fn crate_count(&self) -> usize {
+        self.shown.load().iter().count()
+    }
+
+    /// How many of them are found by their name alone, because their file was not read yet.
+    pub fn unread_count(&self) -> usize {
+        self.shown.load().unread_count()
     }
 
     /// The entries at the index's present commit.

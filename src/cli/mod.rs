@@ -2,6 +2,7 @@
 
 mod backup;
 mod hook;
+mod notify;
 mod progress;
 mod rotate;
 mod serve;
@@ -42,9 +43,18 @@ enum Command {
     Verify(verify::Verify),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    /// Looks at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// What the git hooks of the repository call.
     #[command(subcommand)]
     Hook(hook::Hook),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Prints every setting with which `serve` would run, each with where it comes from.
+    Show(serve::Serve),
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.
@@ -61,6 +71,17 @@ struct Settings {
 impl Settings {
     /// The configuration with these settings and those of `more`.
     fn load(self, more: Arguments) -> anyhow::Result<Config> {
+        let (arguments, environment, folder) = self.sources(more)?;
+        Ok(Config::load(&arguments, &environment, &folder)?)
+    }
+
+    /// The same as text, with where each value comes from.
+    fn show(self, more: Arguments) -> anyhow::Result<String> {
+        let (arguments, environment, folder) = self.sources(more)?;
+        Ok(Config::show(&arguments, &environment, &folder)?)
+    }
+
+    fn sources(self, more: Arguments) -> anyhow::Result<(Arguments, Environment, PathBuf)> {
         let arguments = Arguments {
             config: self.config,
             data: self.data,
@@ -68,7 +89,7 @@ impl Settings {
         };
         let environment = Environment::from_variables(std::env::vars_os());
         let folder = std::env::current_dir().context("the current folder is not there")?;
-        Ok(Config::load(&arguments, &environment, &folder)?)
+        Ok((arguments, environment, folder))
     }
 }
 
@@ -93,6 +114,7 @@ impl Cli {
             Command::Verify(verify) => return verify.run(),
             Command::Backup(backup) => backup.run()?,
             Command::Restore(restore) => restore.run()?,
+            Command::Config(ConfigCommand::Show(serve)) => serve.show()?,
             Command::Hook(hook) => hook.run()?,
         }
         Ok(ExitCode::SUCCESS)

@@ -20,12 +20,12 @@ use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::{http, telemetry};
 
-use super::Settings;
+use super::{Settings, notify};
 
 /// How long the end waits for work on files that nobody waits for any more.
 const END_WAIT: Duration = Duration::from_secs(5);
 
-/// Options of `serve`.
+/// Options of `serve`, and of what looks at them.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -45,8 +45,15 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// Runs the registry until it is told to end.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    /// Prints the settings with which `serve` would run.
+    pub(super) fn show(self) -> anyhow::Result<()> {
+        let (settings, more) = self.arguments();
+        let shown = settings.show(more)?;
+        std::io::stdout().write_all(shown.as_bytes())?;
+        Ok(())
+    }
+
+    fn arguments(self) -> (Settings, Arguments) {
         let more = Arguments {
             listen: self.listen,
             public_url: self.public_url,
@@ -54,7 +61,13 @@ impl Serve {
             name: self.name,
             ..Arguments::default()
         };
-        let config = self.settings.load(more)?;
+        (self.settings, more)
+    }
+
+    /// Runs the registry until it is told to end.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let (settings, more) = self.arguments();
+        let config = settings.load(more)?;
         telemetry::start(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -80,8 +93,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .inspect_err(|cause| error!(%cause, reason = ?cause.source(), "tokens and keys cannot be changed while this server runs"));
     info!(public_url = %app.public_url, data = %app.config.data.display(), "listening on http://{bound}");
     greet(&app);
+    notify::say("READY=1");
     let follower = Follower::start(Arc::clone(&app.catalog));
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
+    notify::say("STOPPING=1");
     drop(control);
     follower.stop().await;
     info!("ended");

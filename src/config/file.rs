@@ -5,7 +5,9 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::DeTable;
 
 use super::ConfigFault;
 use crate::domain::{PublicUrl, RegistryName, Visibility};
@@ -40,7 +42,7 @@ pub struct RawConfig {
 }
 
 /// The section `[index]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexConfig {
     /// How often it is looked whether somebody else moved the branch.
@@ -48,7 +50,7 @@ pub struct IndexConfig {
 }
 
 /// The section `[http]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
     /// For a request head, and for idling between two requests.
@@ -68,7 +70,7 @@ pub struct HttpConfig {
 }
 
 /// The section `[fetch]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FetchConfig {
     /// The most `git upload-pack` processes at one time.
@@ -86,11 +88,24 @@ pub struct FetchConfig {
 }
 
 /// The section `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// Levels by module, in the language of tracing's `EnvFilter`.
     pub filter: String,
+    /// For whom its lines are.
+    pub format: LogFormat,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One that people read.
+    #[default]
+    Human,
+    /// One JSON object.
+    Json,
 }
 
 impl Default for IndexConfig {
@@ -130,8 +145,50 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             filter: "info".to_owned(),
+            format: LogFormat::default(),
         }
     }
+}
+
+/// Where in a configuration file each key stands.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    path: PathBuf,
+    /// Section (empty for none), key and line.
+    keys: Vec<(String, String, usize)>,
+}
+
+impl Lines {
+    /// The lines of the keys of `text`, which has been read as a [`RawConfig`] before.
+    fn find(path: &Path, text: &str) -> Self {
+        let mut keys = Vec::new();
+        // It is a valid file, so there is no fault here.
+        if let Ok(table) = DeTable::parse(text) {
+            for (key, value) in table.get_ref() {
+                keys.push((String::new(), key.get_ref().to_string(), line_at(text, key)));
+                for (inner, _) in value.get_ref().as_table().into_iter().flatten() {
+                    let section = key.get_ref().to_string();
+                    keys.push((section, inner.get_ref().to_string(), line_at(text, inner)));
+                }
+            }
+        }
+        Self {
+            path: path.to_owned(),
+            keys,
+        }
+    }
+
+    /// The file and the line of a key, if it stands there.
+    pub(super) fn of(&self, section: &str, key: &str) -> Option<(&Path, usize)> {
+        let is_it = |known: &&(String, String, usize)| known.0 == section && known.1 == key;
+        let (_, _, line) = self.keys.iter().find(is_it)?;
+        Some((&self.path, *line))
+    }
+}
+
+fn line_at<T>(text: &str, key: &Spanned<T>) -> usize {
+    let before = text.as_bytes().get(..key.span().start).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 impl RawConfig {
@@ -140,6 +197,11 @@ impl RawConfig {
     /// # Errors
     /// `Read`, `TooLarge`, or `Syntax` with line and key.
     pub fn read(path: &Path) -> Result<Self, ConfigFault> {
+        Ok(Self::read_with_lines(path)?.0)
+    }
+
+    /// As [`RawConfig::read`], with where each key stands.
+    pub(super) fn read_with_lines(path: &Path) -> Result<(Self, Lines), ConfigFault> {
         let unreadable = |source| ConfigFault::Read {
             path: path.to_owned(),
             source,
@@ -154,9 +216,10 @@ impl RawConfig {
                 bytes_max: FILE_BYTES_MAX,
             });
         }
-        toml::from_str(&text).map_err(|fault| ConfigFault::Syntax {
+        let raw = toml::from_str(&text).map_err(|fault| ConfigFault::Syntax {
             path: path.to_owned(),
             reason: fault.to_string().trim_end().to_owned(),
-        })
+        })?;
+        Ok((raw, Lines::find(path, &text)))
     }
 }

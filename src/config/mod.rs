@@ -4,10 +4,11 @@
 //! Nothing here reads the process's environment or folder by itself: the caller hands both in.
 
 mod file;
+mod show;
 mod sources;
 mod validate;
 
-pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, RawConfig};
+pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, LogFormat, RawConfig};
 pub use sources::{Arguments, Environment};
 
 use std::net::SocketAddr;
@@ -60,6 +61,9 @@ pub enum ConfigFault {
     /// A value that its key does not allow.
     #[error("`{key}` is not valid: {reason}")]
     Value { key: &'static str, reason: String },
+    /// A fault of ours.
+    #[error("the settings cannot be written down")]
+    Show,
 }
 
 impl Config {
@@ -74,14 +78,48 @@ impl Config {
         environment: &Environment,
         folder: &Path,
     ) -> Result<Self, ConfigFault> {
+        Ok(Self::load_with_lines(arguments, environment, folder)?.0)
+    }
+
+    /// Every setting that holds, as TOML, each with its source in a comment.
+    ///
+    /// No setting is a secret: keys and tokens lie in files of their own.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn show(
+        arguments: &Arguments,
+        environment: &Environment,
+        folder: &Path,
+    ) -> Result<String, ConfigFault> {
+        let (config, lines) = Self::load_with_lines(arguments, environment, folder)?;
+        let shown = show::Shown {
+            config: &config,
+            arguments,
+            environment,
+            lines: &lines,
+        };
+        shown.text()
+    }
+
+    fn load_with_lines(
+        arguments: &Arguments,
+        environment: &Environment,
+        folder: &Path,
+    ) -> Result<(Self, file::Lines), ConfigFault> {
         let file = arguments.config.as_ref().or(environment.config.as_ref());
-        let (raw, file_folder) = match file {
+        let (raw, lines, file_folder) = match file {
             Some(path) => {
                 let path = folder.join(path);
                 let file_folder = path.parent().unwrap_or(folder).to_owned();
-                (RawConfig::read(&path)?, file_folder)
+                let (raw, lines) = RawConfig::read_with_lines(&path)?;
+                (raw, lines, file_folder)
             }
-            None => (RawConfig::default(), folder.to_owned()),
+            None => (
+                RawConfig::default(),
+                file::Lines::default(),
+                folder.to_owned(),
+            ),
         };
         let is_data_from_file =
             raw.data.is_some() && arguments.data.is_none() && environment.data.is_none();
@@ -91,7 +129,7 @@ impl Config {
             folder
         };
         let raw = sources::overlay(raw, arguments, environment)?;
-        validate::complete(raw, data_folder)
+        Ok((validate::complete(raw, data_folder)?, lines))
     }
 
     /// The base URL of this server, once it is `bound`.

@@ -76,6 +76,7 @@ fn the_example_names_every_key_and_equals_the_defaults() {
         ("http", field_names::<HttpConfig>()),
         ("fetch", field_names::<FetchConfig>()),
         ("log", field_names::<LogConfig>()),
+        ("index", field_names::<IndexConfig>()),
     ] {
         let table = example[section].as_table().unwrap();
         assert_eq!(missing(table, names), [""; 0], "in [{section}]");
@@ -203,6 +204,9 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
         ("[fetch]\ntotal_secs = 29", "`fetch.stall_secs`"),
         ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
+        ("[log]\nformat = 'xml'", "format"),
+        // Nothing that is shown can be a secret.
+        ("public_url = 'http://me:secret@host/'", "public_url"),
     ] {
         let fault = from_text(text).unwrap_err();
         assert!(fault.contains(key), "{text}: {fault}");
@@ -233,4 +237,69 @@ fn a_missing_or_endless_file_is_refused() {
     );
     let fault = from_text(&" ".repeat(1024 * 1024 + 1)).unwrap_err();
     assert!(fault.contains("larger than 1048576 bytes"), "{fault}");
+}
+
+#[test]
+fn every_setting_is_shown_with_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "name = 'file'\nlisten = '127.0.0.1:1'\n\n[http]\nheader_secs = 7\n\n[log]\nfilter = 'warn'\n";
+    fs::write(folder.path().join("conf.toml"), file).unwrap();
+    let environment = variables(&[
+        ("SIDECARGO_CONFIG", "conf.toml"),
+        ("SIDECARGO_LISTEN", "127.0.0.1:2"),
+        ("SIDECARGO_VISIBILITY", "private"),
+        ("SIDECARGO_LOG", "debug"),
+    ]);
+    let arguments = Arguments {
+        visibility: Some(Visibility::Public),
+        ..Arguments::default()
+    };
+    let text = Config::show(&arguments, &environment, folder.path()).unwrap();
+    let path = folder.path().join("conf.toml");
+    let source = |setting: &str| {
+        let line = text.lines().find(|line| line.starts_with(setting));
+        let line = line.unwrap_or_else(|| panic!("no `{setting}` in\n{text}"));
+        line.rsplit_once("# ").unwrap().1.to_owned()
+    };
+    assert_eq!(source("name = \"file\" "), format!("{}:1", path.display()));
+    assert_eq!(source("listen = \"127.0.0.1:2\" "), "SIDECARGO_LISTEN");
+    assert_eq!(source("visibility = \"public\" "), "--visibility");
+    assert_eq!(source("header_secs = 7 "), format!("{}:5", path.display()));
+    assert_eq!(source("filter = \"debug\" "), "SIDECARGO_LOG");
+    assert_eq!(source("format = \"human\" "), "default");
+    assert_eq!(source("data = "), "default");
+    assert_eq!(source("public_url = \"http://localhost:2\" "), "default");
+
+    // What is shown is a file, and it says all of the same.
+    let table: toml::Table = text.parse().unwrap();
+    for name in field_names::<RawConfig>() {
+        assert!(table.contains_key(name), "{name}");
+    }
+    for (section, names) in [
+        ("index", field_names::<IndexConfig>()),
+        ("http", field_names::<HttpConfig>()),
+        ("fetch", field_names::<FetchConfig>()),
+        ("log", field_names::<LogConfig>()),
+    ] {
+        for name in names {
+            assert!(table[section].get(name).is_some(), "{section}.{name}");
+        }
+    }
+    let mut again = from_text(&text).unwrap();
+    let config = Config::load(&arguments, &environment, folder.path()).unwrap();
+    assert_eq!(
+        again.public_url.take(),
+        Some(config.public_url(config.listen))
+    );
+    assert_eq!(again, config);
+}
+
+#[test]
+fn what_cannot_be_served_is_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("conf.toml"), "nam = 'x'").unwrap();
+    let environment = variables(&[("SIDECARGO_CONFIG", "conf.toml")]);
+    let fault = Config::show(&Arguments::default(), &environment, folder.path());
+    let fault = fault.unwrap_err().to_string();
+    assert!(fault.contains("unknown field `nam`"), "{fault}");
 }

@@ -24,11 +24,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use prometheus::{IntCounter, IntGauge};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::FetchConfig;
+use crate::measure::{self, Counted};
 use child::Job;
 use git_command::Answering;
 use places::{Place, Places};
@@ -100,7 +102,32 @@ pub struct Fetches {
     git_dir: PathBuf,
     limits: FetchLimits,
     places: Places,
+    measures: Measures,
     running: Mutex<JoinSet<()>>,
+}
+
+/// What the pool measures of itself.
+#[derive(Debug, Clone)]
+pub struct Measures {
+    /// Fetches that wait for a place.
+    pub waiting: IntGauge,
+    /// Fetches that were refused because no place came free in time.
+    pub refused: IntCounter,
+}
+
+impl Measures {
+    fn new() -> Self {
+        Self {
+            waiting: measure::level(
+                "sidecargo_fetches_waiting",
+                "Fetches that wait for a place in the pool.",
+            ),
+            refused: measure::count(
+                "sidecargo_fetches_refused_total",
+                "Fetches that were refused because no place came free in time.",
+            ),
+        }
+    }
 }
 
 impl From<&FetchConfig> for FetchLimits {
@@ -137,6 +164,7 @@ impl Fetches {
             git_dir,
             limits,
             places: Places::new(limits.children_max, limits.per_address_max),
+            measures: Measures::new(),
             running: Mutex::default(),
         }
     }
@@ -179,15 +207,24 @@ impl Fetches {
         E: Into<FetchFault>,
     {
         let deadline = Instant::now() + self.limits.queue;
-        let place = self.places.of_address(peer, deadline).await;
-        let place = place.ok_or_else(|| self.busy())?;
+        let place = self.wait(self.places.of_address(peer, deadline)).await?;
         let request = request::read(body, coding, self.limits.request_bytes_max).await?;
         request::check(&request, protocol)?;
         // The time that the client took to send is not time in the queue.
         let deadline = Instant::now() + self.limits.queue;
-        let place = place.in_pool(deadline).await.ok_or_else(|| self.busy())?;
+        let place = self.wait(place.in_pool(deadline)).await?;
         let stream = self.run(place, Answering::Request, protocol, request)?;
         stream.checked().await
+    }
+
+    /// How many processes run.
+    pub fn running(&self) -> usize {
+        self.places.taken(self.limits.children_max)
+    }
+
+    /// What the pool measures of itself.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// Waits until no process runs.
@@ -196,9 +233,17 @@ impl Fetches {
     }
 
     async fn place(&self, peer: IpAddr, deadline: Instant) -> Result<Place, FetchFault> {
-        let place = self.places.of_address(peer, deadline).await;
-        let place = place.ok_or_else(|| self.busy())?;
-        place.in_pool(deadline).await.ok_or_else(|| self.busy())
+        let place = self.wait(self.places.of_address(peer, deadline)).await?;
+        self.wait(place.in_pool(deadline)).await
+    }
+
+    /// The place that `coming` gives, if it does in time.
+    async fn wait<T>(&self, coming: impl Future<Output = Option<T>>) -> Result<T, FetchFault> {
+        let _waiting = Counted::on(&self.measures.waiting);
+        coming.await.ok_or_else(|| {
+            self.measures.refused.inc();
+            self.busy()
+        })
     }
 
     fn run(

@@ -55,6 +55,11 @@ impl Places {
         let _ = self.0.pool.acquire_many(count).await;
     }
 
+    /// How many places of the pool are taken.
+    pub(super) fn taken(&self, children_max: usize) -> usize {
+        children_max.saturating_sub(self.0.pool.available_permits())
+    }
+
     #[cfg(test)]
     pub(super) fn addresses(&self) -> usize {
         self.0.addresses.lock().unwrap().len()

@@ -552,3 +552,44 @@ async fn dropping_the_pool_ends_its_processes() {
     let ended = whole(held).await;
     assert!(matches!(ended, Err(FetchFault::Failed)), "{ended:?}");
 }
+
+#[tokio::test]
+async fn those_who_wait_and_those_who_are_refused_are_counted() {
+    let repository = Repository::new(8_000_000);
+    let one = FetchLimits {
+        children_max: 1,
+        per_address_max: 4,
+        ..LIMITS
+    };
+    let fetches = repository.fetches(one);
+    assert_eq!(fetches.running(), 0);
+    let held = upload(&fetches, PEER, repository.request()).await.unwrap();
+    assert_eq!(fetches.running(), 1);
+    let waiting = || fetches.measures().waiting.get();
+    let mut patient = Box::pin(upload(&fetches, PEER, repository.request()));
+    while waiting() == 0 {
+        assert!(futures_util::poll!(&mut patient).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(waiting(), 1);
+    drop(patient);
+    assert_eq!(waiting(), 0, "one that leaves waits no more");
+    assert_eq!(fetches.measures().refused.get(), 0);
+    let now = FetchLimits {
+        queue: Duration::ZERO,
+        ..one
+    };
+    let impatient = Fetches {
+        limits: now,
+        ..fetches
+    };
+    assert!(
+        upload(&impatient, PEER, repository.request())
+            .await
+            .is_err()
+    );
+    assert_eq!(impatient.measures().refused.get(), 1);
+    drop(held);
+    timeout(PATIENCE, impatient.drained()).await.unwrap();
+    assert_eq!(impatient.running(), 0);
+}

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tracing::{Span, field};
 use warp::http::header::{self, HeaderValue};
 
 use super::context::Response;
@@ -59,9 +60,12 @@ impl Request {
     /// 401 with the challenge.
     pub fn grant(&self, challenge: Challenge) -> Result<Arc<Grant>, ApiError> {
         let header = self.headers.get(header::AUTHORIZATION);
-        self.app
+        let grant = self
+            .app
             .authenticate(header.map(HeaderValue::as_bytes))
-            .map_err(|fault| ApiError::from(fault).with_challenge(challenge.header(&self.app)))
+            .map_err(|fault| ApiError::from(fault).with_challenge(challenge.header(&self.app)))?;
+        Span::current().record("principal", field::display(&grant.login));
+        Ok(grant)
     }
 }
 

@@ -17,11 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
-use warp::filters::BoxedFilter;
 
 use super::bare::{HEAD_BYTES_MAX, HEADERS_MAX, in_our_form};
-use super::context::Response;
 use super::exchange::{Progress, answer};
+use super::routes::Routes;
 use super::serve::ServeLimits;
 use super::stall::StallGuard;
 
@@ -48,7 +47,7 @@ pub(super) enum Leave {
 pub(super) struct Connection {
     pub(super) tcp: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) routes: BoxedFilter<(Response,)>,
+    pub(super) routes: Routes,
     pub(super) limits: ServeLimits,
     pub(super) leave: watch::Receiver<Leave>,
 }

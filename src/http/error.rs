@@ -52,6 +52,15 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, detail.to_string())
     }
 
+    /// A fault of ours, which the log names.
+    pub fn internal(fault: impl std::error::Error) -> Self {
+        error!(%fault, "an answer could not be made");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the answer could not be made: an internal fault, which the log names",
+        )
+    }
+
     fn bad_request_of_all(details: Vec<String>) -> Self {
         Self {
             details,

@@ -18,12 +18,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tracing::{Instrument, Span, error, field, info, info_span};
-use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::bare::AnswerState;
 use super::context::{PeerAddr, RequestId, Response};
 use super::envelope::envelope;
+use super::routes::Routes;
 
 /// The longest request target that is answered, in bytes.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -45,7 +45,7 @@ pub(super) struct Progress {
 
 /// Answers one request by `routes`, whatever happens inside them.
 pub(super) async fn answer(
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     peer: SocketAddr,
     progress: Arc<Progress>,
     mut request: Request<Incoming>,
@@ -65,7 +65,10 @@ pub(super) async fn answer(
     let mut line = LogLine::start(&id, peer, &request);
     let span = line.span.clone();
     let response = match oversized(&request) {
-        Some(refusal) => refusal,
+        Some(refusal) => {
+            routes.outside.count(refusal.status());
+            refusal
+        }
         None => {
             routed(routes, &id, progress, request)
                 .instrument(span)
@@ -78,15 +81,16 @@ pub(super) async fn answer(
 }
 
 async fn routed(
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     id: &RequestId,
     progress: Arc<Progress>,
     request: Request<Incoming>,
 ) -> Response {
     let request = request.map(|body| WatchedBody::new(body, progress));
+    let outside = routes.outside;
     // The routes are called inside the future too: a filter may panic before its first await.
     let answer = async {
-        let service = TowerToHyperService::new(warp::service(routes));
+        let service = TowerToHyperService::new(warp::service(routes.filter));
         service.call(request).await
     };
     match AssertUnwindSafe(answer).catch_unwind().await {
@@ -94,6 +98,7 @@ async fn routed(
         Ok(Err(never)) => match never {},
         Err(panic) => {
             error!(panic = panic_text(panic.as_ref()), "a handler panicked");
+            outside.count(StatusCode::INTERNAL_SERVER_ERROR);
             let detail = format!("the server failed on this request, its id is `{id}`");
             envelope(StatusCode::INTERNAL_SERVER_ERROR, &detail)
         }

@@ -4,6 +4,7 @@
 //! product and turns its result into an answer. `error.rs` gives every fault its status.
 
 mod access;
+mod answered;
 mod api;
 mod bare;
 mod body;
@@ -26,6 +27,6 @@ mod stall;
 #[cfg(test)]
 mod serve_tests;
 
-pub use routes::routes;
+pub use routes::{Routes, routes};
 pub use serve::{ServeLimits, serve};
 pub use snippets::Snippets;

@@ -1,12 +1,17 @@
 //! Pages for people: `/R/me`, and the answer that says the server serves.
 
-use warp::Reply;
+use std::sync::Arc;
 
+use warp::Reply;
+use warp::http::header;
+
+use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
 use super::snippets::Snippets;
 use crate::domain::Visibility;
+use crate::metrics::{self, Metrics};
 
 /// `/healthz`: this process serves, and can write. If not, only a new start helps.
 pub async fn health(request: Request) -> Result<Response, ApiError> {
@@ -22,7 +27,8 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
     Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
-/// `/readyz`: reads are served, and what is written would be taken. If not, the reason.
+/// `/readyz`: reads are served, and what is written would be taken: the branch is good, what is served is durable, the
+/// disk takes a small file, and the writer lives. If not, the reason.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
     let index = &request.app.index;
     if let Some(stall) = index.stall() {
@@ -33,7 +39,18 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
             "it is not known whether the newest commits survive a power cut; they are written again",
         ));
     }
+    if let Some(fault) = request.app.disk.fault().await {
+        return Err(ApiError::unavailable(fault));
+    }
     health_of(index.has_writer())
+}
+
+/// `/metrics`: all measures, for those who may read the registry: they tell how much happens in it.
+pub async fn metrics(metrics: Arc<Metrics>, request: Request) -> Result<Response, ApiError> {
+    request.read(Challenge::Cargo)?;
+    let text = metrics.text(&request.app).map_err(ApiError::internal)?;
+    let kind = metrics::CONTENT_TYPE;
+    Ok(warp::reply::with_header(text, header::CONTENT_TYPE, kind).into_response())
 }
 
 /// `/R/me`: what to paste, and how to get a token. Everybody may see it: it is where those without a token are sent.

@@ -15,17 +15,32 @@ use warp::path::{end, param, path, tail};
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::{Filter, delete, ext, get, head, post, put};
 
+use super::answered::{Answered, AnsweredBy};
 use super::context::{PeerAddr, RequestId, Response};
 use super::error::ApiError;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
 use super::{access, api, download, git, pages, sparse};
 use crate::app::App;
+use crate::metrics::Metrics;
 
 type Route = BoxedFilter<(Response,)>;
 
-/// All that the server answers to; what no route takes gets the error envelope too.
+/// All that the server answers to.
+#[derive(Clone)]
+pub struct Routes {
+    pub(super) filter: Route,
+    /// Answers that are given around the routes.
+    pub(super) outside: Arc<AnsweredBy>,
+}
+
+/// The table of routes; what no route takes gets the error envelope too.
 #[rustfmt::skip]
-pub fn routes(app: Arc<App>) -> Route {
+pub fn routes(app: Arc<App>) -> Routes {
+    let answered = Answered::new();
+    let outside = Arc::new(answered.by_none());
+    let not_taken = Arc::clone(&outside);
+    let metrics = Arc::new(Metrics::new(&app, answered.measure()));
+    let route = |name, handled| route(answered.by(name), handled);
     let r = path(app.config.name.to_string()).boxed();
     let request = request(Arc::clone(&app));
 
@@ -45,44 +60,44 @@ pub fn routes(app: Arc<App>) -> Route {
         .map(|capability, version, cksum| CapabilityPath { capability, version, cksum });
 
     // The index first: it is what Cargo asks for most.
-    any_of([
-        route(r.clone().and(path("index")).and(tail()).and(read()).and(request.clone()).then(sparse::index_file)),
-        route(download.and(read()).and(request.clone()).then(download::download)),
-        route(by_capability.and(read()).and(request.clone()).then(download::download_by_capability)),
+    let filter = any_of([
+        route("index_file", r.clone().and(path("index")).and(tail()).and(read()).and(request.clone()).then(sparse::index_file).boxed()),
+        route("download", download.and(read()).and(request.clone()).then(download::download).boxed()),
+        route("download_by_capability", by_capability.and(read()).and(request.clone()).then(download::download_by_capability).boxed()),
 
-        route(info_refs.and(get()).and(request.clone()).and(query()).then(git::info_refs)),
-        route(upload_pack.and(post()).and(request.clone()).and(body()).then(git::upload_pack)),
-        route(receive_pack.and(post()).and(request.clone()).then(git::receive_pack)),
+        route("info_refs", info_refs.and(get()).and(request.clone()).and(query()).then(git::info_refs).boxed()),
+        route("upload_pack", upload_pack.and(post()).and(request.clone()).and(body()).then(git::upload_pack).boxed()),
+        route("receive_pack", receive_pack.and(post()).and(request.clone()).then(git::receive_pack).boxed()),
 
-        route(new.and(put()).and(request.clone()).and(body()).then(api::publish)),
-        route(yank.and(delete()).and(request.clone()).then(api::yank)),
-        route(unyank.and(put()).and(request.clone()).then(api::unyank)),
-        route(owners.clone().and(read()).and(request.clone()).then(api::list_owners)),
-        route(owners.clone().and(put()).and(request.clone()).and(body()).then(api::add_owners)),
-        route(owners.and(delete()).and(request.clone()).and(body()).then(api::remove_owners)),
-        route(crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search)),
+        route("publish", new.and(put()).and(request.clone()).and(body()).then(api::publish).boxed()),
+        route("yank", yank.and(delete()).and(request.clone()).then(api::yank).boxed()),
+        route("unyank", unyank.and(put()).and(request.clone()).then(api::unyank).boxed()),
+        route("list_owners", owners.clone().and(read()).and(request.clone()).then(api::list_owners).boxed()),
+        route("add_owners", owners.clone().and(put()).and(request.clone()).and(body()).then(api::add_owners).boxed()),
+        route("remove_owners", owners.and(delete()).and(request.clone()).and(body()).then(api::remove_owners).boxed()),
+        route("search", crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search).boxed()),
 
-        route(r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me)),
-        route(path("healthz").and(end()).and(read()).and(request.clone()).then(pages::health)),
-        route(path("readyz").and(end()).and(read()).and(request).then(pages::ready)),
+        route("me", r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me).boxed()),
+        route("healthz", path("healthz").and(end()).and(read()).and(request.clone()).then(pages::health).boxed()),
+        route("readyz", path("readyz").and(end()).and(read()).and(request.clone()).then(pages::ready).boxed()),
+        route("metrics", path("metrics").and(end()).and(read()).and(request).map(move |request| (Arc::clone(&metrics), request)).untuple_one().then(pages::metrics).boxed()),
     ])
-    .recover(not_routed)
+    .recover(move |rejection| not_routed(rejection, Arc::clone(&not_taken)))
     .unify()
     .map(move |response| access::keep_private(&app, response))
-    .boxed()
+    .boxed();
+    Routes { filter, outside }
 }
 
-/// A handler's result as an answer.
-fn route<F>(handled: F) -> Route
-where
-    F: Filter<Extract = (Result<Response, ApiError>,), Error = Rejection>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+/// A handler's result as an answer, which is counted.
+fn route(answered: AnsweredBy, handled: BoxedFilter<(Result<Response, ApiError>,)>) -> Route {
+    let answered = Arc::new(answered);
     handled
-        .map(|result: Result<Response, ApiError>| result.unwrap_or_else(ApiError::into_response))
+        .map(move |result: Result<Response, ApiError>| {
+            let response = result.unwrap_or_else(ApiError::into_response);
+            answered.count(response.status());
+            response
+        })
         .boxed()
 }
 
@@ -127,7 +142,10 @@ fn query() -> BoxedFilter<(String,)> {
     warp::query::raw().or(none).unify().boxed()
 }
 
-async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
+async fn not_routed(
+    rejection: Rejection,
+    answered: Arc<AnsweredBy>,
+) -> Result<Response, Infallible> {
     let error = if rejection.is_not_found() {
         ApiError::not_found("there is nothing at this address of the registry")
     } else if rejection.find::<MethodNotAllowed>().is_some() {
@@ -139,5 +157,7 @@ async fn not_routed(rejection: Rejection) -> Result<Response, Infallible> {
         tracing::error!(?rejection, "a request was rejected by the framework");
         ApiError::bad_request("the request cannot be understood")
     };
-    Ok(error.into_response())
+    let response = error.into_response();
+    answered.count(response.status());
+    Ok(response)
 }

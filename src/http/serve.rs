@@ -17,10 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
-use warp::filters::BoxedFilter;
 
 use super::connection::{Connection, Leave};
-use super::context::Response;
+use super::routes::Routes;
 use crate::config::HttpConfig;
 
 /// The first and the longest pause after an accept that failed.
@@ -54,7 +53,7 @@ impl From<&HttpConfig> for ServeLimits {
 /// Serves `routes` on `listener` until `shutdown` resolves and the running requests are done or out of time.
 pub async fn serve(
     listener: TcpListener,
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -78,7 +77,7 @@ pub async fn serve(
 }
 
 struct Server {
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     limits: ServeLimits,
     places: Arc<Semaphore>,
     leave: watch::Sender<Leave>,

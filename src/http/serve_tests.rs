@@ -16,6 +16,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 
+use super::answered::Answered;
 use super::body::{BodyFault, BodyLimits};
 use super::context::{PeerAddr, RequestId, Response};
 use super::envelope::envelope;
@@ -48,6 +49,10 @@ impl Server {
             stopped.await.unwrap();
         };
         // The task takes the subscriber of its test along.
+        let routes = Routes {
+            filter: routes,
+            outside: Arc::new(Answered::new().by_none()),
+        };
         let task = serve(listener, routes, limits, shutdown).with_current_subscriber();
         let ended = tokio::spawn(task);
         Self {

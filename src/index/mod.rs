@@ -14,6 +14,7 @@ mod history;
 mod hooks;
 mod load;
 mod maintenance;
+mod measures;
 mod mend;
 mod message;
 mod object;
@@ -57,10 +58,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::blobs::Blobs;
 use crate::domain::{RegistryName, StoreId};
+use crate::measure::Counted;
 
 pub use change::{Action, Change, Refusal};
 pub use copy::{CopyFault, Incoming};
@@ -69,6 +71,7 @@ pub use follow::Stall;
 pub use history::HistoryFault;
 pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
+pub use measures::Measures;
 pub use mend::{Damaged, MendFault};
 pub use object::{Body, Collision};
 pub use operator::{Operation, OperationFault};
@@ -102,6 +105,7 @@ pub struct Index {
     is_proven: Arc<AtomicBool>,
     stalled: Arc<ArcSwapOption<Stall>>,
     moves: watch::Receiver<Arc<Snapshot>>,
+    measures: Measures,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
     maintenance: Maintenance,
@@ -190,6 +194,7 @@ impl Index {
         let maintenance = Maintenance::start(&place.git_dir);
         let (maintenance, flights) = maintenance.map_err(|source| place.io_fault(source))?;
         let stalled = Arc::new(ArcSwapOption::empty());
+        let measures = Measures::new();
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
             keys: place.keys.clone(),
@@ -203,6 +208,7 @@ impl Index {
             blobs: blobs.clone(),
             poll,
             flights,
+            measures: measures.clone(),
         };
         writer.begin(settings)?;
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
@@ -217,6 +223,7 @@ impl Index {
             is_proven,
             stalled,
             moves,
+            measures,
             queue: Some(queue),
             writer: Some(thread),
             maintenance,
@@ -250,6 +257,11 @@ impl Index {
         &self.git_dir
     }
 
+    /// Where the writer puts what it writes.
+    pub fn packs(&self) -> PathBuf {
+        self.git_dir.join("objects/pack")
+    }
+
     /// All that is against a change on the index as it is now, without asking the writer, who judges again.
     ///
     /// A tip that may not survive a power cut is no ground for a refusal.
@@ -268,7 +280,9 @@ impl Index {
 
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
     pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
-        queue::submit(self.queue(), Ask::Change(change), deadline).await
+        let landed = self.ask(Ask::Change(change), deadline).await?;
+        info!(commit.id = %landed.commit, "the index has the change, by this commit or one before it");
+        Ok(landed)
     }
 
     /// Brings an operator's change into the index, in the same groups and as durable as [`Index::submit`].
@@ -278,17 +292,27 @@ impl Index {
         at: Timestamp,
         deadline: Instant,
     ) -> Result<Landed, WriteFault> {
-        queue::submit(self.queue(), Ask::Operation(operation, at), deadline).await
+        self.ask(Ask::Operation(operation, at), deadline).await
     }
 
     /// Looks at once whether somebody else moved the branch; a fault says why it is not followed.
     pub async fn look(&self, deadline: Instant) -> Result<Landed, WriteFault> {
-        queue::submit(self.queue(), Ask::Look, deadline).await
+        self.ask(Ask::Look, deadline).await
     }
 
     /// Makes the key of an [`Operation::RotateSigningKey`], or finds the one of a rotation that did not land.
     pub fn prepare_signing_key(&self) -> Result<Signer, KeyFault> {
         Ok(SigningKey::prepare_next(&self.keys)?.signer()?)
+    }
+
+    /// What the index measures of itself.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    async fn ask(&self, ask: Ask, deadline: Instant) -> Result<Landed, WriteFault> {
+        let _waiting = Counted::on(&self.measures.waiting);
+        queue::submit(self.queue(), ask, deadline).await
     }
 
     fn queue(&self) -> &SyncSender<Ticket> {

@@ -231,7 +231,7 @@ impl Lock {
     /// Writes and flushes the new value, and puts it in the ref's place.
     fn commit(mut self, new: CommitId) -> io::Result<()> {
         self.file.write_all(format!("{new}\n").as_bytes())?;
-        self.file.sync_all()?;
+        disk::flush(&self.file)?;
         fs::rename(&self.path, &self.target)?;
         self.is_spent = true;
         Ok(())

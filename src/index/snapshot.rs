@@ -81,6 +81,11 @@ impl Snapshot {
         self.crates.get(name)
     }
 
+    /// How many crates there are.
+    pub fn crate_count(&self) -> usize {
+        self.crates.len()
+    }
+
     /// All crates, in no order.
     pub fn crates(&self) -> impl Iterator<Item = &Arc<Crate>> {
         self.crates.values()

@@ -489,6 +489,23 @@ async fn changes_that_wait_together_land_as_one_chain() {
 }
 
 #[tokio::test]
+async fn changes_are_measured_from_the_question_to_the_answer() {
+    let fixture = Fixture::new();
+    let measures = fixture.index.measures().clone();
+    let mut asking = Box::pin(fixture.submit("alice", publish("demo", "1.0.0", 1)));
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    assert_eq!(measures.waiting.get(), 1);
+    asking.await.unwrap();
+    assert_eq!(measures.waiting.get(), 0);
+    let asking = Box::pin(fixture.submit("alice", publish("demo", "1.0.1", 2)));
+    drop(asking);
+    assert_eq!(measures.waiting.get(), 0);
+    assert_eq!(measures.group_changes.get_sample_sum(), 1.0);
+    assert_eq!(measures.pack_seconds.get_sample_count(), 1);
+    assert_eq!(measures.tip_seconds.get_sample_count(), 1);
+}
+
+#[tokio::test]
 async fn of_twins_in_one_group_one_wins() {
     let fixture = Fixture::new();
     let results = futures_util::future::join_all(

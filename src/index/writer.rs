@@ -25,6 +25,7 @@ use super::edit::Edit;
 use super::follow::Stall;
 use super::group::Group;
 use super::maintenance::Flights;
+use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
@@ -99,6 +100,7 @@ pub(super) struct Writer {
     pub(super) poll: Duration,
     /// Tells of packs that are being written.
     pub(super) flights: Flights,
+    pub(super) measures: Measures,
 }
 
 /// How far a group came.
@@ -191,7 +193,10 @@ impl Writer {
         } = group;
         let outcome = match objects.is_empty() {
             true => Ok(()),
-            false => self.write(tip, objects),
+            false => {
+                self.measures.group_changes.observe(waiting.len() as f64);
+                self.write(tip, objects)
+            }
         };
         let commit = self.tip.snapshot.commit;
         let mut again = Vec::new();
@@ -229,11 +234,16 @@ impl Writer {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
         let _flight = self.flights.write();
+        let timer = self.measures.pack_seconds.start_timer();
         let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
             warn!(%cause, "a pack was not written");
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
-        match refs::move_tip(&self.git_dir, Some(before), commit) {
+        timer.observe_duration();
+        let timer = self.measures.tip_seconds.start_timer();
+        let moved = refs::move_tip(&self.git_dir, Some(before), commit);
+        timer.observe_duration();
+        match moved {
             Ok(()) => {}
             Err(MoveFault::NotFlushed(cause)) => {
                 error!(%cause, commit.id = %commit, "the tip moved but was not flushed");
@@ -291,6 +301,7 @@ impl Writer {
         };
         let shown = Arc::new(self.tip.snapshot.clone());
         self.shown.store(Arc::clone(&shown));
+        self.measures.note_shown();
         self.moved.send_replace(shown);
         info!(commit.id = %commit, "the tip moved");
         is_shown

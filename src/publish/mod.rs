@@ -3,6 +3,7 @@
 mod faults;
 mod frame;
 mod manifest;
+mod outcome;
 mod tarball;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use frame::FrameFault;
 use faults::Faults;
 use frame::{Metadata, Upload};
 use manifest::{ManifestRules, Read, Release};
+use outcome::Tally;
 
 /// Why a version was not published.
 #[derive(Debug, Error)]
@@ -83,6 +85,18 @@ pub async fn publish<S, B, E>(
     caller: &Caller,
     body: S,
 ) -> Result<Published, PublishFault>
+where
+    S: Stream<Item = Result<B, E>>,
+    B: Buf,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut tally = Tally::begin(&app.publishes);
+    let published = take(app, caller, body).await;
+    tally.note(&published);
+    published
+}
+
+async fn take<S, B, E>(app: &App, caller: &Caller, body: S) -> Result<Published, PublishFault>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,

@@ -26,7 +26,7 @@ enum Asks {
 }
 
 /// Every handler of the table of routes, a request that reaches it, and how it asks for a token.
-const ROUTES: [(&str, &str, &str, Asks); 16] = {
+const ROUTES: [(&str, &str, &str, Asks); 17] = {
     use Asks::{AsCargo, AsGit, Never, NotFound};
     [
         ("sparse::index_file", "GET", "index/kr/at/krate", AsCargo),
@@ -85,6 +85,7 @@ const ROUTES: [(&str, &str, &str, Asks); 16] = {
         ("pages::me", "GET", "me", Never),
         ("pages::health", "GET", "/healthz", Never),
         ("pages::ready", "GET", "/readyz", Never),
+        ("pages::metrics", "GET", "/metrics", AsCargo),
     ]
 };
 

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use super::Besieged;
 use crate::common::cargos::{Sandbox, View};
 use crate::common::http::get;
+use crate::common::metrics::Metrics;
 use crate::common::project::{Project, locked_version};
 use crate::common::upload::Release;
 
@@ -62,6 +63,10 @@ fn cargo_comes_again_when_there_was_no_place() {
 
     let refused = get("/crates/git/info/refs?service=git-upload-pack").send(port);
     assert_eq!(refused.status, 503, "{}", refused.refusal());
+    let metrics = Metrics::of(&besieged.registry);
+    assert_eq!(metrics.get("sidecargo_fetch_processes"), 1.0);
+    assert_eq!(metrics.get("sidecargo_fetches_refused_total"), 1.0);
+    assert_eq!(metrics.get("sidecargo_fetches_waiting"), 0.0);
     let seconds = refused
         .header("retry-after")
         .expect("it says when to come again");

@@ -21,6 +21,7 @@ use trouble::{Plan, Trouble};
 use super::durability::trace::Trace;
 use crate::common::git::{self, git};
 use crate::common::http::{Reply, get};
+use crate::common::metrics::Metrics;
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
 use crate::common::upload::Release;
@@ -133,12 +134,18 @@ fn a_tip_that_was_not_flushed_is_no_success_and_no_ground_for_a_refusal() {
     target.cannot_publish(&other, "nothing was done");
     assert!(failed(&trouble.trace()).len() >= 3, "{}", trouble.trace());
     assert!(!target.registry.log().contains(HEALED));
+    let unproven = "sidecargo_index_unproven";
+    assert_eq!(Metrics::of(&target.registry).get(unproven), 1.0);
+    let unready = get("/readyz").send(target.registry.port);
+    assert!(unready.refusal().contains("power cut"), "{unready:?}");
 
     trouble.end();
     // Nobody asks for anything meanwhile.
     wait_until("it heals by itself", || {
         target.registry.log().contains(HEALED)
     });
+    assert_eq!(Metrics::of(&target.registry).get(unproven), 0.0);
+    get("/readyz").send(target.registry.port).succeeds();
     target.has_once(&release);
     target.has_already(&release);
     target.publish(&other).succeeds();

@@ -5,6 +5,7 @@ pub mod courier;
 pub mod git;
 pub mod http;
 pub mod machine;
+pub mod metrics;
 pub mod package;
 pub mod person;
 pub mod project;

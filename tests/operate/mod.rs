@@ -3,9 +3,13 @@
 mod backup;
 mod hooks;
 mod keys;
+mod logs;
+mod metrics;
 mod push;
+pub mod ready;
 mod says;
 mod secrets;
+mod settings;
 mod socket;
 mod tokens;
 mod verify;

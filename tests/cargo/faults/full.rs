@@ -7,8 +7,10 @@ use std::process::Command;
 
 use super::{Target, is_root, system};
 use crate::common::http::get;
+use crate::common::metrics::Metrics;
 use crate::common::tools;
 use crate::common::upload::Release;
+use crate::operate::ready;
 
 /// A small file system of its own, until it is dropped.
 struct Small(PathBuf);
@@ -66,6 +68,10 @@ fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
     let late = Release::new("late", "1.0.0");
     target.cannot_publish(&late, "stored");
     target.has_once(&early);
+    let why = ready::wait_for(&target.registry, 503);
+    assert!(why.contains("nothing can be written"), "{why}");
+    let failed = "sidecargo_publishes_total{outcome=\"failed\"}";
+    assert_eq!(Metrics::of(&target.registry).get(failed), 1.0);
     target.registry.stop();
     target.registry.start_again();
     target.has_once(&early);
@@ -75,6 +81,7 @@ fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
     for filler in fillers {
         fs::remove_file(filler).unwrap();
     }
+    ready::wait_for(&target.registry, 200);
     target.publish(&late).succeeds();
     target.has_once(&late);
     target.registry.stop();

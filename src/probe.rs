@@ -1,0 +1,114 @@
+//! Whether the disk takes what a publish would write.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout};
+
+use crate::disk::TempFile;
+
+/// How long what was found is told again: whoever asks more often costs nothing.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// How long the disk may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What is written: a block, because a disk may have room for a name and none for bytes.
+const PROBE_BYTES: usize = 4096;
+
+/// Writes a little to each folder that publishes write to, and removes it again.
+///
+/// Nothing is flushed: a flush costs as much as a publish, and one that fails is told by `Index::is_proven`.
+#[derive(Debug)]
+pub struct Probe {
+    folders: Vec<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// At work: never more than one, so that a disk that hangs holds one thread.
+    running: Option<JoinHandle<Option<String>>>,
+    found: Option<(Instant, Option<String>)>,
+}
+
+impl Probe {
+    /// For these folders, which exist.
+    pub fn of(folders: Vec<PathBuf>) -> Self {
+        Self {
+            folders,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Why nothing can be written; `None` if something can.
+    pub async fn fault(&self) -> Option<String> {
+        self.fault_at(Instant::now()).await
+    }
+
+    async fn fault_at(&self, now: Instant) -> Option<String> {
+        let mut state = self.state.lock().await;
+        if let Some((at, fault)) = &state.found
+            && now.saturating_duration_since(*at) < KNOWN_FOR
+        {
+            return fault.clone();
+        }
+        // One that nobody waits for any more, because its client left, is waited for by the next who asks.
+        let running = state.running.get_or_insert_with(|| {
+            let folders = self.folders.clone();
+            spawn_blocking(move || folders.into_iter().find_map(fault_of))
+        });
+        let fault = match timeout(PATIENCE, running).await {
+            Ok(ended) => {
+                state.running = None;
+                ended.unwrap_or_else(|_| Some("the disk could not be tried".to_owned()))
+            }
+            Err(_elapsed) => Some(format!(
+                "the disk has not taken a small file for {} seconds",
+                PATIENCE.as_secs()
+            )),
+        };
+        state.found = Some((now, fault.clone()));
+        fault
+    }
+}
+
+fn fault_of(folder: PathBuf) -> Option<String> {
+    let write = || -> io::Result<()> {
+        let mut file = TempFile::create(&folder)?;
+        file.file().write_all(&[0; PROBE_BYTES])
+    };
+    let cause = write().err()?;
+    Some(format!(
+        "nothing can be written to {}: {cause}",
+        folder.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_is_tried_leaves_nothing_and_is_tried_again_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        let probe = Probe::of(vec![first.clone(), second.clone()]);
+        let now = Instant::now();
+        assert_eq!(probe.fault_at(now).await, None);
+        for folder in [&first, &second] {
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+        }
+        fs::remove_dir(&second).unwrap();
+        assert_eq!(probe.fault_at(now).await, None, "known for a second");
+        let fault = probe.fault_at(now + KNOWN_FOR).await.unwrap();
+        assert!(fault.contains(second.to_str().unwrap()), "{fault}");
+        fs::create_dir(&second).unwrap();
+        assert_eq!(probe.fault_at(now + KNOWN_FOR * 2).await, None);
+    }
+}

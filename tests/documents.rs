@@ -1,0 +1,119 @@
+//! What SECURITY.md and OPERATIONS.md promise, kept true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::architecture::sources;
+use crate::checks::is_test;
+
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// What stands between backquotes in a line.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_claim_of_security_has_its_tests_and_they_exist() {
+    let text = document("SECURITY.md");
+    let claims = text.split_once("## What holds").unwrap().1;
+    let claims = claims.split_once("## Out of scope").unwrap().0;
+    let mut count = 0;
+    for claim in claims.lines().filter(|line| line.starts_with("- ")) {
+        let tests: Vec<&str> = quoted(claim).filter(|it| it.contains("::")).collect();
+        assert!(!tests.is_empty(), "no test shows this: {claim}");
+        for test in tests {
+            assert!(is_test(test), "there is no test `{test}`");
+        }
+        count += 1;
+    }
+    assert!(count > 20, "the claims are where this test looks");
+    let elsewhere = text.lines().flat_map(quoted).filter(|it| it.contains("::"));
+    for test in elsewhere {
+        assert!(is_test(test), "there is no test `{test}`");
+    }
+}
+
+#[test]
+fn operations_explains_every_error_of_the_log_and_no_other() {
+    let text = document("OPERATIONS.md");
+    let table = text.split_once("| error | what to do |").unwrap().1;
+    let table = table.split_once("\n\n").unwrap().0;
+    let explained: BTreeSet<&str> = table
+        .lines()
+        .skip(2)
+        .flat_map(|line| quoted(line.split('|').nth(1).unwrap()))
+        .collect();
+    let mut logged = BTreeSet::new();
+    let sources = sources();
+    for source in sources.iter().filter(|source| !source.is_test()) {
+        for call in source.product().split("error!(").skip(1) {
+            // The message is the last text of the call.
+            let call = call.split_once(");").map_or(call, |(call, _)| call);
+            let call = call.split_once("\")").map_or(call, |(call, _)| call);
+            let message = call.trim_end().trim_end_matches(['"', ',', ')']).trim_end();
+            logged.insert(message.rsplit('"').next().unwrap().to_owned());
+        }
+    }
+    let logged: BTreeSet<&str> = logged.iter().map(String::as_str).collect();
+    assert_eq!(logged, explained);
+}
+
+#[test]
+fn operations_names_only_metrics_that_there_are() {
+    let text = document("OPERATIONS.md");
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names = text.split(|c| !is_of_a_name(c)).filter(|word| {
+        ["sidecargo_", "process_"]
+            .iter()
+            .any(|start| word.starts_with(start))
+    });
+    let sources = sources();
+    let mut count = 0;
+    for name in names {
+        let stated = format!("\"{name}\"");
+        let is_there = sources
+            .iter()
+            .any(|source| source.product().contains(&stated));
+        assert!(is_there, "there is no metric `{name}`");
+        count += 1;
+    }
+    assert!(count > 5, "the names are where this test looks");
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/sidecargo.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    for setting in [
+        "Type=notify",
+        "User=sidecargo",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "StateDirectory=sidecargo",
+    ] {
+        assert!(text.lines().any(|line| line == setting), "{setting}");
+    }
+    // The program and the user of the unit, as far as they are on this machine.
+    let folder = tempfile::TempDir::new().unwrap();
+    let here = folder.path().join("sidecargo.service");
+    let program = crate::common::registry::program();
+    let text = text.replace("/usr/local/bin/sidecargo", program.to_str().unwrap());
+    let text = text
+        .replace("User=sidecargo", "User=root")
+        .replace("Group=sidecargo", "Group=root");
+    fs::write(&here, text).unwrap();
+    let verified = std::process::Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .arg(&here)
+        .output();
+    let Ok(verified) = verified else {
+        crate::common::tools::skip("there is no systemd-analyze");
+        return;
+    };
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && said.is_empty(), "{said}");
+}

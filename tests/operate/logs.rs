@@ -1,0 +1,81 @@
+//! The log: request ids in every line of a request, JSON where it is wanted.
+
+use serde_json::Value;
+
+use crate::common::git::git;
+use crate::common::http::{get, request};
+use crate::common::registry::Registry;
+use crate::common::upload::Release;
+
+/// The lines of the log whose request has this id.
+fn of_request<'a>(lines: &'a [Value], id: &str) -> Vec<&'a Value> {
+    let has_id = |line: &&Value| line["span"]["request_id"] == id;
+    lines.iter().filter(has_id).collect()
+}
+
+#[test]
+fn a_log_of_json_parses_line_by_line_and_leads_from_the_answer_to_the_commit() {
+    let mut registry = Registry::start_with("[log]\nformat = \"json\"\n");
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    let published = release.publish(registry.port, &token).succeeds();
+    let refused = get("/crates/\"quoted\"").send(registry.port);
+    let yank = request("DELETE", "/crates/api/v1/crates/krate/1.0.0/yank").token(&token);
+    let yanked = yank.send(registry.port).succeeds();
+    registry.stop();
+
+    let log = registry.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line}")))
+        .collect();
+    for line in &lines {
+        for key in ["timestamp", "level", "target", "message"] {
+            assert!(line[key].is_string(), "no {key}: {line}");
+        }
+    }
+    let trailers = "--format=%H %(trailers:key=Request-id,valueonly,separator=)";
+    let history = git(&registry.repository(), &["log", trailers, "main"]).succeeds();
+    for reply in [&published, &yanked] {
+        let id = reply.header("x-request-id").unwrap();
+        let commit = history.stdout.lines().find(|line| line.ends_with(id));
+        let commit = commit.unwrap_or_else(|| panic!("no commit of {id}: {history}"));
+        let (commit, _) = commit.split_once(' ').unwrap();
+        let of_it = of_request(&lines, id);
+        assert!(
+            of_it.iter().any(|line| line["commit.id"] == commit),
+            "{of_it:?}"
+        );
+        let answered = of_it
+            .iter()
+            .find(|line| line["message"] == "answered")
+            .unwrap();
+        assert_eq!(answered["status"], 200);
+        assert_eq!(answered["span"]["principal"], "alice");
+    }
+    let of_refused = of_request(&lines, refused.header("x-request-id").unwrap());
+    assert_eq!(of_refused[0]["status"], 404);
+}
+
+#[test]
+fn each_line_of_a_request_names_it_in_a_log_for_people_too() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    let reply = release.publish(registry.port, &token).succeeds();
+    let id = reply.header("x-request-id").unwrap();
+    let log = registry.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(id)).collect();
+    for words in ["the index has the change", "answered"] {
+        assert!(lines.iter().any(|line| line.contains(words)), "{lines:#?}");
+    }
+    assert!(
+        lines.iter().all(|line| line.contains("principal=alice")),
+        "{lines:#?}"
+    );
+    // Each request has its own, whatever the client says.
+    let forged = get("/healthz")
+        .header("X-Request-Id", id)
+        .send(registry.port);
+    assert_ne!(forged.header("x-request-id"), Some(id));
+}

@@ -1,0 +1,76 @@
+//! `/readyz`: what it checks.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::common::http::get;
+use crate::common::registry::{Registry, program};
+use crate::common::upload::Release;
+
+/// Asks until the answer has this status; gives its text.
+#[track_caller]
+pub fn wait_for(registry: &Registry, status: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let reply = get("/readyz").send(registry.port);
+        if reply.status == status {
+            return reply.text().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{reply:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_folder_that_takes_no_file_is_named_until_it_does() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    assert_eq!(wait_for(&registry, 200), "ok\n");
+    for folder in ["blobs/incoming", "index.git/objects/pack"] {
+        let folder = registry.data().join(folder);
+        let aside = folder.with_extension("aside");
+        fs::rename(&folder, &aside).unwrap();
+        let why = wait_for(&registry, 503);
+        assert!(why.contains(folder.to_str().unwrap()), "{why}");
+        get("/healthz").send(registry.port).succeeds();
+        let cannot = Release::new("krate", "1.0.0").publish(registry.port, &token);
+        assert_eq!(cannot.status, 503, "{cannot:?}");
+        fs::rename(&aside, &folder).unwrap();
+        wait_for(&registry, 200);
+    }
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+}
+
+#[test]
+fn a_service_manager_is_told_when_requests_are_taken_and_when_no_more() {
+    let folder = TempDir::new().unwrap();
+    let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let heard = || {
+        let mut word = [0; 64];
+        let length = manager.recv(&mut word).unwrap();
+        String::from_utf8(word[..length].to_vec()).unwrap()
+    };
+    let mut server = Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data"])
+        .current_dir(folder.path())
+        .env("NOTIFY_SOCKET", folder.path().join("notify"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert_eq!(heard(), "READY=1");
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert_eq!(heard(), "STOPPING=1");
+    assert!(server.wait().unwrap().success());
+}

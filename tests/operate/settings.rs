@@ -1,0 +1,57 @@
+//! `config show`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::common::ran::{Ran, run};
+use crate::common::registry::program;
+
+fn show(folder: &TempDir, words: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(program());
+    command
+        .args(["config", "show"])
+        .args(words)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .current_dir(folder.path());
+    run(&mut command, b"")
+}
+
+fn file(folder: &TempDir, text: &str) -> PathBuf {
+    let path = folder.path().join("conf.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn config_show_says_where_each_value_comes_from_and_makes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "name = \"acme\"\n[fetch]\nchildren_max = 9\n");
+    let variables = [("SIDECARGO_LISTEN", "127.0.0.1:4711")];
+    let words = ["--config", path.to_str().unwrap(), "--data", "here"];
+    let shown = show(&folder, &words, &variables).succeeds();
+    let of = |setting: &str| {
+        let line = shown.stdout.lines().find(|line| line.starts_with(setting));
+        let line = line.unwrap_or_else(|| panic!("no `{setting}`: {shown}"));
+        line.rsplit_once("# ").unwrap().1.to_owned()
+    };
+    assert_eq!(of("name = \"acme\""), format!("{}:1", path.display()));
+    assert_eq!(of("children_max = 9"), format!("{}:3", path.display()));
+    assert_eq!(of("listen = \"127.0.0.1:4711\""), "SIDECARGO_LISTEN");
+    assert_eq!(of("data = "), "--data");
+    assert_eq!(of("poll_secs = 1"), "default");
+    assert!(shown.stdout.parse::<toml::Table>().is_ok(), "{shown}");
+    assert!(!folder.path().join("here").exists());
+}
+
+#[test]
+fn config_show_refuses_what_serve_refuses() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "[fetch]\nchildren = 9\n");
+    let words = ["--config", path.to_str().unwrap()];
+    show(&folder, &words, &[]).fails_with("unknown field `children`");
+    show(&folder, &["--listen", "nowhere"], &[]).fails_with("--listen");
+}

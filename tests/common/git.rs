@@ -89,6 +89,12 @@ impl Clone {
 /// Runs git in `folder`, with no settings but the repository's own.
 #[must_use]
 pub fn git(folder: &Path, arguments: &[&str]) -> Ran {
+    git_that_reads(folder, arguments, "")
+}
+
+/// As [`git`], with this as its input.
+#[must_use]
+pub fn git_that_reads(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut command = Command::new("git");
     command
         .env_clear()
@@ -100,7 +106,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> Ran {
         .env("GIT_TERMINAL_PROMPT", "0")
         .current_dir(folder)
         .args(arguments);
-    run(&mut command, b"")
+    run(&mut command, input.as_bytes())
 }
 
 /// Panics unless git finds the repository in `folder` without a fault.

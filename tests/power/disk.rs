@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::calls::Step;
 
@@ -347,6 +347,54 @@ impl Tree {
                 Some(bytes) => fs::write(path, bytes).unwrap(),
             }
         }
+    }
+
+    /// All that is in `folder`.
+    pub fn of(folder: &Path) -> Self {
+        let mut tree = Self::default();
+        tree.add(folder, "");
+        tree
+    }
+
+    fn add(&mut self, folder: &Path, below: &str) {
+        for entry in fs::read_dir(folder.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let path = Path::new(below).join(entry.file_name());
+            let path = path.to_str().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                self.0.insert(path.to_owned(), None);
+                self.add(folder, path);
+            } else if !is_socket(Path::new(path)) {
+                let bytes = fs::read(entry.path()).unwrap();
+                self.0.insert(path.to_owned(), Some(bytes));
+            }
+        }
+    }
+
+    /// How it comes to an empty data folder to stay.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut paths = vec![PathBuf::new()];
+        for (path, contents) in &self.0 {
+            let path = PathBuf::from(path);
+            paths.push(path.clone());
+            let Some(bytes) = contents else {
+                steps.push(Step::MakeFolder(path));
+                continue;
+            };
+            let truncates = false;
+            steps.push(Step::Open {
+                path: path.clone(),
+                truncates,
+            });
+            let bytes = bytes.clone();
+            steps.push(Step::Write { path, bytes });
+        }
+        for (number, path) in paths.into_iter().enumerate() {
+            steps.push(Step::SyncBegun { path, number });
+            steps.push(Step::SyncEnded { number });
+        }
+        steps
     }
 
     /// A number that only an equal tree has.

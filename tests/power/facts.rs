@@ -15,6 +15,9 @@ use super::disk::Tree;
 use crate::common::git;
 use crate::common::upload::Release;
 
+/// What gets its name only when it is whole, beside the packs.
+const NAMED: [&str; 4] = ["pack", "idx", "bitmap", "rev"];
+
 /// Something that was acknowledged.
 #[derive(Clone)]
 pub enum Fact {
@@ -58,7 +61,8 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
     verified(&data)
 }
 
-/// A start heals a torn tip and the torn index of a pack, but no power cut may need that.
+/// A start heals a torn tip and the torn index of a pack, and git does without a bitmap or a graph, but no power cut may
+/// need that.
 fn nothing_is_torn(repository: &Path) -> Result<(), String> {
     let torn = |path: &Path| Err(format!("this is torn: {}", path.display()));
     let tip = repository.join("refs/heads/main");
@@ -67,17 +71,27 @@ fn nothing_is_torn(repository: &Path) -> Result<(), String> {
         return torn(&tip);
     }
     let packs = std::fs::read_dir(repository.join("objects/pack"));
-    for entry in packs.into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let is_index = path.extension().is_some_and(|extension| extension == "idx");
-        if is_index && !ends_with_its_checksum(&std::fs::read(&path).unwrap()) {
+    let paths = packs
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path());
+    let graph = repository.join("objects/info/commit-graph");
+    let is_named = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|kind| NAMED.iter().any(|it| kind == *it))
+    };
+    for path in paths
+        .filter(is_named)
+        .chain(graph.exists().then_some(graph))
+    {
+        if !ends_with_its_checksum(&std::fs::read(&path).unwrap()) {
             return torn(&path);
         }
     }
     Ok(())
 }
 
-/// As packs and their indices do.
+/// As all files of git do that hold more than one object.
 fn ends_with_its_checksum(bytes: &[u8]) -> bool {
     let Some((content, checksum)) = bytes.split_last_chunk::<20>() else {
         return false;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::again;
 use super::calls::{self, Step};
-use super::disk::Fate;
+use super::disk::{Fate, Tree};
 use super::facts::Fact;
 use super::replay::Cut;
 use crate::cargo::durability::whole_trace;
@@ -52,7 +52,8 @@ pub struct Token {
 }
 
 impl Token {
-    fn of(text: &str) -> Self {
+    /// As it was printed.
+    pub fn of(text: &str) -> Self {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap());
         let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
         let (id, text) = (claims["jti"].as_str().unwrap().to_owned(), text.to_owned());
@@ -67,6 +68,17 @@ impl Recording {
         let folder = TempDir::new().unwrap();
         let registry = Registry::start_under(&texts(&runner(&strace, folder.path())));
         Some(Stage::new(registry, strace, folder).record(play))
+    }
+
+    /// Of a folder that was left as it is long ago: all of it is durable, and these facts are known.
+    pub fn resting(tree: &Tree, facts: Vec<Fact>, bound: SocketAddr) -> Self {
+        let steps = tree.steps();
+        let told = steps.len() - 1;
+        Self {
+            facts: facts.into_iter().map(|fact| (told, fact)).collect(),
+            steps,
+            bound,
+        }
     }
 
     /// As if the server had been killed after so many steps and another one started: what was not flushed is there,
@@ -218,6 +230,11 @@ impl Stage {
         let mark = format!("revoked\",\"id\":\"{}\"", token.id);
         let Token { id, text: token } = token.clone();
         self.tell(&mark, Fact::TokenRevoked { id, token });
+    }
+
+    /// Whether the server's log says so.
+    pub fn logs(&self, what: &str) -> bool {
+        self.registry.log().contains(what)
     }
 
     /// Runs a command beside the server, and gives what it prints.

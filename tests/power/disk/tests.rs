@@ -179,3 +179,18 @@ fn a_folder_that_was_not_flushed_takes_all_below_it_along() {
         &[("x", "/"), ("x/a", "")]
     ));
 }
+
+#[test]
+fn a_folder_is_read_as_one_that_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("x")).unwrap();
+    std::fs::write(folder.path().join("x/a"), "one").unwrap();
+    std::fs::write(folder.path().join("x.b"), "two").unwrap();
+    let tree = Tree::of(folder.path());
+    let disk = disk(&tree.steps());
+    let all = [("x", "/"), ("x.b", "two"), ("x/a", "one")];
+    for fate in [Fate::Lost, Fate::Zeroed, Fate::Mixed(1), Fate::Kept] {
+        assert!(is(&found(&disk, fate), &all));
+        assert_eq!(disk.after(fate), tree);
+    }
+}

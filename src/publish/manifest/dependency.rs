@@ -117,14 +117,11 @@ impl DependencyTables {
             };
             let mut sections = Fields::new(sections);
             let spelled = platform::canonical(&platform);
-            let before = entries.len();
             let name = spelled.as_ref().unwrap_or(&platform);
             take_sections(&mut sections, Some(name), &mut entries);
             sections.report(&format!("target.{}.", quoted(&platform)), faults);
-            // A platform without dependencies stands in no line, so it does not matter.
-            if entries.len() > before
-                && let Err(fault) = spelled
-            {
+            // Cargo reads every platform of a manifest, also one without dependencies.
+            if let Err(fault) = spelled {
                 let platform = quoted(&platform);
                 faults.add(ManifestFault::Platform { platform, fault });
             }

@@ -457,8 +457,24 @@ fn platforms_are_those_that_cargo_can_read() {
     assert!(of(&deep)[0].ends_with("is nested deeper than 32 parentheses"));
     let endless = format!("cfg({}", "not(".repeat(100_000));
     assert!(of(&endless)[0].ends_with("is longer than 4096 bytes"));
-    // Without dependencies it stands in no line.
-    read("[target.'two words'.linker]\na = 1");
+    for raw in [
+        "cfg(r#unix)",
+        "cfg(not(r#true))",
+        "cfg(r#target_os = \"linux\")",
+    ] {
+        let fault = "has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`";
+        assert_eq!(
+            of(raw),
+            [format!("the platform `{raw}` in `[target]` {fault}")]
+        );
+    }
+    // Not one: it stands in a string.
+    read("[target.'cfg(feature = \"r#x\")'.dependencies]\na = '1'");
+    // Without dependencies it stands in no line, but Cargo reads it in the manifest.
+    refused(
+        "[target.'cfg(r#x)'.dependencies]",
+        "the platform `cfg(r#x)` in `[target]` has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`",
+    );
 }
 
 #[test]

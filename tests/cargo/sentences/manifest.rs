@@ -127,6 +127,10 @@ fn platforms_of_dependencies() {
         @"400 Bad Request: the platform `cfg(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(unix))))))))))))))))))))))))))))))))))` in `[target]` is nested deeper than 32 parentheses"
     );
     assert_snapshot!(
+        refuses("PlatformFault::RawIdentifier", "cfg(r#true)"),
+        @"400 Bad Request: the platform `cfg(r#true)` in `[target]` has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`"
+    );
+    assert_snapshot!(
         refuses("ManifestFault::Platform, PlatformFault::Syntax", "cfg("),
         @"400 Bad Request: the platform `cfg(` in `[target]` is neither a target nor a `cfg(…)` that Cargo can read: failed to parse `cfg(` as a cfg expression: invalid target specifier: unexpected `(` character, cfg expressions must start with `cfg(`"
     );

@@ -50,6 +50,14 @@ impl<F> Faults<F> {
         read.map_err(|fault| self.add(fault)).ok()
     }
 
+    /// Adds the faults of another kind, each as `told` tells it; together they keep the limit.
+    pub(super) fn take_over<G>(&mut self, others: Faults<G>, mut told: impl FnMut(G) -> F) {
+        for fault in others.listed {
+            self.add(told(fault));
+        }
+        self.unlisted += others.unlisted;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }
@@ -58,10 +66,7 @@ impl<F> Faults<F> {
 impl Faults<String> {
     /// Adds a sentence for each fault of another kind; together they keep the limit.
     pub(super) fn tell(&mut self, others: Faults<impl fmt::Display>) {
-        for fault in others.listed {
-            self.add(fault.to_string());
-        }
-        self.unlisted += others.unlisted;
+        self.take_over(others, |fault| fault.to_string());
     }
 }
 

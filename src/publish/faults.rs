@@ -38,8 +38,13 @@ impl<F> Faults<F> {
     }
 
     pub(super) fn add(&mut self, fault: F) {
+        self.add_with(|| fault);
+    }
+
+    /// Adds a fault that is made only if it is listed: there may be millions.
+    pub(super) fn add_with(&mut self, fault: impl FnOnce() -> F) {
         if self.listed.len() < FAULTS_MAX {
-            self.listed.push(fault);
+            self.listed.push(fault());
         } else {
             self.unlisted += 1;
         }

@@ -156,20 +156,19 @@ impl Paths {
         let mut spellings = Spellings::default();
         let mut before: Option<&Seen> = None;
         for seen in &self.0 {
-            let twins = spellings.take(before, seen);
+            spellings.take(before, seen, faults);
             match before.replace(seen) {
                 Some(before) if before.path == seen.path => {
-                    faults.add(TarballFault::Twice(quoted(&seen.path)));
+                    faults.add_with(|| TarballFault::Twice(quoted(&seen.path)));
                 }
-                Some(before) if !before.is_folder && seen.key.is_inside(&before.key) => {
-                    faults.add(TarballFault::FileAsFolder {
+                Some(before) if before.stands_in_the_way_of(seen) => {
+                    faults.add_with(|| TarballFault::FileAsFolder {
                         file: quoted(&before.path),
                         inside: quoted(&seen.path),
                     });
                 }
                 _ => {}
             }
-            twins.into_iter().for_each(|twins| faults.add(twins));
         }
     }
 
@@ -202,35 +201,43 @@ struct Spelled<'a> {
     others: BTreeSet<&'a str>,
 }
 
+impl Seen {
+    /// Whether it is a file where `other` needs a folder.
+    fn stands_in_the_way_of(&self, other: &Self) -> bool {
+        !self.is_folder && other.key.is_inside(&self.key)
+    }
+}
+
 impl<'a> Spellings<'a> {
-    /// Takes the path that follows `before` and gives a fault for each part that has a new spelling.
-    fn take(&mut self, before: Option<&'a Seen>, seen: &'a Seen) -> Vec<TarballFault> {
+    /// Takes the path that follows `before`, with a fault for each part that has a new spelling.
+    fn take(
+        &mut self,
+        before: Option<&'a Seen>,
+        seen: &'a Seen,
+        faults: &mut Faults<TarballFault>,
+    ) {
         let shared = before.map_or(0, |before| {
             let parts = before.key.parts().zip(seen.key.parts());
             parts.take_while(|(a, b)| a == b).count()
         });
+        // A file that would have to be a folder is told as such.
+        let file = before.filter(|before| before.stands_in_the_way_of(seen));
+        let told = file.map(|_| shared);
         self.0.truncate(shared);
-        let mut twins = Vec::new();
-        for (depth, part) in seen.path.split('/').enumerate() {
-            let Some(spelled) = self.0.get_mut(depth) else {
+        for (part, count) in seen.path.split('/').zip(1..) {
+            let Some(spelled) = self.0.get_mut(count - 1) else {
                 self.0.push(Spelled {
                     first: part,
                     others: BTreeSet::new(),
                 });
                 continue;
             };
-            // A file that would have to be a folder is told as such.
-            let is_as_folder = |before: &&Seen| {
-                let is_end = depth + 1 == before.key.parts().count();
-                is_end && !before.is_folder && seen.key.is_inside(&before.key)
-            };
-            if spelled.first != part && spelled.others.insert(part) {
-                let before = before.filter(|before| !is_as_folder(before));
-                let of = |seen: &Seen| quoted(first_parts(&seen.path, depth + 1));
-                twins.extend(before.map(|before| TarballFault::Twins(of(before), of(seen))));
+            let is_new = spelled.first != part && spelled.others.insert(part);
+            if let (true, Some(before)) = (is_new && told != Some(count), before) {
+                let of = |seen: &Seen| quoted(first_parts(&seen.path, count));
+                faults.add_with(|| TarballFault::Twins(of(before), of(seen)));
             }
         }
-        twins
     }
 }
 

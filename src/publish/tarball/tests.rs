@@ -237,6 +237,14 @@ fn many_deep_paths_are_judged_with_their_folders() {
         archive.long_name(path.as_bytes()).file(&path, b"")
     });
     contents(&long.finish());
+    let twins = (0..500).fold(good(), |archive, number| {
+        let lower = format!("demo-1.0.0/{number}/{}x", "a/".repeat(200));
+        let upper = format!("demo-1.0.0/{number}/{}y", "A/".repeat(200));
+        let archive = archive.long_name(lower.as_bytes()).file(&lower, b"");
+        archive.long_name(upper.as_bytes()).file(&upper, b"")
+    });
+    let found = faults(&twins.finish());
+    assert_eq!(found[20], "99980 more faults are not listed");
 }
 
 #[test]

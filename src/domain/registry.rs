@@ -143,6 +143,11 @@ impl RegistryUrl {
         Self(PUBLIC_REGISTRY.to_owned())
     }
 
+    /// Whether it is that of a sparse index.
+    pub fn is_sparse(&self) -> bool {
+        self.0.starts_with("sparse+")
+    }
+
     /// Whether `self` and `other` are spellings of one registry.
     pub fn is_same_registry(&self, other: &Self) -> bool {
         canonical(&self.0) == canonical(&other.0)

@@ -19,14 +19,14 @@ pub struct CrateVersion(Version);
 pub struct VersionKey(Version);
 
 /// Why a text is not a version.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum VersionFault {
     /// More than [`VERSION_BYTES_MAX`] bytes.
     #[error("the version `{0}…` is longer than {VERSION_BYTES_MAX} characters")]
     TooLong(String),
     /// Not a semantic version.
-    #[error("`{text}` is not a semantic version: {source}")]
-    Syntax { text: String, source: semver::Error },
+    #[error("`{text}` is not a semantic version: {reason}")]
+    Syntax { text: String, reason: String },
 }
 
 impl CrateVersion {
@@ -67,9 +67,9 @@ impl FromStr for CrateVersion {
         }
         match Version::parse(text) {
             Ok(version) => Ok(Self(version)),
-            Err(source) => Err(VersionFault::Syntax {
+            Err(error) => Err(VersionFault::Syntax {
                 text: super::excerpt(text),
-                source,
+                reason: error.to_string(),
             }),
         }
     }

@@ -26,13 +26,13 @@ use super::stall::StallGuard;
 
 /// The most bytes of a connection that are buffered.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// How long a new connection may wait with its first request while others want its place.
+/// How long a new connection may wait with its first request while others want its place: the oldest go first.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, a refused upload is read after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Whether connections may stay.
+/// Whether connections may stay; one without a whole request has none that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
     /// As long as they like.
@@ -88,9 +88,15 @@ impl Connection {
         let mut is_leaving = false;
         let ended = loop {
             tokio::select! {
+                // What has come is read before anybody is sent away.
+                biased;
                 ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
                 () = &mut leaving, if !is_leaving => {
                     is_leaving = true;
+                    // hyper would wait for the rest of a head that came in part.
+                    if !progress.answer.is_under_way() {
+                        break Ok(());
+                    }
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
             }

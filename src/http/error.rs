@@ -208,7 +208,6 @@ impl From<FrameFault> for ApiError {
             FrameFault::MetadataTooLarge { .. } | FrameFault::TarballTooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, fault.to_string())
             }
-            FrameFault::Keys(faults) => Self::bad_request_of_all(faults.sentences()),
             FrameFault::Connection(cause) => match cause.downcast::<BodyFault>() {
                 Ok(fault) => (*fault).into(),
                 Err(_) => Self::bad_request("the upload broke off"),

@@ -3,9 +3,10 @@
 //! HTTP/1.1 only: in clear text every client of a registry speaks it, and one connection is then one request,
 //! so that the cap on connections bounds the work too. An `Upgrade: h2c` is ignored.
 //!
-//! At the cap a new connection waits in its turn, and the others are asked to make room: those that idle
-//! close at once, those at work after their answer. A flood of idle connections thus cannot hold the places,
-//! and a client that came in the flood is served late instead of refused.
+//! At the cap a new connection waits in its turn, and the others are asked to make room: those that idle or have sent
+//! only a part of a request's head close at once, or a second after they came, those at work after their answer.
+//! A flood of connections without a request thus cannot hold the places, and a client that came in the flood is served
+//! late instead of refused.
 
 use std::io;
 use std::pin::pin;

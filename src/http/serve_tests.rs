@@ -327,6 +327,53 @@ async fn at_the_cap_idle_connections_make_room() {
 }
 
 #[tokio::test]
+async fn at_the_cap_a_head_that_came_in_part_makes_room() {
+    let limits = ServeLimits {
+        connections_max: 2,
+        ..UNHURRIED
+    };
+    let server = Server::start(limits, hello()).await;
+    let mut first = server.connect().await;
+    first.send("GET / HTTP/1.1\r\nhost: x\r\n").await;
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    assert_eq!(second.answer().await.body, "hello");
+    second.send("GET /again HTTP/1.1\r\n").await;
+    for _ in 0..3 {
+        assert_eq!(server.ask(GET).await.body, "hello");
+    }
+    second.assert_closed().await;
+    let mut crowd = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        client.send("G").await;
+        crowd.push(client);
+    }
+    assert_eq!(server.ask(GET).await.body, "hello");
+    first.assert_closed().await;
+}
+
+#[tokio::test]
+async fn at_the_cap_a_body_that_is_still_coming_is_waited_for() {
+    let limits = ServeLimits {
+        connections_max: 1,
+        ..UNHURRIED
+    };
+    let server = Server::start(limits, measure(BODIES)).await;
+    let mut first = server.connect().await;
+    first
+        .send("PUT / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 6\r\n\r\n")
+        .await;
+    assert_eq!(first.answer().await.status, 100);
+    first.send("abc").await;
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    first.send("def").await;
+    assert_eq!(first.answer().await.body, "6");
+    assert_eq!(second.answer().await.body, "0");
+}
+
+#[tokio::test]
 async fn at_the_cap_a_running_request_is_finished_and_the_next_waits() {
     let limits = ServeLimits {
         connections_max: 1,

@@ -38,8 +38,13 @@ impl<F> Faults<F> {
     }
 
     pub(super) fn add(&mut self, fault: F) {
+        self.add_with(|| fault);
+    }
+
+    /// Adds a fault that is made only if it is listed: there may be millions.
+    pub(super) fn add_with(&mut self, fault: impl FnOnce() -> F) {
         if self.listed.len() < FAULTS_MAX {
-            self.listed.push(fault);
+            self.listed.push(fault());
         } else {
             self.unlisted += 1;
         }
@@ -50,6 +55,14 @@ impl<F> Faults<F> {
         read.map_err(|fault| self.add(fault)).ok()
     }
 
+    /// Adds the faults of another kind, each as `told` tells it; together they keep the limit.
+    pub(super) fn take_over<G>(&mut self, others: Faults<G>, mut told: impl FnMut(G) -> F) {
+        for fault in others.listed {
+            self.add(told(fault));
+        }
+        self.unlisted += others.unlisted;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }
@@ -58,10 +71,7 @@ impl<F> Faults<F> {
 impl Faults<String> {
     /// Adds a sentence for each fault of another kind; together they keep the limit.
     pub(super) fn tell(&mut self, others: Faults<impl fmt::Display>) {
-        for fault in others.listed {
-            self.add(fault.to_string());
-        }
-        self.unlisted += others.unlisted;
+        self.take_over(others, |fault| fault.to_string());
     }
 }
 

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::faults::{Faults, quoted};
+use super::faults::quoted;
 use crate::domain::{Cksum, CrateName, CrateVersion, Limits, NameFault, VersionFault};
 
 /// An upload whose `.crate` file is in the spool, flushed but not yet synced to the disk.
@@ -30,17 +30,30 @@ pub struct Upload {
     pub metadata: Metadata,
     /// SHA-256 of the `.crate` file.
     pub cksum: Cksum,
-    /// Length of the `.crate` file in bytes.
-    pub size: u64,
 }
 
 /// Which release the uploader says this is; the manifest must say the same.
+///
+/// What is wrong with a key does not keep the file from being judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// The key `name`.
-    pub name: CrateName,
+    pub name: Result<CrateName, MetadataFault>,
     /// The key `vers`.
-    pub version: CrateVersion,
+    pub version: Result<CrateVersion, MetadataFault>,
+}
+
+impl Metadata {
+    /// Name and version, if both are known.
+    pub fn release(&self) -> Option<(&CrateName, &CrateVersion)> {
+        self.name.as_ref().ok().zip(self.version.as_ref().ok())
+    }
+
+    /// What is wrong with the keys.
+    pub fn faults(&self) -> impl Iterator<Item = &MetadataFault> {
+        let name = self.name.as_ref().err();
+        name.into_iter().chain(self.version.as_ref().err())
+    }
 }
 
 /// A part of the body.
@@ -80,9 +93,6 @@ pub enum FrameFault {
     /// The JSON is not JSON, not an object, or has one of our keys twice.
     #[error("the metadata is not a JSON object as Cargo sends it: {0}")]
     Json(String),
-    /// The keys that we read.
-    #[error("{}", .0.sentences().join("; "))]
-    Keys(Faults<MetadataFault>),
     /// The client went away, or was cut off by a limit of the connection.
     #[error("the connection broke while the body was read")]
     Connection(#[source] Box<dyn Error + Send + Sync>),
@@ -92,7 +102,7 @@ pub enum FrameFault {
 }
 
 /// What is wrong with a key that we read.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MetadataFault {
     /// It is not there.
     #[error("the metadata has no `{0}`")]
@@ -144,11 +154,7 @@ where
     if body.next_chunk().await?.is_some() {
         return Err(FrameFault::Trailing);
     }
-    Ok(Upload {
-        metadata,
-        cksum,
-        size: u64::from(claimed),
-    })
+    Ok(Upload { metadata, cksum })
 }
 
 /// A stream of chunks from which parts of known length are taken.
@@ -250,13 +256,10 @@ fn parse_metadata(bytes: &[u8]) -> Result<Metadata, FrameFault> {
     }
     let raw: RawMetadata<'_> =
         serde_json::from_str(text).map_err(|error| FrameFault::Json(quoted(&error.to_string())))?;
-    let mut faults = Faults::none();
-    let name = faults.note(read("name", raw.name, MetadataFault::Name));
-    let version = faults.note(read("vers", raw.vers, MetadataFault::Version));
-    match (name, version) {
-        (Some(name), Some(version)) => Ok(Metadata { name, version }),
-        _ => Err(FrameFault::Keys(faults)),
-    }
+    Ok(Metadata {
+        name: read("name", raw.name, MetadataFault::Name),
+        version: read("vers", raw.vers, MetadataFault::Version),
+    })
 }
 
 /// Reads the text of a key; `fault` says that it is not what it should be.

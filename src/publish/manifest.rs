@@ -11,6 +11,7 @@ mod features;
 mod fields;
 mod platform;
 mod syntax;
+mod targets;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -18,8 +19,10 @@ use toml::{Table, Value};
 
 use self::dependency::DependencyTables;
 use self::fields::Fields;
+use self::targets::Build;
 use super::faults::{Faults, quoted};
-use super::frame::Metadata;
+use super::files::Files;
+use super::frame::{Metadata, MetadataFault};
 use crate::domain::{
     Cksum, CrateName, CrateVersion, Dependency, Features, IndexLine, Limits, NameFault, OwnUrls,
     PlainText, PubTime, RegistryUrl, Requirements, TextFault, VersionFault,
@@ -31,6 +34,7 @@ pub use self::features::FeaturesFault;
 pub use self::fields::KeyFault;
 pub use self::platform::PlatformFault;
 pub use self::syntax::SyntaxFault;
+pub use self::targets::TargetFault;
 
 /// What a registry asks of a manifest.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +72,9 @@ pub struct Release {
 #[derive(Debug)]
 pub struct Read {
     /// The release, whole if there are no faults; otherwise what is not understood is left out.
-    pub release: Release,
+    ///
+    /// There is none if the upload does not say name and version.
+    pub release: Option<Release>,
     /// All that is wrong with the manifest.
     pub faults: Faults<ManifestFault>,
 }
@@ -128,6 +134,14 @@ pub enum ManifestFault {
     /// The features.
     #[error(transparent)]
     Features(#[from] FeaturesFault),
+    /// A crate that is not for any registry.
+    #[error(
+        "`package.publish` says that no registry may have the crate; remove it, or list this registry in it"
+    )]
+    Unpublished,
+    /// What it builds.
+    #[error(transparent)]
+    Targets(#[from] TargetFault),
     /// What is for people.
     #[error(transparent)]
     About(#[from] AboutFault),
@@ -165,49 +179,64 @@ impl Release {
 impl Read {
     /// What the upload says without its manifest.
     pub fn nothing(upload: &Metadata) -> Self {
-        let release = Release {
-            name: upload.name.clone(),
-            version: upload.version.clone(),
+        let release = upload.release().map(|(name, version)| Release {
+            name: name.clone(),
+            version: version.clone(),
             dependencies: Vec::new(),
             features: Features::new(),
             links: None,
             rust_version: None,
             description: None,
-        };
+        });
         let faults = Faults::none();
         Self { release, faults }
     }
 }
 
-/// Reads the manifest of a `.crate` file; all faults are found unless it is no TOML at all.
-pub fn read(manifest: &str, upload: &Metadata, rules: &ManifestRules<'_>) -> Read {
+/// Reads the manifest of a `.crate` file with these files; all faults are found unless it is no TOML at all.
+///
+/// What only name, version or files tell is not judged where they are not known.
+pub fn read(
+    manifest: &str,
+    upload: &Metadata,
+    files: Option<&Files>,
+    rules: &ManifestRules<'_>,
+) -> Read {
     let Read {
-        mut release,
+        release,
         mut faults,
     } = Read::nothing(upload);
     let table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error));
     let Some(table) = faults.note(table) else {
         return Read { release, faults };
     };
-    if let Err((at, fault)) = syntax::check(manifest) {
+    faults.take_over(syntax::check(manifest), |(at, fault)| {
         let line = line_of(manifest, at);
-        faults.add(ManifestFault::Syntax { line, fault });
-    }
+        ManifestFault::Syntax { line, fault }
+    });
     let mut manifest = Fields::new(table);
 
     refuse_sections(&mut manifest, &mut faults);
-    let package = read_package(&mut manifest, upload, rules, &mut faults);
+    let package = read_package(&mut manifest, upload, files, rules, &mut faults);
+    if let Some(files) = files {
+        targets::check(&mut manifest, files, &mut faults);
+    }
     let tables = DependencyTables::take(&mut manifest, &mut faults);
     let declared = tables.declared();
-    release.dependencies = tables.read(rules, &mut faults);
-    release.features = features::read(&mut manifest, &declared, rules.limits, &mut faults);
+    let dependencies = tables.read(rules, &mut faults);
+    let features = features::read(&mut manifest, &declared, rules.limits, &mut faults);
     manifest.report("", &mut faults);
 
-    release.links = package.links;
-    release.rust_version = package.rust_version;
-    release.description = package.description;
-    if faults.is_empty() {
-        check_line_length(&release, rules.limits, &mut faults);
+    let release = release.map(|release| Release {
+        dependencies,
+        features,
+        links: package.links,
+        rust_version: package.rust_version,
+        description: package.description,
+        ..release
+    });
+    if let Some(release) = &release {
+        check_line_length(release, rules.limits, &mut faults);
     }
     Read { release, faults }
 }
@@ -251,6 +280,7 @@ struct Package {
 fn read_package(
     manifest: &mut Fields,
     upload: &Metadata,
+    files: Option<&Files>,
     rules: &ManifestRules<'_>,
     faults: &mut Faults<ManifestFault>,
 ) -> Package {
@@ -259,20 +289,23 @@ fn read_package(
     };
     // Tools may keep what they like in their own table.
     table.remove("metadata");
-    table.retain(|key, value| {
-        let is_inherited = is_inherited(value);
-        if is_inherited {
-            faults.add(ManifestFault::Inherited(quoted(&format!("package.{key}"))));
-        }
-        !is_inherited
-    });
     let mut package = Fields::new(table);
+    for key in package.remove_inherited() {
+        faults.add(ManifestFault::Inherited(quoted(&format!("package.{key}"))));
+    }
     check_identity(&mut package, upload, faults);
+    check_publish(&mut package, faults);
+    // Which editions there are is for the Cargo that builds it.
+    package.take::<String>("edition", "a string");
+    let build = Build::read(&mut package);
     let read = Package {
         links: package.take("links", "a string"),
         rust_version: package.take("rust-version", "a string"),
         description: about::read(&mut package, rules, faults),
     };
+    if let (Some(_), Some(files)) = (&read.links, files) {
+        build.check(files, faults);
+    }
     if let Some(Err(fault)) = read.links.as_ref().map(|links| links.parse::<PlainText>()) {
         faults.add(ManifestFault::Links(fault));
     }
@@ -289,30 +322,41 @@ fn read_package(
 
 /// Checks that the manifest names the release that was announced.
 fn check_identity(package: &mut Fields, upload: &Metadata, faults: &mut Faults<ManifestFault>) {
-    let metadata = upload.clone();
-    match package
-        .need::<String>("name", "a string")
-        .map(|name| name.parse())
-    {
-        Some(Ok(manifest)) if manifest != metadata.name => faults.add(ManifestFault::OtherName {
-            manifest,
-            metadata: metadata.name,
-        }),
-        Some(Err(fault)) => faults.add(ManifestFault::Name(fault)),
-        Some(Ok(_)) | None => {}
-    }
-    match package
-        .need::<String>("version", "a string")
-        .map(|version| version.parse())
-    {
-        Some(Ok(manifest)) if manifest != metadata.version => {
-            faults.add(ManifestFault::OtherVersion {
-                manifest,
-                metadata: metadata.version,
-            });
+    let name: Option<String> = package.need("name", "a string");
+    match (name.map(|name| name.parse()), upload.name.clone()) {
+        (Some(Ok(manifest)), Ok(metadata)) if manifest != metadata => {
+            faults.add(ManifestFault::OtherName { manifest, metadata });
         }
-        Some(Err(fault)) => faults.add(ManifestFault::Version(fault)),
-        Some(Ok(_)) | None => {}
+        // Cargo takes the one from the other: the sentence is there already.
+        (Some(Err(fault)), Err(MetadataFault::Name(told))) if fault == told => {}
+        (Some(Err(fault)), _) => faults.add(ManifestFault::Name(fault)),
+        (Some(Ok(_)) | None, _) => {}
+    }
+    let version: Option<String> = package.need("version", "a string");
+    match (version.map(|text| text.parse()), upload.version.clone()) {
+        (Some(Ok(manifest)), Ok(metadata)) if manifest != metadata => {
+            faults.add(ManifestFault::OtherVersion { manifest, metadata });
+        }
+        (Some(Err(fault)), Err(MetadataFault::Version(told))) if fault == told => {}
+        (Some(Err(fault)), _) => faults.add(ManifestFault::Version(fault)),
+        (Some(Ok(_)) | None, _) => {}
+    }
+}
+
+/// Checks that the crate is for some registry; Cargo alone knows by which name this one is meant.
+fn check_publish(package: &mut Fields, faults: &mut Faults<ManifestFault>) {
+    let expected = "`true`, `false` or a list of registries";
+    let is_nowhere = match package.take::<Value>("publish", expected) {
+        None | Some(Value::Boolean(true)) => false,
+        Some(Value::Boolean(false)) => true,
+        Some(Value::Array(registries)) => registries.is_empty(),
+        Some(_) => {
+            package.wrong("publish", expected);
+            false
+        }
+    };
+    if is_nowhere {
+        faults.add(ManifestFault::Unpublished);
     }
 }
 

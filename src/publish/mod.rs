@@ -1,6 +1,7 @@
 //! The write flow of a new version, from the first byte of an upload to the commit that all can see.
 
 mod faults;
+mod files;
 mod frame;
 mod manifest;
 mod outcome;
@@ -34,7 +35,7 @@ use crate::rates::{Counted, TooOften};
 pub use frame::FrameFault;
 
 use faults::Faults;
-use frame::{Metadata, Upload};
+use frame::Upload;
 use manifest::{ManifestRules, Read, Release};
 use outcome::Tally;
 
@@ -110,10 +111,10 @@ where
     let mut received = off_thread(&app.blobs, |blobs| blobs.incoming()).await?;
     let mut spool = tokio::fs::File::from_std(received.file().try_clone()?);
     let upload = frame::receive(body, &mut spool, limits).await?;
-    // Whoever may not is told nothing else.
-    caller
-        .grant
-        .require_on(Can::Publish, &upload.metadata.name)?;
+    // Whoever may not is told nothing else. Without a name there is only the upload to tell of.
+    if let Ok(name) = &upload.metadata.name {
+        caller.grant.require_on(Can::Publish, name)?;
+    }
     let deadline = app.deadline();
 
     let cksum = upload.cksum;
@@ -135,6 +136,9 @@ where
         .map_err(|_| WriteFault::Late)?
         .map_err(|_| PublishFault::Panicked)??;
 
+    let Some(release) = release else {
+        return Err(PublishFault::Invalid(wrong.sentences()));
+    };
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
     let refusals = app.index.refusals(&change);
@@ -160,8 +164,8 @@ where
 /// A received file and what was found in it.
 struct LookedInto {
     received: TempFile,
-    /// What could be read: all of it if nothing is wrong.
-    release: Release,
+    /// What could be read: all of it if nothing is wrong, and nothing if name or version are not known.
+    release: Option<Release>,
     wrong: Faults<String>,
     source_commit: Option<PlainText>,
     warnings: Vec<String>,
@@ -175,8 +179,7 @@ fn look_into(
     policy: &Policy,
 ) -> io::Result<LookedInto> {
     received.file().rewind()?;
-    let Metadata { name, version } = &upload.metadata;
-    let inspected = tarball::inspect(received.file(), name, version, &policy.limits)?;
+    let inspected = tarball::inspect(received.file(), &upload.metadata, &policy.limits)?;
     let rules = ManifestRules {
         own,
         allowed_registries: &policy.dependencies_from,
@@ -184,10 +187,16 @@ fn look_into(
         limits: &policy.limits,
     };
     let read = match inspected.manifest {
-        Some(text) => manifest::read(&text, &upload.metadata, &rules),
+        Some(text) => {
+            let files = inspected.files.as_ref();
+            manifest::read(&text, &upload.metadata, files, &rules)
+        }
         None => Read::nothing(&upload.metadata),
     };
     let mut wrong = Faults::none();
+    for fault in upload.metadata.faults() {
+        wrong.add(fault.to_string());
+    }
     wrong.tell(inspected.faults);
     wrong.tell(read.faults);
     Ok(LookedInto {

@@ -18,7 +18,9 @@ use self::entry::{EntryReader, Member};
 use self::path::{Key, Paths};
 use self::unpacked::{Stop, Unpacked};
 use super::faults::{Faults, quoted};
-use crate::domain::{CrateName, CrateVersion, Limits};
+use super::files::Files;
+use super::frame::Metadata;
+use crate::domain::Limits;
 
 pub use self::entry::HeaderFault;
 pub use self::path::PathFault;
@@ -33,6 +35,8 @@ pub struct Inspected {
     pub faults: Faults<TarballFault>,
     /// The text of `Cargo.toml`, if it could be read.
     pub manifest: Option<String>,
+    /// Its files, if all are known: nothing was left out, and the archive could be read to its end.
+    pub files: Option<Files>,
     /// What is odd but allowed: a sentence each, few in number.
     pub warnings: Vec<String>,
     /// The commit from which it was packed, as `.cargo_vcs_info.json` says it: 40 or 64 hexadecimal digits.
@@ -113,19 +117,18 @@ pub enum TarballFault {
 
 /// Reads a `.crate` file to its end and judges it; all faults are found unless one makes the rest unreadable.
 ///
+/// Where the upload does not say name and version, the first folder of the archive is the one that must hold all.
+///
 /// # Errors
 ///
 /// `file`'s own: it could not be read.
-pub fn inspect(
-    file: impl Read,
-    name: &CrateName,
-    version: &CrateVersion,
-    limits: &Limits,
-) -> io::Result<Inspected> {
+pub fn inspect(file: impl Read, upload: &Metadata, limits: &Limits) -> io::Result<Inspected> {
+    let release = upload.release();
     let mut inspection = Inspection {
-        top: format!("{name}-{version}/"),
+        top: release.map(|(name, version)| format!("{name}-{version}/")),
         limits,
         is_whole: false,
+        has_gaps: false,
         paths: Paths::default(),
         has_manifest: false,
         manifest: None,
@@ -142,11 +145,13 @@ pub fn inspect(
 
 /// What has been seen so far.
 struct Inspection<'a> {
-    /// The folder that must hold everything, with its slash.
-    top: String,
+    /// The folder that must hold everything, with its slash, once it is known.
+    top: Option<String>,
     limits: &'a Limits,
     /// Whether the last entry was seen.
     is_whole: bool,
+    /// Whether an entry was left out.
+    has_gaps: bool,
     paths: Paths,
     has_manifest: bool,
     manifest: Option<String>,
@@ -163,6 +168,7 @@ impl Inspection<'_> {
             self.take(&member, data)?;
         }
         self.is_whole = true;
+        self.has_gaps |= entries.has_passed_over();
         read_end(&mut unpacked)?;
         if unpacked.is_followed()? {
             return Err(TarballFault::AfterGzip.into());
@@ -172,15 +178,17 @@ impl Inspection<'_> {
 
     /// Judges one member and reads it if it is one of the two files that matter.
     fn take(&mut self, member: &Member, data: impl Read) -> Result<(), Stop> {
-        let path = match path::check(member, &self.top, self.limits.path_bytes_max) {
+        let path = match path::check(member, self.top.as_deref(), self.limits.path_bytes_max) {
             Ok(path) => path,
             Err(fault) => {
                 let path = member.shown();
                 self.faults.add(TarballFault::Path { path, fault });
+                self.has_gaps = true;
                 return Ok(());
             }
         };
-        let inside = path.strip_prefix(&self.top).unwrap_or_default();
+        let (top, inside) = path.split_once('/').unwrap_or((path, ""));
+        self.top.get_or_insert_with(|| format!("{top}/"));
         let key = Key::of(path);
         let (is_cargo_ok, is_manifest) = (key.has_part(".cargo-ok"), key.is_at_top("cargo.toml"));
         self.paths.add(path, key, member.is_folder);
@@ -228,12 +236,15 @@ impl Inspection<'_> {
     fn verdict(mut self) -> Inspected {
         self.paths.judge(&mut self.faults);
         if self.is_whole && !self.has_manifest {
-            self.faults.add(TarballFault::NoManifest(self.top));
+            self.faults
+                .add(TarballFault::NoManifest(self.top.unwrap_or_default()));
         }
+        let knows_all = self.is_whole && !self.has_gaps;
         Inspected {
             faults: self.faults,
             warnings: self.paths.warnings(),
             manifest: self.manifest,
+            files: knows_all.then(|| self.paths.into_files()),
             source_commit: self.source_commit,
         }
     }

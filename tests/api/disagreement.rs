@@ -41,7 +41,11 @@ fn the_line_says_what_the_manifest_says_whatever_the_json_claims() {
     let file = tarball(
         "krate",
         "1.0.0",
-        &[("Cargo.toml", text.as_bytes()), ("src/lib.rs", b"")],
+        &[
+            ("Cargo.toml", text.as_bytes()),
+            ("build.rs", b""),
+            ("src/lib.rs", b""),
+        ],
     );
     let mut lies = metadata("krate", "1.0.0");
     let own = registry.sparse_index();

@@ -12,6 +12,8 @@ use crate::common::upload::Release;
 
 /// More than the server takes at once.
 const IDLE: usize = 1_000;
+/// As many from one address have been seen to hold all places for as long as a head may take.
+const HALVES: usize = 700;
 
 #[test]
 fn a_thousand_idle_connections_do_not_stop_work() {
@@ -43,6 +45,33 @@ fn a_thousand_idle_connections_do_not_stop_work() {
         tip: crate::common::git::tip(&besieged.registry.repository()),
         ..besieged
     };
+    besieged.has_held();
+}
+
+#[test]
+fn heads_that_came_in_part_do_not_stop_work() {
+    // Their time for a head is long: nothing but the need for their places ends them.
+    let besieged = Besieged::with("[http]\nheader_secs = 600\nconnections_max = 200\n");
+    let port = besieged.port();
+    let mut halves = Vec::with_capacity(HALVES);
+    for _ in 0..HALVES {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream
+            .write_all(b"GET /crates/index/kr/at/krate HTTP/1.1\r\nHost:")
+            .unwrap();
+        halves.push(stream);
+    }
+    for _ in 0..3 {
+        get("/crates/index/kr/at/krate").send(port).succeeds();
+    }
+    let stay = halves.iter_mut().filter_map(|stream| {
+        stream.set_nonblocking(true).unwrap();
+        let read = stream.read(&mut [0; 1]);
+        read.err()
+            .filter(|fault| fault.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert!(stay.count() <= 200);
+    drop(halves);
     besieged.has_held();
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::cargos::Sandbox;
+use crate::common::project::Project;
 use crate::common::registry::Registry;
 use crate::common::tools;
 use crate::common::upload::{Release, tarball};
@@ -55,6 +56,50 @@ const ENDS: [&str; 44] = [
     "[package.metadata]\nx = [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
 ];
 
+/// Platforms that Cargo's parser has been known to take differently over the years.
+const PLATFORMS: [&str; 40] = [
+    "x86_64-unknown-linux-gnu",
+    "thumbv8m.main-none-eabi",
+    "größe",
+    "",
+    "two words",
+    "x/y.json",
+    "cfg(unix)",
+    " cfg(unix)",
+    "cfg (unix)",
+    "cfg( unix )",
+    "cfg(\tunix)",
+    "cfg(unix) ",
+    "cfg()",
+    "cfg(",
+    "cfg(unix))",
+    "cfg(unix windows)",
+    "cfg(unix, windows)",
+    "cfg(all())",
+    "cfg(any())",
+    "cfg(all(unix,))",
+    "cfg(all(unix,,windows))",
+    "cfg(any(unix, not(windows), all(target_os=\"linux\")))",
+    "cfg(not())",
+    "cfg(not(unix,))",
+    "cfg(not(unix, windows))",
+    "cfg(true)",
+    "cfg(not(false))",
+    "cfg(any(true, false))",
+    "cfg(true = \"x\")",
+    "cfg(r#true)",
+    "cfg(not(r#false))",
+    "cfg(r#unix)",
+    "cfg(all(r#unix, windows))",
+    "cfg(r#target_os = \"linux\")",
+    "cfg(r = \"r#x\")",
+    "cfg(feature = \"a\\b)(,=\")",
+    "cfg(feature = \"größe\")",
+    "cfg(größe)",
+    "cfg(target_os = linux)",
+    "cfg(target_os = \"linux)",
+];
+
 #[test]
 fn what_is_accepted_can_be_read_by_debian_cargo() {
     let Some(program) = tools::old_cargo() else {
@@ -90,4 +135,49 @@ fn what_is_accepted_can_be_read_by_debian_cargo() {
     }
     let [refused, accepted] = counts;
     assert!(refused >= 20 && accepted >= 15, "{counts:?}");
+}
+
+#[test]
+fn platforms_that_are_accepted_can_be_read_by_debian_cargo() {
+    let Some(program) = tools::old_cargo() else {
+        return;
+    };
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let old = Sandbox::old(program, &registry);
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let mut all = Project::program("all", "");
+    let mut counts = [0, 0];
+    for (number, platform) in PLATFORMS.iter().enumerate() {
+        let name = format!("platform-{number}");
+        let platform = toml::Value::from(*platform).to_string();
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\n[target.{platform}.dependencies]\n\
+             krate = {{ version = \"1\", registry-index = \"{}\" }}\n",
+            registry.git_index()
+        );
+        let files: [(&str, &[u8]); 2] = [("Cargo.toml", manifest.as_bytes()), ("src/lib.rs", b"")];
+        let release = Release {
+            crate_file: tarball(&name, "1.0.0", &files),
+            name: name.clone(),
+            version: "1.0.0".to_owned(),
+        };
+        let reply = release.publish(registry.port, &token);
+        counts[usize::from(reply.status == 200)] += 1;
+        if reply.status == 200 {
+            all = all.depends_on(&name, "1");
+        } else {
+            let refusal = reply.refusal();
+            assert!(refusal.contains("the platform"), "{platform}: {refusal}");
+        }
+    }
+    // To make a lock file it reads each index line, to unpack and check the crates each manifest.
+    let folder = all.write(&old.work());
+    old.cargo(&folder, &["generate-lockfile"]).succeeds();
+    old.cargo(&folder, &["metadata", "--format-version", "1"])
+        .succeeds();
+    let [refused, accepted] = counts;
+    assert!(refused >= 15 && accepted >= 15, "{counts:?}");
 }

@@ -101,6 +101,20 @@ fn faults_of_archive_manifest_name_and_dependencies_come_in_one_answer() {
 }
 
 #[test]
+fn a_bad_name_in_the_upload_does_not_hide_what_else_is_wrong() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let file = bad_file(&registry, "krate", "1.0.0");
+    insta::assert_snapshot!(said(&refused(&registry, &token, ("../krate", "1.0"), &file)), @"
+    400
+    `name` in the metadata: the crate name `../krate` must start with an ASCII letter, not with `.`
+    `vers` in the metadata: `1.0` is not a semantic version: unexpected end of input while parsing minor version number
+    `krate-1.0.0/link` is a symbolic link; only regular files and folders are allowed
+    `package.keywords` has `-`; a keyword is 1 to 20 ASCII letters, digits, `_`, `-` and `+`, with a letter or digit first
+    ");
+}
+
+#[test]
 fn the_status_is_that_of_the_first_refusal_if_the_upload_is_sound() {
     let registry = Registry::start();
     let [alice, bob] = ["alice", "bob"].map(|user| registry.token(user));

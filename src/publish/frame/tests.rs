@@ -72,11 +72,10 @@ proptest! {
         let (verdict, spool) = receive_in(&body, &sizes, &Limits::default());
         let upload = verdict.unwrap();
         prop_assert_eq!(&spool, &tarball);
-        prop_assert_eq!(upload.size, tarball.len() as u64);
         let digest: [u8; 32] = Sha256::digest(&tarball).into();
         prop_assert_eq!(upload.cksum, Cksum::from(digest));
-        prop_assert_eq!(upload.metadata.name.as_str(), "demo");
-        prop_assert_eq!(upload.metadata.version.to_string(), "1.2.3");
+        prop_assert_eq!(upload.metadata.name.unwrap().to_string(), "demo");
+        prop_assert_eq!(upload.metadata.version.unwrap().to_string(), "1.2.3");
     }
 
     #[test]
@@ -160,28 +159,10 @@ fn an_empty_tarball_is_refused() {
 
 #[test]
 fn faults_of_the_metadata_name_the_key() {
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 6] = [
         (b"", "does not start with `{`"),
         (br#"["demo","1.2.3"]"#, "does not start with `{`"),
         (br#"{"name":"demo","vers":"1.2.3""#, "EOF while parsing"),
-        (br#"{"name":"demo"}"#, "has no `vers`"),
-        (br#"{"name":null,"vers":"1.2.3"}"#, "has no `name`"),
-        (
-            br#"{"name":1,"vers":"1.2.3"}"#,
-            "`name` in the metadata must be a string",
-        ),
-        (
-            br#"{"name":"demo","vers":["1.2.3"]}"#,
-            "`vers` in the metadata must be a string",
-        ),
-        (
-            br#"{"name":"../demo","vers":"1.2.3"}"#,
-            "`name` in the metadata: the crate name `../demo` must start",
-        ),
-        (
-            br#"{"name":"demo","vers":"1.2"}"#,
-            "`vers` in the metadata: `1.2` is not a semantic version",
-        ),
         (
             br#"{"name":"demo","name":"other","vers":"1.2.3"}"#,
             "duplicate field `name`",
@@ -202,18 +183,66 @@ fn faults_of_the_metadata_name_the_key() {
 }
 
 #[test]
-fn faults_of_both_keys_come_together() {
-    let fault = fault_of_json(br#"{"name":"../demo","vers":"1.2"}"#);
-    let FrameFault::Keys(faults) = fault else {
-        panic!("{fault:?}");
+fn faults_of_keys_come_together_and_with_the_file() {
+    let faults_of = |json: &[u8]| {
+        let (verdict, spool) = receive_in(&frame(json, TARBALL), &[7], &Limits::default());
+        assert_eq!(spool, TARBALL);
+        let metadata = verdict.unwrap().metadata;
+        let sentences: Vec<String> = metadata.faults().map(MetadataFault::to_string).collect();
+        (metadata.name.is_ok(), metadata.version.is_ok(), sentences)
     };
-    let sentences = faults.sentences();
-    assert_eq!(sentences.len(), 2, "{sentences:?}");
-    assert!(sentences[0].starts_with("`name` in the metadata: "));
-    assert!(sentences[1].starts_with("`vers` in the metadata: "));
-    let neither = fault_of_json(br#"{"vers":1}"#).to_string();
-    let expected = "the metadata has no `name`; `vers` in the metadata must be a string";
-    assert_eq!(neither, expected);
+    let cases: [(&[u8], bool, bool, &[&str]); 6] = [
+        (
+            br#"{"name":"demo"}"#,
+            true,
+            false,
+            &["the metadata has no `vers`"],
+        ),
+        (
+            br#"{"name":null,"vers":"1.2.3"}"#,
+            false,
+            true,
+            &["the metadata has no `name`"],
+        ),
+        (
+            br#"{"name":1,"vers":"1.2.3"}"#,
+            false,
+            true,
+            &["`name` in the metadata must be a string"],
+        ),
+        (
+            br#"{"name":"demo","vers":["1.2.3"]}"#,
+            true,
+            false,
+            &["`vers` in the metadata must be a string"],
+        ),
+        (
+            br#"{"name":"../demo","vers":"1.2"}"#,
+            false,
+            false,
+            &[
+                "`name` in the metadata: the crate name `../demo` must start",
+                "`vers` in the metadata: `1.2` is not a semantic version",
+            ],
+        ),
+        (
+            br#"{"vers":1}"#,
+            false,
+            false,
+            &[
+                "the metadata has no `name`",
+                "`vers` in the metadata must be a string",
+            ],
+        ),
+    ];
+    for (json, has_name, has_version, expected) in cases {
+        let (name, version, sentences) = faults_of(json);
+        assert_eq!((name, version), (has_name, has_version), "{sentences:?}");
+        assert_eq!(sentences.len(), expected.len(), "{sentences:?}");
+        for (sentence, expected) in sentences.iter().zip(expected) {
+            assert!(sentence.starts_with(expected), "{sentence}");
+        }
+    }
 }
 
 #[test]
@@ -231,8 +260,8 @@ fn unknown_and_missing_other_keys_do_not_matter() {
     let json = br#" {"future":{"a":[1]},"vers":"1.0.0+b","name":"De-mo"} "#;
     let (verdict, _) = receive_in(&frame(json, TARBALL), &[1], &Limits::default());
     let metadata = verdict.unwrap().metadata;
-    assert_eq!(metadata.name.as_str(), "De-mo");
-    assert_eq!(metadata.version.to_string(), "1.0.0+b");
+    assert_eq!(metadata.name.unwrap().as_str(), "De-mo");
+    assert_eq!(metadata.version.unwrap().to_string(), "1.0.0+b");
 }
 
 #[test]

@@ -78,6 +78,11 @@ pub enum DependencyFault {
     /// From a registry that is not in the list.
     #[error("comes from the registry `{0}`, on which crates here may not depend")]
     Registry(RegistryUrl),
+    /// Another registry than for the same name in another section.
+    #[error(
+        "has another `registry-index` than in `[{0}]`; Cargo takes a name from one URL alone: write the same, or rename one by `package`"
+    )]
+    OtherSource(String),
     /// One of the features that it switches on.
     #[error("switches on a feature that cannot exist: {0}")]
     Feature(FeatureFault),
@@ -117,14 +122,11 @@ impl DependencyTables {
             };
             let mut sections = Fields::new(sections);
             let spelled = platform::canonical(&platform);
-            let before = entries.len();
             let name = spelled.as_ref().unwrap_or(&platform);
             take_sections(&mut sections, Some(name), &mut entries);
             sections.report(&format!("target.{}.", quoted(&platform)), faults);
-            // A platform without dependencies stands in no line, so it does not matter.
-            if entries.len() > before
-                && let Err(fault) = spelled
-            {
+            // Cargo reads every platform of a manifest, also one without dependencies.
+            if let Err(fault) = spelled {
                 let platform = quoted(&platform);
                 faults.add(ManifestFault::Platform { platform, fault });
             }
@@ -153,9 +155,11 @@ impl DependencyTables {
             return Vec::new();
         }
         let mut dependencies = Vec::new();
+        let mut sources = BTreeMap::new();
         for entry in self.0 {
             let (name, section) = (quoted(&entry.name), quoted(&entry.section()));
             let mut found = Vec::new();
+            found.extend(entry.source_fault(&section, &mut sources));
             dependencies.extend(entry.read(rules, &mut found));
             for fault in found {
                 faults.add(ManifestFault::Dependency {
@@ -192,6 +196,27 @@ impl Entry {
             Some(platform) => format!("target.'{platform}'.{name}"),
             None => name.to_owned(),
         }
+    }
+
+    /// Compares its source with that of the same name in an earlier section.
+    ///
+    /// Cargo does so on reading the manifest; to it a git index and a sparse one are never the same.
+    fn source_fault(
+        &self,
+        section: &str,
+        sources: &mut BTreeMap<String, (RegistryUrl, String)>,
+    ) -> Option<DependencyFault> {
+        let source = match self.value.get("registry-index") {
+            None => RegistryUrl::public_registry(),
+            // What is no URL is told elsewhere.
+            Some(url) => url.as_str()?.parse().ok()?,
+        };
+        let Some((first, first_section)) = sources.get(&self.name) else {
+            sources.insert(self.name.clone(), (source, section.to_owned()));
+            return None;
+        };
+        let is_same = first.is_same_registry(&source) && first.is_sparse() == source.is_sparse();
+        (!is_same).then(|| DependencyFault::OtherSource(first_section.clone()))
     }
 
     /// The dependency; if something is wrong with it that is in `faults`, and there may be none.

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::ManifestFault;
+use super::{ManifestFault, is_inherited};
 use crate::publish::faults::{Faults, quoted};
 
 /// What is wrong with a key of the manifest.
@@ -24,6 +24,8 @@ pub enum KeyFault {
 /// A table and the faults of the keys that were taken from it.
 pub(super) struct Fields {
     table: Table,
+    /// Keys that a workspace has: they are not missing.
+    inherited: Vec<String>,
     faults: Vec<(String, KeyFault)>,
 }
 
@@ -31,8 +33,17 @@ impl Fields {
     pub(super) fn new(table: Table) -> Self {
         Self {
             table,
+            inherited: Vec::new(),
             faults: Vec::new(),
         }
+    }
+
+    /// Takes out the keys whose values only a workspace knows, and names them.
+    pub(super) fn remove_inherited(&mut self) -> &[String] {
+        let inherited = self.table.iter().filter(|(_, value)| is_inherited(value));
+        self.inherited = inherited.map(|(key, _)| key.clone()).collect();
+        self.table.retain(|_, value| !is_inherited(value));
+        &self.inherited
     }
 
     /// Whether a key is there.
@@ -61,13 +72,18 @@ impl Fields {
         }
     }
 
+    /// Notes that the value of a key, already taken, is of the wrong type.
+    pub(super) fn wrong(&mut self, key: &str, expected: &'static str) {
+        self.faults.push((key.to_owned(), KeyFault::Type(expected)));
+    }
+
     /// As [`Fields::take`], for a key that must be there.
     pub(super) fn need<T: DeserializeOwned>(
         &mut self,
         key: &str,
         expected: &'static str,
     ) -> Option<T> {
-        if !self.has(key) {
+        if !self.has(key) && !self.inherited.iter().any(|inherited| inherited == key) {
             self.faults.push((key.to_owned(), KeyFault::Missing));
         }
         self.take(key, expected)

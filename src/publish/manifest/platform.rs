@@ -22,6 +22,11 @@ pub enum PlatformFault {
     /// More than 32 parentheses in each other.
     #[error("is nested deeper than {PLATFORM_DEPTH_MAX} parentheses")]
     TooDeep,
+    /// `cfg(r#name)`.
+    #[error(
+        "has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`"
+    )]
+    RawIdentifier,
     /// Neither a triple nor `cfg(…)`.
     #[error("is neither a target nor a `cfg(…)` that Cargo can read: {0}")]
     Syntax(String),
@@ -44,7 +49,16 @@ pub(super) fn canonical(platform: &str) -> Result<String, PlatformFault> {
         }
     }
     match Platform::from_str(platform) {
+        Ok(_) if has_raw_identifier(platform) => Err(PlatformFault::RawIdentifier),
         Ok(platform) => Ok(platform.to_string()),
         Err(error) => Err(PlatformFault::Syntax(quoted(&error.to_string()))),
     }
+}
+
+/// Whether a sound platform has `r#` outside its strings, which know no escapes.
+///
+/// An older Cargo cannot read it: it loses the index line, and fails on the manifest.
+fn has_raw_identifier(platform: &str) -> bool {
+    let mut outside = platform.split('"').step_by(2);
+    outside.any(|text| text.contains("r#"))
 }

@@ -4,10 +4,14 @@
 //! unpack the same crates, know no other. Other programs stumble over marks and line ends that Cargo takes. Where both
 //! versions agree there is no rule here: the parser has refused already what is not TOML.
 
+use std::iter;
+
 use thiserror::Error;
 use toml_parser::decoder::Encoding;
 use toml_parser::parser::{Event, EventKind, parse_document};
-use toml_parser::{Raw, Source, Span};
+use toml_parser::{Raw, Source};
+
+use crate::publish::faults::Faults;
 
 /// What not every reader of TOML takes; the texts go on after the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -40,31 +44,40 @@ pub enum SyntaxFault {
     NoSeconds,
 }
 
-/// Finds the first place that not every reader takes: its offset in bytes and what it is.
+/// Finds the places that not every reader takes: the offset in bytes of each, and what it is.
 ///
+/// What one save of the file mends, or one change of an inline table, is told once, at its first place.
 /// `text` must be TOML: its nesting is not bounded here.
-pub(super) fn check(text: &str) -> Result<(), (usize, SyntaxFault)> {
-    if text.starts_with('\u{feff}') {
-        return Err((0, SyntaxFault::ByteOrderMark));
-    }
-    if let Some(at) = text.find('\r') {
-        return Err((at, SyntaxFault::CarriageReturn));
-    }
+pub(super) fn check(text: &str) -> Faults<(usize, SyntaxFault)> {
     let source = Source::new(text);
     let tokens = source.lex().into_vec();
     let mut reader = Reader::new(source);
+    if text.starts_with('\u{feff}') {
+        reader.found.add((0, SyntaxFault::ByteOrderMark));
+    }
+    if let Some(at) = text.find('\r') {
+        reader.found.add((at, SyntaxFault::CarriageReturn));
+    }
     parse_document(&tokens, &mut |event| reader.take(&event), &mut ());
-    reader.found.map_or(Ok(()), Err)
+    reader.found
 }
 
 /// Walks through the parts of a document.
 struct Reader<'a> {
     source: Source<'a>,
-    /// For each open `[` or `{` of a value whether it is a `{`.
-    open: Vec<bool>,
+    /// Each open `[` or `{` of a value.
+    open: Vec<Open>,
     /// Whether the last part that says something was a comma.
     after_comma: bool,
-    found: Option<(usize, SyntaxFault)>,
+    found: Faults<(usize, SyntaxFault)>,
+}
+
+#[derive(PartialEq)]
+enum Open {
+    Array,
+    Table,
+    /// A table of which was told that it has several lines.
+    TableOfLines,
 }
 
 impl<'a> Reader<'a> {
@@ -73,16 +86,19 @@ impl<'a> Reader<'a> {
             source,
             open: Vec::new(),
             after_comma: false,
-            found: None,
+            found: Faults::none(),
         }
     }
 
     fn take(&mut self, event: &Event) {
         let kind = event.kind();
-        let in_inline_table = self.open.last() == Some(&true);
         let fault = match kind {
-            EventKind::InlineTableOpen | EventKind::ArrayOpen => {
-                self.open.push(kind == EventKind::InlineTableOpen);
+            EventKind::InlineTableOpen => {
+                self.open.push(Open::Table);
+                None
+            }
+            EventKind::ArrayOpen => {
+                self.open.push(Open::Array);
                 None
             }
             EventKind::InlineTableClose | EventKind::ArrayClose => {
@@ -90,10 +106,11 @@ impl<'a> Reader<'a> {
                 let is_faulty = kind == EventKind::InlineTableClose && self.after_comma;
                 is_faulty.then_some(SyntaxFault::TrailingComma)
             }
-            EventKind::Newline | EventKind::Comment if in_inline_table => {
-                Some(SyntaxFault::InlineTableOfLines)
+            EventKind::Newline | EventKind::Comment => self.line_fault(),
+            EventKind::SimpleKey | EventKind::Scalar => {
+                self.check_text(event);
+                None
             }
-            EventKind::SimpleKey | EventKind::Scalar => self.text_fault(event),
             _ => None,
         };
         if !matches!(
@@ -102,39 +119,50 @@ impl<'a> Reader<'a> {
         ) {
             self.after_comma = kind == EventKind::ValueSep;
         }
-        if let (None, Some(fault)) = (self.found, fault) {
-            self.found = Some((start_of(event.span()), fault));
+        if let Some(fault) = fault {
+            self.found.add((event.span().start(), fault));
         }
     }
 
-    fn text_fault(&self, event: &Event) -> Option<SyntaxFault> {
-        let text = self.source.get(event).map(|raw: Raw<'a>| raw.as_str())?;
+    /// What is wrong with the end of a line here.
+    fn line_fault(&mut self) -> Option<SyntaxFault> {
+        let open = self.open.last_mut().filter(|open| **open == Open::Table)?;
+        *open = Open::TableOfLines;
+        Some(SyntaxFault::InlineTableOfLines)
+    }
+
+    fn check_text(&mut self, event: &Event) {
+        let start = event.span().start();
+        let Some(text) = self.source.get(event).map(|raw: Raw<'a>| raw.as_str()) else {
+            return;
+        };
         match event.encoding() {
-            Some(Encoding::BasicString | Encoding::MlBasicString) => new_escape(text),
-            Some(Encoding::LiteralString | Encoding::MlLiteralString) => None,
-            None if event.kind() == EventKind::Scalar => {
-                is_without_seconds(text).then_some(SyntaxFault::NoSeconds)
+            Some(Encoding::BasicString | Encoding::MlBasicString) => {
+                for (at, escape) in new_escapes(text) {
+                    self.found.add((start + at, SyntaxFault::Escape(escape)));
+                }
             }
-            None => None,
+            None if event.kind() == EventKind::Scalar && is_without_seconds(text) => {
+                self.found.add((start, SyntaxFault::NoSeconds));
+            }
+            Some(Encoding::LiteralString | Encoding::MlLiteralString) | None => {}
         }
     }
 }
 
-fn start_of(span: Span) -> usize {
-    span.start()
-}
-
-/// The first escape that TOML 1.0 does not have.
-fn new_escape(text: &str) -> Option<SyntaxFault> {
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c == '\\'
-            && let Some(escape @ ('e' | 'x')) = chars.next()
-        {
-            return Some(SyntaxFault::Escape(escape));
+/// The escapes that TOML 1.0 does not have, each with its offset in bytes.
+fn new_escapes(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut chars = text.char_indices();
+    iter::from_fn(move || {
+        loop {
+            let (at, c) = chars.next()?;
+            if c == '\\'
+                && let (_, escape @ ('e' | 'x')) = chars.next()?
+            {
+                return Some((at, escape));
+            }
         }
-    }
-    None
+    })
 }
 
 /// Whether an unquoted value is a time, or ends in one, that stops at its minutes.
@@ -152,9 +180,12 @@ fn is_without_seconds(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn fault(text: &str) -> Option<(usize, SyntaxFault)> {
+    fn faults(text: &str) -> Vec<(usize, SyntaxFault)> {
         assert!(text.parse::<toml::Table>().is_ok(), "{text:?} is no TOML");
-        check(text).err()
+        let mut found = Vec::new();
+        // Nothing is added to these: they only have no other way out.
+        Faults::none().take_over(check(text), |fault| found.push(fault));
+        found
     }
 
     #[test]
@@ -171,7 +202,7 @@ mod tests {
             "a = 1.5e3\nb = 0xbeef\nc = -inf",
             "# { , }\n\"a:b\" = 'c:d'\n\"é\" = '\u{2028}'",
         ] {
-            assert_eq!(fault(text), None, "{text:?}");
+            assert_eq!(faults(text), [], "{text:?}");
         }
     }
 
@@ -184,28 +215,45 @@ mod tests {
             ("a = [ { b = [1], \n c = 2 } ]", 17, InlineTableOfLines),
             ("a = { b = 1, }", 13, TrailingComma),
             ("a = { b = { c = 1 , } }", 20, TrailingComma),
-            ("a = \"\\\\\\e\"", 4, Escape('e')),
-            ("a = \"\"\"\n\\x41\"\"\"", 4, Escape('x')),
-            ("\"\\x41\" = 1", 0, Escape('x')),
+            ("a = \"\\\\\\e\"", 7, Escape('e')),
+            ("a = \"\"\"\n\\x41\"\"\"", 8, Escape('x')),
+            ("\"\\x41\" = 1", 1, Escape('x')),
             ("a = 07:32", 4, NoSeconds),
             ("a = [1979-05-27T07:32Z]", 5, NoSeconds),
             ("a = 1979-05-27 07:32+01:00", 4, NoSeconds),
             ("a = 1979-05-27t07:32-01:00", 4, NoSeconds),
         ] {
-            assert_eq!(fault(text), Some((at, expected)), "{text:?}");
+            assert_eq!(faults(text), [(at, expected)], "{text:?}");
         }
     }
 
     #[test]
     fn marks_and_carriage_returns_are_refused() {
+        assert_eq!(faults("\u{feff}a = 1"), [(0, SyntaxFault::ByteOrderMark)]);
+        let carriage_return = |at| [(at, SyntaxFault::CarriageReturn)];
+        assert_eq!(faults("a = 1\r\n"), carriage_return(5));
+        assert_eq!(faults("a = \"\"\"x\r\ny\"\"\""), carriage_return(8));
+    }
+
+    #[test]
+    fn all_places_are_told_and_what_is_mended_at_once_only_once() {
+        use SyntaxFault::*;
         assert_eq!(
-            fault("\u{feff}a = 1"),
-            Some((0, SyntaxFault::ByteOrderMark))
-        );
-        assert_eq!(fault("a = 1\r\n"), Some((5, SyntaxFault::CarriageReturn)));
-        assert_eq!(
-            fault("a = \"\"\"x\r\ny\"\"\""),
-            Some((8, SyntaxFault::CarriageReturn))
+            faults(
+                "\u{feff}a = \"\\e\\x41\"\r\nb = { c = 1,\r\n d = {\r\n e = 07:32, }, }\r\nf = 07:32\r\n"
+            ),
+            [
+                (0, ByteOrderMark),
+                (15, CarriageReturn),
+                (8, Escape('e')),
+                (10, Escape('x')),
+                (29, InlineTableOfLines),
+                (37, InlineTableOfLines),
+                (44, NoSeconds),
+                (51, TrailingComma),
+                (54, TrailingComma),
+                (61, NoSeconds),
+            ]
         );
     }
 }

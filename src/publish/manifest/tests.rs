@@ -5,9 +5,15 @@ const OTHER: &str = "sparse+https://other.example/index/";
 
 fn metadata() -> Metadata {
     Metadata {
-        name: "demo".parse().unwrap(),
-        version: "1.0.0".parse().unwrap(),
+        name: Ok("demo".parse().unwrap()),
+        version: Ok("1.0.0".parse().unwrap()),
     }
+}
+
+/// The files of a library with a build script.
+fn files() -> Files {
+    let paths = ["Cargo.toml", "build.rs", "src/lib.rs"];
+    Files::new(paths.map(str::to_owned).to_vec())
 }
 
 /// Reads a manifest as the registry `crates` at localhost does, which allows the public registry and another one.
@@ -29,9 +35,9 @@ pub(super) fn read_for(
         require,
         limits,
     };
-    let Read { release, faults } = super::read(manifest, &metadata(), &rules);
+    let Read { release, faults } = super::read(manifest, &metadata(), Some(&files()), &rules);
     match faults.is_empty() {
-        true => Ok(release),
+        true => Ok(release.unwrap()),
         false => Err(faults),
     }
 }
@@ -235,9 +241,21 @@ c = { path = "../c" }
             "`lints` is inherited from a workspace; `cargo package` writes the value itself",
             "`package.edition` is inherited from a workspace; `cargo package` writes the value itself",
             "`package.version` is inherited from a workspace; `cargo package` writes the value itself",
-            "`package.version` is missing",
             "the dependency `a` in `[dependencies]` is inherited from a workspace; `cargo package` writes the requirement itself",
             "the dependency `b` in `[target.'cfg(unix)'.dev-dependencies]` is inherited from a workspace; `cargo package` writes the requirement itself",
+        ]
+    );
+}
+
+#[test]
+fn an_inherited_name_is_not_missing_too() {
+    let manifest = "[package]\nname.workspace = true\nversion = { workspace = true }";
+    let told = "is inherited from a workspace; `cargo package` writes the value itself";
+    assert_eq!(
+        faults_of(manifest, &Limits::default()),
+        [
+            format!("`package.name` {told}"),
+            format!("`package.version` {told}")
         ]
     );
 }
@@ -329,15 +347,17 @@ fn what_is_understood_is_given_beside_the_faults() {
          starred = {{ version = '*', {url} }}\n\
          'no name' = {{ version = '1', {url} }}\nelsewhere = '1'"
     ));
-    let found = super::read(&manifest, &metadata(), &rules);
+    let found = super::read(&manifest, &metadata(), None, &rules);
     assert_eq!(found.faults.sentences().len(), 4);
-    let known = found.release.dependencies.iter().map(|d| d.name.as_str());
+    let release = found.release.unwrap();
+    let known = release.dependencies.iter().map(|d| d.name.as_str());
     assert_eq!(known.collect::<Vec<_>>(), ["sound", "starred"]);
 
-    let nothing = super::read("x =", &metadata(), &rules);
+    let nothing = super::read("x =", &metadata(), None, &rules);
     assert_eq!(nothing.faults.sentences().len(), 1);
-    assert_eq!(nothing.release.name, metadata().name);
-    assert_eq!(nothing.release.version, metadata().version);
+    let release = nothing.release.unwrap();
+    assert_eq!(Ok(release.name), metadata().name);
+    assert_eq!(Ok(release.version), metadata().version);
 }
 
 #[test]
@@ -350,7 +370,7 @@ fn the_public_registry_is_allowed_only_by_the_list() {
         limits: &Limits::default(),
     };
     let manifest = with_package("[dependencies]\na = '1'");
-    let found = super::read(&manifest, &metadata(), &rules);
+    let found = super::read(&manifest, &metadata(), None, &rules);
     assert_eq!(
         found.faults.sentences().join("; "),
         "the dependency `a` in `[dependencies]` comes from the public registry, on which crates here may not depend; write `registry = \"…\"` beside its version if it is a crate of this registry"
@@ -457,8 +477,24 @@ fn platforms_are_those_that_cargo_can_read() {
     assert!(of(&deep)[0].ends_with("is nested deeper than 32 parentheses"));
     let endless = format!("cfg({}", "not(".repeat(100_000));
     assert!(of(&endless)[0].ends_with("is longer than 4096 bytes"));
-    // Without dependencies it stands in no line.
-    read("[target.'two words'.linker]\na = 1");
+    for raw in [
+        "cfg(r#unix)",
+        "cfg(not(r#true))",
+        "cfg(r#target_os = \"linux\")",
+    ] {
+        let fault = "has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`";
+        assert_eq!(
+            of(raw),
+            [format!("the platform `{raw}` in `[target]` {fault}")]
+        );
+    }
+    // Not one: it stands in a string.
+    read("[target.'cfg(feature = \"r#x\")'.dependencies]\na = '1'");
+    // Without dependencies it stands in no line, but Cargo reads it in the manifest.
+    refused(
+        "[target.'cfg(r#x)'.dependencies]",
+        "the platform `cfg(r#x)` in `[target]` has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`",
+    );
 }
 
 #[test]
@@ -585,6 +621,194 @@ fn a_native_library_has_a_name_on_one_line() {
         "links = \"a\\nb\"",
         r"`package.links`: the text contains the character '\n'; control characters, marks of direction, `<` and `>` are not allowed",
     );
+}
+
+/// The faults of `rest` below a sound `[package]` in an archive with these files.
+fn faults_with_files(rest: &str, files: &[&str]) -> Vec<String> {
+    let rules = ManifestRules {
+        own: &OwnUrls::default(),
+        allowed_registries: &[],
+        require: &Requirements::default(),
+        limits: &Limits::default(),
+    };
+    let files = Files::new(files.iter().map(|path| (*path).to_owned()).collect());
+    let read = super::read(&with_package(rest), &metadata(), Some(&files), &rules);
+    read.faults.sentences()
+}
+
+#[test]
+fn a_native_library_needs_a_build_script() {
+    let needs = [
+        "`package.links` needs a build script: `build.rs`, or the file that `package.build` names, must be in the archive",
+    ];
+    let files = ["src/lib.rs", "build.rs", "build/main.rs"];
+    for rest in [
+        "links = 'z'",
+        "links = 'z'\nbuild = true",
+        "links = 'z'\nbuild = './build/main.rs'",
+        "build = false",
+        "build = 'missing.rs'",
+    ] {
+        assert_eq!(faults_with_files(rest, &files), [""; 0], "{rest}");
+    }
+    for rest in [
+        "links = 'z'\nbuild = false",
+        "links = 'z'\nbuild = 'missing.rs'",
+        "links = 'z'\nbuild = ''",
+    ] {
+        assert_eq!(faults_with_files(rest, &files), needs, "{rest}");
+    }
+    assert_eq!(faults_with_files("links = 'z'", &["src/lib.rs"]), needs);
+    assert_eq!(
+        faults_with_files("links = 'z'\nbuild = true", &["src/lib.rs"]),
+        needs
+    );
+    for build in ["1", "['build.rs']"] {
+        refused(
+            &format!("build = {build}"),
+            "`package.build` must be the path of a build script, `true` or `false`",
+        );
+    }
+}
+
+#[test]
+fn a_crate_has_something_to_build() {
+    for file in [
+        "src/main.rs",
+        "src/bin/a.rs",
+        "examples/a.rs",
+        "tests/a/main.rs",
+        "benches/a.rs",
+    ] {
+        assert_eq!(faults_with_files("", &[file]), [""; 0], "{file}");
+    }
+    for section in [
+        "[lib]\npath = 'x.rs'",
+        "[[bin]]\nname = 'x'",
+        "[[test]]\nname = 'x'",
+    ] {
+        assert_eq!(faults_with_files(section, &["x.rs"]), [""; 0], "{section}");
+    }
+    for rest in ["", "bin = []", "[package.lib]"] {
+        assert_eq!(
+            faults_with_files(
+                rest,
+                &["Cargo.toml", "lib.rs", "src/other.rs", "src/Main.rs"]
+            ),
+            [
+                "the crate has nothing to build: neither `src/lib.rs` nor `src/main.rs` is in the archive, and `Cargo.toml` has no `[lib]` and no `[[bin]]`"
+            ],
+            "{rest}"
+        );
+    }
+}
+
+#[test]
+fn a_crate_that_no_registry_may_have_is_refused() {
+    for rest in ["publish = false", "publish = []"] {
+        refused(
+            rest,
+            "`package.publish` says that no registry may have the crate; remove it, or list this registry in it",
+        );
+    }
+    read("publish = true");
+    read("publish = ['mine']");
+    refused(
+        "publish = 'mine'",
+        "`package.publish` must be `true`, `false` or a list of registries",
+    );
+}
+
+#[test]
+fn an_edition_is_a_text() {
+    refused("edition = 2021", "`package.edition` must be a string");
+    read("edition = '2021'");
+}
+
+#[test]
+fn one_name_comes_from_one_url() {
+    let both = |first: &str, second: &str| {
+        format!(
+            "[dependencies]\na = {{ version = '1'{first} }}\n\
+             [target.'cfg(unix)'.dev-dependencies]\na = {{ version = '1'{second} }}"
+        )
+    };
+    let other = format!(", registry-index = '{OTHER}'");
+    let git = ", registry-index = 'http://localhost:8642/crates/git'";
+    let sparse = ", registry-index = 'sparse+http://localhost:8642/crates/index/'";
+    for (first, second) in [("", other.as_str()), (git, ""), (git, sparse)] {
+        refused(
+            &both(first, second),
+            "the dependency `a` in `[target.'cfg(unix)'.dev-dependencies]` has another `registry-index` than in `[dependencies]`; Cargo takes a name from one URL alone: write the same, or rename one by `package`",
+        );
+    }
+    for same in ["", other.as_str(), git, sparse] {
+        read(&both(same, same));
+    }
+    read(&both("", ", package = 'b'"));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_told_beside_other_faults() {
+    let limits = Limits {
+        line_bytes_max: 100,
+        ..Limits::default()
+    };
+    let found = faults_of(&with_package("keywords = ['-']"), &limits);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[1].ends_with("at most 100 are allowed"), "{found:?}");
+}
+
+#[test]
+fn all_syntax_faults_are_told_with_their_lines() {
+    let found = faults_of(
+        &with_package("description = \"\\e\"\n[package.metadata]\nx = 07:32\ny = { a = 1, }"),
+        &Limits::default(),
+    );
+    let lines: Vec<_> = found.iter().map(|text| &text[..24]).collect();
+    assert_eq!(
+        lines,
+        [
+            "`Cargo.toml`, line 4, ha",
+            "`Cargo.toml`, line 6, ha",
+            "`Cargo.toml`, line 7, ha"
+        ]
+    );
+    let many = format!("[package.metadata]\nx = [{}]", "07:32, ".repeat(100_000));
+    let found = faults_of(&with_package(&many), &Limits::default());
+    assert_eq!(found[20], "99980 more faults are not listed");
+}
+
+#[test]
+fn without_a_name_the_rest_is_judged() {
+    let rules = ManifestRules {
+        own: &OwnUrls::default(),
+        allowed_registries: &[],
+        require: &Requirements::default(),
+        limits: &Limits::default(),
+    };
+    let upload = |name: &str| Metadata {
+        name: name.parse().map_err(MetadataFault::Name),
+        version: Ok("1.0.1".parse().unwrap()),
+    };
+    let found = super::read(&with_package("links = ''"), &upload("-"), None, &rules);
+    assert!(found.release.is_none());
+    assert_eq!(
+        found.faults.sentences(),
+        [
+            "the manifest says version `1.0.0`, but the upload says `1.0.1`",
+            "`package.links`: the text is empty or has blanks at its ends",
+        ]
+    );
+    // The same fault in both is told of the upload alone.
+    let faulty = "[package]\nname = '-'\nversion = '1.0.1'";
+    let sentences = |name| {
+        super::read(faulty, &upload(name), None, &rules)
+            .faults
+            .sentences()
+    };
+    assert_eq!(sentences("-"), [""; 0]);
+    assert_eq!(sentences("_").len(), 1);
 }
 
 /// A release with just as much of everything as [`few`] allows.

@@ -74,6 +74,7 @@ pub(super) struct EntryReader<'a, R: Read> {
     entries: Entries<'a, R>,
     limits: &'a Limits,
     count: u32,
+    passed_over: bool,
 }
 
 impl Member {
@@ -90,6 +91,7 @@ impl<'a, R: Read> EntryReader<'a, R> {
             entries: entries.raw(true),
             limits,
             count: 0,
+            passed_over: false,
         }
     }
 
@@ -131,11 +133,17 @@ impl<'a, R: Read> EntryReader<'a, R> {
             };
             let path = member.shown();
             faults.add(TarballFault::Kind { path, kind });
+            self.passed_over = true;
         }
         match extension {
             Some(_) => Err(TarballFault::Orphan.into()),
             None => Ok(None),
         }
+    }
+
+    /// Whether some entry was neither a file nor a folder.
+    pub(super) fn has_passed_over(&self) -> bool {
+        self.passed_over
     }
 
     /// Reads what a header says of the next entry, if it is not longer than the longest path needs.

@@ -1,5 +1,7 @@
 //! Paths of an archive: inside the one top folder, the same on every system, each once.
 
+use std::collections::BTreeSet;
+
 use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 use thiserror::Error;
@@ -10,6 +12,7 @@ use super::TarballFault;
 use super::entry::Member;
 use crate::domain::{is_misleading, is_windows_device};
 use crate::publish::faults::{Faults, quoted};
+use crate::publish::files::Files;
 
 /// Characters that no path may have on Windows, which is why Cargo packs no such file.
 const NOT_ON_WINDOWS: [char; 8] = ['\\', '<', '>', ':', '"', '|', '?', '*'];
@@ -47,10 +50,10 @@ pub enum PathFault {
     Outside(String),
 }
 
-/// Checks a member's path; `top` ends with a slash. What comes back has no slash at its end.
+/// Checks a member's path; `top` ends with a slash, if it is known. What comes back has no slash at its end.
 pub(super) fn check<'a>(
     member: &'a Member,
-    top: &str,
+    top: Option<&str>,
     bytes_max: usize,
 ) -> Result<&'a str, PathFault> {
     if member.path.len() > bytes_max {
@@ -72,6 +75,7 @@ pub(super) fn check<'a>(
     if bare.split('/').any(|part| without_tail(part).is_empty()) {
         return Err(PathFault::Part);
     }
+    let Some(top) = top else { return Ok(bare) };
     let is_top = member.is_folder && bare == top.trim_end_matches('/');
     if !is_top && !bare.starts_with(top) {
         return Err(PathFault::Outside(top.to_owned()));
@@ -115,7 +119,7 @@ impl Key {
 
     /// Whether some part of the path is this name, which is in lower case.
     pub(super) fn has_part(&self, name: &str) -> bool {
-        self.0.split('\0').any(|part| part == name)
+        self.parts().any(|part| part == name)
     }
 
     /// Whether the path is this name, which is in lower case, in the top folder.
@@ -123,6 +127,10 @@ impl Key {
         self.0
             .split_once('\0')
             .is_some_and(|(_, rest)| rest == name)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('\0')
     }
 
     fn is_inside(&self, folder: &Self) -> bool {
@@ -140,22 +148,35 @@ impl Paths {
         });
     }
 
-    /// Finds paths that stand for the same file, and files that would have to be folders.
+    /// Finds paths that stand for the same file or folder, and files that would have to be folders.
+    ///
+    /// A folder is also there for what is in it: `src/lib.rs` and `Src/main.rs` need twins.
     pub(super) fn judge(&mut self, faults: &mut Faults<TarballFault>) {
         self.0.sort_by(|a, b| a.key.cmp(&b.key));
-        for pair in self.0.windows(2) {
-            let [a, b] = pair else { continue };
-            if a.path == b.path {
-                faults.add(TarballFault::Twice(quoted(&a.path)));
-            } else if a.key == b.key {
-                faults.add(TarballFault::Twins(quoted(&a.path), quoted(&b.path)));
-            } else if !a.is_folder && b.key.is_inside(&a.key) {
-                faults.add(TarballFault::FileAsFolder {
-                    file: quoted(&a.path),
-                    inside: quoted(&b.path),
-                });
+        let mut spellings = Spellings::default();
+        let mut before: Option<&Seen> = None;
+        for seen in &self.0 {
+            spellings.take(before, seen, faults);
+            match before.replace(seen) {
+                Some(before) if before.path == seen.path => {
+                    faults.add_with(|| TarballFault::Twice(quoted(&seen.path)));
+                }
+                Some(before) if before.stands_in_the_way_of(seen) => {
+                    faults.add_with(|| TarballFault::FileAsFolder {
+                        file: quoted(&before.path),
+                        inside: quoted(&seen.path),
+                    });
+                }
+                _ => {}
             }
         }
+    }
+
+    /// The files, by their paths below the top folder.
+    pub(super) fn into_files(self) -> Files {
+        let files = self.0.into_iter().filter(|seen| !seen.is_folder);
+        let inside = files.filter_map(|seen| Some(seen.path.split_once('/')?.1.to_owned()));
+        Files::new(inside.collect())
     }
 
     /// A sentence for each of the first paths that are allowed but cannot be unpacked on Windows.
@@ -168,6 +189,62 @@ impl Paths {
         })
         .collect()
     }
+}
+
+/// How each part of a path was spelled so far, while paths come in the order of their keys.
+#[derive(Default)]
+struct Spellings<'a>(Vec<Spelled<'a>>);
+
+/// The spellings of one file or folder; further ones are rare.
+struct Spelled<'a> {
+    first: &'a str,
+    others: BTreeSet<&'a str>,
+}
+
+impl Seen {
+    /// Whether it is a file where `other` needs a folder.
+    fn stands_in_the_way_of(&self, other: &Self) -> bool {
+        !self.is_folder && other.key.is_inside(&self.key)
+    }
+}
+
+impl<'a> Spellings<'a> {
+    /// Takes the path that follows `before`, with a fault for each part that has a new spelling.
+    fn take(
+        &mut self,
+        before: Option<&'a Seen>,
+        seen: &'a Seen,
+        faults: &mut Faults<TarballFault>,
+    ) {
+        let shared = before.map_or(0, |before| {
+            let parts = before.key.parts().zip(seen.key.parts());
+            parts.take_while(|(a, b)| a == b).count()
+        });
+        // A file that would have to be a folder is told as such.
+        let file = before.filter(|before| before.stands_in_the_way_of(seen));
+        let told = file.map(|_| shared);
+        self.0.truncate(shared);
+        for (part, count) in seen.path.split('/').zip(1..) {
+            let Some(spelled) = self.0.get_mut(count - 1) else {
+                self.0.push(Spelled {
+                    first: part,
+                    others: BTreeSet::new(),
+                });
+                continue;
+            };
+            let is_new = spelled.first != part && spelled.others.insert(part);
+            if let (true, Some(before)) = (is_new && told != Some(count), before) {
+                let of = |seen: &Seen| quoted(first_parts(&seen.path, count));
+                faults.add_with(|| TarballFault::Twins(of(before), of(seen)));
+            }
+        }
+    }
+}
+
+/// The first `count` parts of a path.
+fn first_parts(path: &str, count: usize) -> &str {
+    let end = path.match_indices('/').nth(count - 1);
+    &path[..end.map_or(path.len(), |(at, _)| at)]
 }
 
 /// A part of a path without the dots and spaces at its end, which Windows drops.

@@ -2,6 +2,7 @@ use std::io::Read;
 
 use proptest::prelude::*;
 
+use super::super::frame::MetadataFault;
 use super::super::tarball_builder::{Tarball, gzip, put_octal};
 use super::*;
 
@@ -9,6 +10,13 @@ const MANIFEST: &str = "[package]\nname = \"demo\"\nversion = \"1.0.0\"\n";
 
 fn good() -> Tarball {
     Tarball::of_crate("demo", "1.0.0", MANIFEST)
+}
+
+fn upload() -> Metadata {
+    Metadata {
+        name: Ok("demo".parse().unwrap()),
+        version: Ok("1.0.0".parse().unwrap()),
+    }
 }
 
 /// The manifest and the source commit of a sound file.
@@ -22,8 +30,7 @@ fn inspect_with(
     bytes: impl Read,
     limits: &Limits,
 ) -> io::Result<Result<Contents, Faults<TarballFault>>> {
-    let (name, version) = ("demo".parse().unwrap(), "1.0.0".parse().unwrap());
-    let inspected = inspect(bytes, &name, &version, limits)?;
+    let inspected = inspect(bytes, &upload(), limits)?;
     let manifest = inspected.manifest.unwrap_or_default();
     let source_commit = inspected.source_commit;
     Ok(match inspected.faults.is_empty() {
@@ -162,10 +169,10 @@ fn a_path_is_there_once_also_where_case_does_not_count() {
         &twice.finish(),
         "`demo-1.0.0/src/lib.rs` is in the archive twice",
     );
-    let case = good().file("demo-1.0.0/SRC/Lib.rs", b"");
+    let case = good().file("demo-1.0.0/src/Lib.rs", b"");
     refused(
         &case.finish(),
-        "`demo-1.0.0/src/lib.rs` and `demo-1.0.0/SRC/Lib.rs` differ only in case",
+        "`demo-1.0.0/src/lib.rs` and `demo-1.0.0/src/Lib.rs` differ only in case",
     );
     let umlaut = good().file("demo-1.0.0/ä", b"").file("demo-1.0.0/Ä", b"");
     refused(&umlaut.finish(), "differ only in case");
@@ -185,6 +192,97 @@ fn a_path_is_there_once_also_where_case_does_not_count() {
             .file("demo-1.0.0/a/b", b"")
             .finish(),
     );
+}
+
+#[test]
+fn a_folder_that_is_there_for_its_files_has_no_twin() {
+    let found = faults(
+        &good()
+            .file("demo-1.0.0/Src/bin/evil.rs", b"")
+            .file("demo-1.0.0/src/bin/good.rs", b"")
+            .file("demo-1.0.0/Src/bin/worse.rs", b"")
+            .file("demo-1.0.0/SRC/x.rs", b"")
+            .file("demo-1.0.0/src/Bin/x.rs", b"")
+            .file("demo-1.0.0/a/b/c", b"")
+            .file("demo-1.0.0/a/B/C", b"")
+            .folder("demo-1.0.0/E")
+            .file("demo-1.0.0/e/x", b"")
+            .file("demo-1.0.0/f/x", b"")
+            .file("demo-1.0.0/f/X/y", b"")
+            .finish(),
+    );
+    let twins: Vec<_> = found
+        .iter()
+        .map(|text| text.split(" differ only in case").next().unwrap())
+        .collect();
+    assert_eq!(
+        twins,
+        [
+            "`demo-1.0.0/a/b` and `demo-1.0.0/a/B`",
+            "`demo-1.0.0/a/b/c` and `demo-1.0.0/a/B/C`",
+            "`demo-1.0.0/E` and `demo-1.0.0/e`",
+            "`demo-1.0.0/f/x` is a file, but `demo-1.0.0/f/X/y` needs a folder there; rename one",
+            "`demo-1.0.0/Src` and `demo-1.0.0/src`",
+            "`demo-1.0.0/Src/bin` and `demo-1.0.0/src/Bin`",
+            "`demo-1.0.0/src` and `demo-1.0.0/SRC`",
+        ]
+    );
+}
+
+#[test]
+fn many_deep_paths_are_judged_with_their_folders() {
+    let deep = |number: usize| format!("demo-1.0.0/{}{number}", "a/".repeat(200));
+    let long = (0..2000).fold(good(), |archive, number| {
+        let path = deep(number);
+        archive.long_name(path.as_bytes()).file(&path, b"")
+    });
+    contents(&long.finish());
+    let twins = (0..500).fold(good(), |archive, number| {
+        let lower = format!("demo-1.0.0/{number}/{}x", "a/".repeat(200));
+        let upper = format!("demo-1.0.0/{number}/{}y", "A/".repeat(200));
+        let archive = archive.long_name(lower.as_bytes()).file(&lower, b"");
+        archive.long_name(upper.as_bytes()).file(&upper, b"")
+    });
+    let found = faults(&twins.finish());
+    assert_eq!(found[20], "99980 more faults are not listed");
+}
+
+#[test]
+fn without_a_name_the_first_folder_is_the_top() {
+    let unknown = Metadata {
+        name: Err(MetadataFault::Missing("name")),
+        version: Ok("1.0.0".parse().unwrap()),
+    };
+    let of = |bytes: Vec<u8>| inspect(&bytes[..], &unknown, &Limits::default()).unwrap();
+    let found = of(good().finish());
+    assert!(found.faults.is_empty(), "{:?}", found.faults);
+    assert_eq!(found.manifest.as_deref(), Some(MANIFEST));
+    assert!(found.files.unwrap().has("src/lib.rs"));
+    let second = good().file("other-1.0.0/x", b"").finish();
+    assert_eq!(
+        of(second).faults.sentences(),
+        [
+            "the path `other-1.0.0/x` is not inside `demo-1.0.0/`, the only top folder that the archive may have"
+        ]
+    );
+}
+
+#[test]
+fn the_files_are_given_where_all_are_known() {
+    let of = |archive: Tarball| {
+        inspect(&archive.finish()[..], &upload(), &Limits::default())
+            .unwrap()
+            .files
+    };
+    let files = of(good()
+        .folder("demo-1.0.0/tests")
+        .file("demo-1.0.0/A", b"")
+        .file("demo-1.0.0/a", b""));
+    let files = files.unwrap();
+    assert!(files.has("src/lib.rs") && files.has("A") && files.has("a"));
+    assert!(!files.has("tests") && !files.has_in("tests"));
+    assert!(of(good().entry(b'2', b"demo-1.0.0/link", b"")).is_none());
+    assert!(of(good().file("/etc/passwd", b"")).is_none());
 }
 
 #[test]
@@ -364,11 +462,12 @@ fn paths_that_some_file_system_folds_into_one_are_refused() {
         ("a.md ", "a.md"),
         ("b/a.md", "b./a.md"),
     ] {
-        let twins = good()
-            .file(&format!("demo-1.0.0/{a}"), b"")
-            .file(&format!("demo-1.0.0/{b}"), b"");
+        let one = Tarball::new()
+            .file("demo-1.0.0/Cargo.toml", MANIFEST.as_bytes())
+            .file(&format!("demo-1.0.0/{a}"), b"");
+        let twins = one.clone().file(&format!("demo-1.0.0/{b}"), b"");
         refused(&twins.finish(), "would be one file on Windows or macOS");
-        contents(&good().file(&format!("demo-1.0.0/{a}"), b"").finish());
+        contents(&one.finish());
     }
     let folder = good()
         .file("demo-1.0.0/a.", b"")
@@ -404,8 +503,7 @@ fn nothing_replaces_the_manifest_on_any_file_system() {
 #[test]
 fn names_that_windows_does_not_give_are_warned_of() {
     let warnings_of = |bytes: &[u8]| {
-        let (name, version) = ("demo".parse().unwrap(), "1.0.0".parse().unwrap());
-        let found = inspect(bytes, &name, &version, &Limits::default()).unwrap();
+        let found = inspect(bytes, &upload(), &Limits::default()).unwrap();
         assert!(found.faults.is_empty(), "{:?}", found.faults);
         found.warnings
     };

@@ -167,6 +167,13 @@ fn paths_of_entries() {
         .file("a.md", "")
         .file("A.md", "");
     assert_snapshot!(
+        desk.refuses_file(
+            "TarballFault::Twins, folders",
+            &good().file("krate-1.0.0/Src/bin/evil.rs", b"").finish()
+        ),
+        @"400 Bad Request: `krate-1.0.0/Src` and `krate-1.0.0/src` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it"
+    );
+    assert_snapshot!(
         desk.refuses("TarballFault::Twins", &package),
         @"400 Bad Request: `krate-1.0.2/A.md` and `krate-1.0.2/a.md` differ only in case, in how accents are written, in invisible characters, or in dots or spaces at the end of a name, and would be one file on Windows or macOS; leave one out or rename it"
     );
@@ -226,7 +233,10 @@ fn files_of_the_archive() {
         @"400 Bad Request: there is no `krate-1.0.0/Cargo.toml`; `cargo package` puts it there"
     );
     assert_snapshot!(
-        refuses("TarballFault::ManifestSpelling", manifest("cargo.toml", good_text)),
+        refuses(
+            "TarballFault::ManifestSpelling",
+            manifest("cargo.toml", good_text).file("krate-1.0.0/src/lib.rs", b"")
+        ),
         @"400 Bad Request: the manifest must be spelled `Cargo.toml`, not `krate-1.0.0/cargo.toml`"
     );
     let long = format!("# {}\n", "a".repeat(1024));

@@ -67,6 +67,14 @@ fn what_a_dependency_says() {
     );
 
     assert!(publish(&desk.alice, &desk.package("there", "1.0.0", "")).is_success());
+    let index = desk.registry.git_index();
+    let both = format!(
+        "[dependencies]\nthere = '1'\n[dev-dependencies]\nthere = {{ version = '1', registry-index = '{index}' }}"
+    );
+    assert_snapshot!(
+        desk.refuses_keys("DependencyFault::OtherSource", &both),
+        @"400 Bad Request: the dependency `there` in `[dev-dependencies]` has another `registry-index` than in `[dependencies]`; Cargo takes a name from one URL alone: write the same, or rename one by `package`"
+    );
     let star = "[dependencies]\nthere = { version = '*', registry = 'crates' }";
     let star = desk.package("krate", "1.0.1", star);
     assert_snapshot!(

@@ -1,4 +1,4 @@
-//! The rules for the body of an upload: `src/publish/frame.rs`.
+//! The rules for the body of an upload: `src/publish/frame.rs` and `src/http/body.rs`.
 
 use insta::assert_snapshot;
 
@@ -44,9 +44,20 @@ fn lengths_and_parts() {
 }
 
 #[test]
+fn more_than_any_upload_has() {
+    let desk =
+        Desk::with_policy("limits.crate_bytes_max = 1000\nlimits.metadata_bytes_max = 1000\n");
+    assert_snapshot!(
+        desk.refuses_body("BodyFault::TooLarge", vec![0; 4000]),
+        @"413 Payload Too Large: the request body is larger than 2008 bytes"
+    );
+}
+
+#[test]
 fn metadata_as_json() {
     let desk = Desk::with_policy("");
-    let refuses = |rule: &str, json: &[u8]| desk.refuses_body(rule, frame(json, b"-"));
+    let file = Tarball::of_crate("krate", "1.0.0", MANIFEST).finish();
+    let refuses = |rule: &str, json: &[u8]| desk.refuses_body(rule, frame(json, &file));
     assert_snapshot!(
         refuses("FrameFault::NotUtf8", b"{\"name\":\"\xff\"}"),
         @"400 Bad Request: the metadata is not UTF-8: invalid utf-8 sequence of 1 bytes from index 9"

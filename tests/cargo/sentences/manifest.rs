@@ -1,9 +1,10 @@
-//! The rules for the manifest as a whole: `src/publish/manifest.rs`, and `syntax.rs`, `fields.rs` and `platform.rs`
+//! The rules for the manifest as a whole: `src/publish/manifest.rs`, and `syntax.rs`, `fields.rs`, `targets.rs` and `platform.rs`
 //! below it.
 
 use insta::assert_snapshot;
 
 use super::{Desk, MANIFEST};
+use crate::common::tarball::Tarball;
 
 #[test]
 fn toml_that_every_reader_takes() {
@@ -80,6 +81,10 @@ fn keys_of_a_packed_manifest() {
         refuses("ManifestFault::RustVersion", "rust-version = '1.70.0-beta'"),
         @"400 Bad Request: `package.rust-version` is `1.70.0-beta`; it must be one to three numbers such as `1.85`"
     );
+    assert_snapshot!(
+        refuses("ManifestFault::Unpublished", "publish = false"),
+        @"400 Bad Request: `package.publish` says that no registry may have the crate; remove it, or list this registry in it"
+    );
     let long = format!("[features]\n{} = []", "a".repeat(1000));
     assert_snapshot!(
         refuses("ManifestFault::LineTooLong", &long),
@@ -109,6 +114,20 @@ fn names_of_native_libraries() {
 }
 
 #[test]
+fn what_there_is_to_build() {
+    let desk = Desk::with_policy("");
+    assert_snapshot!(
+        desk.refuses_keys("TargetFault::NoBuildScript", "links = 'z'"),
+        @"400 Bad Request: `package.links` needs a build script: `build.rs`, or the file that `package.build` names, must be in the archive"
+    );
+    let bare = Tarball::new().file("krate-1.0.0/Cargo.toml", MANIFEST.as_bytes());
+    assert_snapshot!(
+        desk.refuses_file("TargetFault::NoTarget", &bare.finish()),
+        @"400 Bad Request: the crate has nothing to build: neither `src/lib.rs` nor `src/main.rs` is in the archive, and `Cargo.toml` has no `[lib]` and no `[[bin]]`"
+    );
+}
+
+#[test]
 fn platforms_of_dependencies() {
     let desk = Desk::with_policy("");
     let refuses = |rule: &str, platform: &str| {
@@ -125,6 +144,10 @@ fn platforms_of_dependencies() {
     assert_snapshot!(
         refuses("PlatformFault::TooDeep", &deep),
         @"400 Bad Request: the platform `cfg(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(not(unix))))))))))))))))))))))))))))))))))` in `[target]` is nested deeper than 32 parentheses"
+    );
+    assert_snapshot!(
+        refuses("PlatformFault::RawIdentifier", "cfg(r#true)"),
+        @"400 Bad Request: the platform `cfg(r#true)` in `[target]` has a raw identifier, which not every Cargo since 1.65 can read; write the name without `r#`"
     );
     assert_snapshot!(
         refuses("ManifestFault::Platform, PlatformFault::Syntax", "cfg("),

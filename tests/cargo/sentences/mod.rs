@@ -11,6 +11,7 @@ mod frame;
 mod index;
 mod manifest;
 mod names;
+mod owners;
 mod people;
 mod rules;
 

@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 
-use super::Desk;
+use super::{Desk, MANIFEST};
+use crate::common::tarball::Tarball;
 use crate::common::upload::{frame, metadata};
 
 #[test]
@@ -29,7 +30,8 @@ fn names_of_crates() {
         refuses("Reserved::WindowsDevice", "com7"),
         @"400 Bad Request: the name `com7` is the name of a device on Windows; choose another"
     );
-    let nameless = frame(metadata("", "1.0.0").to_string().as_bytes(), b"-");
+    let file = Tarball::of_crate("krate", "1.0.0", MANIFEST).finish();
+    let nameless = frame(metadata("", "1.0.0").to_string().as_bytes(), &file);
     assert_snapshot!(
         desk.refuses_body("NameFault::Empty", nameless),
         @"400 Bad Request: `name` in the metadata: a crate name must not be empty"
@@ -52,7 +54,8 @@ fn versions_of_crates() {
         desk.refuses("MetadataFault::Version, VersionFault::TooLong", &long),
         @"400 Bad Request: `vers` in the metadata: the version `1.0.0-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…` is longer than 150 characters"
     );
-    let short = frame(metadata("krate", "1.0").to_string().as_bytes(), b"-");
+    let file = Tarball::of_crate("krate", "1.0.0", MANIFEST).finish();
+    let short = frame(metadata("krate", "1.0").to_string().as_bytes(), &file);
     assert_snapshot!(
         desk.refuses_body("VersionFault::Syntax", short),
         @"400 Bad Request: `vers` in the metadata: `1.0` is not a semantic version: unexpected end of input while parsing minor version number"

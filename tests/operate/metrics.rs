@@ -176,7 +176,8 @@ fn uploads_are_counted_by_what_became_of_them() {
         (upload(&token, release.body()), 409, "there_already"),
         (upload(&token, other.body()), 409, "refused"),
         (upload(&reader, release.body()), 403, "refused"),
-        (upload(&token, frame(b"{}", b"no tarball")), 400, "broken"),
+        (upload(&token, frame(b"{}", b"no tarball")), 400, "refused"),
+        (upload(&token, frame(b"none", b"no tarball")), 400, "broken"),
         (upload(&token, Vec::new()), 400, "broken"),
     ] {
         let before = Metrics::of(&registry).get(&publishes(outcome));

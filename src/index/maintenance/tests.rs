@@ -265,6 +265,17 @@ async fn a_pack_that_may_still_be_taken_back_is_nobodys_second_copy() {
         .map(|text| Body::with_object(text.as_bytes()).unwrap().1)
         .collect();
     let written = pack::write(&folder, &contents).unwrap();
+    assert_eq!(
+        packs::list(&folder).unwrap().len(),
+        7,
+        "it is marked to be kept"
+    );
+    // Somebody removes the mark.
+    let marked = |path: &PathBuf| path.extension().is_some_and(|it| it == "keep");
+    let mut files = fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    fs::remove_file(files.find(marked).unwrap()).unwrap();
     let in_flight = flights.in_flight();
     let listed = packs::list(&folder).unwrap();
     assert_eq!((listed.len(), listed[7].objects), (8, 101));

@@ -58,7 +58,7 @@ fn say(what: &str, copied: Copied) -> anyhow::Result<()> {
     } = copied;
     writeln!(
         std::io::stdout(),
-        "{what} at {commit}: {crate_files} crate files, {fresh} of them copied now"
+        "{what} at {commit}; crate files: {crate_files}, copied now: {fresh}"
     )?;
     Ok(())
 }

@@ -65,7 +65,7 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let Some(first) = report.faults.first() else {
         return writeln!(
             out,
-            "the index is as it must be at {tip}: {commits} commits, {signed} signed by the registry, {versions} versions with their crate files"
+            "the index is as it must be at {tip}; commits: {commits}, signed by the registry: {signed}, versions with their crate files: {versions}"
         );
     };
     writeln!(out, "the index at {tip} is not as it must be")?;

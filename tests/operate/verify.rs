@@ -76,7 +76,7 @@ fn a_registry_verifies_whether_its_server_runs_or_not() {
     let tip = git::tip(&registry.repository());
     let verifies = |registry: &Registry| {
         let sentence = format!(
-            "the index is as it must be at {tip}: 3 commits, 3 signed by the registry, 2 versions with their crate files"
+            "the index is as it must be at {tip}; commits: 3, signed by the registry: 3, versions with their crate files: 2"
         );
         registry.run(&["verify"]).succeeds().prints(&sentence);
         let json = registry.run(&["verify", "--json"]).succeeds();
@@ -86,7 +86,7 @@ fn a_registry_verifies_whether_its_server_runs_or_not() {
         });
         assert_eq!(json, expected);
         let since = registry.run(&["verify", "--since", &first]).succeeds();
-        since.prints("1 commits, 1 signed by the registry, 1 versions");
+        since.prints("commits: 1, signed by the registry: 1, versions with their crate files: 1");
     };
     verifies(&registry);
     registry.stop();

@@ -359,3 +359,34 @@ async fn links_programs_and_deep_folders_are_refused() {
     }
     fixture.writes().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_walk_tells_of_each_step_and_how_much_is_left() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    clone.write("README.md", "one\n").push();
+    clone.write("README.md", "two\n").push();
+    fixture.writes().await.unwrap();
+    let root = fixture.git(&["rev-list", "--max-parents=0", "main"]);
+    let git_dir = fixture.index.git_dir();
+    let objects = objects::Objects::open(git_dir).unwrap();
+    let start = load::load(git_dir, root.trim().parse().unwrap()).unwrap();
+    let mut walk = history::Walk::from(start, &objects, &|_| true);
+    let mut told = Vec::new();
+    let tip = fixture.tip().parse().unwrap();
+    walk.to(tip, &mut |judged| {
+        told.push((judged.by, judged.commits, judged.left));
+    })
+    .unwrap();
+    use rule::By::{People, Registry};
+    assert_eq!(
+        told,
+        [
+            (Registry, 1, 4),
+            (Registry, 1, 3),
+            (People, 2, 1),
+            (Registry, 1, 0)
+        ]
+    );
+    assert_eq!(walk.tip.snapshot.commit, tip);
+}

@@ -389,4 +389,8 @@ async fn a_walk_tells_of_each_step_and_how_much_is_left() {
         ]
     );
     assert_eq!(walk.tip.snapshot.commit, tip);
+
+    let root = root.trim().parse().unwrap();
+    assert!(history::leads(&objects, root, tip).is_ok());
+    assert!(history::leads(&objects, tip, root).is_err());
 }

@@ -53,9 +53,14 @@ fn data_folder() -> anyhow::Result<PathBuf> {
 fn pre_receive(folder: &Path) -> anyhow::Result<()> {
     let mut text = String::new();
     io::stdin()
-        .take(PUSH_BYTES_MAX)
+        .take(PUSH_BYTES_MAX + 1)
         .read_to_string(&mut text)
         .context("git does not say what is pushed")?;
+    // What is not read is not judged.
+    ensure!(
+        text.len() as u64 <= PUSH_BYTES_MAX,
+        "a push that takes more than {PUSH_BYTES_MAX} bytes to tell is not let in; the index has one branch"
+    );
     for line in text.lines() {
         let mut words = line.splitn(3, ' ');
         let (Some(_), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else {

@@ -1,8 +1,11 @@
 //! Copying a whole registry: to a backup while a server runs, and back.
 //!
-//! A backup is a data folder like any other: it can be verified, and served. It is consistent at one commit: keys
-//! first, since a key is trusted for good; then the index; then every `.crate` file that it names; then the tip.
+//! A backup is a data folder like any other: it can be verified, and served. It is consistent at one commit: the keys
+//! are read first, since a key is trusted for good; then comes the index, then every `.crate` file that it names, then
+//! the tip, and then keys take the place of older ones.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -80,7 +83,10 @@ pub fn back_up(
     let source = Data::new(from).existing_place()?;
     let data = Data::new(to);
     let _lock = data.lock()?;
-    copy(&source, from, &data.place(), to, tell)
+    let copied = copy(&source, from, &data.place(), to, tell)?;
+    // A key that was taken away to end its tokens must not come back with a restore.
+    SmallFiles::read(&from.join("keys"))?.alone_in(&to.join("keys"))?;
+    Ok(copied)
 }
 
 /// Copies the backup in the folder `backup` to the data folder `to`, which has no registry yet.
@@ -115,7 +121,7 @@ fn copy(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
-    copy_small_files(&from.join("keys"), &to.join("keys"))?;
+    let keys = SmallFiles::read(&from.join("keys"))?;
     let incoming = source.copy_to(place)?;
     let stored = Data::new(from).existing_blobs()?;
     let store = to.join("blobs");
@@ -132,9 +138,13 @@ fn copy(
         }
         tell(all, all - at - 1);
     }
-    copy_small_files(&from.join("tokens"), &to.join("tokens"))?;
+    SmallFiles::read(&from.join("tokens"))?.add_to(&to.join("tokens"))?;
+    keys.add_to(&to.join("keys"))?;
+    let commit = incoming.accept()?;
+    // Only now: the commit that was the tip before may not trust a newer key.
+    keys.replace_in(&to.join("keys"))?;
     Ok(Copied {
-        commit: incoming.accept()?,
+        commit,
         crate_files: all,
         fresh,
     })
@@ -158,28 +168,67 @@ fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault
     }
 }
 
-/// Copies the files of a folder, each readable by this user alone; what is there already and the same stays.
-fn copy_small_files(from: &Path, to: &Path) -> Result<(), BackupFault> {
-    let entries = match fs::read_dir(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(io_fault(from))?,
-    };
-    disk::create_private_folder(to).map_err(io_fault(to))?;
-    for entry in entries {
-        let entry = entry.map_err(io_fault(from))?;
-        let path = entry.path();
-        let metadata = entry.metadata().map_err(io_fault(&path))?;
-        let is_temporary = entry.file_name().to_string_lossy().starts_with("tmp_");
-        if !metadata.is_file() || metadata.len() > SMALL_FILE_BYTES_MAX || is_temporary {
-            continue;
+/// Small files of a folder, by their names; of temporary ones nothing is known.
+struct SmallFiles(BTreeMap<OsString, Vec<u8>>);
+
+impl SmallFiles {
+    fn read(folder: &Path) -> Result<Self, BackupFault> {
+        let mut files = BTreeMap::new();
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self(files)),
+            other => other.map_err(io_fault(folder))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(io_fault(folder))?;
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(io_fault(&path))?;
+            let is_temporary = entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(disk::TEMP_PREFIX);
+            if metadata.is_file() && metadata.len() <= SMALL_FILE_BYTES_MAX && !is_temporary {
+                let bytes = fs::read(&path).map_err(io_fault(&path))?;
+                files.insert(entry.file_name(), bytes);
+            }
         }
-        let bytes = fs::read(&path).map_err(io_fault(&path))?;
-        let target = to.join(entry.file_name());
-        if !fs::read(&target).is_ok_and(|there| there == bytes) {
-            disk::replace_private(&target, &bytes).map_err(io_fault(&target))?;
-        }
+        Ok(Self(files))
     }
-    Ok(())
+
+    /// Writes those that `folder` does not have; what it has stays as it is.
+    fn add_to(&self, folder: &Path) -> Result<(), BackupFault> {
+        let there = Self::read(folder)?;
+        self.write(folder, |name| !there.0.contains_key(name))
+    }
+
+    /// Writes those that `folder` does not have with these bytes.
+    fn replace_in(&self, folder: &Path) -> Result<(), BackupFault> {
+        let there = Self::read(folder)?;
+        self.write(folder, |name| there.0.get(name) != self.0.get(name))
+    }
+
+    /// Removes from `folder` all that is not among them.
+    fn alone_in(&self, folder: &Path) -> Result<(), BackupFault> {
+        let there = Self::read(folder)?;
+        let gone = there.0.keys().filter(|name| !self.0.contains_key(*name));
+        for path in gone.map(|name| folder.join(name)) {
+            fs::remove_file(&path).map_err(io_fault(&path))?;
+        }
+        disk::sync_folder(folder).map_err(io_fault(folder))
+    }
+
+    /// Each readable by this user alone.
+    fn write(
+        &self,
+        folder: &Path,
+        is_meant: impl Fn(&OsString) -> bool,
+    ) -> Result<(), BackupFault> {
+        disk::create_private_folder(folder).map_err(io_fault(folder))?;
+        for (name, bytes) in self.0.iter().filter(|(name, _)| is_meant(name)) {
+            let path = folder.join(name);
+            disk::replace_private(&path, bytes).map_err(io_fault(&path))?;
+        }
+        Ok(())
+    }
 }
 
 fn io_fault(path: &Path) -> impl Fn(io::Error) -> BackupFault {

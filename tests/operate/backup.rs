@@ -1,5 +1,6 @@
 //! Backups of a running registry, and what is restored from them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -159,6 +160,70 @@ fn a_damaged_crate_file_is_named_and_mends_nothing_in_silence() {
     assert_eq!(fs::read(&copy).unwrap(), bytes);
     sidecargo(&["restore", &backup, "--data", &other]).succeeds();
     verify(&other);
+}
+
+#[test]
+fn a_backup_that_stopped_behind_a_rotation_is_as_good_as_before() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let publish = |version: &str| {
+        let release = Release::new("krate", version);
+        release.publish(registry.port, &token).succeeds();
+        release
+    };
+    publish("1.0.0");
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let first_key = fs::read(path.join("keys/signing-ed25519")).unwrap();
+    registry.run(&["key", "rotate"]).succeeds();
+    let lost = crate_file(&registry.data(), &publish("1.0.1"));
+    let bytes = fs::read(&lost).unwrap();
+    fs::remove_file(&lost).unwrap();
+    registry
+        .run(&["backup", &backup])
+        .fails_with("is missing or damaged");
+    assert_eq!(
+        fs::read(path.join("keys/signing-ed25519")).unwrap(),
+        first_key
+    );
+    // Its key must be one that its tip trusts, or it could not be opened.
+    let (_, copy) = folder(&scratch, "copy");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    sidecargo(&["key", "rotate", "--data", &copy]).succeeds();
+
+    fs::write(&lost, bytes).unwrap();
+    registry.run(&["backup", &backup]).succeeds();
+    let keys = |data: &Path| -> BTreeMap<_, _> {
+        let entries = fs::read_dir(data.join("keys")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_owned(),
+                    fs::read(&path).unwrap(),
+                )
+            })
+            .collect()
+    };
+    assert_eq!(keys(&path), keys(&registry.data()));
+
+    // A key that was taken away to end its tokens does not come back with a restore.
+    let current = fs::read_to_string(registry.data().join("keys/token-current")).unwrap();
+    let current = format!("token-{}.pk8", current.trim_end());
+    for name in keys(&registry.data()).into_keys() {
+        let text = name.to_str().unwrap();
+        if text.ends_with(".pk8") && text != current {
+            fs::remove_file(registry.data().join("keys").join(text)).unwrap();
+        }
+    }
+    registry.run(&["backup", &backup]).succeeds();
+    assert_eq!(keys(&path), keys(&registry.data()));
+    assert_eq!(
+        keys(&path).len(),
+        3,
+        "one key for commits, one for tokens, and its name"
+    );
 }
 
 #[test]

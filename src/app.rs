@@ -245,6 +245,7 @@ impl<'a> Data<'a> {
         Place {
             git_dir: self.folder.join("index.git"),
             keys: self.keys(),
+            cache: self.cache(),
         }
     }
 

@@ -29,6 +29,7 @@ impl Fixture {
         let place = Place {
             git_dir: folder.path().join("index.git"),
             keys: folder.path().join("keys"),
+            cache: folder.path().join("cache"),
         };
         let settings = Settings {
             name: RegistryName::default(),

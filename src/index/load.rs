@@ -1,16 +1,19 @@
 //! Reading the whole index from the repository: at the start, and never again.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use gix::objs::Kind;
 use thiserror::Error;
 
-use crate::domain::{CommitId, CrateName, IndexPath, Owners, Policy};
+use crate::domain::{BlobId, CommitId, CrateName, IndexPath, Owners, Policy};
 
-use super::object::Body;
-use super::objects::Objects;
+use super::kept::Kept;
+use super::object::{Body, Shelf};
+use super::objects::{Objects, Source};
 use super::recent::Recent;
 use super::registry_files::{
     ALLOWED_SIGNERS, CONFIG_JSON, Identity, OTHER_FILES, POLICY_TOML, REGISTRY_TOML, REVOKED_TOML,
@@ -57,10 +60,19 @@ pub(super) fn load(git_dir: &Path, commit: CommitId) -> Result<Tip, LoadFault> {
 
 /// As [`load`], from objects that may be read with more care.
 pub(super) fn load_from(objects: Objects, commit: CommitId) -> Result<Tip, LoadFault> {
+    Ok(load_with(objects, commit, &Kept::default())?.0)
+}
+
+/// As [`load_from`], and tells how many index files were not among those that are known from before.
+pub(super) fn load_with(
+    objects: Objects,
+    commit: CommitId,
+    kept: &Kept,
+) -> Result<(Tip, usize), LoadFault> {
     let mut loader = Loader::of(objects);
     let root = loader.objects.commit(commit)?.tree;
     loader.folder(root.as_bytes(), "")?;
-    loader.finish(commit)
+    loader.finish(commit, kept)
 }
 
 /// The identity in the repository, without reading the rest.
@@ -88,12 +100,12 @@ fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, Loa
 struct Loader {
     objects: Objects,
     trees: Trees,
-    /// Index path, lines and body of every crate.
-    lines: Vec<(CrateName, Vec<u8>, Body)>,
-    owners: std::collections::HashMap<IndexPath, Arc<Owners>>,
+    /// Every index file by the name that its path has.
+    files: Vec<(CrateName, BlobId)>,
+    owners: HashMap<IndexPath, Arc<Owners>>,
     /// Owners files with the same bytes share their parsed form.
-    owners_seen: std::collections::HashMap<[u8; 20], Arc<Owners>>,
-    registry: std::collections::BTreeMap<String, Vec<u8>>,
+    owners_seen: HashMap<[u8; 20], Arc<Owners>>,
+    registry: BTreeMap<String, Vec<u8>>,
 }
 
 impl Loader {
@@ -101,10 +113,10 @@ impl Loader {
         Self {
             objects,
             trees: Trees::default(),
-            lines: Vec::new(),
-            owners: Default::default(),
-            owners_seen: Default::default(),
-            registry: Default::default(),
+            files: Vec::new(),
+            owners: HashMap::new(),
+            owners_seen: HashMap::new(),
+            registry: BTreeMap::new(),
         }
     }
 
@@ -141,11 +153,10 @@ impl Loader {
         {
             return self.owners_file(id, owned, &path);
         }
-        let bytes = self.objects.read(id, Kind::Blob, &path)?;
         if let Some(name) = IndexPath::crate_at(&path) {
-            let body = Body::new(&bytes).map_err(|fault| broken(&path, &fault))?;
-            self.lines.push((name, bytes, body));
+            self.files.push((name, BlobId::from(*id)));
         } else {
+            let bytes = self.objects.read(id, Kind::Blob, &path)?;
             self.registry.insert(path, bytes);
         }
         Ok(())
@@ -167,45 +178,43 @@ impl Loader {
         Ok(())
     }
 
-    fn finish(mut self, commit: CommitId) -> Result<Tip, LoadFault> {
+    fn finish(mut self, commit: CommitId, kept: &Kept) -> Result<(Tip, usize), LoadFault> {
+        let files = self.index_files()?;
+        let (read, new_count) = read_all(&files, self.objects.source(), kept)?;
         let mut crates = imbl::HashMap::new();
-        for (name, bytes, body) in std::mem::take(&mut self.lines) {
-            let path = IndexPath::of(&name);
-            let owners = self
-                .owners
-                .remove(&path)
-                .ok_or_else(|| LoadFault::Missing(path.owners_file()))?;
-            let krate = Crate::read(&bytes, body, owners)
-                .map_err(|fault| broken(path.as_str(), &fault))?
-                .ok_or_else(|| broken(path.as_str(), &"it has no line"))?;
-            if IndexPath::of(&krate.name) != path {
-                let reason = format!("it holds the crate `{}`", krate.name);
-                return Err(broken(path.as_str(), &reason));
-            }
-            if crates
-                .insert(krate.name.canonical(), Arc::new(krate))
-                .is_some()
-            {
+        for krate in read {
+            let canonical = krate.name.canonical();
+            if let Some(twin) = crates.insert(canonical, Arc::new(krate)) {
                 return Err(broken(
-                    path.as_str(),
+                    IndexPath::of(&twin.name).as_str(),
                     &"another crate differs from it only in `-` and `_`",
                 ));
             }
         }
-        if let Some(path) = self.owners.keys().next() {
-            return Err(LoadFault::Missing(path.to_string()));
-        }
         let registry = Arc::new(self.registry_files()?);
+        let snapshot = Snapshot {
+            commit,
+            crates,
+            registry,
+            recent: Recent::default(),
+        };
         let trees = self.trees;
-        Ok(Tip {
-            snapshot: Snapshot {
-                commit,
-                crates,
-                registry,
-                recent: Recent::default(),
-            },
-            trees,
-        })
+        Ok((Tip { snapshot, trees }, new_count))
+    }
+
+    /// Every index file with the owners of its crate; none is without, and none has owners alone.
+    fn index_files(&mut self) -> Result<Vec<IndexFileAt>, LoadFault> {
+        let mut files = Vec::with_capacity(self.files.len());
+        for (name, blob) in std::mem::take(&mut self.files) {
+            let path = IndexPath::of(&name);
+            let owners = self.owners.remove(&path);
+            let owners = owners.ok_or_else(|| LoadFault::Missing(path.owners_file()))?;
+            files.push(IndexFileAt { path, blob, owners });
+        }
+        match self.owners.keys().next() {
+            Some(path) => Err(LoadFault::Missing(path.to_string())),
+            None => Ok(files),
+        }
     }
 
     fn registry_files(&mut self) -> Result<RegistryFiles, LoadFault> {
@@ -233,6 +242,74 @@ impl Loader {
         self.registry
             .remove(path)
             .ok_or_else(|| LoadFault::Missing(path.to_owned()))
+    }
+}
+
+/// An index file that was found in a folder.
+struct IndexFileAt {
+    path: IndexPath,
+    blob: BlobId,
+    owners: Arc<Owners>,
+}
+
+/// Reads the files on all cores, for most of a start goes by with it; the crates, and how many of them were not known
+/// from before.
+fn read_all(
+    files: &[IndexFileAt],
+    source: &Source,
+    kept: &Kept,
+) -> Result<(Vec<Crate>, usize), LoadFault> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(cores).max(1);
+    thread::scope(|scope| {
+        let shares: Vec<_> = files
+            .chunks(share)
+            .map(|files| scope.spawn(move || read_some(files, source, kept)))
+            .collect();
+        let mut all = (Vec::with_capacity(files.len()), 0);
+        for share in shares {
+            let (crates, new_count) = share.join().expect("reading does not panic")?;
+            all.0.extend(crates);
+            all.1 += new_count;
+        }
+        Ok(all)
+    })
+}
+
+fn read_some(
+    files: &[IndexFileAt],
+    source: &Source,
+    kept: &Kept,
+) -> Result<(Vec<Crate>, usize), LoadFault> {
+    let objects = source.open()?;
+    let mut shelf = Shelf::default();
+    let mut crates = Vec::with_capacity(files.len());
+    let mut new_count = 0;
+    for file in files {
+        let krate = match kept.find(file.blob, &file.owners, &mut shelf) {
+            Some(krate) => krate,
+            None => {
+                new_count += 1;
+                file.read(&objects, &mut shelf)?
+            }
+        };
+        if IndexPath::of(&krate.name) != file.path {
+            let reason = format!("it holds the crate `{}`", krate.name);
+            return Err(broken(file.path.as_str(), &reason));
+        }
+        crates.push(krate);
+    }
+    Ok((crates, new_count))
+}
+
+impl IndexFileAt {
+    fn read(&self, objects: &Objects, shelf: &mut Shelf) -> Result<Crate, LoadFault> {
+        let path = self.path.as_str();
+        let bytes = objects.read(self.blob.as_bytes(), Kind::Blob, path)?;
+        let body = shelf.compress(self.blob, &bytes);
+        Crate::read(&bytes, body, Arc::clone(&self.owners))
+            .map_err(|fault| broken(path, &fault))?
+            .ok_or_else(|| broken(path, &"it has no line"))
     }
 }
 

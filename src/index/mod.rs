@@ -12,6 +12,7 @@ mod follow;
 mod group;
 mod history;
 mod hooks;
+mod kept;
 mod load;
 mod maintenance;
 mod measures;
@@ -182,7 +183,7 @@ impl Index {
     ) -> Result<Self, OpenFault> {
         place.ensure(settings, blobs.id())?;
         let key = SigningKey::open_or_create(&place.keys)?;
-        let tip = place.recover(&key.signer().map_err(KeyFault::from)?)?;
+        let (tip, unkept) = place.recover(&key.signer().map_err(KeyFault::from)?)?;
         for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
             error!(%damage, "a crate file cannot be served");
         }
@@ -198,8 +199,10 @@ impl Index {
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
             keys: place.keys.clone(),
+            cache: place.cache.clone(),
             key,
             tip,
+            unkept,
             shown: Arc::clone(&shown),
             moved,
             unproven: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use gix::objs::Kind;
@@ -26,6 +26,9 @@ pub(super) struct PackObject {
     pub(super) zlib: Vec<u8>,
 }
 
+/// How many bytes of bodies lie in one piece of memory.
+const SHELF_BYTES: usize = 1024 * 1024;
+
 /// Bytes that somebody made so that others have the same SHA-1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
@@ -41,6 +44,12 @@ pub struct Body {
     size: usize,
 }
 
+/// Room for many bodies side by side: an allocation for each would leave holes between them.
+///
+/// A piece of memory is given back when the last body in it is no longer served.
+#[derive(Debug, Default)]
+pub(super) struct Shelf(BytesMut);
+
 impl Body {
     /// Compresses the bytes of a file.
     pub fn new(bytes: &[u8]) -> Result<Self, Collision> {
@@ -51,17 +60,9 @@ impl Body {
     pub(super) fn with_object(bytes: &[u8]) -> Result<(Self, PackObject), Collision> {
         let id = id_of(Kind::Blob, bytes)?;
         let object = PackObject::with_id(Kind::Blob, id, bytes, Compression::default());
-        let deflated = &object.zlib[ZLIB_HEAD_BYTES..object.zlib.len() - ZLIB_TAIL_BYTES];
-        let mut crc = Crc::new();
-        crc.update(bytes);
-        let mut gzip = Vec::with_capacity(GZIP_HEAD.len() + deflated.len() + 8);
-        gzip.extend(GZIP_HEAD);
-        gzip.extend(deflated);
-        gzip.extend(crc.sum().to_le_bytes());
-        gzip.extend(crc.amount().to_le_bytes());
         let body = Self {
             blob: BlobId::from(object.id),
-            gzip: Bytes::from(gzip),
+            gzip: Bytes::from(gzip(&object.zlib, bytes)),
             size: bytes.len(),
         };
         Ok((body, object))
@@ -87,8 +88,29 @@ impl Body {
         let mut bytes = Vec::with_capacity(self.size);
         flate2::read::GzDecoder::new(&self.gzip[..])
             .read_to_end(&mut bytes)
-            .expect("the body was compressed by this process");
+            .expect("the body was compressed by us");
         bytes
+    }
+}
+
+impl Shelf {
+    /// Compresses the bytes of the blob `id`.
+    pub(super) fn compress(&mut self, id: BlobId, bytes: &[u8]) -> Body {
+        let zlib = zlib(bytes, Compression::default());
+        self.put(id, &gzip(&zlib, bytes), bytes.len())
+    }
+
+    /// Copies the gzip form of the blob `id`, which was compressed before and has `size` bytes.
+    pub(super) fn put(&mut self, id: BlobId, gzip: &[u8], size: usize) -> Body {
+        if self.0.capacity() < gzip.len() {
+            self.0 = BytesMut::with_capacity(SHELF_BYTES.max(gzip.len()));
+        }
+        self.0.extend_from_slice(gzip);
+        Body {
+            blob: id,
+            gzip: self.0.split().freeze(),
+            size,
+        }
     }
 }
 
@@ -128,6 +150,19 @@ pub(super) fn id_of(kind: Kind, bytes: &[u8]) -> Result<[u8; 20], Collision> {
     // Nothing but a collision makes it fail: it only computes.
     let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, bytes).map_err(|_| Collision)?;
     Ok(id.as_slice().try_into().expect("a SHA-1 has 20 bytes"))
+}
+
+/// The gzip form of bytes of which there is the zlib form.
+fn gzip(zlib: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let deflated = &zlib[ZLIB_HEAD_BYTES..zlib.len() - ZLIB_TAIL_BYTES];
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    let mut gzip = Vec::with_capacity(GZIP_HEAD.len() + deflated.len() + 8);
+    gzip.extend(GZIP_HEAD);
+    gzip.extend(deflated);
+    gzip.extend(crc.sum().to_le_bytes());
+    gzip.extend(crc.amount().to_le_bytes());
+    gzip
 }
 
 fn zlib(bytes: &[u8], level: Compression) -> Vec<u8> {

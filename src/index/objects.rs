@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gix::objs::{CommitRef, Find, FindHeader, Kind};
 
@@ -19,9 +19,17 @@ const PACKS_MAX: u16 = 8192;
 
 /// The objects of a repository as they lie on the disk now; packs that come later are found too.
 pub(super) struct Objects {
-    /// The repository's own first.
+    source: Source,
+    /// One for each folder of the source.
     stores: Vec<gix::odb::Handle>,
+}
+
+/// Where objects are read from: each thread opens it for itself.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
     git_dir: String,
+    /// The repository's own first.
+    folders: Vec<PathBuf>,
     /// Whether the bytes must have the id by which they were asked for.
     is_hashed: bool,
 }
@@ -39,38 +47,30 @@ pub(super) struct Commit {
 impl Objects {
     /// Opens the objects of a repository.
     pub(super) fn open(git_dir: &Path) -> Result<Self, LoadFault> {
-        let mut objects = Self {
-            stores: Vec::new(),
+        let source = Source {
             git_dir: git_dir.display().to_string(),
+            folders: vec![git_dir.join("objects")],
             is_hashed: false,
         };
-        objects.add(&git_dir.join("objects"))?;
-        Ok(objects)
+        source.open()
     }
 
     /// Hashes every object that is read and refuses one whose bytes are not those that its id names.
-    pub(super) fn hashed(self) -> Self {
-        Self {
-            is_hashed: true,
-            ..self
-        }
+    pub(super) fn hashed(mut self) -> Self {
+        self.source.is_hashed = true;
+        self
     }
 
     /// Reads from a second folder too: that in which git keeps a push until the hooks have agreed.
-    pub(super) fn and(mut self, folder: &Path) -> Result<Self, LoadFault> {
-        self.add(folder)?;
-        Ok(self)
+    pub(super) fn and(self, folder: &Path) -> Result<Self, LoadFault> {
+        let mut source = self.source;
+        source.folders.push(folder.to_owned());
+        source.open()
     }
 
-    fn add(&mut self, folder: &Path) -> Result<(), LoadFault> {
-        let options = gix::odb::store::init::Options {
-            slots: gix::odb::store::init::Slots::Given(PACKS_MAX),
-            ..Default::default()
-        };
-        let store = gix::odb::at_opts(folder, gix::hash::Kind::Sha1, None, options)
-            .map_err(|error| self.fault("the folder of objects", &error))?;
-        self.stores.push(store);
-        Ok(())
+    /// From where they are read.
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The bytes of an object; `what` names it for people.
@@ -93,7 +93,7 @@ impl Objects {
             if store.try_find(&oid, &mut bytes).map_err(fault)?.is_none() {
                 continue;
             }
-            if self.is_hashed && id_of(kind, &bytes) != Ok(*id) {
+            if self.source.is_hashed && id_of(kind, &bytes) != Ok(*id) {
                 return Err(broken(format!(
                     "its bytes are not those of the object {oid}"
                 )));
@@ -138,6 +138,28 @@ impl Objects {
             }
         }
         Ok(commits)
+    }
+
+    fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
+        self.source.fault(what, error)
+    }
+}
+
+impl Source {
+    /// Opens it for one thread.
+    pub(super) fn open(&self) -> Result<Objects, LoadFault> {
+        let open = |folder: &PathBuf| {
+            let options = gix::odb::store::init::Options {
+                slots: gix::odb::store::init::Slots::Given(PACKS_MAX),
+                ..Default::default()
+            };
+            gix::odb::at_opts(folder, gix::hash::Kind::Sha1, None, options)
+                .map_err(|error| self.fault("the folder of objects", &error))
+        };
+        Ok(Objects {
+            stores: self.folders.iter().map(open).collect::<Result<_, _>>()?,
+            source: self.clone(),
+        })
     }
 
     fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {

@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
 use super::copy::INCOMING;
+use super::kept::Kept;
 use super::objects::Objects;
 use super::registry_files::Identity;
 use super::revoked::Revoked;
@@ -25,6 +26,8 @@ pub struct Place {
     pub git_dir: PathBuf,
     /// The folder of keys.
     pub keys: PathBuf,
+    /// The folder of what can be made again.
+    pub cache: PathBuf,
 }
 
 impl Place {
@@ -82,8 +85,9 @@ impl Place {
         }
     }
 
-    /// The newest good state, once what an ended process left is gone or mended and the refs are what they must be.
-    pub(super) fn recover(&self, signer: &Signer) -> Result<Tip, OpenFault> {
+    /// The newest good state, once what an ended process left is gone or mended and the refs are what they must be; and
+    /// how many of its index files were not known from before.
+    pub(super) fn recover(&self, signer: &Signer) -> Result<(Tip, usize), OpenFault> {
         let io_fault = |source| self.io_fault(source);
         self.clean().map_err(io_fault)?;
         self.mend(signer)?;
@@ -93,9 +97,15 @@ impl Place {
         if commit == self.tip()? {
             refs::renew_tip(&self.git_dir, commit).map_err(io_fault)?;
         }
-        let tip = load::load(&self.git_dir, commit).map_err(|fault| self.explain(fault.into()))?;
+        let kept = Kept::load(&self.cache).unwrap_or_else(|fault| {
+            warn!(%fault, "the snapshot file is not used");
+            Kept::default()
+        });
+        let loaded = Objects::open(&self.git_dir)
+            .and_then(|objects| load::load_with(objects, commit, &kept))
+            .map_err(|fault| self.explain(fault.into()))?;
         refs::show(&self.git_dir, commit).map_err(io_fault)?;
-        Ok(tip)
+        Ok(loaded)
     }
 
     /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged

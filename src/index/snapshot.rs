@@ -32,7 +32,7 @@ pub struct Crate {
     /// Who may publish it.
     pub owners: Arc<Owners>,
     /// In the order of [`VersionKey`].
-    releases: Vec<Release>,
+    pub(super) releases: Box<[Release]>,
 }
 
 /// One version of a crate.
@@ -105,7 +105,8 @@ impl Crate {
         owners: Arc<Owners>,
     ) -> Result<Option<Self>, LineFault> {
         let mut name = None;
-        let mut releases = Vec::new();
+        // As many as there are lines: there are many crates, and none has room for more than it needs.
+        let mut releases = Vec::with_capacity(IndexFile::new(bytes).lines().count());
         for head in IndexFile::new(bytes).heads() {
             let head = head?;
             releases.push(Release {
@@ -120,7 +121,7 @@ impl Crate {
             name,
             body,
             owners,
-            releases,
+            releases: releases.into(),
         }))
     }
 
@@ -130,7 +131,7 @@ impl Crate {
             name,
             body,
             owners,
-            releases: Vec::new(),
+            releases: Box::default(),
         }
     }
 
@@ -161,7 +162,9 @@ impl Crate {
             yanked: line.yanked,
         };
         let at = self.position(&line.vers.key()).unwrap_or_else(|at| at);
-        self.releases.insert(at, release);
+        let mut releases = std::mem::take(&mut self.releases).into_vec();
+        releases.insert(at, release);
+        self.releases = releases.into();
     }
 
     /// Yanks or unyanks a release.

@@ -60,6 +60,7 @@ pub(super) fn place(folder: &Path) -> Place {
     Place {
         git_dir: folder.join("index.git"),
         keys: folder.join("keys"),
+        cache: folder.join("cache"),
     }
 }
 

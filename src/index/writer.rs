@@ -24,6 +24,7 @@ use super::change::Refusal;
 use super::edit::Edit;
 use super::follow::Stall;
 use super::group::Group;
+use super::kept;
 use super::maintenance::Flights;
 use super::measures::Measures;
 use super::object::PackObject;
@@ -45,6 +46,9 @@ const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PROVE_AGAIN: Duration = Duration::from_secs(1);
 /// The share of a group's duration that the next one waits for company.
 const WAIT_SHARE: u32 = 8;
+
+/// The snapshot file is written again once so many index files have become others.
+const KEEP_AFTER: usize = 1000;
 
 /// Why a change did not become part of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -84,8 +88,12 @@ pub(super) struct Tip {
 pub(super) struct Writer {
     pub(super) git_dir: PathBuf,
     pub(super) keys: PathBuf,
+    /// The folder of what can be made again.
+    pub(super) cache: PathBuf,
     pub(super) key: SigningKey,
     pub(super) tip: Tip,
+    /// How many index files have become others since the snapshot file was written.
+    pub(super) unkept: usize,
     pub(super) shown: Arc<ArcSwap<Snapshot>>,
     /// Tells those who make something of each snapshot.
     pub(super) moved: watch::Sender<Arc<Snapshot>>,
@@ -128,6 +136,16 @@ impl Writer {
             last_count = tickets.len();
             self.serve(tickets);
             last_duration = started.elapsed();
+        }
+        self.keep_snapshot();
+    }
+
+    /// Lets the next start begin where this process ends, if that saves it much.
+    fn keep_snapshot(&self) {
+        if self.unkept >= KEEP_AFTER
+            && let Err(cause) = kept::save(&self.tip.snapshot, &self.cache)
+        {
+            warn!(%cause, "the snapshot file was not written");
         }
     }
 
@@ -291,6 +309,8 @@ impl Writer {
     /// Lets both protocols serve the tip; false if clients of git do not see it yet.
     pub(super) fn show(&mut self, next: Tip) -> bool {
         let commit = next.snapshot.commit;
+        let changed = next.snapshot.changed_since(self.tip.snapshot.commit);
+        self.unkept += changed.map_or(KEEP_AFTER, |crates| crates.len());
         self.tip = next;
         let is_shown = match refs::show(&self.git_dir, commit) {
             Ok(()) => true,

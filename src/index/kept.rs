@@ -1,0 +1,186 @@
+//! The snapshot file: what a start has made of index files, kept so that the next one need not make it again.
+//!
+//! A start walks the folders of its commit in git in any case, and looks up here, by the id of each blob, what it would
+//! make of the bytes: that is true for ever, whatever the commit. So a file that is older than the tip saves all but
+//! the work on what changed since. It names the commit at which it was written, may be deleted at any time, and one
+//! that is damaged or of another form is not used.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::disk::{self, TempFile};
+use crate::domain::{BlobId, Cksum, CommitId, Owners};
+
+use super::object::Shelf;
+use super::snapshot::{Crate, Release, Snapshot};
+
+/// The first line, but for the commit; the number is that of the form.
+const HEAD: &str = "sidecargo snapshot 1 ";
+/// The largest file that is written or read, in bytes: room for some million crates.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// A SHA-256, in bytes.
+const HASH_BYTES: usize = 32;
+
+/// The file cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum KeptFault {
+    /// The system's word.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Not what was written.
+    #[error("it is damaged")]
+    Damaged,
+    /// Another version of this program has written it.
+    #[error("it has another form")]
+    OtherForm,
+}
+
+/// What is known of index files by the ids of their blobs.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    bytes: Vec<u8>,
+    entries: HashMap<BlobId, Range<usize>>,
+}
+
+/// What is known of one blob.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry<'a> {
+    name: &'a str,
+    size: usize,
+    gzip: &'a [u8],
+    /// In the order of versions.
+    #[serde(borrow)]
+    releases: Vec<KeptRelease<'a>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRelease<'a> {
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+    cksum: [u8; HASH_BYTES],
+    yanked: bool,
+}
+
+impl Kept {
+    /// Reads the file in the folder `cache`; nothing is known if there is none.
+    pub(super) fn load(cache: &Path) -> Result<Self, KeptFault> {
+        if cache.is_dir() {
+            disk::remove_leftovers(cache)?;
+        }
+        let file = match File::open(path(cache)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        let length = file.metadata()?.len().min(FILE_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        let hash_at = bytes.len().checked_sub(HASH_BYTES);
+        let hash_at = hash_at.ok_or(KeptFault::Damaged)?;
+        if Sha256::digest(&bytes[..hash_at])[..] != bytes[hash_at..] {
+            return Err(KeptFault::Damaged);
+        }
+        bytes.truncate(hash_at);
+        let entries = entries_of(&bytes).ok_or(KeptFault::OtherForm)?;
+        Ok(Self { bytes, entries })
+    }
+
+    /// The crate whose index file is the blob `id`, if that is known.
+    pub(super) fn find(
+        &self,
+        id: BlobId,
+        owners: &Arc<Owners>,
+        shelf: &mut Shelf,
+    ) -> Option<Crate> {
+        let bytes = &self.bytes[self.entries.get(&id)?.clone()];
+        let entry: Entry<'_> = postcard::from_bytes(bytes).ok()?;
+        let release = |kept: KeptRelease<'_>| {
+            Some(Release {
+                version: kept.version.parse().ok()?,
+                cksum: Cksum::from(kept.cksum),
+                yanked: kept.yanked,
+            })
+        };
+        let releases = entry.releases.into_iter().map(release);
+        Some(Crate {
+            name: entry.name.parse().ok()?,
+            releases: releases.collect::<Option<_>>()?,
+            body: shelf.put(id, entry.gzip, entry.size),
+            owners: Arc::clone(owners),
+        })
+    }
+}
+
+/// Writes what is known of the crates of `snapshot` to the folder `cache`, in place of what was kept before.
+///
+/// It is not flushed: a file that a power cut has torn is not used.
+pub(super) fn save(snapshot: &Snapshot, cache: &Path) -> io::Result<()> {
+    disk::create_folder(cache)?;
+    let mut temp = TempFile::create(cache)?;
+    let mut hasher = Sha256::new();
+    let mut out = BufWriter::new(temp.file());
+    let mut write = |bytes: &[u8]| {
+        hasher.update(bytes);
+        out.write_all(bytes)
+    };
+    write(format!("{HEAD}{}\n", snapshot.commit()).as_bytes())?;
+    for krate in snapshot.crates() {
+        let entry = postcard::to_allocvec(&Entry::of(krate)).map_err(io::Error::other)?;
+        let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
+        write(krate.body.blob().as_bytes())?;
+        write(&length.to_le_bytes())?;
+        write(&entry)?;
+    }
+    out.write_all(&hasher.finalize())?;
+    out.flush()?;
+    drop(out);
+    temp.rename(&path(cache))
+}
+
+impl<'a> Entry<'a> {
+    fn of(krate: &'a Crate) -> Self {
+        let kept = |release: &Release| KeptRelease {
+            version: release.version.to_string().into(),
+            cksum: *release.cksum.as_bytes(),
+            yanked: release.yanked,
+        };
+        Self {
+            name: krate.name.as_str(),
+            size: krate.body.size(),
+            gzip: krate.body.gzip(),
+            releases: krate.releases.iter().map(kept).collect(),
+        }
+    }
+}
+
+fn path(cache: &Path) -> PathBuf {
+    cache.join("snapshot")
+}
+
+/// Where the entries of a file are; `None` if it has another form.
+fn entries_of(bytes: &[u8]) -> Option<HashMap<BlobId, Range<usize>>> {
+    let head_end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let commit = bytes[..head_end].strip_prefix(HEAD.as_bytes())?;
+    std::str::from_utf8(commit).ok()?.parse::<CommitId>().ok()?;
+    let mut entries = HashMap::new();
+    let mut at = head_end + 1;
+    while at < bytes.len() {
+        let (id, rest) = bytes[at..].split_first_chunk::<20>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let start = bytes.len() - rest.len();
+        at = start
+            .checked_add(length)
+            .filter(|end| *end <= bytes.len())?;
+        entries.insert(BlobId::from(*id), start..at);
+    }
+    Some(entries)
+}

@@ -74,6 +74,7 @@ impl Metrics {
         metrics.add(app.publishes.clone());
         metrics.add(index.waiting.clone());
         metrics.add(index.group_changes.clone());
+        metrics.add(index.group_seconds.clone());
         metrics.add(index.pack_seconds.clone());
         metrics.add(index.tip_seconds.clone());
         metrics.add(disk::flushes().clone());

@@ -144,6 +144,7 @@ impl From<WriteFault> for ApiError {
             WriteFault::Refused(refusal) => refusal.into(),
             WriteFault::Busy
             | WriteFault::Late
+            | WriteFault::BlobLost(_)
             | WriteFault::Unavailable(_)
             | WriteFault::OutcomeUnknown(_) => Self::unavailable(fault),
         }

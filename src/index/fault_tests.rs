@@ -57,7 +57,9 @@ impl Waiting {
             git_dir: place.git_dir,
             key: SigningKey::open_or_create(&place.keys).unwrap(),
             keys: place.keys,
+            cache: place.cache,
             tip,
+            unkept: 0,
             shown: Arc::new(ArcSwap::new(Arc::clone(&first))),
             moved: watch::channel(first).0,
             unproven: Vec::new(),
@@ -90,7 +92,7 @@ impl Waiting {
         let deadline = Instant::now() + Duration::from_secs(60);
         let ask = Ask::Change(change("alice", action));
         let mut asking: Asking =
-            Box::pin(async move { queue::submit(&queue, ask, deadline).await });
+            Box::pin(async move { queue::submit(&queue, ask, Blob::Kept, deadline).await });
         let tell = self.tell.clone();
         let waker = Waker::from(Arc::new(Hears { tell, in_the_way }));
         let polled = asking.as_mut().poll(&mut Context::from_waker(&waker));

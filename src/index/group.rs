@@ -1,5 +1,7 @@
 //! A group of changes: judged one after the other, applied in memory as a chain of signed commits.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use tracing::error;
 
@@ -7,12 +9,13 @@ use super::change::Refusal;
 use super::edit::{Edit, Verdict};
 use super::message::Draft;
 use super::object::{PackObject, commit_id};
-use super::queue::Ticket;
+use super::queue::{Blob, Ticket};
 use super::rule::{self, By};
 use super::writer::{Tip, WriteFault, Writer};
 
 /// A group of changes on its way.
 pub(super) struct Group {
+    pub(super) begun: Instant,
     pub(super) tip: Tip,
     pub(super) objects: Vec<PackObject>,
     pub(super) bytes: usize,
@@ -23,6 +26,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn on(tip: Tip) -> Self {
         Self {
+            begun: Instant::now(),
             tip,
             objects: Vec::new(),
             bytes: 0,
@@ -35,7 +39,7 @@ impl Group {
         let ask = ticket.ask();
         let durable = &writer.tip.snapshot;
         match ask.judge(&self.tip.snapshot) {
-            Ok(Verdict::Edit(edit)) => match self.commit(*edit, ask.at(), writer) {
+            Ok(Verdict::Edit(edit)) => match self.commit(*edit, ask.at(), ticket.blob(), writer) {
                 Ok(()) => self.waiting.push((ticket, Ok(()))),
                 Err(reason) => {
                     error!(reason, "a change that may happen cannot be committed");
@@ -50,15 +54,17 @@ impl Group {
         }
     }
 
-    /// Adds one commit to the chain.
+    /// Adds one commit to the chain; a `.crate` file that is on its way is waited for before the chain becomes the tip.
     pub(super) fn commit(
         &mut self,
         edit: Edit,
         at: Timestamp,
+        blob: &Blob,
         writer: &Writer,
     ) -> Result<(), String> {
         let on = &self.tip.snapshot;
-        let has_blob = |cksum: &_| writer.blobs.read(cksum).is_ok();
+        let has_blob =
+            |cksum: &_| matches!(blob, Blob::Coming(_)) || writer.blobs.read(cksum).is_ok();
         let step = rule::step(on, &edit.files, By::Registry, &has_blob)
             .map_err(|violation| format!("it would break a rule of the index: {violation}"))?;
         let mut trees = self.tip.trees.clone();

@@ -15,6 +15,8 @@ pub struct Measures {
     pub waiting: IntGauge,
     /// Changes of one group.
     pub group_changes: Histogram,
+    /// A group from the first look at its changes until all see it.
+    pub group_seconds: Histogram,
     /// Writing a pack until it is durable.
     pub pack_seconds: Histogram,
     /// Moving the tip until that is durable.
@@ -34,6 +36,10 @@ impl Measures {
             group_changes: measure::numbers(
                 "sidecargo_index_group_changes",
                 "Changes that were written together.",
+            ),
+            group_seconds: measure::durations(
+                "sidecargo_index_group_seconds",
+                "Time to judge the changes of a group, to write them and to show them.",
             ),
             pack_seconds: measure::durations(
                 "sidecargo_index_pack_seconds",

@@ -77,6 +77,7 @@ pub use mend::{Damaged, MendFault};
 pub use object::{Body, Collision};
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
+pub use queue::Blob;
 pub use registry_files::{Identity, RegistryFiles};
 pub use revoked::Revoked;
 pub use rule::{LineViolation, Violation};
@@ -283,7 +284,18 @@ impl Index {
 
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
     pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
-        let landed = self.ask(Ask::Change(change), deadline).await?;
+        self.submit_with(change, Blob::Kept, deadline).await
+    }
+
+    /// As [`Index::submit`], while the `.crate` file of the change is on its way into the store: it is waited for
+    /// before the change becomes part of the index.
+    pub async fn submit_with(
+        &self,
+        change: Change,
+        blob: Blob,
+        deadline: Instant,
+    ) -> Result<Landed, WriteFault> {
+        let landed = self.ask(Ask::Change(change), blob, deadline).await?;
         info!(commit.id = %landed.commit, "the index has the change, by this commit or one before it");
         Ok(landed)
     }
@@ -295,12 +307,13 @@ impl Index {
         at: Timestamp,
         deadline: Instant,
     ) -> Result<Landed, WriteFault> {
-        self.ask(Ask::Operation(operation, at), deadline).await
+        self.ask(Ask::Operation(operation, at), Blob::Kept, deadline)
+            .await
     }
 
     /// Looks at once whether somebody else moved the branch; a fault says why it is not followed.
     pub async fn look(&self, deadline: Instant) -> Result<Landed, WriteFault> {
-        self.ask(Ask::Look, deadline).await
+        self.ask(Ask::Look, Blob::Kept, deadline).await
     }
 
     /// Makes the key of an [`Operation::RotateSigningKey`], or finds the one of a rotation that did not land.
@@ -313,9 +326,9 @@ impl Index {
         &self.measures
     }
 
-    async fn ask(&self, ask: Ask, deadline: Instant) -> Result<Landed, WriteFault> {
+    async fn ask(&self, ask: Ask, blob: Blob, deadline: Instant) -> Result<Landed, WriteFault> {
         let _waiting = Counted::on(&self.measures.waiting);
-        queue::submit(self.queue(), ask, deadline).await
+        queue::submit(self.queue(), ask, blob, deadline).await
     }
 
     fn queue(&self) -> &SyncSender<Ticket> {

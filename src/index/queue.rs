@@ -1,8 +1,9 @@
 //! The way of a person's or the operator's change to the writer and of the answer back.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,9 @@ use super::writer::{Landed, WriteFault};
 /// With the default deadline of 20 seconds the answer comes before Cargo gives up, after 30 (`http.timeout`).
 const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the writer waits for a `.crate` file to be kept: with all who are in its group, and those behind it.
+const BLOB_WAIT: Duration = Duration::from_secs(5);
+
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
@@ -35,9 +39,21 @@ pub(super) enum Ask {
     Look,
 }
 
+/// How it is with the `.crate` file that a change needs.
+#[derive(Debug)]
+pub enum Blob {
+    /// It is in the store, or none is needed.
+    Kept,
+    /// It is on its way there; whoever keeps it tells when it is durable.
+    Coming(Receiver<io::Result<()>>),
+    /// It was not kept, and this is why.
+    Lost(String),
+}
+
 /// A change in the queue.
 pub(super) struct Ticket {
     ask: Ask,
+    blob: Blob,
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Landed, WriteFault>>,
 }
@@ -73,6 +89,23 @@ impl Ticket {
     /// Puts the change into a group; false if it was withdrawn before.
     pub(super) fn take(&self) -> bool {
         move_on(&self.state, TAKEN)
+    }
+
+    /// How it is with the `.crate` file.
+    pub(super) fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
+    /// Waits until the `.crate` file is durable; false if it will not be.
+    pub(super) fn wait_for_blob(&mut self) -> bool {
+        if let Blob::Coming(told) = &self.blob {
+            self.blob = match told.recv_timeout(BLOB_WAIT) {
+                Ok(Ok(())) => Blob::Kept,
+                Ok(Err(cause)) => Blob::Lost(cause.to_string()),
+                Err(_) => Blob::Lost("the disk does not answer".to_owned()),
+            };
+        }
+        matches!(self.blob, Blob::Kept)
     }
 
     pub(super) fn answer(self, answer: Result<Landed, WriteFault>) {
@@ -115,17 +148,22 @@ fn move_on(state: &AtomicU8, to: u8) -> bool {
 pub(super) async fn submit(
     queue: &SyncSender<Ticket>,
     ask: Ask,
+    blob: Blob,
     deadline: Instant,
 ) -> Result<Landed, WriteFault> {
     let (answer, mut answered) = oneshot::channel();
     let state = Arc::new(AtomicU8::new(WAITING));
     let asker = Asker(Arc::clone(&state));
-    queue
-        .try_send(Ticket { ask, state, answer })
-        .map_err(|error| match error {
-            TrySendError::Full(_) => WriteFault::Busy,
-            TrySendError::Disconnected(_) => stopped(),
-        })?;
+    let ticket = Ticket {
+        ask,
+        blob,
+        state,
+        answer,
+    };
+    queue.try_send(ticket).map_err(|error| match error {
+        TrySendError::Full(_) => WriteFault::Busy,
+        TrySendError::Disconnected(_) => stopped(),
+    })?;
     let patience = deadline.saturating_duration_since(Instant::now());
     if let Ok(answer) = tokio::time::timeout(patience, &mut answered).await {
         return answer.unwrap_or_else(|_| Err(asker.unanswered()));
@@ -170,7 +208,7 @@ mod tests {
     async fn a_change_that_nobody_took_in_time_is_withdrawn() {
         let (queue, tickets) = sync_channel(1);
         assert_eq!(
-            submit(&queue, change(), Instant::now()).await,
+            submit(&queue, change(), Blob::Kept, Instant::now()).await,
             Err(WriteFault::Late)
         );
         assert!(
@@ -183,7 +221,7 @@ mod tests {
     async fn a_change_whose_client_left_is_withdrawn() {
         let (queue, tickets) = sync_channel(1);
         let deadline = Instant::now() + OUTCOME_WAIT;
-        let mut asking = Box::pin(submit(&queue, change(), deadline));
+        let mut asking = Box::pin(submit(&queue, change(), Blob::Kept, deadline));
         assert!(futures_util::poll!(&mut asking).is_pending());
         drop(asking);
         assert!(!tickets.recv().unwrap().take());
@@ -193,8 +231,8 @@ mod tests {
     async fn a_change_that_is_being_written_is_waited_for_beyond_its_deadline() {
         let (queue, tickets) = sync_channel(2);
         let deadline = Instant::now() + Duration::from_millis(20);
-        let mut answered = Box::pin(submit(&queue, change(), deadline));
-        let mut forgotten = Box::pin(submit(&queue, change(), deadline));
+        let mut answered = Box::pin(submit(&queue, change(), Blob::Kept, deadline));
+        let mut forgotten = Box::pin(submit(&queue, change(), Blob::Kept, deadline));
         assert!(futures_util::poll!(&mut answered).is_pending());
         assert!(futures_util::poll!(&mut forgotten).is_pending());
         let taken = [(); 2].map(|()| tickets.recv().unwrap());
@@ -216,7 +254,7 @@ mod tests {
         let (queue, _tickets) = sync_channel(0);
         let deadline = Instant::now() + OUTCOME_WAIT;
         assert_eq!(
-            submit(&queue, change(), deadline).await,
+            submit(&queue, change(), Blob::Kept, deadline).await,
             Err(WriteFault::Busy)
         );
     }
@@ -225,7 +263,7 @@ mod tests {
     async fn a_writer_that_ends_in_the_middle_leaves_the_outcome_unknown() {
         let (queue, tickets) = sync_channel(1);
         let deadline = Instant::now() + OUTCOME_WAIT;
-        let mut asking = Box::pin(submit(&queue, change(), deadline));
+        let mut asking = Box::pin(submit(&queue, change(), Blob::Kept, deadline));
         assert!(futures_util::poll!(&mut asking).is_pending());
         let ticket = tickets.recv().unwrap();
         assert!(ticket.take());

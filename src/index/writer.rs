@@ -30,7 +30,7 @@ use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
-use super::queue::{Ask, Ticket};
+use super::queue::{Ask, Blob, Ticket};
 use super::refs::{self, MoveFault};
 use super::signature::{KeyFault, SigningKey};
 use super::snapshot::Snapshot;
@@ -62,6 +62,9 @@ pub enum WriteFault {
     /// Its time was over before its turn came; nothing was done.
     #[error("the change was not written in time; nothing was done, try again")]
     Late,
+    /// The `.crate` file that it needs was not kept; nothing was done.
+    #[error("the crate file could not be stored: {0}; nothing was published, try again later")]
+    BlobLost(String),
     /// Nothing can be written now; nothing was done.
     #[error("the registry cannot write now: {0}; nothing was done, try again later")]
     Unavailable(String),
@@ -117,6 +120,8 @@ enum Failure {
     NotDone(String),
     /// Nothing of it is in place, because somebody else moved the branch meanwhile.
     Overtaken,
+    /// Nothing of it is in place, because a `.crate` file of it was not kept.
+    BlobLost,
     /// The tip was moved; whether that lasts is not known.
     Unknown(String),
 }
@@ -204,21 +209,31 @@ impl Writer {
     /// because of a change that did not land.
     fn land(&mut self, group: Group) -> Vec<Ticket> {
         let Group {
+            begun,
             tip,
             objects,
-            waiting,
+            mut waiting,
             ..
         } = group;
         let outcome = match objects.is_empty() {
             true => Ok(()),
             false => {
                 self.measures.group_changes.observe(waiting.len() as f64);
-                self.write(tip, objects)
+                let landing = { waiting.iter_mut() }.filter(|(_, verdict)| verdict.is_ok());
+                let written = self.write(tip, objects, landing.map(|(ticket, _)| ticket));
+                let took = begun.elapsed().as_secs_f64();
+                self.measures.group_seconds.observe(took);
+                written
             }
         };
         let commit = self.tip.snapshot.commit;
         let mut again = Vec::new();
         for (ticket, verdict) in waiting {
+            if let Blob::Lost(cause) = ticket.blob() {
+                let lost = WriteFault::BlobLost(cause.clone());
+                ticket.answer(Err(lost));
+                continue;
+            }
             if let (Ok(()), Ok(()), Ask::Operation(Operation::RotateSigningKey { .. }, _)) =
                 (&outcome, &verdict, ticket.ask())
                 && let Err(fault) = self.promote_next_key()
@@ -234,7 +249,8 @@ impl Writer {
                 (Err(Failure::NotDone(reason)), Ok(())) => {
                     Err(WriteFault::Unavailable(reason.clone()))
                 }
-                (Err(Failure::Overtaken), _) | (Err(Failure::NotDone(_)), Err(_)) => {
+                (Err(Failure::Overtaken | Failure::BlobLost), _)
+                | (Err(Failure::NotDone(_)), Err(_)) => {
                     again.push(ticket);
                     continue;
                 }
@@ -247,8 +263,13 @@ impl Writer {
         again
     }
 
-    /// Pack, then tip, then what readers see: each durable before the next.
-    fn write(&mut self, next: Tip, objects: Vec<PackObject>) -> Result<(), Failure> {
+    /// Pack and `.crate` files, then tip, then what readers see: each durable before the next.
+    fn write<'a>(
+        &mut self,
+        next: Tip,
+        objects: Vec<PackObject>,
+        mut tickets: impl Iterator<Item = &'a mut Ticket>,
+    ) -> Result<(), Failure> {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
         let _flight = self.flights.write();
@@ -258,6 +279,10 @@ impl Writer {
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
         timer.observe_duration();
+        if !tickets.all(Ticket::wait_for_blob) {
+            pack.remove();
+            return Err(Failure::BlobLost);
+        }
         let timer = self.measures.tip_seconds.start_timer();
         let moved = refs::move_tip(&self.git_dir, Some(before), commit);
         timer.observe_duration();
@@ -357,11 +382,12 @@ impl Writer {
     /// A change of the registry's own, made at the start before anybody else can ask for one.
     pub(super) fn write_own(&mut self, edit: Edit) -> Result<(), String> {
         let mut group = Group::on(self.tip.clone());
-        group.commit(edit, Timestamp::now(), self)?;
-        match self.write(group.tip, group.objects) {
+        group.commit(edit, Timestamp::now(), &Blob::Kept, self)?;
+        match self.write(group.tip, group.objects, std::iter::empty()) {
             Ok(()) => Ok(()),
             Err(Failure::NotDone(reason) | Failure::Unknown(reason)) => Err(reason),
             Err(Failure::Overtaken) => Err("somebody else moved the branch".to_owned()),
+            Err(Failure::BlobLost) => unreachable!("no change of the registry's own has a blob"),
         }
     }
 }

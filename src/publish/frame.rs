@@ -9,6 +9,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
 
@@ -98,7 +99,7 @@ pub enum FrameFault {
     Connection(#[source] Box<dyn Error + Send + Sync>),
     /// The spool could not be written: a fault of ours, such as a full disk.
     #[error("the upload could not be stored")]
-    Spool(#[source] std::io::Error),
+    Spool(#[source] io::Error),
 }
 
 /// What is wrong with a key that we read.
@@ -118,18 +119,19 @@ pub enum MetadataFault {
     Version(VersionFault),
 }
 
-/// Reads a body to its end, writes the `.crate` file to `spool` and flushes it.
+/// Reads a body to its end, writes the `.crate` file to the spool that `open` gives for its length, and flushes it.
 ///
-/// When it fails, or is dropped, the spool holds a part of the file and is good for nothing.
-pub async fn receive<S, B, E>(
+/// When it fails, or is dropped, the spool goes with the part of the file that it holds.
+pub async fn receive<S, B, E, W>(
     body: S,
-    spool: &mut (impl AsyncWrite + Unpin),
+    open: impl AsyncFnOnce(u32) -> io::Result<W>,
     limits: &Limits,
-) -> Result<Upload, FrameFault>
+) -> Result<(Upload, W), FrameFault>
 where
     S: Stream<Item = Result<B, E>>,
     B: Buf,
     E: Into<Box<dyn Error + Send + Sync>>,
+    W: AsyncWrite + Unpin,
 {
     let mut body = Body {
         stream: std::pin::pin!(body),
@@ -150,11 +152,12 @@ where
     if claimed == 0 {
         return Err(FrameFault::EmptyTarball);
     }
-    let cksum = body.spool(claimed, spool).await?;
+    let mut spool = open(claimed).await.map_err(FrameFault::Spool)?;
+    let cksum = body.spool(claimed, &mut spool).await?;
     if body.next_chunk().await?.is_some() {
         return Err(FrameFault::Trailing);
     }
-    Ok(Upload { metadata, cksum })
+    Ok((Upload { metadata, cksum }, spool))
 }
 
 /// A stream of chunks from which parts of known length are taken.

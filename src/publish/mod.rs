@@ -5,6 +5,7 @@ mod files;
 mod frame;
 mod manifest;
 mod outcome;
+mod spool;
 mod tarball;
 
 #[cfg(test)]
@@ -12,8 +13,8 @@ mod tarball;
 pub(crate) mod tarball_builder;
 
 use std::error::Error;
-use std::io::{self, Seek};
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use bytes::Buf;
@@ -27,9 +28,8 @@ use tracing::warn;
 use crate::app::{App, Caller};
 use crate::auth::NotPermitted;
 use crate::blobs::Blobs;
-use crate::disk::TempFile;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime};
-use crate::index::{Action, Change, Landed, Refusal, Snapshot, WriteFault};
+use crate::index::{Action, Blob, Change, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
@@ -38,6 +38,7 @@ use faults::Faults;
 use frame::Upload;
 use manifest::{ManifestRules, Read, Release};
 use outcome::Tally;
+use spool::{Received, Spool};
 
 /// Why a version was not published.
 #[derive(Debug, Error)]
@@ -107,10 +108,13 @@ where
     let snapshot = app.index.snapshot();
     let limits = &snapshot.registry().policy.limits;
 
-    // The file goes to the disk while it comes in, under a temporary name beside the place where it will stay.
-    let mut received = off_thread(&app.blobs, |blobs| blobs.incoming()).await?;
-    let mut spool = tokio::fs::File::from_std(received.file().try_clone()?);
-    let upload = frame::receive(body, &mut spool, limits).await?;
+    // A large file goes to the disk while it comes in, under a temporary name beside the place where it will stay.
+    let open = async |bytes| match Spool::is_small(bytes) {
+        true => Ok(Spool::Memory(Vec::new())),
+        false => Spool::on_disk(off_thread(&app.blobs, |blobs| blobs.incoming()).await?),
+    };
+    let (upload, spool) = frame::receive(body, open, limits).await?;
+    let received = spool.received();
     // Whoever may not is told nothing else. Without a name there is only the upload to tell of.
     if let Ok(name) = &upload.metadata.name {
         caller.grant.require_on(Can::Publish, name)?;
@@ -153,17 +157,14 @@ where
     judge(wrong, &refusals)?;
     count(app, caller, &release, &app.index.snapshot())?;
 
-    let keep = off_thread(&app.blobs, move |blobs| blobs.keep(received, &cksum));
-    timeout_at(deadline, keep)
-        .await
-        .map_err(|_| WriteFault::Late)??;
-    let landed = app.index.submit(change, deadline).await?;
+    let blob = keep(&app.blobs, received, cksum);
+    let landed = app.index.submit_with(change, blob, deadline).await?;
     Ok(Published { landed, warnings })
 }
 
 /// A received file and what was found in it.
 struct LookedInto {
-    received: TempFile,
+    received: Received,
     /// What could be read: all of it if nothing is wrong, and nothing if name or version are not known.
     release: Option<Release>,
     wrong: Faults<String>,
@@ -173,13 +174,12 @@ struct LookedInto {
 
 /// Reads tarball and manifest, and finds all that is wrong with both.
 fn look_into(
-    mut received: TempFile,
+    mut received: Received,
     upload: &Upload,
     own: &OwnUrls,
     policy: &Policy,
 ) -> io::Result<LookedInto> {
-    received.file().rewind()?;
-    let inspected = tarball::inspect(received.file(), &upload.metadata, &policy.limits)?;
+    let inspected = tarball::inspect(received.reader()?, &upload.metadata, &policy.limits)?;
     let rules = ManifestRules {
         own,
         allowed_registries: &policy.dependencies_from,
@@ -225,9 +225,24 @@ fn judge(mut wrong: Faults<String>, refusals: &[Refusal]) -> Result<(), PublishF
     }
 }
 
+/// Begins to keep a file: while that goes on, the writer can do its part.
+fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum) -> Blob {
+    let blobs = Arc::clone(blobs);
+    let (tell, told) = mpsc::sync_channel(1);
+    spawn_blocking(move || {
+        let kept = received
+            .into_file(&blobs)
+            .and_then(|file| blobs.keep(file, &cksum));
+        // Nobody may be waiting any more: then the file stays, and no line names it.
+        let _ = tell.send(kept);
+    });
+    Blob::Coming(told)
+}
+
 /// Keeps a file that is uploaded again if the one in the store was lost or damaged meanwhile.
-async fn heal(app: &App, received: TempFile, cksum: Cksum) -> io::Result<()> {
-    if off_thread(&app.blobs, move |blobs| blobs.heal(received, &cksum)).await? {
+async fn heal(app: &App, received: Received, cksum: Cksum) -> io::Result<()> {
+    let heal = move |blobs: &Blobs| blobs.heal(received.into_file(blobs)?, &cksum);
+    if off_thread(&app.blobs, heal).await? {
         warn!(blob.cksum = %cksum, "a crate file that was missing or damaged was uploaded again");
     }
     Ok(())

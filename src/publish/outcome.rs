@@ -44,9 +44,12 @@ fn failed(fault: &PublishFault) -> &'static str {
         PublishFault::Frame(super::FrameFault::Spool(_))
         | PublishFault::Store(_)
         | PublishFault::Panicked
-        | PublishFault::Write(WriteFault::Busy | WriteFault::Late | WriteFault::Unavailable(_)) => {
-            "failed"
-        }
+        | PublishFault::Write(
+            WriteFault::Busy
+            | WriteFault::Late
+            | WriteFault::BlobLost(_)
+            | WriteFault::Unavailable(_),
+        ) => "failed",
         PublishFault::Frame(_) => "broken",
         PublishFault::Write(WriteFault::OutcomeUnknown(_)) => "unknown",
     }

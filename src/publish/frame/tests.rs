@@ -46,11 +46,12 @@ fn receive_in(
         chunks.push(Ok(Bytes::copy_from_slice(chunk)));
         rest = behind;
     }
-    let mut spool = Vec::new();
-    let future = receive(stream::iter(chunks), &mut spool, limits);
+    let future = receive(stream::iter(chunks), async |_| Ok(Vec::new()), limits);
     needs_send(&future);
-    let verdict = run(future);
-    (verdict, spool)
+    match run(future) {
+        Ok((upload, spool)) => (Ok(upload), spool),
+        Err(fault) => (Err(fault), Vec::new()),
+    }
 }
 
 fn fault_of(body: &[u8]) -> FrameFault {
@@ -273,7 +274,7 @@ fn a_broken_connection_is_told_from_a_short_body() {
     ];
     let verdict = run(receive(
         stream::iter(chunks),
-        &mut Vec::new(),
+        async |_| Ok(Vec::new()),
         &Limits::default(),
     ));
     assert!(matches!(verdict.unwrap_err(), FrameFault::Connection(_)));
@@ -317,9 +318,11 @@ fn a_full_disk_is_our_fault_also_when_it_shows_at_the_flush() {
     let body = frame(JSON.as_bytes(), TARBALL);
     for (room, flushes) in [(TARBALL.len() - 1, true), (TARBALL.len(), false)] {
         let chunks = stream::iter([io::Result::Ok(Bytes::from(body.clone()))]);
-        let mut disk = SmallDisk { room, flushes };
-        let fault = run(receive(chunks, &mut disk, &Limits::default())).unwrap_err();
-        match fault {
+        let open = async |_| Ok(SmallDisk { room, flushes });
+        match run(receive(chunks, open, &Limits::default()))
+            .err()
+            .unwrap()
+        {
             FrameFault::Spool(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
             other => panic!("{other:?}"),
         }

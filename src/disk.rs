@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use prometheus::Histogram;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::measure;
 
@@ -80,9 +81,43 @@ impl Drop for TempFile {
     }
 }
 
-/// Writes a small file that need not outlast this process.
-pub fn write_mark(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)
+/// Writes a small file that need not outlast this process: the one at `spare`, if it is there, gets the name `path`.
+///
+/// To make and to remove a file costs a file system more than a rename, so a mark that is no longer needed becomes the
+/// spare one of the next ([`put_aside`]). Whatever is at `spare` holds these bytes.
+pub fn write_mark(spare: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::rename(spare, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(path, bytes),
+        renamed => renamed,
+    }
+}
+
+/// Takes a file away from `path` and keeps it at `spare`.
+pub fn put_aside(path: &Path, spare: &Path) -> io::Result<()> {
+    fs::rename(path, spare)
+}
+
+/// Writes over a file that is there and as long as `bytes`; false if there is none such. Not flushed.
+pub fn write_over(path: &Path, bytes: &[u8]) -> io::Result<Option<File>> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if file.metadata()?.len() != bytes.len() as u64 {
+        return Ok(None);
+    }
+    file.write_all(bytes)?;
+    Ok(Some(file))
+}
+
+/// Gives a file a name that nothing has, in the same folder; not durable until that is flushed.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Lets two files of one folder change names in one step; not durable until that is flushed.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 
 /// Flushes an open file or folder to the disk.

@@ -15,6 +15,8 @@ use crate::disk::{self, TempFile};
 
 use super::object::PackObject;
 
+/// The name of a mark that is not needed at the moment.
+const SPARE_MARK: &str = "sidecargo-spare.mark";
 /// What stands in our marks, by which they are told from those of a push or of a person.
 const MARK: &[u8] = b"sidecargo: no ref leads here yet\n";
 
@@ -39,11 +41,12 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
         pack: folder.join(format!("pack-{name}.pack")),
         index: folder.join(format!("pack-{name}.idx")),
         mark: folder.join(format!("pack-{name}.keep")),
+        spare_mark: folder.join(SPARE_MARK),
     };
     // One that is written again is already referred to: it stays, whatever happens now.
     let is_new = !files.index.exists();
     // The pack first: readers find packs by their index.
-    let written = disk::write_mark(&files.mark, MARK)
+    let written = disk::write_mark(&files.spare_mark, &files.mark, MARK)
         .and_then(|()| pack.rename(&files.pack))
         .and_then(|()| index.rename(&files.index))
         .and_then(|()| disk::sync_folder(folder));
@@ -64,12 +67,13 @@ pub(super) struct Pack {
     pack: PathBuf,
     index: PathBuf,
     mark: PathBuf,
+    spare_mark: PathBuf,
 }
 
 impl Drop for Pack {
     fn drop(&mut self) {
         // One that stays goes at the next start.
-        let _ = fs::remove_file(&self.mark);
+        let _ = disk::put_aside(&self.mark, &self.spare_mark);
     }
 }
 
@@ -144,6 +148,7 @@ fn write_pack(
     Ok((temp, entries, hash))
 }
 
+/// Not flushed: one that a power cut has torn is made again from its pack at the next start.
 fn write_index(
     folder: &Path,
     mut entries: Vec<Entry>,
@@ -168,7 +173,6 @@ fn write_index(
     }
     out.write(pack_hash)?;
     out.finish()?;
-    temp.sync()?;
     Ok(temp)
 }
 

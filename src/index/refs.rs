@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::disk::{self, TempFile};
+use crate::disk;
 use crate::domain::CommitId;
 
 /// The branch whose tip is the index.
@@ -83,24 +83,22 @@ pub(super) fn move_tip(
     new: CommitId,
 ) -> Result<(), MoveFault> {
     let path = git_dir.join(TIP);
-    let lock = Lock::take(&path).map_err(MoveFault::NotMoved)?;
+    let lock = Lock::take(&path, new).map_err(MoveFault::NotMoved)?;
     let found = read(git_dir, TIP).map_err(MoveFault::NotMoved)?;
     if found != expected {
         return Err(MoveFault::Elsewhere { found });
     }
-    lock.commit(new).map_err(MoveFault::NotMoved)?;
-    disk::sync_folder(folder_of(&path)).map_err(MoveFault::NotFlushed)
+    lock.commit()
 }
 
 /// Puts a tip that names no commit where it was.
 pub(super) fn restore_tip(git_dir: &Path, commit: CommitId) -> Result<(), MoveFault> {
     let path = git_dir.join(TIP);
-    let lock = Lock::take(&path).map_err(MoveFault::NotMoved)?;
+    let lock = Lock::take(&path, commit).map_err(MoveFault::NotMoved)?;
     if let Ok(found @ Some(_)) = read(git_dir, TIP) {
         return Err(MoveFault::Elsewhere { found });
     }
-    lock.commit(commit).map_err(MoveFault::NotMoved)?;
-    disk::sync_folder(folder_of(&path)).map_err(MoveFault::NotFlushed)
+    lock.commit()
 }
 
 /// Takes the lines that are none out of `packed-refs`: git reads nothing at all as long as there are any.
@@ -145,20 +143,25 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
         return Ok(());
     }
     let path = git_dir.join(SERVED);
+    let text = format!("{commit}\n");
     let write = || {
-        fs::create_dir_all(folder_of(&path))?;
-        // Not in the folder of refs: clients of git would see the temporary file as a branch.
-        let mut temp = TempFile::create(git_dir)?;
-        temp.file().write_all(format!("{commit}\n").as_bytes())?;
-        temp.rename(&path)
+        let spare = spare_beside(&path);
+        if disk::write_over(&spare, text.as_bytes())?.is_none() {
+            fs::write(&spare, &text)?;
+        }
+        // Whatever else bears the name is in the way, and stays.
+        if path.is_file() && disk::exchange(&spare, &path).is_ok() {
+            return Ok(());
+        }
+        fs::rename(&spare, &path)
     };
-    // Git takes away a folder of refs when it has packed them, perhaps in this moment.
     let is_overtaken = |done: &io::Result<()>| matches!(done, Err(error) if error.kind() == io::ErrorKind::NotFound);
     let mut done = write();
     for _ in 0..SHOW_AGAIN_MAX {
         if !is_overtaken(&done) {
             break;
         }
+        fs::create_dir_all(folder_of(&path))?;
         done = write();
     }
     done
@@ -197,52 +200,93 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().expect("the ref lies in a folder")
 }
 
-/// Git's own lock on a ref: `<ref>.lock`, created only if it is not there.
+/// A file in the folder of a ref that is not needed at the moment: the ref's old one, for its next value.
+///
+/// To make and to remove a file costs a file system more than all else that a ref needs. Git passes over files of
+/// `.lock` in a folder of refs.
+fn spare_beside(path: &Path) -> PathBuf {
+    path.with_file_name("sidecargo-spare.lock")
+}
+
+/// Git's own lock on a ref, `<ref>.lock`, created only if it is not there, with the ref's next value in it.
 struct Lock {
     path: PathBuf,
     target: PathBuf,
-    file: File,
-    is_spent: bool,
+    spare: PathBuf,
+    /// Whether a file at `path` is ours.
+    is_held: bool,
 }
 
 impl Lock {
-    fn take(target: &Path) -> io::Result<Self> {
-        let path = target.with_extension("lock");
-        let until = Instant::now() + LOCK_WAIT;
-        let file = loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if Instant::now() > until {
-                        return Err(held(&path));
-                    }
-                }
-                other => break other?,
-            }
-            thread::sleep(LOCK_LOOK);
-        };
-        Ok(Self {
-            path,
+    /// Writes and flushes the next value, then takes the lock with it.
+    fn take(target: &Path, next: CommitId) -> io::Result<Self> {
+        let mut lock = Self {
+            path: target.with_extension("lock"),
             target: target.to_owned(),
-            file,
-            is_spent: false,
-        })
+            spare: spare_beside(target),
+            is_held: false,
+        };
+        let text = format!("{next}\n");
+        let until = Instant::now() + LOCK_WAIT;
+        let taken = match disk::write_over(&lock.spare, text.as_bytes())? {
+            Some(written) => {
+                disk::flush(&written)?;
+                wait_for(until, &lock.path, || {
+                    disk::rename_new(&lock.spare, &lock.path)
+                })
+            }
+            None => wait_for(until, &lock.path, || {
+                let mut options = OpenOptions::new();
+                let mut file = options.write(true).create_new(true).open(&lock.path)?;
+                let written = file
+                    .write_all(text.as_bytes())
+                    .and_then(|()| disk::flush(&file));
+                written.inspect_err(|_| drop(fs::remove_file(&lock.path)))
+            }),
+        };
+        taken?;
+        lock.is_held = true;
+        Ok(lock)
     }
 
-    /// Writes and flushes the new value, and puts it in the ref's place.
-    fn commit(mut self, new: CommitId) -> io::Result<()> {
-        self.file.write_all(format!("{new}\n").as_bytes())?;
-        disk::flush(&self.file)?;
-        fs::rename(&self.path, &self.target)?;
-        self.is_spent = true;
-        Ok(())
+    /// Puts the next value in the ref's place: durable when this returns.
+    fn commit(mut self) -> Result<(), MoveFault> {
+        // The old file becomes the spare one; where there is none, or the file system cannot do it, it is replaced.
+        if disk::exchange(&self.path, &self.target).is_err() {
+            fs::rename(&self.path, &self.target).map_err(MoveFault::NotMoved)?;
+            self.is_held = false;
+        }
+        let (target, spare) = (self.target.clone(), self.spare.clone());
+        // Let go of first, so that the flush is about that too.
+        drop(self);
+        disk::sync_folder(folder_of(&target)).map_err(|cause| {
+            // On the disk the spare file may still be the ref: nothing is written over it any more.
+            let _ = fs::remove_file(spare);
+            MoveFault::NotFlushed(cause)
+        })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Once spent, a file of this name is somebody else's lock.
-        if !self.is_spent {
-            let _ = fs::remove_file(&self.path);
+        // Once given away, a file of this name is somebody else's lock.
+        if self.is_held {
+            let _ = disk::put_aside(&self.path, &self.spare);
         }
+    }
+}
+
+/// Tries until nobody else holds the lock at `path`.
+fn wait_for(until: Instant, path: &Path, take: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match take() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if Instant::now() > until {
+                    return Err(held(path));
+                }
+            }
+            other => return other,
+        }
+        thread::sleep(LOCK_LOOK);
     }
 }

@@ -159,9 +159,9 @@ fn what_may_not_have_reached_the_disk_is_all_written_again() {
         return;
     };
     let target = Target::new();
-    // Pack, index, their folder, the ref, and its folder: this one fails, once.
+    // Pack, its folder, the ref, and its folder: this one fails, once.
     let plan = Plan {
-        inject: Some("fsync:error=EIO:when=5"),
+        inject: Some("fsync:error=EIO:when=4"),
         paths: &[],
     };
     let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
@@ -216,15 +216,15 @@ fn what_fails_before_the_tip_is_moved_leaves_nothing() {
     let before = target.index_files();
     let tip = git::tip(&target.registry.repository());
     let release = Release::new("failing", "1.0.0");
-    let rename = "rename,renameat,renameat2";
+    let rename = "rename";
     for (calls, error, number, on) in [
         ("fsync", "EIO", 1, "objects/pack/tmp_"),
-        ("fsync", "ENOSPC", 2, "objects/pack/tmp_"),
-        ("fsync", "EIO", 3, "objects/pack>"),
-        ("fsync", "ENOSPC", 4, "main.lock>"),
-        (rename, "ENOSPC", 1, ".pack\""),
-        (rename, "EIO", 2, ".idx\""),
-        (rename, "EIO", 3, "main.lock\""),
+        ("fsync", "EIO", 2, "objects/pack>"),
+        ("fsync", "ENOSPC", 3, "sidecargo-spare.lock>"),
+        (rename, "ENOSPC", 1, ".keep\""),
+        (rename, "ENOSPC", 2, ".pack\""),
+        (rename, "EIO", 3, ".idx\""),
+        ("renameat2", "EIO", 1, "main.lock\""),
     ] {
         let inject = format!("{calls}:error={error}:when={number}");
         let plan = Plan {

@@ -461,8 +461,8 @@ fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a token's record, a key, the
-/// cache, the graph of commits.
+/// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a file that is spare, a token's
+/// record, a key, the cache, the graph of commits.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -476,6 +476,9 @@ fn is_of_the_store(path: &Path) -> bool {
         return is_hex(name, 64);
     }
     let stem = name.split('.').next().unwrap();
+    if stem == "sidecargo-spare" {
+        return path.starts_with("index.git");
+    }
     if path.starts_with("tokens") {
         return is_hex(stem, 32);
     }

@@ -21,6 +21,8 @@ pub enum Step {
     Write { path: PathBuf, bytes: Vec<u8> },
     /// A file or folder has another name, and nothing else has that.
     Rename { from: PathBuf, to: PathBuf },
+    /// Two files of one folder have each the name of the other.
+    Exchange { one: PathBuf, other: PathBuf },
     /// A file has one more name.
     Link { from: PathBuf, to: PathBuf },
     /// A name is gone.
@@ -107,6 +109,7 @@ fn step(call: &WholeCall, data: &Path) -> Option<Step> {
             written(descriptor_path(arguments)?, &below, call)
         }
         "rename" => renamed(named()),
+        "renameat2" if arguments.contains("RENAME_EXCHANGE") => exchanged(at()),
         "renameat" | "renameat2" => renamed(at()),
         "link" => linked(named()),
         "linkat" => linked(at()),
@@ -161,6 +164,12 @@ fn written(
 fn renamed(paths: impl Iterator<Item = Option<PathBuf>>) -> Option<Step> {
     let (from, to) = both(paths)?;
     Some(Step::Rename { from, to })
+}
+
+fn exchanged(paths: impl Iterator<Item = Option<PathBuf>>) -> Option<Step> {
+    let (one, other) = both(paths)?;
+    assert_eq!(one.parent(), other.parent(), "this is not in the model");
+    Some(Step::Exchange { one, other })
 }
 
 fn linked(paths: impl Iterator<Item = Option<PathBuf>>) -> Option<Step> {

@@ -55,6 +55,8 @@ enum Change {
     Remove(String),
     /// In one folder no rename is seen half done.
     Rename(String, String, usize),
+    /// Nor is an exchange: two names, each with the file that it has from then on.
+    Exchange([(String, usize); 2]),
 }
 
 /// What one flush makes durable when it ends.
@@ -113,6 +115,11 @@ impl Disk {
             }
             Step::Write { path, bytes } => self.file(path).write(bytes),
             Step::Rename { from, to } => self.rename(from, to),
+            Step::Exchange { one, other } => {
+                let (here, there) = (self.at(one), self.at(other));
+                let names = [(name_of(one), there), (name_of(other), here)];
+                self.place_of(one).0.change(Change::Exchange(names));
+            }
             Step::Link { from, to } => {
                 let node = self.at(from);
                 let (folder, name) = self.place_of(to);
@@ -329,6 +336,7 @@ impl Change {
             Self::Remove(name) => {
                 names.remove(name);
             }
+            Self::Exchange(exchanged) => names.extend(exchanged.iter().cloned()),
             Self::Rename(from, to, node) => {
                 names.remove(from);
                 names.insert(to.clone(), *node);

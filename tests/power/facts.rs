@@ -16,7 +16,7 @@ use crate::common::git;
 use crate::common::upload::Release;
 
 /// What gets its name only when it is whole, beside the packs.
-const NAMED: [&str; 4] = ["pack", "idx", "bitmap", "rev"];
+const NAMED: [&str; 3] = ["pack", "bitmap", "rev"];
 
 /// Something that was acknowledged.
 #[derive(Clone)]
@@ -61,8 +61,8 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
     verified(&data)
 }
 
-/// A start heals a torn tip and the torn index of a pack, and git does without a bitmap or a graph, but no power cut may
-/// need that.
+/// A start heals a torn tip, and git does without a bitmap or a graph, but no power cut may need that; only the index of
+/// a pack may have to be made again.
 fn nothing_is_torn(repository: &Path) -> Result<(), String> {
     let torn = |path: &Path| Err(format!("this is torn: {}", path.display()));
     let tip = repository.join("refs/heads/main");

@@ -221,7 +221,9 @@ fn no_flush_of_a_merge_can_be_left_out() {
     let merge = Merge::of(recording);
     assert_none(&recording.losses(&merge.cuts_when_hidden()));
     let flushes = merge.flushes_before_hiding();
-    for (number, path) in &flushes {
+    // An index can be made again from its pack.
+    let is_needed = |path: &Path| !name(path).starts_with("tmp_idx_");
+    for (number, path) in flushes.iter().filter(|(_, path)| is_needed(path)) {
         let losses = recording
             .without_flush(*number)
             .losses(&merge.cuts_when_hidden());
@@ -231,7 +233,7 @@ fn no_flush_of_a_merge_can_be_left_out() {
         assert!(is_gone || *path != Path::new(PACKS), "{losses:#?}");
     }
     // Newer versions of git write one file more.
-    for part in ["tmp_pack_", "tmp_idx_", "tmp_bitmap_", "pack"] {
+    for part in ["tmp_pack_", "tmp_bitmap_", "pack"] {
         let count = flushes
             .iter()
             .filter(|(_, path)| name(path).starts_with(part));

@@ -52,17 +52,15 @@ impl Trace {
         Self { calls }
     }
 
-    /// Checks that the publish of the `.crate` file with this checksum did, each after the one before had ended:
-    /// blob, pack and index, ref, each by fsync, rename, fsync of the folder; and only then the first success
-    /// on a socket since the blob's bytes were complete.
+    /// Checks that the publish of the `.crate` file with this checksum did: blob and pack, each by fsync, rename, fsync
+    /// of the folder; after both the ref in the same way; and only then the first success on a socket since the blob's
+    /// bytes were complete.
     ///
     /// # Errors
     /// The first step that is missing or too early.
     pub fn proves_order(&self, data: &Path, cksum: &str) -> Result<(), String> {
         let is_blob = |to: &Path| to.starts_with(data.join("blobs")) && to.ends_with(cksum);
         let (blob_begun, blob_ended) = self.lands("blob", 0, &is_blob)?;
-
-        let ref_ended = self.pack_and_ref_land(data, blob_ended)?;
 
         // A folder for the blob may be made before its bytes come: look from the answer before this request.
         let answers = || {
@@ -72,6 +70,7 @@ impl Trace {
         };
         let before = answers().rfind(|call| call.ended < blob_begun);
         let request_begun = before.map_or(0, |call| call.ended);
+        let ref_ended = self.pack_and_ref_land(data, request_begun, blob_ended)?;
         self.new_folders_are_durable(data, request_begun, ref_ended)?;
         let answer = answers()
             .find(|call| call.begun > blob_begun)
@@ -86,12 +85,12 @@ impl Trace {
     }
 
     /// Checks that first pack and index, and only then the ref, came into their places: each by fsync, rename, fsync
-    /// of the folder.
+    /// of the folder; the index without the first, as it can be made again from the pack.
     ///
     /// # Errors
     /// The first step that is missing or too early.
     pub fn proves_pack_and_ref(&self, data: &Path) -> Result<(), String> {
-        self.pack_and_ref_land(data, 0).map(drop)
+        self.pack_and_ref_land(data, 0, 0).map(drop)
     }
 
     /// Checks that these files and folders were synced before the first success on a socket.
@@ -114,18 +113,19 @@ impl Trace {
         Ok(())
     }
 
-    /// The line after `after` in which the ref was durable, if the pack was before it.
-    fn pack_and_ref_land(&self, data: &Path, after: usize) -> Result<usize, String> {
+    /// The line in which the ref was durable, if the pack came after `after` and before it, and it came after `blob`.
+    fn pack_and_ref_land(&self, data: &Path, after: usize, blob: usize) -> Result<usize, String> {
         let packs = data.join("index.git/objects/pack");
         let is_in_packs = |to: &Path, kind: &str| {
             to.parent() == Some(packs.as_path()) && to.extension().is_some_and(|it| it == kind)
         };
         let (_, pack_ended) = self.lands("pack", after, &|to| is_in_packs(to, "pack"))?;
-        let (_, index_ended) = self.lands("pack index", after, &|to| is_in_packs(to, "idx"))?;
+        let (index, ..) = self.renamed("pack index", after, &|to| is_in_packs(to, "idx"))?;
+        let index_ended = self.folder_synced("pack index", index, &packs)?;
 
         let branch = data.join("index.git/refs/heads/main");
-        let objects_ended = pack_ended.max(index_ended);
-        let (_, ref_ended) = self.lands("ref", objects_ended, &|to| to == branch)?;
+        let before_ref = pack_ended.max(index_ended).max(blob);
+        let (_, ref_ended) = self.lands("ref", before_ref, &|to| to == branch)?;
         Ok(ref_ended)
     }
 
@@ -137,31 +137,60 @@ impl Trace {
         after: usize,
         is_target: &dyn Fn(&Path) -> bool,
     ) -> Result<(usize, usize), String> {
+        let (rename, from, to) = self.renamed(name, after, is_target)?;
+        let folder = to.parent().ok_or("a file without a folder")?;
+        // A file may be written ahead of its turn, so only the rename must wait for what comes before.
+        let file = self.synced_before(from, rename.begun).ok_or_else(|| {
+            format!(
+                "the {name} was not synced before its rename in line {}",
+                rename.begun
+            )
+        })?;
+        Ok((file.begun, self.folder_synced(name, rename, folder)?))
+    }
+
+    /// The first rename since line `after` to a path that `is_target` knows, with both names.
+    fn renamed(
+        &self,
+        name: &str,
+        after: usize,
+        is_target: &dyn Fn(&Path) -> bool,
+    ) -> Result<(&Call, &Path, &Path), String> {
         let renamed = self.calls.iter().find_map(|call| match &call.what {
             What::Rename { from, to } if call.begun >= after && is_target(to) => {
-                Some((call, from, to))
+                Some((call, from.as_path(), to.as_path()))
             }
             _ => None,
         });
-        let (rename, from, to) =
-            renamed.ok_or_else(|| format!("no rename of the {name} after line {after}"))?;
-        let folder = to.parent().ok_or("a file without a folder")?;
-        let synced = |wanted: &Path| {
-            let wanted = wanted.to_owned();
-            self.calls
-                .iter()
-                .filter(move |call| matches!(&call.what, What::Sync(path) if *path == wanted))
-        };
-        // A file may be written ahead of its turn, so only the rename must wait for what comes before.
-        let file = synced(from)
-            .find(|call| call.ended < rename.begun)
-            .ok_or_else(|| {
-                format!(
-                    "the {name} was not synced before its rename in line {}",
-                    rename.begun
-                )
-            })?;
-        let folder = synced(folder)
+        renamed.ok_or_else(|| format!("no rename of the {name} after line {after}"))
+    }
+
+    fn syncs(&self, wanted: &Path) -> impl Iterator<Item = &Call> {
+        let wanted = wanted.to_owned();
+        self.calls
+            .iter()
+            .filter(move |call| matches!(&call.what, What::Sync(path) if *path == wanted))
+    }
+
+    /// A sync of the file before line `before`, under this name or under the one that it had before.
+    fn synced_before(&self, path: &Path, before: usize) -> Option<&Call> {
+        let as_it_is = self.syncs(path).find(|call| call.ended < before);
+        as_it_is.or_else(|| {
+            let earlier = self.calls.iter().rev().find_map(|call| match &call.what {
+                What::Rename { from, to } if to == path && call.ended < before => {
+                    Some((from, call.begun))
+                }
+                _ => None,
+            });
+            let (from, renamed) = earlier?;
+            self.syncs(from).find(|call| call.ended < renamed)
+        })
+    }
+
+    /// The line in which a sync of the folder ended that began after the rename.
+    fn folder_synced(&self, name: &str, rename: &Call, folder: &Path) -> Result<usize, String> {
+        let synced = self
+            .syncs(folder)
             .find(|call| call.begun > rename.ended)
             .ok_or_else(|| {
                 format!(
@@ -169,7 +198,7 @@ impl Trace {
                     rename.ended
                 )
             })?;
-        Ok((file.begun, folder.ended))
+        Ok(synced.ended)
     }
 
     /// Checks that the parent of each folder that was made for this publish was synced too.
@@ -312,12 +341,12 @@ mod tests {
 7 rename("/d/blobs/part-1", "/d/blobs/aa/aa11") = 0
 7 fsync(13</d/blobs/aa>) = 0
 8 fdatasync(14</d/index.git/objects/pack/tmp-1>) = 0
-8 fsync(15</d/index.git/objects/pack/tmp-2>) = 0
 8 renameat(AT_FDCWD</w>, "/d/index.git/objects/pack/tmp-1", AT_FDCWD</w>, "/d/index.git/objects/pack/pack-1.pack") = 0
 8 renameat2(5</d/index.git/objects/pack>, "tmp-2", 5</d/index.git/objects/pack>, "pack-1.idx", 0) = 0
 8 fsync(16</d/index.git/objects/pack>) = 0
-8 fsync(17</d/index.git/refs/heads/main.lock>) = 0
-8 rename("/d/index.git/refs/heads/main.lock", "/d/index.git/refs/heads/main") = 0
+8 fsync(17</d/index.git/refs/heads/spare>) = 0
+8 renameat2(AT_FDCWD</w>, "/d/index.git/refs/heads/spare", AT_FDCWD</w>, "/d/index.git/refs/heads/main.lock", RENAME_NOREPLACE) = 0
+8 renameat2(AT_FDCWD</w>, "/d/index.git/refs/heads/main.lock", AT_FDCWD</w>, "/d/index.git/refs/heads/main", RENAME_EXCHANGE) = 0
 8 fsync(18</d/index.git/refs/heads>) = 0
 7 writev(10<socket:[6]>, [{iov_base="HTTP/1.1 200 OK\r\n", iov_len=17}], 1) = 17
 "#;
@@ -375,10 +404,12 @@ mod tests {
         for (first, second) in [
             (6, 7),
             (7, 14),
-            (8, 10),
+            (7, 15),
+            (8, 9),
             (9, 11),
-            (11, 12),
-            (12, 14),
+            (10, 11),
+            (11, 14),
+            (12, 13),
             (13, 14),
             (14, 15),
         ] {

@@ -66,7 +66,7 @@ fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
     target.registry.knows_its_files();
 
     let late = Release::new("late", "1.0.0");
-    target.cannot_publish(&late, "stored");
+    target.cannot_publish(&late, "No space left on device");
     target.has_once(&early);
     let why = ready::wait_for(&target.registry, 503);
     assert!(why.contains("nothing can be written"), "{why}");
@@ -75,7 +75,7 @@ fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
     target.registry.stop();
     target.registry.start_again();
     target.has_once(&early);
-    target.cannot_publish(&late, "stored");
+    target.cannot_publish(&late, "No space left on device");
     get("/healthz").send(target.registry.port).succeeds();
 
     for filler in fillers {

@@ -38,6 +38,9 @@ fn a_lost_crate_file_is_told_hinders_nothing_else_and_comes_back_with_the_next_u
         .join(&cksum[..2])
         .join(&cksum);
     for lose in LOSSES {
+        // What was asked for lately is still in memory.
+        target.registry.stop();
+        target.registry.start_again();
         lose(&blob);
         let download = get(early.download_path()).send(target.registry.port);
         match blob.exists() {
@@ -100,9 +103,9 @@ fn a_mount_that_turns_read_only_takes_nothing_and_gives_everything_until_it_is_m
     let early = Release::new("early", "1.0.0");
     let late = Release::new("late", "1.0.0");
     let tip = git::tip(&target.registry.repository());
-    // First the crate file has no place, then the commit.
+    // First neither the crate file nor the commit has a place, then the commit has none.
     for (folder, words) in [
-        (target.registry.data(), "could not be stored"),
+        (target.registry.data(), "Read-only file system"),
         (target.registry.repository(), "the pack was not written"),
     ] {
         let read_only = ReadOnly::new(&folder);

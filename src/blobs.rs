@@ -6,7 +6,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::disk::{self, TempFile};
@@ -15,11 +19,38 @@ use crate::domain::{Cksum, StoreId};
 /// The file that names the store, so that a registry is never served from another's blobs.
 const ID_FILE: &str = "store-id";
 
+/// How many bytes of files are kept in memory: those that are asked for most.
+const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The largest file that is kept there, in bytes.
+const IN_MEMORY_BYTES_MAX: u64 = 256 * 1024;
+/// About how many files of the usual size these are.
+const IN_MEMORY_COUNT: usize = 1024;
+
 /// A folder of `.crate` files.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     folder: PathBuf,
     id: StoreId,
+    memory: Arc<Cache<Cksum, Bytes, Weigh>>,
+}
+
+/// What a file is read from.
+#[derive(Debug)]
+pub enum Content {
+    /// All of it.
+    Memory(Bytes),
+    /// The file and its size in bytes.
+    File(File, u64),
+}
+
+#[derive(Debug, Clone)]
+struct Weigh;
+
+impl Weighter<Cksum, Bytes> for Weigh {
+    fn weight(&self, _: &Cksum, bytes: &Bytes) -> u64 {
+        // One of no bytes would never go.
+        bytes.len().max(1) as u64
+    }
 }
 
 impl Blobs {
@@ -52,13 +83,22 @@ impl Blobs {
         // All of them now, so that keeping a file never depends on a folder that is not durable yet.
         let prefixes = (0..=u8::MAX).map(|prefix| folder.join(format!("{prefix:02x}")));
         disk::create_folders(&folder, prefixes)?;
-        Ok(Self { folder, id })
+        Ok(Self::at(folder, id))
     }
 
     /// Opens a store that is there, and leaves it as it is.
     pub fn existing(folder: PathBuf) -> io::Result<Self> {
         let id = read_id(&folder)?;
-        Ok(Self { folder, id })
+        Ok(Self::at(folder, id))
+    }
+
+    fn at(folder: PathBuf, id: StoreId) -> Self {
+        let memory = Cache::with_weighter(IN_MEMORY_COUNT, MEMORY_BYTES_MAX, Weigh);
+        Self {
+            folder,
+            id,
+            memory: Arc::new(memory),
+        }
     }
 
     /// The store's identity.
@@ -101,6 +141,29 @@ impl Blobs {
     /// Opens a file for reading.
     pub fn read(&self, cksum: &Cksum) -> io::Result<File> {
         File::open(self.path(cksum))
+    }
+
+    /// The bytes of a file that is in memory.
+    pub fn remembered(&self, cksum: &Cksum) -> Option<Bytes> {
+        self.memory.get(cksum)
+    }
+
+    /// What a file holds. A small one that is not damaged is in memory from now on, as long as it is asked for.
+    pub fn content(&self, cksum: &Cksum) -> io::Result<Content> {
+        let mut file = self.read(cksum)?;
+        let size = file.metadata()?.len();
+        if size > IN_MEMORY_BYTES_MAX {
+            return Ok(Content::File(file, size));
+        }
+        let mut bytes = Vec::new();
+        file.by_ref()
+            .take(IN_MEMORY_BYTES_MAX)
+            .read_to_end(&mut bytes)?;
+        let bytes = Bytes::from(bytes);
+        if hash(&bytes[..])? == *cksum {
+            self.memory.insert(*cksum, bytes.clone());
+        }
+        Ok(Content::Memory(bytes))
     }
 
     /// Whether the file is there and its bytes have the SHA-256 that its name says.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::task::spawn_blocking;
 use tracing::error;
 use warp::Reply;
@@ -18,7 +18,7 @@ use super::context::Response;
 use super::error::ApiError;
 use super::range::{ByteRange, Wanted};
 use super::request::{CapabilityPath, Request, VersionPath};
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Content};
 use crate::domain::{Capability, Cksum};
 use crate::index::Snapshot;
 
@@ -72,7 +72,11 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
             &etag,
         ));
     }
-    let (file, size) = open(&request.app.blobs, cksum).await?;
+    let content = content_of(&request.app.blobs, cksum).await?;
+    let size = match &content {
+        Content::Memory(bytes) => bytes.len() as u64,
+        Content::File(_, size) => *size,
+    };
     let is_same = request
         .header(header::IF_RANGE)
         .is_none_or(|known| known == etag);
@@ -80,10 +84,10 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
     match wanted.map_or(Wanted::Whole, |range| Wanted::parse(range, size)) {
         Wanted::Whole => {
             let range = ByteRange::whole(size);
-            Ok(with_headers(send(file, range), StatusCode::OK, &etag))
+            Ok(with_headers(send(content, range), StatusCode::OK, &etag))
         }
         Wanted::Part(range) => {
-            let mut response = send(file, range);
+            let mut response = send(content, range);
             set(
                 &mut response,
                 header::CONTENT_RANGE,
@@ -105,14 +109,12 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
     }
 }
 
-async fn open(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<(File, u64), ApiError> {
+async fn content_of(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<Content, ApiError> {
+    if let Some(bytes) = blobs.remembered(&cksum) {
+        return Ok(Content::Memory(bytes));
+    }
     let blobs = Arc::clone(blobs);
-    let opened = spawn_blocking(move || {
-        let file = blobs.read(&cksum)?;
-        let size = file.metadata()?.len();
-        Ok::<_, io::Error>((file, size))
-    });
-    opened
+    spawn_blocking(move || blobs.content(&cksum))
         .await
         .map_err(io::Error::other)
         .flatten()
@@ -127,9 +129,25 @@ async fn open(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<(File, u64), ApiError>
         })
 }
 
-/// The range of the file as a body of chunks; a small one is read before the answer begins.
-fn send(file: File, range: ByteRange) -> Response {
-    let chunks = stream::try_unfold((file, range), |(mut file, range)| async move {
+/// The range of what a file holds.
+fn send(content: Content, range: ByteRange) -> Response {
+    let mut response = match content {
+        Content::Memory(bytes) => {
+            let start = range.start() as usize;
+            let part = bytes.slice(start..start + range.length() as usize);
+            Response::new(part.into())
+        }
+        Content::File(file, _) => warp::reply::stream(chunks(file, range)).into_response(),
+    };
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(range.length()));
+    response
+}
+
+/// The range of a file, some of it at a time.
+fn chunks(file: File, range: ByteRange) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold((file, range), |(mut file, range)| async move {
         if range.length() == 0 {
             return Ok::<_, io::Error>(None);
         }
@@ -142,12 +160,7 @@ fn send(file: File, range: ByteRange) -> Response {
         let (chunk, file) = read.await.map_err(io::Error::other)??;
         let rest = range.after(chunk.len() as u64);
         Ok(Some((chunk, (file, rest))))
-    });
-    let mut response = warp::reply::stream(chunks).into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(range.length()));
-    response
+    })
 }
 
 fn with_headers(mut response: Response, status: StatusCode, etag: &str) -> Response {

@@ -1,0 +1,160 @@
+//! Clones and fetches of the git index, against `git upload-pack` on a copy that was just repacked.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::Bench;
+use crate::client::{Client, request};
+use crate::paths::publish::Publisher;
+use crate::registry::git;
+use crate::run::{run, text_of};
+use crate::server::Cpu;
+use crate::table::{Goal, Row};
+
+const PUBLISHES: usize = 2_000;
+/// Requests of a round: clones are long, fetches short.
+const CLONES: usize = 3;
+const FETCHES: usize = 40;
+/// How long it may take until packs are merged: the server waits with it until publishes have paused for a while.
+const MERGE_WAIT: Duration = Duration::from_secs(120);
+
+/// Whole, and one commit behind.
+pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut registry = Publisher::start(&bench.work, 10_000)?;
+    registry.together(8, PUBLISHES)?;
+    let git_dir = registry.data.path().join("index.git");
+    let tip = text_of(git(&git_dir, &["rev-parse", "refs/heads/main"]))?;
+    let before = text_of(git(&git_dir, &["rev-parse", "refs/heads/main~1"]))?;
+    wait_for_merges(&git_dir)?;
+    let copies = tempfile::tempdir_in(&bench.work)?;
+    let copy = copies.path().join("index.git");
+    run(std::process::Command::new("cp")
+        .arg("-a")
+        .arg(&git_dir)
+        .arg(&copy))?;
+    run(&mut git(
+        &copy,
+        &["repack", "-a", "-d", "-q", "--write-bitmap-index"],
+    ))?;
+    run(&mut git(&copy, &["commit-graph", "write", "--reachable"]))?;
+
+    let mut rows = Vec::new();
+    for (what, have, count) in [
+        ("clone", None, CLONES),
+        ("fetch, one behind", Some(&before), FETCHES),
+    ] {
+        let wanted = fetch_request(&tip, have.map(String::as_str));
+        let path = |measure: &str| format!("{what}, after {PUBLISHES} publishes, {measure}");
+        let baseline = "git upload-pack on a repacked copy";
+        let mut time = Row::new(&path("time"), baseline, "ms", Goal::AtMost(1.2));
+        let mut cpu = Row::new(&path("CPU"), baseline, "ms", Goal::AtMost(1.2));
+        for _ in 0..bench.rounds {
+            let each = 1000.0 / count as f64;
+            let (cpu_before, started) = (registry.server.cpu()?, Instant::now());
+            for _ in 0..count {
+                fetch_over_http(registry.server.port, &wanted)?;
+            }
+            let ours = (
+                started.elapsed().as_secs_f64() * each,
+                (registry.server.cpu()?.all() - cpu_before.all()) * each,
+            );
+            let (cpu_before, started) = (Cpu::of_this_process()?, Instant::now());
+            for _ in 0..count {
+                fetch_by_program(&copy, &wanted)?;
+            }
+            let theirs = (
+                started.elapsed().as_secs_f64() * each,
+                (Cpu::of_this_process()?.children - cpu_before.children) * each,
+            );
+            time.add(ours.0, theirs.0);
+            cpu.add(ours.1, theirs.1);
+        }
+        rows.extend([time, cpu]);
+    }
+    Ok(rows)
+}
+
+fn wait_for_merges(git_dir: &Path) -> anyhow::Result<()> {
+    let started = Instant::now();
+    loop {
+        let packs = fs::read_dir(git_dir.join("objects/pack"))?
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "idx"))
+            .count();
+        if packs == 1 {
+            return Ok(());
+        }
+        ensure!(started.elapsed() < MERGE_WAIT, "{packs} packs are left");
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// A request of protocol version 2 that ends the negotiation at once.
+fn fetch_request(want: &str, have: Option<&str>) -> Vec<u8> {
+    let mut lines = vec![
+        "command=fetch\n".to_owned(),
+        "object-format=sha1\n".to_owned(),
+    ];
+    let mut arguments = vec![
+        "thin-pack\n".to_owned(),
+        "no-progress\n".to_owned(),
+        "ofs-delta\n".to_owned(),
+        format!("want {want}\n"),
+    ];
+    arguments.extend(have.map(|have| format!("have {have}\n")));
+    arguments.push("done\n".to_owned());
+    let packet = |line: &String| format!("{:04x}{line}", line.len() + 4);
+    let part = |lines: &[String]| lines.iter().map(packet).collect::<String>();
+    let head = part(&lines);
+    lines.clear();
+    format!("{head}0001{}0000", part(&arguments)).into_bytes()
+}
+
+fn fetch_over_http(port: u16, wanted: &[u8]) -> anyhow::Result<()> {
+    let headers = [
+        ("Content-Type", "application/x-git-upload-pack-request"),
+        ("Git-Protocol", "version=2"),
+    ];
+    let request = request("POST", "/crates/git/git-upload-pack", &headers, wanted);
+    let reply = Client::connect(port)?.send(&request)?;
+    ensure!(reply.status == 200, "{}", reply.status);
+    has_pack(&reply.body)
+}
+
+fn fetch_by_program(git_dir: &Path, wanted: &[u8]) -> anyhow::Result<()> {
+    let mut command = std::process::Command::new("git");
+    let mut child = command
+        .args(["upload-pack", "--stateless-rpc"])
+        .arg(git_dir)
+        .env("GIT_PROTOCOL", "version=2")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(wanted)?;
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "git upload-pack ended with {}",
+        output.status
+    );
+    has_pack(&output.stdout)
+}
+
+fn has_pack(answer: &[u8]) -> anyhow::Result<()> {
+    let has = |text: &[u8]| {
+        answer
+            .windows(text.len())
+            .take(200)
+            .any(|window| window == text)
+    };
+    ensure!(has(b"packfile\n") && has(b"PACK"), "the answer has no pack");
+    Ok(())
+}

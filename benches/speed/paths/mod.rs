@@ -1,0 +1,8 @@
+//! What is measured, a file a path.
+
+pub mod clone;
+pub mod commit;
+pub mod download;
+pub mod publish;
+pub mod sparse;
+pub mod start;

@@ -1,0 +1,193 @@
+//! Publishing over HTTP, against the flushes of the disk itself.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::Bench;
+use crate::chance::Chance;
+use crate::client::{Client, request};
+use crate::disk;
+use crate::registry::{self, Krate, OWNER};
+use crate::release::Release;
+use crate::server::{Server, Settings};
+use crate::table::{Goal, Row, median};
+
+/// The size of a crate that is published, in bytes.
+pub const CRATE_BYTES: usize = 10_000;
+/// Publishes of a round that are made one after the other.
+const ALONE: usize = 60;
+/// So many of them, before it is the disk's turn.
+const ALONE_AT_ONCE: usize = 10;
+/// What the baseline is called.
+const DISK: &str = "new file + fsync + rename + fsync(dir)";
+
+/// A registry that is published to.
+pub struct Publisher {
+    pub server: Server,
+    pub data: tempfile::TempDir,
+    token: String,
+    crates: Vec<Krate>,
+    /// How many versions were made so far: each has another number.
+    made: u64,
+    chance: Chance,
+}
+
+impl Publisher {
+    pub fn start(work: &Path, count: usize) -> anyhow::Result<Self> {
+        let data = registry::copy(work, count)?;
+        let server = Server::start(data.path(), &Settings::default())?;
+        server.settle()?;
+        Ok(Self {
+            token: server.token(OWNER)?,
+            server,
+            data,
+            crates: registry::crates(count),
+            made: 0,
+            chance: Chance::new(3),
+        })
+    }
+
+    /// A new version of some crate.
+    pub fn release(&mut self, bytes: usize) -> Release {
+        self.made += 1;
+        let at = self.chance.below(self.crates.len() as u64) as usize;
+        let version = format!("1.{}.0", self.made);
+        Release::of_size(&self.crates[at].name, &version, bytes, &mut self.chance)
+    }
+
+    /// The request that uploads a new version.
+    pub fn upload(&mut self) -> Vec<u8> {
+        let release = self.release(CRATE_BYTES);
+        self.request(&release)
+    }
+
+    pub fn request(&self, release: &Release) -> Vec<u8> {
+        let headers = [("Authorization", self.token.as_str())];
+        request(
+            "PUT",
+            "/crates/api/v1/crates/new",
+            &headers,
+            &release.body(),
+        )
+    }
+
+    /// Publishes `count` versions one after the other; how long each took.
+    pub fn alone(&mut self, count: usize) -> anyhow::Result<Vec<f64>> {
+        let mut client = Client::connect(self.server.port)?;
+        let mut durations = Vec::new();
+        for _ in 0..count {
+            let upload = self.upload();
+            durations.push(publish(&mut client, &upload)?.as_secs_f64() * 1000.0);
+        }
+        Ok(durations)
+    }
+
+    /// How long `count` versions take that `clients` publish at the same time.
+    pub fn together(&mut self, clients: usize, count: usize) -> anyhow::Result<Duration> {
+        let uploads: Vec<Vec<u8>> = (0..count).map(|_| self.upload()).collect();
+        let port = self.server.port;
+        let started = Instant::now();
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..clients)
+                .map(|client| {
+                    let uploads = uploads.iter().skip(client).step_by(clients);
+                    scope.spawn(move || -> anyhow::Result<()> {
+                        let mut connection = Client::connect(port)?;
+                        for upload in uploads {
+                            publish(&mut connection, upload)?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            for worker in workers {
+                worker.join().expect("a worker does not panic")?;
+            }
+            anyhow::Ok(())
+        })?;
+        Ok(started.elapsed())
+    }
+}
+
+/// Publishes one version, which must succeed.
+pub fn publish(client: &mut Client, upload: &[u8]) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let reply = client.send(upload)?;
+    let took = started.elapsed();
+    let body = String::from_utf8_lossy(&reply.body);
+    ensure!(reply.status == 200, "{} {body}", reply.status);
+    Ok(took)
+}
+
+/// One client, in registries of three sizes.
+pub fn alone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let sizes = [1_000, 10_000, 100_000];
+    let mut registries = Vec::new();
+    for size in sizes {
+        registries.push(Publisher::start(&bench.work, size)?);
+    }
+    let disk = tempfile::tempdir_in(&bench.work)?;
+    let file = Chance::new(4).bytes(CRATE_BYTES);
+    let mut rows = sizes.map(|size| {
+        let path = format!("lone publish, p50, {size} crates");
+        Row::new(&path, DISK, "ms", Goal::AtMost(5.0))
+    });
+    let mut growth = Row::new(
+        "lone publish, p50, 100000 crates",
+        "1000 crates",
+        "ms",
+        Goal::AtMost(1.5),
+    );
+    let mut written = 0;
+    for _ in 0..bench.rounds {
+        let mut durations = sizes.map(|_| Vec::new());
+        let mut theirs = Vec::new();
+        for _ in 0..ALONE / ALONE_AT_ONCE {
+            for (registry, durations) in registries.iter_mut().zip(&mut durations) {
+                durations.extend(registry.alone(ALONE_AT_ONCE)?);
+            }
+            for _ in 0..ALONE_AT_ONCE {
+                written += 1;
+                let started = Instant::now();
+                disk::write_durably(disk.path(), &format!("{written}"), &file)?;
+                theirs.push(started.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+        let ours = durations.map(|durations| median(&durations));
+        for (row, ours) in rows.iter_mut().zip(ours) {
+            row.add(ours, median(&theirs));
+        }
+        growth.add(ours[2], ours[0]);
+    }
+    Ok(rows.into_iter().chain([growth]).collect())
+}
+
+/// Many clients.
+pub fn together(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut registry = Publisher::start(&bench.work, 10_000)?;
+    let file = Chance::new(4).bytes(CRATE_BYTES);
+    let mut rows = Vec::new();
+    for (clients, count, goal) in [(8, 1_000, 0.15), (32, 2_000, 0.2)] {
+        let path = format!("publishes a second, {clients} clients, 10000 crates");
+        let baseline = format!("{DISK}, {clients} threads");
+        let mut row = Row::new(&path, &baseline, "/s", Goal::AtLeast(goal));
+        for _ in 0..bench.rounds {
+            let ours = registry.together(clients, count)?;
+            let disk = tempfile::tempdir_in(&bench.work)?;
+            let theirs = disk::write_many(disk.path(), clients, count, &file)?;
+            let rate = |took: Duration| count as f64 / took.as_secs_f64();
+            row.add(rate(ours), rate(theirs));
+        }
+        rows.push(row);
+    }
+    let changes = registry.server.metric("sidecargo_index_group_changes_sum");
+    let groups = registry
+        .server
+        .metric("sidecargo_index_group_changes_count")?;
+    let size = changes.context("the sizes of groups")? / groups;
+    eprintln!("  groups had {size:.1} changes on average");
+    Ok(rows)
+}

@@ -44,7 +44,9 @@ macro_rules! identity {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [0; 2 * $bytes];
+                encode_hex(&self.0, &mut digits);
+                f.write_str(std::str::from_utf8(&digits).expect("digits are ASCII"))
             }
         }
 
@@ -96,6 +98,15 @@ identity!(
     /// The random identity of a token, by which it is named and revoked; not a secret.
     TokenId, 16
 );
+
+/// Writes two lower-case hexadecimal digits for each byte.
+pub fn encode_hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
 
 fn decode(text: &str, bytes: &mut [u8]) -> Result<(), HexFault> {
     let fault = HexFault {

@@ -27,7 +27,9 @@ mod visibility;
 pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
 pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
-pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId};
+pub use hash::{
+    BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId, encode_hex,
+};
 pub use keys::Unknown;
 pub use limits::Limits;
 pub use line::{IndexFile, IndexLine, LineFault, LineHead};

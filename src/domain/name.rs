@@ -106,15 +106,7 @@ impl CrateName {
 
     /// The name by which uniqueness is judged.
     pub fn canonical(&self) -> CanonicalName {
-        CanonicalName(
-            self.0
-                .bytes()
-                .map(|byte| match byte {
-                    b'-' => '_',
-                    other => char::from(other.to_ascii_lowercase()),
-                })
-                .collect(),
-        )
+        CanonicalName(self.0.to_ascii_lowercase().replace('-', "_").into())
     }
 
     /// Why no crate may be created under this name, if so.

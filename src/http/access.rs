@@ -59,7 +59,7 @@ impl Request {
     /// # Errors
     /// 401 with the challenge.
     pub fn grant(&self, challenge: Challenge) -> Result<Arc<Grant>, ApiError> {
-        let header = self.headers.get(header::AUTHORIZATION);
+        let header = self.asked.headers.get(header::AUTHORIZATION);
         let grant = self
             .app
             .authenticate(header.map(HeaderValue::as_bytes))

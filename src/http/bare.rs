@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::envelope::envelope_bytes;
 
 /// The largest request head that hyper reads.
-pub(super) const HEADERS_MAX: usize = 1024;
+const HEADERS_MAX: usize = 100;
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How hyper writes that it gives no body.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::bare::{HEAD_BYTES_MAX, HEADERS_MAX, in_our_form};
+use super::bare::{HEAD_BYTES_MAX, in_our_form};
 use super::exchange::{Progress, answer};
 use super::routes::Routes;
 use super::serve::ServeLimits;
@@ -80,7 +80,6 @@ impl Connection {
         // This time limit also runs while the connection idles between two requests.
         http.timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
-            .max_headers(HEADERS_MAX)
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = http.serve_connection(io, service);

@@ -1,8 +1,12 @@
 //! What every request knows of itself: it travels as request extensions.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+
+use warp::http::HeaderMap;
+
+use crate::domain::encode_hex;
 
 /// The one type of answer that every route gives.
 pub type Response = warp::reply::Response;
@@ -11,9 +15,20 @@ pub type Response = warp::reply::Response;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// What stands around a request, taken off it before a route is found: a route gets all of it at once.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its name.
+    pub id: RequestId,
+    /// Who is connected.
+    pub peer: PeerAddr,
+}
+
 /// A request's own name: 128 random bits in lower-case hex, always ours and never the client's.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 32]);
 
 impl RequestId {
     /// A fresh id.
@@ -21,25 +36,50 @@ impl RequestId {
     /// # Errors
     /// The operating system has no randomness to give.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0_u8; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes)).into()))
+        let bytes = AHEAD.with_borrow_mut(Ahead::take)?;
+        let mut digits = [0; 32];
+        encode_hex(&bytes, &mut digits);
+        Ok(Self(digits))
     }
 
     /// The 32 hex digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+    }
+}
+
+/// Random bytes for some ids of this thread: asking the system for each would cost as much as finding an answer.
+struct Ahead {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; 1024], used: 1024 }) };
+}
+
+impl Ahead {
+    fn take(&mut self) -> Result<[u8; 16], getrandom::Error> {
+        if self.used == self.bytes.len() {
+            getrandom::fill(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let (taken, _) = self.bytes[self.used..]
+            .split_first_chunk()
+            .expect("the bytes are a whole number of ids");
+        self.used += taken.len();
+        Ok(*taken)
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }

@@ -21,7 +21,7 @@ use tracing::{Instrument, Span, error, field, info, info_span};
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::bare::AnswerState;
-use super::context::{PeerAddr, RequestId, Response};
+use super::context::{Asked, PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 use super::routes::Routes;
 
@@ -60,8 +60,6 @@ pub(super) async fn answer(
             return envelope(StatusCode::INTERNAL_SERVER_ERROR, detail);
         }
     };
-    request.extensions_mut().insert(PeerAddr(peer));
-    request.extensions_mut().insert(id.clone());
     let mut line = LogLine::start(&id, peer, &request);
     let span = line.span.clone();
     let response = match oversized(&request) {
@@ -70,6 +68,12 @@ pub(super) async fn answer(
             refusal
         }
         None => {
+            let asked = Asked {
+                headers: std::mem::take(request.headers_mut()),
+                id: id.clone(),
+                peer: PeerAddr(peer),
+            };
+            request.extensions_mut().insert(Arc::new(asked));
             routed(routes, &id, progress, request)
                 .instrument(span)
                 .await

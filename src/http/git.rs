@@ -35,7 +35,7 @@ pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiE
     let stream = request
         .app
         .fetches
-        .advertise(request.peer.0.ip(), protocol(&request))
+        .advertise(request.asked.peer.0.ip(), protocol(&request))
         .await?;
     Ok(answer(
         stream,
@@ -61,7 +61,7 @@ pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, Ap
             ));
         }
     };
-    let (peer, protocol) = (request.peer.0.ip(), protocol(&request));
+    let (peer, protocol) = (request.asked.peer.0.ip(), protocol(&request));
     let stream = request
         .app
         .fetches
@@ -84,7 +84,13 @@ fn read_only() -> ApiError {
 }
 
 fn protocol(request: &Request) -> GitProtocol {
-    GitProtocol::from_header(request.headers.get(GIT_PROTOCOL).map(HeaderValue::as_bytes))
+    GitProtocol::from_header(
+        request
+            .asked
+            .headers
+            .get(GIT_PROTOCOL)
+            .map(HeaderValue::as_bytes),
+    )
 }
 
 fn answer(stream: FetchStream, content_type: &'static str) -> Response {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use percent_encoding::percent_decode_str;
-use warp::http::header::{self, HeaderMap, HeaderName};
+use warp::http::header::{self, HeaderName};
 
 use super::access::Challenge;
-use super::context::{PeerAddr, RequestId};
+use super::context::Asked;
 use super::error::ApiError;
 use crate::app::{App, Caller};
 use crate::domain::{CrateName, CrateVersion};
@@ -18,12 +18,8 @@ use crate::domain::{CrateName, CrateVersion};
 pub struct Request {
     /// The registry.
     pub app: Arc<App>,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The request's id.
-    pub id: RequestId,
-    /// Who is connected.
-    pub peer: PeerAddr,
+    /// What stands around the request.
+    pub asked: Arc<Asked>,
 }
 
 /// The body of a request as it comes in: without any bound yet.
@@ -47,6 +43,7 @@ impl Request {
     pub fn caller(&self) -> Result<Caller, ApiError> {
         let grant = self.grant(Challenge::Cargo)?;
         let request_id = self
+            .asked
             .id
             .as_str()
             .parse()
@@ -67,7 +64,7 @@ impl Request {
 
     /// A header whose value is text.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.asked.headers.get(name)?.to_str().ok()
     }
 }
 

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use bytes::Buf;
 use futures_util::{Stream, TryStreamExt};
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::StatusCode;
 use warp::path::{end, param, path, tail};
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::{Filter, delete, ext, get, head, post, put};
 
 use super::answered::{Answered, AnsweredBy};
-use super::context::{PeerAddr, RequestId, Response};
+use super::context::{Asked, Response};
 use super::error::ApiError;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
 use super::{access, api, download, git, pages, sparse};
@@ -41,7 +41,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     let not_taken = Arc::clone(&outside);
     let metrics = Arc::new(Metrics::new(&app, answered.measure()));
     let route = |name, handled| route(answered.by(name), handled);
-    let r = path(app.config.name.to_string()).boxed();
+    let r = path(app.config.name.to_string());
     let request = request(Arc::clone(&app));
 
     let crates = r.clone().and(path("api")).and(path("v1")).and(path("crates")).boxed();
@@ -101,30 +101,28 @@ fn route(answered: AnsweredBy, handled: BoxedFilter<(Result<Response, ApiError>,
         .boxed()
 }
 
+/// The first route of the table is tried first, and once it has answered, no other is passed.
 fn any_of<const N: usize>(routes: [Route; N]) -> Route {
     routes
         .into_iter()
-        .reduce(|routes, route| routes.or(route).unify().boxed())
+        .rev()
+        .reduce(|later, route| route.or(later).unify().boxed())
         .expect("the table has a route")
 }
 
 /// What every handler needs of a request.
-fn request(app: Arc<App>) -> BoxedFilter<(Request,)> {
-    warp::header::headers_cloned()
-        .and(ext::get::<RequestId>())
-        .and(ext::get::<PeerAddr>())
-        .map(move |headers: HeaderMap, id, peer| Request {
-            app: Arc::clone(&app),
-            headers,
-            id,
-            peer,
-        })
-        .boxed()
+fn request(
+    app: Arc<App>,
+) -> impl Filter<Extract = (Request,), Error = Rejection> + Clone + Send + Sync + 'static {
+    ext::get::<Arc<Asked>>().map(move |asked| Request {
+        app: Arc::clone(&app),
+        asked,
+    })
 }
 
 /// Methods that only read; the server leaves the body of an answer to HEAD out.
-fn read() -> BoxedFilter<()> {
-    get().or(head()).unify().boxed()
+fn read() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static {
+    get().or(head()).unify()
 }
 
 fn body() -> BoxedFilter<(RawBody,)> {

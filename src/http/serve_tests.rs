@@ -18,7 +18,7 @@ use warp::http::StatusCode;
 
 use super::answered::Answered;
 use super::body::{BodyFault, BodyLimits};
-use super::context::{PeerAddr, RequestId, Response};
+use super::context::{Asked, Response};
 use super::envelope::envelope;
 use super::*;
 
@@ -148,8 +148,10 @@ fn hello() -> BoxedFilter<(Response,)> {
 /// Answers with the size of the body, or with how it failed.
 fn measure(limits: BodyLimits) -> BoxedFilter<(Response,)> {
     warp::body::stream()
-        .and(warp::header::optional::<u64>("content-length"))
-        .then(move |chunks, length| async move {
+        .and(warp::ext::get::<Arc<Asked>>())
+        .then(move |chunks, asked: Arc<Asked>| async move {
+            let length = asked.headers.get("content-length");
+            let length = length.map(|length| length.to_str().unwrap().parse().unwrap());
             let read = match limits.admit(length) {
                 Ok(()) => limits.bound(chunks).read_all().await,
                 Err(fault) => Err(fault),
@@ -597,9 +599,8 @@ async fn nonsense_after_a_request_gets_our_words_behind_its_answer() {
 
 #[tokio::test]
 async fn a_request_knows_its_peer_and_its_id() {
-    let routes = warp::ext::get::<PeerAddr>()
-        .and(warp::ext::get::<RequestId>())
-        .map(|peer: PeerAddr, id: RequestId| Response::new(format!("{} {id}", peer.0).into()))
+    let routes = warp::ext::get::<Arc<Asked>>()
+        .map(|asked: Arc<Asked>| Response::new(format!("{} {}", asked.peer.0, asked.id).into()))
         .boxed();
     let server = Server::start(UNHURRIED, routes).await;
     let mut client = server.connect().await;

@@ -4,14 +4,15 @@
 //! [Cargo book](https://doc.rust-lang.org/cargo/reference/registry-index.html#sparse-protocol).
 
 use bytes::Bytes;
+use warp::http::StatusCode;
 use warp::http::header::{self, HeaderValue};
-use warp::http::{HeaderName, StatusCode};
 use warp::path::Tail;
 
 use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
+use crate::domain::encode_hex;
 use crate::index::Body;
 
 /// Answers with one file of the index.
@@ -22,8 +23,8 @@ pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiErr
         return Err(missing(&request, path));
     };
     let takes_gzip = accepts_gzip(request.header(header::ACCEPT_ENCODING).unwrap_or(""));
-    let etag = format!("\"{}\"", body.blob());
-    let is_known = request.has_current(&etag);
+    let tag = Tag::of(body);
+    let is_known = request.has_current(tag.strong());
     let content_type = match path.ends_with(".json") {
         true => "application/json",
         false => "text/plain; charset=utf-8",
@@ -36,14 +37,19 @@ pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiErr
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     // The gzip form is another representation of the same bytes, so it only has the weak form of the tag.
-    let etag = if takes_gzip {
-        format!("W/{etag}")
-    } else {
-        etag
+    let tag = match takes_gzip {
+        true => tag.weak(),
+        false => tag.strong(),
     };
-    set(&mut response, header::ETAG, &etag);
-    set(&mut response, header::VARY, "Accept-Encoding");
-    set(&mut response, header::CACHE_CONTROL, "no-cache");
+    let tag = HeaderValue::from_str(tag).expect("a tag is plain ASCII");
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tag);
+    for (name, value) in [
+        (header::VARY, "Accept-Encoding"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }
 
@@ -52,16 +58,31 @@ fn whole(body: &Body, takes_gzip: bool, content_type: &'static str) -> Response 
         true => Response::new(body.gzip().clone().into()),
         false => Response::new(body.inflate().into()),
     };
+    let headers = response.headers_mut();
     if takes_gzip {
-        set(&mut response, header::CONTENT_ENCODING, "gzip");
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    set(&mut response, header::CONTENT_TYPE, content_type);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-fn set(response: &mut Response, name: HeaderName, value: &str) {
-    let value = HeaderValue::from_str(value).expect("the values are plain ASCII");
-    response.headers_mut().insert(name, value);
+/// The tag of a file (RFC 9110, 8.8.3): the id of its blob in quotes, in both forms.
+struct Tag([u8; 44]);
+
+impl Tag {
+    fn of(body: &Body) -> Self {
+        let mut text = *b"W/\"........................................\"";
+        encode_hex(body.blob().as_bytes(), &mut text[3..43]);
+        Self(text)
+    }
+
+    fn weak(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a tag is plain ASCII")
+    }
+
+    fn strong(&self) -> &str {
+        &self.weak()[2..]
+    }
 }
 
 fn missing(request: &Request, path: &str) -> ApiError {

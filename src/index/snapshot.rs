@@ -62,8 +62,11 @@ impl Snapshot {
         if path == super::registry_files::CONFIG_JSON {
             return Some(&self.registry.config_json);
         }
-        let krate = self.find(&IndexPath::crate_at(path)?)?;
-        (IndexPath::of(&krate.name).as_str() == path).then_some(&krate.body)
+        let name = IndexPath::crate_at(path)?;
+        let krate = self.find(&name)?;
+        // A twin by `-` and `_` has another path.
+        let is_here = krate.name.as_str().eq_ignore_ascii_case(name.as_str());
+        is_here.then_some(&krate.body)
     }
 
     /// The crates that are new or changed since `earlier`, some perhaps more than once.

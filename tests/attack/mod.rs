@@ -67,6 +67,21 @@ impl Besieged {
         }
     }
 
+    /// The same, with the server started again under a program that runs others.
+    fn under(mut self, runner: &[&str]) -> Self {
+        self.registry.stop();
+        self.registry.start_again_under(runner);
+        Self::of(self.registry, self.token)
+    }
+
+    /// The same, after a change that was meant.
+    fn with_a_new_tip(self) -> Self {
+        Self {
+            tip: git::tip(&self.registry.repository()),
+            ..self
+        }
+    }
+
     fn port(&self) -> u16 {
         self.registry.port
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Instant;
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::app::App;
 use crate::disk;
@@ -20,7 +20,7 @@ type Look = fn(&App) -> f64;
 
 /// The name, what it says, and the look.
 #[rustfmt::skip]
-const LOOKS: [(&str, &str, Look); 13] = [
+const LOOKS: [(&str, &str, Look); 14] = [
     ("sidecargo_index_crates", "Crates of the commit that is served.",
         |app| app.index.snapshot().crate_count() as f64),
     ("sidecargo_index_snapshot_age_seconds", "How long the commit that is served has been served.",
@@ -31,6 +31,8 @@ const LOOKS: [(&str, &str, Look); 13] = [
         |app| fact(!app.index.is_proven())),
     ("sidecargo_index_writer_up", "1 while the thread lives that writes the index.",
         |app| fact(app.index.has_writer())),
+    ("sidecargo_http_connections_max", "The most connections at one time, as configured or as the limit of open files allows.",
+        |app| app.config.http.connections_max as f64),
     ("sidecargo_fetch_processes", "Running git upload-pack processes.",
         |app| app.fetches.running() as f64),
     ("sidecargo_fetch_processes_max", "The most of them at one time, as configured.",
@@ -57,7 +59,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// The measures of `app`, and those of whoever serves it.
-    pub fn new(app: &App, served: impl Collector + 'static) -> Self {
+    pub fn new(app: &App, answered: impl Collector + 'static, connections: IntGauge) -> Self {
         let mut metrics = Self {
             registry: Registry::new(),
             looks: Vec::new(),
@@ -70,7 +72,8 @@ impl Metrics {
         let index = app.index.measures();
         let fetch = app.fetches.measures();
         let auth = app.verifier.measures();
-        metrics.add(served);
+        metrics.add(answered);
+        metrics.add(connections);
         metrics.add(app.publishes.clone());
         metrics.add(index.waiting.clone());
         metrics.add(index.group_changes.clone());

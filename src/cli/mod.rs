@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod backup;
+mod descriptors;
 mod hook;
 mod notify;
 mod progress;

@@ -20,7 +20,7 @@ use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::{http, telemetry};
 
-use super::{Settings, notify};
+use super::{Settings, descriptors, notify};
 
 /// How long the end waits for work on files that nobody waits for any more.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -67,8 +67,9 @@ impl Serve {
     /// Runs the registry until it is told to end.
     pub(super) fn run(self) -> anyhow::Result<()> {
         let (settings, more) = self.arguments();
-        let config = settings.load(more)?;
+        let mut config = settings.load(more)?;
         telemetry::start(&config.log)?;
+        descriptors::make_room(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;

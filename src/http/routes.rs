@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use futures_util::{Stream, TryStreamExt};
+use prometheus::IntGauge;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::path::{end, param, path, tail};
@@ -21,6 +22,7 @@ use super::error::ApiError;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
 use super::{access, api, download, git, pages, sparse};
 use crate::app::App;
+use crate::measure;
 use crate::metrics::Metrics;
 
 type Route = BoxedFilter<(Response,)>;
@@ -31,6 +33,8 @@ pub struct Routes {
     pub(super) filter: Route,
     /// Answers that are given around the routes.
     pub(super) outside: Arc<AnsweredBy>,
+    /// Connections that are served.
+    pub(super) connections: IntGauge,
 }
 
 /// The table of routes; what no route takes gets the error envelope too.
@@ -39,7 +43,8 @@ pub fn routes(app: Arc<App>) -> Routes {
     let answered = Answered::new();
     let outside = Arc::new(answered.by_none());
     let not_taken = Arc::clone(&outside);
-    let metrics = Arc::new(Metrics::new(&app, answered.measure()));
+    let connections = measure::level("sidecargo_http_connections", "Connections that are served, also those that idle.");
+    let metrics = Arc::new(Metrics::new(&app, answered.measure(), connections.clone()));
     let route = |name, handled| route(answered.by(name), handled);
     let r = path(app.config.name.to_string());
     let request = request(Arc::clone(&app));
@@ -86,7 +91,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     .unify()
     .map(move |response| access::keep_private(&app, response))
     .boxed();
-    Routes { filter, outside }
+    Routes { filter, outside, connections }
 }
 
 /// A handler's result as an answer, which is counted.

@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 use super::connection::{Connection, Leave};
 use super::routes::Routes;
 use crate::config::HttpConfig;
+use crate::measure::Counted;
 
 /// The first and the longest pause after an accept that failed.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -135,8 +136,10 @@ impl Server {
             limits: self.limits,
             leave: self.leave.subscribe(),
         };
+        let open = Counted::on(&self.routes.connections);
         self.connections.spawn(async move {
             connection.run().await;
+            drop(open);
             drop(place);
         });
     }

@@ -52,6 +52,7 @@ impl Server {
         let routes = Routes {
             filter: routes,
             outside: Arc::new(Answered::new().by_none()),
+            connections: crate::measure::level("connections", "Connections."),
         };
         let task = serve(listener, routes, limits, shutdown).with_current_subscriber();
         let ended = tokio::spawn(task);

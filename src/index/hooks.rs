@@ -24,9 +24,19 @@ const HOOKS: [(&str, &str); 2] = [
 /// Why a push is not let in.
 #[derive(Debug, Error)]
 pub enum PushFault {
+    /// It does not stand on the newest commit: most often somebody published while it was under way.
+    #[error(
+        "{new} does not contain {good}, the newest good commit of the registry; nothing was changed: fetch, put your commits onto that one, and push again"
+    )]
+    Overtaken {
+        /// The newest good commit.
+        good: CommitId,
+        /// The one that was pushed.
+        new: CommitId,
+    },
     /// What it pushes may not be.
     #[error(transparent)]
-    History(#[from] HistoryFault),
+    History(HistoryFault),
     /// It cannot be judged.
     #[error(transparent)]
     Open(#[from] OpenFault),
@@ -51,6 +61,16 @@ pub fn judge_push(
     let state = load::load(&place.git_dir, good).map_err(OpenFault::Load)?;
     let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
     Ok(Walk::from(state, &objects, &has_blob).to(new, &mut |_| {})?)
+}
+
+impl From<HistoryFault> for PushFault {
+    fn from(fault: HistoryFault) -> Self {
+        match fault {
+            // The branch itself is as it was, so nobody has to put it back.
+            HistoryFault::Rewritten { good, found } => Self::Overtaken { good, new: found },
+            fault => Self::History(fault),
+        }
+    }
 }
 
 impl Place {

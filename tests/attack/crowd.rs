@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::Besieged;
+use super::{Besieged, clone_works};
 use crate::common::cargos::{Sandbox, View};
 use crate::common::http::get;
 use crate::common::metrics::Metrics;
@@ -41,10 +41,52 @@ fn a_thousand_idle_connections_do_not_stop_work() {
         told_to_leave += usize::from(stream.read(&mut [0; 1]).is_ok_and(|count| count == 0));
     }
     assert!(told_to_leave >= IDLE - 2 * 200, "{told_to_leave} left");
-    let besieged = Besieged {
-        tip: crate::common::git::tip(&besieged.registry.repository()),
-        ..besieged
-    };
+    besieged.with_a_new_tip().has_held();
+}
+
+#[test]
+fn few_descriptors_do_not_stop_work() {
+    let config = "[http]\nheader_secs = 600\n\n[fetch]\nchildren_max = 4\n";
+    let besieged = Besieged::with(config);
+    let limited = "ulimit -n 300 && exec \"$0\" \"$@\"";
+    let besieged = besieged.under(&["sh", "-c", limited]);
+    let port = besieged.port();
+    // More than there are descriptors, and none of them leaves by itself.
+    let connect = |_| TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let idle: Vec<TcpStream> = (0..600).map(connect).collect();
+    let token = besieged.registry.token("alice");
+    for patch in 0..10 {
+        let release = Release::new("busy", &format!("1.0.{patch}"));
+        release.publish(port, &token).succeeds();
+        get(release.download_path()).send(port).succeeds();
+        clone_works(&besieged.registry);
+    }
+    drop(idle);
+    let log = besieged.registry.log();
+    assert!(!log.contains("Too many open files"), "{log}");
+    assert!(log.contains("fewer connections"), "{log}");
+    besieged.with_a_new_tip().has_held();
+}
+
+#[test]
+fn the_limit_of_descriptors_is_raised_as_far_as_it_may_be() {
+    let besieged = Besieged::with("[http]\nconnections_max = 700\n");
+    let limited = "ulimit -Sn 256 && exec \"$0\" \"$@\"";
+    let besieged = besieged.under(&["sh", "-c", limited]);
+    let limits = format!("/proc/{}/limits", besieged.registry.pid());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft: usize = files
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(soft > 2 * 700, "{limits}");
+    assert!(!besieged.registry.log().contains("fewer connections"));
     besieged.has_held();
 }
 

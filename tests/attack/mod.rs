@@ -7,22 +7,17 @@ mod crowd;
 mod pkt_lines;
 mod slow;
 
-use std::fs;
-use std::time::{Duration, Instant};
-
 use crate::common::git;
 use crate::common::http::get;
 use crate::common::person;
+use crate::common::process::{children, descriptors, settled};
 use crate::common::registry::Registry;
-use crate::common::upload::Release;
+use crate::common::upload::{Release, noise};
 
 /// Short limits, so that a test of patience takes little of it.
 const SHORT_LIMITS: &str = "[http]\nheader_secs = 1\nbody_idle_secs = 1\nbody_total_secs = 4\n\
                             response_idle_secs = 1\n\n\
                             [fetch]\nstall_secs = 1\n";
-
-/// How long the server may take to let go of what a client left behind.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The least that a clone of a large index has: more than the buffers of a connection hold.
 const LARGE_BYTES: usize = 16 << 20;
@@ -52,7 +47,7 @@ impl Besieged {
         let release = Release::new("krate", "1.0.0");
         release.publish(registry.port, &token).succeeds();
         registry.stop();
-        person::commit_file(&registry, "README.md", &noise(3 * LARGE_BYTES / 2));
+        person::commit_file(&registry, "README.md", &noise(1, 3 * LARGE_BYTES / 2));
         registry.start_again();
         Self::of(registry, token)
     }
@@ -69,6 +64,21 @@ impl Besieged {
             token,
             tip,
             descriptors,
+        }
+    }
+
+    /// The same, with the server started again under a program that runs others.
+    fn under(mut self, runner: &[&str]) -> Self {
+        self.registry.stop();
+        self.registry.start_again_under(runner);
+        Self::of(self.registry, self.token)
+    }
+
+    /// The same, after a change that was meant.
+    fn with_a_new_tip(self) -> Self {
+        Self {
+            tip: git::tip(&self.registry.repository()),
+            ..self
         }
     }
 
@@ -96,52 +106,9 @@ impl Besieged {
     }
 }
 
-/// Text of which packing makes hardly two thirds.
-fn noise(bytes: usize) -> String {
-    let mut state = 1_u64;
-    let next = std::iter::repeat_with(|| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + (state >> 58) as u8)
-    });
-    next.take(bytes).collect()
-}
-
 #[track_caller]
 fn clone_works(registry: &Registry) {
     let folder = tempfile::TempDir::new().unwrap();
     let words = ["clone", "--quiet", &registry.git_index(), "clone"];
     git::git(folder.path(), &words).succeeds();
-}
-
-/// Looks until the number is at most `wanted` or, without one, no longer falls; gives what it is then.
-fn settled(look: impl Fn() -> usize, wanted: Option<usize>) -> usize {
-    let deadline = Instant::now() + PATIENCE;
-    let mut least = look();
-    let mut steady = 0;
-    loop {
-        std::thread::sleep(Duration::from_millis(20));
-        let now = look();
-        steady = if now < least { 0 } else { steady + 1 };
-        least = least.min(now);
-        let is_enough = wanted.map_or(steady >= 10, |wanted| now <= wanted);
-        if is_enough || Instant::now() > deadline {
-            return now;
-        }
-    }
-}
-
-/// How many descriptors a process has open.
-fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
-/// How many processes a process has started that are still there.
-fn children(pid: u32) -> usize {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    threads
-        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .map(|children| children.split_whitespace().count())
-        .sum()
 }

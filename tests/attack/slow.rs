@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, children, clone_works, settled};
+use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, clone_works};
 use crate::common::http::exchange_bytes;
+use crate::common::process::{children, settled};
 
 #[test]
 fn bodies_that_stall_are_given_up() {

@@ -8,6 +8,7 @@ pub mod machine;
 pub mod metrics;
 pub mod package;
 pub mod person;
+pub mod process;
 pub mod project;
 pub mod ran;
 pub mod registry;

@@ -125,6 +125,16 @@ fn other_refs_and_what_is_no_step_forward_are_refused() {
     person.commit("begin anew");
     let rewritten = "does not contain";
     refused(&registry, &person, "HEAD:main", rewritten);
+    // Somebody publishes while a person works.
+    person.catch_up();
+    yank_by_hand(&person);
+    let release = Release::new("a", "1.2.0");
+    release
+        .publish(registry.port, &registry.token("alice"))
+        .succeeds();
+    let overtaken = "put your commits onto that one, and push again";
+    let ran = refused(&registry, &person, "HEAD:main", overtaken);
+    assert!(!ran.stderr.contains("update-ref"), "{ran}");
     person.catch_up();
     let tip = person.git(&["rev-parse", "HEAD"]);
     assert_eq!(git::tip(&registry.repository()), tip);

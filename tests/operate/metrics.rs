@@ -219,9 +219,12 @@ fn the_process_is_measured() {
     let after = Metrics::of(&registry);
     let open = "process_open_fds";
     assert!(after.get(open) >= before.get(open) + 20.0, "{}", after.text);
+    let served = "sidecargo_http_connections";
+    assert!(after.get(served) > 20.0, "{}", after.text);
     drop(idle);
     wait_until(&registry, "they are closed", |metrics| {
-        metrics.get(open) < before.get(open) + 20.0
+        // One is the connection that asks.
+        metrics.get(open) < before.get(open) + 20.0 && metrics.get(served) == 1.0
     });
     assert!(after.get("process_resident_memory_bytes") > 1e6);
     let uptime = "sidecargo_uptime_seconds";
@@ -233,6 +236,7 @@ fn the_process_is_measured() {
     assert_eq!(after.get(&build), 1.0);
     assert_eq!(after.get("sidecargo_index_writer_up"), 1.0);
     assert_eq!(after.get("sidecargo_fetch_processes_max"), 16.0);
+    assert_eq!(after.get("sidecargo_http_connections_max"), 512.0);
 }
 
 #[test]

@@ -75,6 +75,23 @@ pub(crate) fn excerpt(text: &str) -> String {
     quoted
 }
 
+/// What a refusal repeats of a text in which a stranger's may stand: so many characters of it, and those escaped that
+/// could break or turn a line.
+pub(crate) fn harmless(text: &str, chars_max: usize) -> String {
+    let mut chars = text.chars();
+    let mut shown = String::new();
+    for c in chars.by_ref().take(chars_max) {
+        match is_misleading(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,6 +5,9 @@
 //! version of Sidecargo does not know, their values byte for byte as they were.
 //! How long a line may be is for those to say who take one in.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;

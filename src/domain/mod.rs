@@ -30,6 +30,8 @@ pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
 pub use hash::{BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId};
 pub use keys::Unknown;
 pub use limits::Limits;
+#[cfg(any(test, fuzzing))]
+pub use line::fuzzing::index_line;
 pub use line::{IndexFile, IndexLine, LineFault, LineHead};
 pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,

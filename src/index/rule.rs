@@ -5,6 +5,8 @@
 //! that differ. The writer asks it about its own commits and about those that people made, the git hooks before they
 //! let a push in, and `verify` about the whole history.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod lines;
 
 use std::collections::{BTreeMap, HashMap};

@@ -13,6 +13,8 @@ pub mod control;
 pub mod disk;
 pub mod domain;
 pub mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod git;
 pub mod http;
 pub mod index;

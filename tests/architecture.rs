@@ -69,10 +69,10 @@ impl Source {
         first.trim_end_matches(".rs").to_owned()
     }
 
+    /// Whether no ordinary build has the file.
     pub fn is_test(&self) -> bool {
-        self.path
-            .file_stem()
-            .is_some_and(|name| name.to_string_lossy().ends_with("tests"))
+        let stem = self.path.file_stem().unwrap().to_string_lossy();
+        stem.ends_with("tests") || stem == "fuzzing"
     }
 
     /// The text without its tests.
@@ -200,10 +200,11 @@ fn the_map_names_only_what_is_there() {
         "OPERATIONS.md",
         "README.md",
         "SECURITY.md",
+        "fuzz/README.md",
     ] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
-            let is_path = ["src/", "tests/", "index-template/", "packaging/"]
+            let is_path = ["src/", "tests/", "fuzz/", "index-template/", "packaging/"]
                 .iter()
                 .any(|top| quoted.starts_with(top));
             let path = quoted.split(' ').next().unwrap();

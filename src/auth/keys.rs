@@ -163,6 +163,20 @@ impl TokenKeys {
             .map_err(|source| io_fault("write", &path, source))
     }
 
+    /// The one key that this seed gives, always the same.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn from_seed(seed: [u8; 32]) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("any seed gives a key");
+        let document = pair.to_pkcs8v1().expect("a key can be written");
+        let (id, signing_key, public) = parse(document.as_ref()).expect("and read");
+        Self {
+            signing_id: id.clone(),
+            signing_key,
+            verifying_keys: BTreeMap::from([(id, public)]),
+            exposed: Vec::new(),
+        }
+    }
+
     /// The id of the key that signs.
     pub fn signing_id(&self) -> &KeyId {
         &self.signing_id

@@ -23,6 +23,8 @@ pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
 pub use order::{CRATE_SCOPES_MAX, Lifetime, OrderFault, TokenOrder};
 pub use permission::{AuthFault, NotPermitted};
 pub use secret::Secret;
+#[cfg(any(test, fuzzing))]
+pub use verify::fuzzing::token;
 pub use verify::{TOKEN_BYTES_MAX, TokenFault, Verifier};
 
 #[cfg(doc)]

@@ -4,6 +4,9 @@
 //! header's, never chosen by it (RFC 8725, 3.1). All claims are required, and a claim that is not known is refused:
 //! it could be a restriction.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -5,6 +5,9 @@
 //! version of Sidecargo does not know, their values byte for byte as they were.
 //! How long a line may be is for those to say who take one in.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
@@ -16,6 +19,9 @@ use super::keys::{Keys, Unknown};
 use super::name::CrateName;
 use super::time::PubTime;
 use super::version::{CrateVersion, VersionKey};
+
+/// The longest reason why bytes are not a line, in characters.
+const REASON_CHARS_MAX: usize = 500;
 
 /// The version of the line format that says: this line has `features2`.
 const FORMAT_WITH_FEATURES2: u32 = 2;
@@ -75,7 +81,7 @@ pub struct IndexFile<'a>(&'a [u8]);
 /// Why bytes are not an index line.
 #[derive(Debug, Error)]
 #[error("not an index line: {0}")]
-pub struct LineFault(#[from] serde_json::Error);
+pub struct LineFault(String);
 
 impl IndexLine {
     /// A new release's line: dependencies are put in order, features parted as Cargo before 1.60 needs it.
@@ -172,6 +178,13 @@ impl<'a> IndexFile<'a> {
             }
         }
         Ok(found.then_some(bytes))
+    }
+}
+
+/// The parser quotes what it has read, whatever that is.
+impl From<serde_json::Error> for LineFault {
+    fn from(error: serde_json::Error) -> Self {
+        Self(super::harmless(&error.to_string(), REASON_CHARS_MAX))
     }
 }
 

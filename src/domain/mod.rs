@@ -32,6 +32,8 @@ pub use hash::{
 };
 pub use keys::Unknown;
 pub use limits::Limits;
+#[cfg(any(test, fuzzing))]
+pub use line::fuzzing::index_line;
 pub use line::{IndexFile, IndexLine, LineFault, LineHead};
 pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
@@ -75,6 +77,23 @@ pub(crate) fn excerpt(text: &str) -> String {
         quoted.push('…');
     }
     quoted
+}
+
+/// What a refusal repeats of a text in which a stranger's may stand: so many characters of it, and those escaped that
+/// could break or turn a line.
+pub(crate) fn harmless(text: &str, chars_max: usize) -> String {
+    let mut chars = text.chars();
+    let mut shown = String::new();
+    for c in chars.by_ref().take(chars_max) {
+        match is_misleading(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use url::Url;
@@ -221,11 +223,12 @@ fn parse(text: &str) -> Result<Url, UrlFault> {
     if text.len() > URL_BYTES_MAX {
         return Err(UrlFault::TooLong);
     }
-    // A URL parser skips these silently, so the text would not be what it means.
-    if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(fault(
-            "it contains a blank or a control character".to_owned(),
-        ));
+    // A URL parser skips these silently, in a host also invisible ones: the text would not be what it means.
+    let invisible = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let is_skipped = |c: char| c.is_control() || c.is_whitespace() || invisible.contains(c);
+    if text.contains(is_skipped) {
+        let reason = "it contains a blank, a control character or an invisible one";
+        return Err(fault(reason.to_owned()));
     }
     let url = Url::parse(text).map_err(|error| fault(error.to_string()))?;
     if url.as_str().len() > URL_BYTES_MAX {

@@ -14,6 +14,8 @@ mod request;
 mod stream;
 
 pub use git_command::check_program;
+#[cfg(any(test, fuzzing))]
+pub use request::fuzzing::git_request;
 pub use request::{BodyCoding, REQUEST_BYTES_MAX};
 pub use stream::FetchStream;
 

@@ -1,5 +1,8 @@
 //! The request of a fetch: read, inflated and checked before a process sees it.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::io::{self, Write};
 use std::pin::pin;
 

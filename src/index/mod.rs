@@ -80,6 +80,8 @@ pub use place::Place;
 pub use queue::Blob;
 pub use registry_files::{Identity, RegistryFiles};
 pub use revoked::Revoked;
+#[cfg(any(test, fuzzing))]
+pub use rule::fuzzing::rule;
 pub use rule::{LineViolation, Violation};
 pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};

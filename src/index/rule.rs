@@ -5,6 +5,8 @@
 //! that differ. The writer asks it about its own commits and about those that people made, the git hooks before they
 //! let a push in, and `verify` about the whole history.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod lines;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::domain::{Cksum, CommitId, CrateName, IndexFile, IndexPath, Owners, Policy};
+use crate::domain::{Cksum, CommitId, CrateName, IndexFile, IndexPath, Owners, Policy, harmless};
 
 use super::object::{Body, Collision};
 use super::registry_files::{
@@ -26,7 +28,7 @@ use super::snapshot::{Crate, Snapshot};
 pub(super) use lines::LineStep;
 pub use lines::LineViolation;
 
-/// The longest reason why a file cannot be used.
+/// The longest reason why a file cannot be used, in characters.
 const REASON_CHARS_MAX: usize = 500;
 
 /// Who made a commit.
@@ -326,10 +328,9 @@ fn text_of(file: &FileChange) -> Result<&str, Violation> {
 
 /// What is wrong with a file, fit for logs and answers: a parser quotes what it has read, however long it is.
 fn unreadable(file: &FileChange, fault: &dyn ToString) -> Violation {
-    let reason = fault.to_string().replace(char::is_control, " ");
     Violation::Unreadable {
         path: file.path.clone(),
-        reason: reason.chars().take(REASON_CHARS_MAX).collect(),
+        reason: harmless(&fault.to_string().replace('\n', " "), REASON_CHARS_MAX),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::is_misleading;
+use crate::domain::harmless;
 
 /// The most faults that one answer lists; further ones are only counted.
 pub const FAULTS_MAX: usize = 20;
@@ -77,18 +77,7 @@ impl Faults<String> {
 
 /// A stranger's text as a sentence may quote it: on one line, read as it is, not too long.
 pub(super) fn quoted(text: &str) -> String {
-    let mut chars = text.chars();
-    let mut shown = String::new();
-    for c in chars.by_ref().take(QUOTED_CHARS_MAX) {
-        match is_misleading(c) {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-    }
-    if chars.next().is_some() {
-        shown.push('…');
-    }
-    shown
+    harmless(text, QUOTED_CHARS_MAX)
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 //!
 //! What the JSON says of dependencies, features and all else is not read here or anywhere: the manifest says it.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
+
 use std::error::Error;
 use std::fmt;
 use std::io;

@@ -9,6 +9,8 @@ mod about;
 mod dependency;
 mod features;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod platform;
 mod syntax;
 mod targets;

@@ -8,7 +8,7 @@ mod outcome;
 mod spool;
 mod tarball;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[path = "../../tests/common/tarball.rs"]
 pub(crate) mod tarball_builder;
 
@@ -33,6 +33,8 @@ use crate::index::{Action, Blob, Change, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
+#[cfg(any(test, fuzzing))]
+pub use {frame::fuzzing::frame, manifest::fuzzing::manifest, tarball::fuzzing::tarball};
 
 use faults::Faults;
 use frame::Upload;

@@ -6,6 +6,8 @@
 //! longest path.
 
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod path;
 mod unpacked;
 

@@ -170,6 +170,10 @@ fn urls_that_hide_something_are_refused() {
         "https://host\t",
         "https://ho\r\nst/",
         "https://host/\u{2028}",
+        "https://ho\u{ad}st/",
+        "https://ho\u{200d}st/",
+        "https://ho\u{feff}st/",
+        "https://host/\u{202e}",
     ] {
         assert!(
             matches!(text.parse::<RegistryUrl>(), Err(UrlFault::Syntax { .. })),

@@ -207,6 +207,22 @@ fn a_line_has_one_form() {
 }
 
 #[test]
+fn no_reason_turns_a_terminal_or_fills_a_log() {
+    let strange = "\u{1b}[2J\u{202e}".to_owned() + &"x".repeat(10_000);
+    let escaped = strange.replace('\u{1b}', "\\u001b");
+    let kind = format!("\"kind\":\"{escaped}\"");
+    let line = line("c", "1.1.0", 4).replace("\"kind\":\"normal\"", &kind);
+    let lines = lines_of("c") + &line;
+    let policy = format!("\"{escaped}\" = 1\n");
+    for (path, text) in [("1/c", &lines), ("policy.toml", &policy)] {
+        let violation = judge(By::People, &[(path, text)]).unwrap_err();
+        let text = violation.to_string();
+        assert!(text.contains("\\u{1b}[2J\\u{202e}xx"), "{text}");
+        assert!(text.len() < 1000, "{}", text.len());
+    }
+}
+
+#[test]
 fn a_version_has_one_line() {
     let again = lines_of("c") + &line("c", "1.0.0+other", 4);
     let twice = lines_of("c") + &line("c", "1.1.0", 4) + &line("c", "1.1.0+b", 5);

@@ -92,8 +92,11 @@ fn receive_in(body: &[u8], size: usize) -> (Result<Upload, FrameFault>, Vec<u8>)
         let length = chunk.as_ref().map_or(0, Bytes::len);
         taken.set(taken.get() + length);
     });
-    let mut spool = Vec::new();
-    let verdict = run(receive(counted, &mut spool, &limits));
+    let open = async |_| Ok(Vec::new());
+    let (verdict, spool) = match run(receive(counted, open, &limits)) {
+        Ok((upload, spool)) => (Ok(upload), spool),
+        Err(fault) => (Err(fault), Vec::new()),
+    };
     let metadata_bytes = parts_from(body, u64::MAX).map_or(0, |(json, _)| json.len());
     let needed = match &verdict {
         Err(FrameFault::MetadataTooLarge { .. }) => 4,

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +23,9 @@ const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the writer waits for a `.crate` file to be kept: with all who are in its group, and those behind it.
 const BLOB_WAIT: Duration = Duration::from_secs(5);
+
+/// The most changes of one group.
+const GROUP_MAX: usize = 256;
 
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
@@ -177,6 +180,28 @@ pub(super) async fn submit(
             "the disk does not answer".to_owned(),
         )),
     }
+}
+
+/// All changes that wait now. After a group of more than one it waits a little for as many again.
+pub(super) fn gather(
+    first: Ticket,
+    queue: &Receiver<Ticket>,
+    expected: usize,
+    wait: Duration,
+) -> Vec<Ticket> {
+    let until = std::time::Instant::now() + wait;
+    let mut tickets = vec![first];
+    while tickets.len() < GROUP_MAX {
+        let left = match tickets.len() < expected {
+            true => until.saturating_duration_since(std::time::Instant::now()),
+            false => Duration::ZERO,
+        };
+        match queue.recv_timeout(left) {
+            Ok(ticket) => tickets.push(ticket),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    tickets
 }
 
 fn stopped() -> WriteFault {

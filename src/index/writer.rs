@@ -30,14 +30,12 @@ use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
-use super::queue::{Ask, Blob, Ticket};
+use super::queue::{Ask, Blob, Ticket, gather};
 use super::refs::{self, MoveFault};
 use super::signature::{KeyFault, SigningKey};
 use super::snapshot::Snapshot;
 use super::tree::Trees;
 
-/// The most changes of one group.
-const GROUP_MAX: usize = 256;
 /// How often a group is judged again because others moved the branch meanwhile.
 const OVERTAKEN_MAX: usize = 16;
 /// A group takes no further change once its objects have this many bytes, uncompressed.
@@ -390,23 +388,6 @@ impl Writer {
             Err(Failure::BlobLost) => unreachable!("no change of the registry's own has a blob"),
         }
     }
-}
-
-/// All changes that wait now. After a group of more than one it waits a little for as many again.
-fn gather(first: Ticket, queue: &Receiver<Ticket>, expected: usize, wait: Duration) -> Vec<Ticket> {
-    let until = Instant::now() + wait;
-    let mut tickets = vec![first];
-    while tickets.len() < GROUP_MAX {
-        let left = match tickets.len() < expected {
-            true => until.saturating_duration_since(Instant::now()),
-            false => Duration::ZERO,
-        };
-        match queue.recv_timeout(left) {
-            Ok(ticket) => tickets.push(ticket),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    tickets
 }
 
 /// An error with its causes.

@@ -117,14 +117,45 @@ pub fn exchange_bytes(port: u16, bytes: &[u8]) -> io::Result<Reply> {
     exchange(port, bytes, "GET")
 }
 
+/// Sends `bytes` on a connection that stays, and reads the answer.
+///
+/// # Errors
+/// The connection breaks, or ends before the answer does.
+pub fn ask_on(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Reply> {
+    stream.write_all(bytes)?;
+    let mut answer = Vec::new();
+    let mut some = [0; 4096];
+    loop {
+        if let Some(reply) = parse(&answer, "GET") {
+            return Ok(reply);
+        }
+        match stream.read(&mut some) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => answer.extend_from_slice(&some[..count]),
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
 /// Sends `bytes` and is gone, as a client that was killed.
 pub fn send_and_leave(port: u16, bytes: &[u8]) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(bytes).unwrap();
 }
 
-fn connect(port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(("127.0.0.1", port))?;
+/// Connects to the server on `port`.
+///
+/// # Errors
+/// The connection is refused or breaks.
+pub fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            // The tests were stopped and went on.
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+            connected => break connected?,
+        }
+    };
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
@@ -151,7 +182,7 @@ fn finish(mut stream: TcpStream, bytes: &[u8], method: &str) -> io::Result<Reply
 }
 
 /// The answer in `bytes`, if it is all there.
-fn parse(bytes: &[u8], method: &str) -> Option<Reply> {
+pub fn parse(bytes: &[u8], method: &str) -> Option<Reply> {
     let head_len = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..head_len]).ok()?;
     let body = &bytes[head_len + 4..];

@@ -17,6 +17,8 @@ const PETRA: [&str; 4] = ["-c", "user.name=Petra", "-c", "user.email=petra@local
 pub enum Receive {
     /// As it is set up, hooks and all.
     AsSetUp,
+    /// The same, as one pack.
+    PackedAsSetUp,
     /// Without hooks, each object a file of its own.
     Loose,
     /// Without hooks, as one pack.
@@ -104,6 +106,7 @@ impl Person {
     pub fn push(&self, what: &str, receive: Receive) -> Ran {
         let program = match receive {
             Receive::AsSetUp => "--receive-pack=git receive-pack",
+            Receive::PackedAsSetUp => "--receive-pack=git -c receive.unpackLimit=1 receive-pack",
             Receive::Loose => {
                 "--receive-pack=git -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
             }

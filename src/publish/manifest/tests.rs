@@ -736,7 +736,15 @@ fn one_name_comes_from_one_url() {
     let other = format!(", registry-index = '{OTHER}'");
     let git = ", registry-index = 'http://localhost:8642/crates/git'";
     let sparse = ", registry-index = 'sparse+http://localhost:8642/crates/index/'";
-    for (first, second) in [("", other.as_str()), (git, ""), (git, sparse)] {
+    // The same address, read in two ways.
+    let by_git = other.replace("sparse+", "");
+    for (first, second) in [
+        ("", other.as_str()),
+        (git, ""),
+        (git, sparse),
+        (&other, &by_git),
+        (&by_git, &other),
+    ] {
         refused(
             &both(first, second),
             "the dependency `a` in `[target.'cfg(unix)'.dev-dependencies]` has another `registry-index` than in `[dependencies]`; Cargo takes a name from one URL alone: write the same, or rename one by `package`",

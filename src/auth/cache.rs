@@ -107,6 +107,9 @@ mod tests {
         for number in 0..5 {
             assert_eq!(cache.get(&token(number)), Some(number));
         }
+        assert_eq!(cache.len(), 5);
+        cache.insert(&token(5), 5);
+        assert_eq!(cache.len(), 6, "the old generation counts too");
         assert!(format!("{cache:?}").starts_with("TokenCache { generation_max: 5"));
     }
 
@@ -117,8 +120,7 @@ mod tests {
         for number in 1..100 {
             cache.insert(&token(number), number);
             assert_eq!(cache.get(&token(0)), Some(0), "after {number}");
-            let generations = cache.generations.lock().unwrap();
-            assert!(generations.young.len() + generations.old.len() <= 10);
+            assert!((2..=10).contains(&cache.len()), "after {number}");
         }
         assert_eq!(cache.get(&token(99)), Some(99));
         assert_eq!(cache.get(&token(50)), None);

@@ -117,3 +117,26 @@ impl Serialize for Unknown {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_shown_as_it_was() {
+        let keys: Keys = serde_json::from_str(r#"{"b": 1.50, "a": null}"#).unwrap();
+        assert_eq!(
+            format!("{:?}", keys.rest()),
+            r#"{"b": "1.50", "a": "null"}"#
+        );
+    }
+
+    #[test]
+    fn anything_but_an_object_is_refused_and_told_what_would_be_right() {
+        for text in ["[]", "1", "\"a\"", "null"] {
+            let fault = serde_json::from_str::<Keys>(text).err().unwrap();
+            let fault = fault.to_string();
+            assert!(fault.contains("expected a JSON object"), "{fault}");
+        }
+    }
+}

@@ -148,6 +148,48 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_is_at_least_one_and_has_a_most() {
+        for (key, most) in [
+            ("crate_bytes_max", 4_294_967_295),
+            ("metadata_bytes_max", 1 << 30),
+            ("unpacked_bytes_max", 64 << 30),
+            ("manifest_bytes_max", 1 << 30),
+            ("entries_max", 10_000_000),
+            ("file_bytes_max", 64 << 30),
+            ("path_bytes_max", 65_536),
+            ("dependencies_max", 100_000),
+            ("features_max", 100_000),
+            ("keywords_max", 1000),
+            ("categories_max", 1000),
+            ("line_bytes_max", 64 << 20),
+        ] {
+            let check = |value: u64| {
+                let text = match key {
+                    "unpacked_bytes_max" => format!("{key} = {value}"),
+                    _ => format!("unpacked_bytes_max = 68719476736\n{key} = {value}"),
+                };
+                toml::from_str::<Limits>(&text).unwrap().check()
+            };
+            assert_eq!(check(most), Ok(()), "{key}");
+            for value in [0, most + 1] {
+                let fault = LimitFault::Range { key, value, most };
+                assert_eq!(check(value), Err(fault));
+            }
+        }
+    }
+
+    #[test]
+    fn an_upload_has_room_for_both_parts_and_their_lengths() {
+        let with = |crate_bytes_max| Limits {
+            crate_bytes_max,
+            metadata_bytes_max: 20,
+            ..Limits::default()
+        };
+        assert_eq!(with(1000).upload_bytes_max(), 1000 + 20 + 4 + 4);
+        assert_eq!(with(u64::MAX).upload_bytes_max(), u64::MAX);
+    }
+
+    #[test]
     fn unknown_names_and_other_numbers_are_refused() {
         for text in [
             "entries = 7",

@@ -87,6 +87,7 @@ mod tests {
                 prop_assert!(segment.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_'));
             }
             prop_assert!(path.owners_file().starts_with("owners/"));
+            prop_assert_eq!(format!("{path:?}"), format!("`{path}`"));
         }
 
         #[test]

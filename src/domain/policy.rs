@@ -177,6 +177,10 @@ mod tests {
         assert!(some.may_create(&login("alice")) && !some.may_create(&login("bob")));
         let none = Policy::parse("create = []").unwrap();
         assert!(!none.may_create(&login("alice")));
+        assert_eq!(all.creators(), "everyone");
+        assert_eq!(none.creators(), "nobody");
+        let two = Policy::parse("create = [\"alice\", \"bob\"]").unwrap();
+        assert_eq!(two.creators(), "alice, bob");
     }
 
     #[test]
@@ -201,6 +205,8 @@ mod tests {
                 "{text}"
             );
         }
+        let largest = format!("#{}", "x".repeat(POLICY_BYTES_MAX - 1));
+        assert_eq!(Policy::parse(&largest), Ok(Policy::default()));
         let huge = format!("#{}", "x".repeat(POLICY_BYTES_MAX));
         assert_eq!(Policy::parse(&huge), Err(PolicyFault::TooLarge));
         let deep = format!("reserved = {}", "[".repeat(POLICY_BYTES_MAX - 100));

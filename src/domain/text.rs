@@ -235,7 +235,9 @@ mod tests {
     #[test]
     fn logins_are_those_of_forges() {
         for text in ["alice", "Alice", "0x", "a.b-c_d", &"a".repeat(40)] {
-            assert_eq!(text.parse::<Login>().unwrap().as_str(), text);
+            let login: Login = text.parse().unwrap();
+            assert_eq!(login.as_str(), text);
+            assert_eq!(format!("{login:?}"), format!("`{text}`"));
         }
         for text in [
             "",

@@ -120,7 +120,10 @@ mod tests {
         );
         assert_eq!(time("2026-11-22T10:00:00+01:00"), "2026-11-22T09:00:00Z");
         assert_eq!(time("1969-12-31T23:59:59.5Z"), "1969-12-31T23:59:59Z");
-        assert_eq!(PubTime::from_moment(Timestamp::UNIX_EPOCH).unix_secs(), 0);
+        for secs in [-1, 0, 1, 1_790_000_000] {
+            let moment = Timestamp::from_second(secs).unwrap();
+            assert_eq!(PubTime::from_moment(moment).unix_secs(), secs);
+        }
     }
 
     #[test]

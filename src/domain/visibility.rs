@@ -142,8 +142,7 @@ mod tests {
             prop_assert_eq!(text.parse::<Capability>().unwrap(), capability.clone());
             prop_assert_eq!(serde_json::to_string(&capability).unwrap(), format!("{text:?}"));
             prop_assert_eq!(capability == Capability::from(other), bytes == other);
-            let shown = format!("{capability:?}");
-            prop_assert!(!shown.contains(&text[..4]), "{}", shown);
+            prop_assert_eq!(format!("{capability:?}"), "***");
         }
 
         #[test]

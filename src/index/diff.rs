@@ -42,7 +42,7 @@ pub(super) fn diff(
         before,
         after: before.clone(),
         files: Vec::new(),
-        bytes: 0,
+        cost: Cost::default(),
     };
     diff.folder("", root.as_bytes())?;
     Ok((diff.files, diff.after))
@@ -53,8 +53,12 @@ struct Diff<'a> {
     before: &'a Trees,
     after: Trees,
     files: Vec<FileChange>,
-    bytes: usize,
+    cost: Cost,
 }
+
+/// What a step has cost so far, in bytes.
+#[derive(Default)]
+struct Cost(usize);
 
 impl Diff<'_> {
     fn folder(&mut self, path: &str, id: &[u8; 20]) -> Result<(), DiffFault> {
@@ -64,7 +68,7 @@ impl Diff<'_> {
         }
         let what = format!("the folder `{path}`");
         let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
-        self.count(path, tree.as_bytes().len())?;
+        self.cost.add(path, tree.as_bytes().len())?;
         let unreadable = || Violation::Unreadable {
             path: path.to_owned(),
             reason: "it is not a folder as git writes it".to_owned(),
@@ -106,7 +110,7 @@ impl Diff<'_> {
             return Err(Violation::Foreign(path).into());
         }
         let bytes = self.objects.read(id, Kind::Blob, &path)?;
-        self.count(&path, bytes.len())?;
+        self.cost.add(&path, bytes.len())?;
         let unreadable = |fault: &dyn ToString| Violation::Unreadable {
             path: path.clone(),
             reason: fault.to_string(),
@@ -115,10 +119,12 @@ impl Diff<'_> {
         self.files.push(file);
         Ok(())
     }
+}
 
-    fn count(&mut self, path: &str, bytes: usize) -> Result<(), LoadFault> {
-        self.bytes += bytes + ENTRY_BYTES;
-        if self.bytes <= STEP_BYTES_MAX {
+impl Cost {
+    fn add(&mut self, path: &str, bytes: usize) -> Result<(), LoadFault> {
+        self.0 += bytes + ENTRY_BYTES;
+        if self.0 <= STEP_BYTES_MAX {
             return Ok(());
         }
         Err(LoadFault::Broken {
@@ -134,5 +140,21 @@ fn join(folder: &str, name: &[u8]) -> String {
     match folder.is_empty() {
         true => name,
         false => format!("{folder}/{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_may_cost_half_a_gibibyte_and_even_what_is_empty_costs() {
+        let mut cost = Cost::default();
+        cost.add("1/a", (512 << 20) - 3 * 2048).unwrap();
+        cost.add("1/b", 0).unwrap();
+        cost.add("1/c", 0).unwrap();
+        let fault = cost.add("1/d", 0).unwrap_err().to_string();
+        assert!(fault.contains("1/d"), "{fault}");
+        assert!(Cost::default().add("1/e", 512 << 20).is_err());
     }
 }

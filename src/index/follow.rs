@@ -43,7 +43,9 @@ impl Writer {
         }
         let known = self.stalled.load_full();
         let found_id = found.as_ref().ok().copied().flatten();
+        // Only a walk costs much; what the ref itself says is told each time.
         if let Some(stall) = known.as_deref()
+            && found_id.is_some()
             && stall.found == found_id
             && stall.again > Instant::now()
         {

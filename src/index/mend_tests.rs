@@ -204,6 +204,19 @@ async fn the_torn_index_of_a_pack_is_made_again() {
 }
 
 #[tokio::test]
+async fn what_an_ended_process_left_and_cannot_be_removed_is_told() {
+    let hurt = Hurt::new().await;
+    let lock = refs::lock_of_tip(&hurt.path("."));
+    fs::create_dir(&lock).unwrap();
+    assert!(open(hurt.folder.path(), URL).is_err());
+    fs::remove_dir(&lock).unwrap();
+    // One that can goes without a word.
+    fs::write(&lock, "").unwrap();
+    hurt.is_whole().await;
+    assert!(!lock.exists());
+}
+
+#[tokio::test]
 async fn an_index_without_its_pack_goes() {
     let hurt = Hurt::new().await;
     let stray = hurt.path(&format!("objects/pack/pack-{}.idx", "0".repeat(40)));

@@ -290,3 +290,117 @@ fn wait_for(until: Instant, path: &Path, take: impl Fn() -> io::Result<()>) -> i
         thread::sleep(LOCK_LOOK);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::DirEntryExt;
+
+    use super::*;
+
+    fn id(byte: u8) -> CommitId {
+        CommitId::from([byte; 20])
+    }
+
+    /// A repository whose tip is `id(1)`, as far as refs go.
+    fn repository() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder_of(&folder.path().join(TIP))).unwrap();
+        fs::write(folder.path().join(TIP), format!("{}\n", id(1))).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_lock_is_given_back_whether_the_tip_was_moved_or_not() {
+        let folder = repository();
+        let git_dir = folder.path();
+        let elsewhere = move_tip(git_dir, Some(id(2)), id(3)).unwrap_err();
+        assert!(
+            matches!(elsewhere, MoveFault::Elsewhere { found } if found == Some(id(1))),
+            "{elsewhere}"
+        );
+        assert!(!lock_of_tip(git_dir).exists());
+        move_tip(git_dir, Some(id(1)), id(2)).unwrap();
+        assert!(!lock_of_tip(git_dir).exists());
+        assert_eq!(read(git_dir, TIP).unwrap(), Some(id(2)));
+    }
+
+    #[test]
+    fn a_ref_moves_by_turns_between_the_same_two_files() {
+        let folder = repository();
+        let git_dir = folder.path();
+        let heads = folder_of(&git_dir.join(TIP)).to_owned();
+        let files = || {
+            let entries = fs::read_dir(&heads).unwrap().map(Result::unwrap);
+            let mut inodes: Vec<u64> = entries.map(|entry| entry.ino()).collect();
+            inodes.sort_unstable();
+            inodes
+        };
+        move_tip(git_dir, Some(id(1)), id(2)).unwrap();
+        let two = files();
+        assert_eq!(two.len(), 2);
+        for step in 2..6 {
+            move_tip(git_dir, Some(id(step)), id(step + 1)).unwrap();
+            assert_eq!(read(git_dir, TIP).unwrap(), Some(id(step + 1)));
+            assert_eq!(files(), two);
+        }
+    }
+
+    #[test]
+    fn a_lock_of_somebody_else_is_left_alone() {
+        let folder = repository();
+        let git_dir = folder.path();
+        move_tip(git_dir, Some(id(1)), id(2)).unwrap();
+        let lock = lock_of_tip(git_dir);
+        fs::write(&lock, "theirs").unwrap();
+        let held = move_tip(git_dir, Some(id(2)), id(3)).unwrap_err();
+        assert!(matches!(held, MoveFault::NotMoved(_)), "{held}");
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "theirs");
+        assert_eq!(read(git_dir, TIP).unwrap(), Some(id(2)));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_made_is_not_taken_for_that_of_somebody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = Lock::take(&folder.path().join("gone/main"), id(1))
+            .err()
+            .unwrap();
+        assert_eq!(fault.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_list_of_refs_that_cannot_be_read_is_not_an_empty_one() {
+        let folder = repository();
+        let git_dir = folder.path();
+        assert_eq!(read(git_dir, SERVED).unwrap(), None);
+        let list = format!("# pack-refs\n{} {SERVED}\n", id(7));
+        fs::write(git_dir.join("packed-refs"), list).unwrap();
+        assert_eq!(read(git_dir, SERVED).unwrap(), Some(id(7)));
+        fs::remove_file(git_dir.join("packed-refs")).unwrap();
+        fs::create_dir(git_dir.join("packed-refs")).unwrap();
+        assert!(read(git_dir, SERVED).is_err());
+    }
+
+    #[test]
+    fn only_whole_lines_of_a_list_of_refs_are_kept() {
+        let commit = id(7);
+        for line in [
+            "# pack-refs with: peeled fully-peeled sorted \n".to_owned(),
+            format!("{commit} {TIP}\n"),
+            format!("^{commit}\n"),
+        ] {
+            assert!(is_packed_line(&line), "{line:?}");
+            assert!(!is_packed_line(line.trim_end()), "{line:?}");
+        }
+        for line in [
+            "\n".to_owned(),
+            "\0\0\0\n".to_owned(),
+            "^1234\n".to_owned(),
+            format!("{commit}\n"),
+            format!("1234 {TIP}\n"),
+            format!("{commit} heads/main\n"),
+            format!("{commit} refs/heads/\0\0\n"),
+        ] {
+            assert!(!is_packed_line(&line), "{line:?}");
+        }
+    }
+}

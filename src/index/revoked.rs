@@ -146,12 +146,17 @@ mod tests {
 
     #[test]
     fn of_many_entries_one_goes_a_day_after_its_token_expired() {
-        let many = (0..KEPT_MIN as u64).map(|number| {
-            let mut bytes = [0xff; 16];
-            bytes[..8].copy_from_slice(&number.to_be_bytes());
-            (TokenId::from(bytes), at(99))
-        });
-        let revoked = Revoked(many.collect()).with(id(1), at(1), at(0));
+        let many = |count: usize| {
+            let entries = (0..count as u64).map(|number| {
+                let mut bytes = [0xff; 16];
+                bytes[..8].copy_from_slice(&number.to_be_bytes());
+                (TokenId::from(bytes), at(99))
+            });
+            Revoked(entries.collect()).with(id(1), at(1), at(0))
+        };
+        let few = many(KEPT_MIN - 2).with(id(2), at(99), at(25));
+        assert!(few.contains(&id(1)) && few.len() == KEPT_MIN);
+        let revoked = many(KEPT_MIN);
         assert!(revoked.with(id(2), at(99), at(24)).contains(&id(1)));
         let later = revoked.with(id(2), at(99), at(25));
         assert!(!later.contains(&id(1)) && later.contains(&id(2)));

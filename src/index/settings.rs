@@ -145,6 +145,11 @@ mod tests {
             with(&first, Visibility::Public, true),
         ] {
             assert_eq!(between.capability, None);
+            assert!(
+                first
+                    .changes_to(&between)
+                    .contains(&"switch capability downloads off".to_owned())
+            );
             let again = with(&between, Visibility::Private, true).capability;
             assert!(again.is_some_and(|again| again != known));
         }
@@ -158,6 +163,13 @@ mod tests {
         };
         let private = with(&shown, Visibility::Private, true);
         assert!(private.capability.is_some());
+        assert_eq!(
+            shown.changes_to(&private),
+            [
+                "make the registry private",
+                "rotate the capability of downloads"
+            ]
+        );
         assert_ne!(private.capability, shown.capability);
     }
 }

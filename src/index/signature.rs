@@ -133,16 +133,21 @@ pub(super) fn signer_of(commit: &[u8]) -> Option<Signer> {
 }
 
 fn open_or_create(path: &Path) -> Result<SigningKey, KeyFault> {
-    // A further round means that another process was faster, each time.
-    loop {
-        if let Some(key) = read(path)? {
-            return Ok(key);
-        }
-        match create(path) {
-            Err(KeyFault::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
+    if let Some(key) = read(path)? {
+        return Ok(key);
     }
+    match create(path) {
+        // Another process was faster.
+        Err(KeyFault::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    read(path)?.ok_or_else(|| KeyFault::Io {
+        path: path.to_owned(),
+        source: io::Error::new(
+            io::ErrorKind::NotFound,
+            "its name is taken, but there is nothing to read: a link that leads nowhere?",
+        ),
+    })
 }
 
 /// The key in the file; `None` if there is no file.
@@ -183,4 +188,75 @@ fn create(path: &Path) -> Result<(), KeyFault> {
             source,
         })?;
     disk::create_private(path, text.as_bytes()).map_err(io_fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::os::unix::fs::symlink;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn line_of(key: SigningKey) -> String {
+        key.signer().unwrap().line().to_owned()
+    }
+
+    #[test]
+    fn processes_that_start_together_agree_on_one_signing_key() {
+        const THREADS: usize = 8;
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let start = Barrier::new(THREADS);
+            let open = || {
+                start.wait();
+                line_of(SigningKey::open_or_create(folder.path()).unwrap())
+            };
+            let lines: HashSet<String> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(open)).collect();
+                let ends = threads.into_iter().map(|thread| thread.join().unwrap());
+                ends.collect()
+            });
+            assert_eq!(lines.len(), 1);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_made_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = |folder: &Path| {
+            let fault = SigningKey::open_or_create(folder).err().unwrap();
+            let KeyFault::Io { path, source } = fault else {
+                panic!("{fault}");
+            };
+            assert_eq!(path, folder.join(KEY_FILE));
+            source.to_string()
+        };
+        let nowhere = folder.path().join("nowhere");
+        symlink(&nowhere, folder.path().join(KEY_FILE)).unwrap();
+        assert!(fault(folder.path()).contains("a link that leads nowhere"));
+        // Here already the folder cannot be made.
+        let keys = folder.path().join("keys");
+        symlink(&nowhere, &keys).unwrap();
+        assert!(!fault(&keys).contains("a link"));
+    }
+
+    #[test]
+    fn a_signer_reads_back_from_the_line_that_the_registry_writes_and_from_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::open_or_create(folder.path()).unwrap();
+        let signer = key.signer().unwrap();
+        assert_eq!(Signer::of_line(signer.line()).as_ref(), Some(&signer));
+        for line in [
+            signer.line().replace("registry", "somebody"),
+            signer.line().replace("git", "file"),
+            format!("{} a comment", signer.line()),
+            signer.line().replace("\" ", "\"  "),
+            String::new(),
+        ] {
+            assert_eq!(Signer::of_line(&line), None, "{line}");
+        }
+    }
 }

@@ -230,10 +230,61 @@ fn split(path: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn blob(byte: u8) -> BlobId {
         BlobId::from([byte; 20])
+    }
+
+    proptest! {
+        #[test]
+        fn files_and_folders_come_into_the_order_of_git_in_whatever_order_they_are_put(
+            entries in proptest::collection::btree_map("[a0.-]{1,3}", any::<bool>(), 1..8),
+            mixed in any::<u64>(),
+        ) {
+            let path = |(name, is_folder): (&String, &bool)| match is_folder {
+                true => format!("{name}/x"),
+                false => name.clone(),
+            };
+            let paths: Vec<String> = entries.iter().map(path).collect();
+            let files: Vec<_> = paths.iter().map(|path| (path.as_str(), blob(1))).collect();
+            let mut all = Trees::default();
+            let root = all.put(&files).0;
+            // Nobody else gives entries but in that order.
+            let tree = &all.0[""];
+            let found = tree.entries().unwrap();
+            let found: BTreeMap<String, bool> = found
+                .iter()
+                .map(|entry| {
+                    let name = String::from_utf8(entry.name.to_vec()).unwrap();
+                    (name, entry.mode == Some(Mode::Folder))
+                })
+                .collect();
+            prop_assert_eq!(&found, &entries);
+            let mut each = Trees::default();
+            let mut rest = files;
+            let mut last = None;
+            while !rest.is_empty() {
+                let at = mixed as usize % rest.len();
+                last = Some(each.put(&[rest.remove(at)]).0);
+            }
+            prop_assert_eq!(last, Some(root));
+        }
+    }
+
+    #[test]
+    fn a_folder_with_a_name_that_git_never_writes_is_none() {
+        let folder = |name: &str| {
+            let mut bytes = format!("100644 {name}\0").into_bytes();
+            bytes.extend([1; 20]);
+            Tree::from_git(bytes)
+        };
+        assert!(folder("a").entries().is_some());
+        for name in ["", "/", "a/b", "a/"] {
+            assert!(folder(name).entries().is_none(), "{name:?}");
+        }
     }
 
     #[test]

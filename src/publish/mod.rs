@@ -290,3 +290,35 @@ async fn off_thread<T: Send + 'static>(
         .await
         .map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_upload_and_what_the_index_refuses_are_one_answer() {
+        let sound = Faults::none;
+        let wrong = || {
+            let mut faults = Faults::none();
+            faults.add("it is wrong".to_owned());
+            faults
+        };
+        let refusal = Refusal::ReservedByPolicy("a".parse().unwrap());
+        let refusals = std::slice::from_ref(&refusal);
+        let told = refusal.to_string();
+        assert!(judge(sound(), &[]).is_ok());
+        assert!(matches!(
+            judge(sound(), refusals),
+            Err(PublishFault::Refused { first, sentences }) if first == refusal && sentences == [told.clone()]
+        ));
+        assert!(matches!(
+            judge(wrong(), &[]),
+            Err(PublishFault::Invalid(sentences)) if sentences == ["it is wrong"]
+        ));
+        // A fault of the upload is not one that another state of the index would mend.
+        assert!(matches!(
+            judge(wrong(), refusals),
+            Err(PublishFault::Invalid(sentences)) if sentences == ["it is wrong".to_owned(), told]
+        ));
+    }
+}

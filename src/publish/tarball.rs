@@ -257,12 +257,10 @@ fn read_end(rest: &mut impl Read) -> Result<(), Stop> {
     let mut buffer = [0; 8 * 1024];
     let mut length = 0;
     loop {
-        let read = match rest.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
+        let read = rest.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
         if buffer[..read].iter().any(|byte| *byte != 0) {
             return Err(TarballFault::End.into());
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -146,6 +147,25 @@ fn whoever_comes_second_takes_the_key_of_the_first() {
 }
 
 #[test]
+fn opening_what_is_there_writes_nothing() {
+    let dir = example_folder();
+    let long_ago = SystemTime::UNIX_EPOCH;
+    let folder = File::open(dir.path()).unwrap();
+    folder.set_modified(long_ago).unwrap();
+    TokenKeys::open_or_create(dir.path()).unwrap();
+    // Nor is anything made and taken away again.
+    assert_eq!(folder.metadata().unwrap().modified().unwrap(), long_ago);
+}
+
+#[test]
+fn a_key_that_another_process_took_away_meanwhile_is_none() {
+    let dir = example_folder();
+    assert!(read_key(&dir.path().join("token-x.pk8")).unwrap().is_none());
+    let kept = read_key(&dir.path().join(example_file())).unwrap();
+    assert_eq!(kept.unwrap().id.as_str(), EXAMPLE_ID);
+}
+
+#[test]
 fn a_creation_cut_short_is_finished_by_the_next() {
     let dir = tempfile::tempdir().unwrap();
     // A crash left a whole key that nothing names, and half of another.
@@ -188,7 +208,10 @@ fn faults_name_the_file_and_the_remedy() {
             matches!(&fault, KeyFault::Form { path, bytes: count } if path.ends_with(&file) && *count == bytes.len())
         );
     }
-    let too_large = fault(&|dir| put(dir, &file, &[0; 2_000]));
+    let most = usize::try_from(KEY_FILE_BYTES_MAX).unwrap();
+    let largest = fault(&|dir| put(dir, &file, &vec![0; most]));
+    assert!(matches!(largest, KeyFault::Form { bytes, .. } if bytes == most));
+    let too_large = fault(&|dir| put(dir, &file, &vec![0; most + 1]));
     assert!(
         matches!(&too_large, KeyFault::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge)
     );
@@ -209,6 +232,13 @@ fn faults_name_the_file_and_the_remedy() {
     }
     let missing = fault(&|dir| fs::remove_file(dir.path().join(&file)).unwrap());
     assert!(matches!(&missing, KeyFault::Missing { missing, .. } if missing.ends_with(&file)));
+    let unreadable = fault(&|dir| {
+        fs::remove_file(dir.path().join(CURRENT)).unwrap();
+        fs::create_dir(dir.path().join(CURRENT)).unwrap();
+    });
+    assert!(
+        matches!(&unreadable, KeyFault::Io { doing: "read", path, .. } if path.ends_with(CURRENT))
+    );
     let no_key = fault(&|dir| fs::remove_file(dir.path().join(CURRENT)).unwrap());
     assert!(matches!(no_key, KeyFault::NoKey { .. }));
     let no_folder = fault(&|dir| fs::remove_dir_all(dir.path()).unwrap());

@@ -189,6 +189,37 @@ fn orders_that_cannot_be_met_are_refused() {
 }
 
 #[test]
+fn every_token_that_is_made_is_short_enough_to_be_read() {
+    let registry = registry();
+    let name = "a".repeat(60);
+    let mint = |crates: &[&str]| {
+        let order = order(&[Can::Read], crates, "1h");
+        registry.issuer.mint(&order, at(0))
+    };
+    let mut crates = vec![name.as_str()];
+    while mint(&crates).is_ok() {
+        crates.push(&name);
+    }
+    crates.pop();
+    let mut longest = 0;
+    // Up to the limit and beyond it, byte by byte: base64 grows by one or two.
+    for bytes in 1..=name.len() {
+        let crates = [&crates[..], &[&name[..bytes]]].concat();
+        match mint(&crates) {
+            Ok(minted) => {
+                longest = minted.token.expose().len();
+                assert!(registry.verify(minted.token.expose().clone()).is_ok());
+            }
+            Err(fault) => assert!(
+                matches!(fault, MintFault::TooLong(bytes) if bytes > TOKEN_BYTES_MAX),
+                "{fault}"
+            ),
+        }
+    }
+    assert_eq!(longest, TOKEN_BYTES_MAX);
+}
+
+#[test]
 fn the_longest_life_is_ten_years() {
     let registry = registry();
     let order = TokenOrder {
@@ -407,6 +438,12 @@ fn a_remembered_token_still_expires_and_one_that_failed_is_not_remembered() {
         Arc::ptr_eq(&first, &second),
         "the second answer comes from the cache"
     );
+    assert_eq!(registry.verifier.remembered(), 1);
+    registry
+        .verifier
+        .verify(&registry.mint().token, at(1), &never)
+        .unwrap();
+    assert_eq!(registry.verifier.remembered(), 2);
     assert_eq!(
         registry
             .verifier
@@ -600,7 +637,7 @@ fn nothing_prints_a_token() {
         registry.keys,
         AuthFault::from(fault.clone()),
     );
-    assert!(printed.contains("***"));
+    assert!(printed.contains("***") && printed.contains("Verifier { registry: "));
     for part in token.split('.') {
         assert!(!printed.contains(part), "{printed}");
     }

@@ -17,6 +17,7 @@ proptest! {
     fn an_accepted_public_url_is_written_as_it_is_read(text in url_like()) {
         if let Ok(url) = text.parse::<PublicUrl>() {
             prop_assert!(!url.as_str().ends_with('/'));
+            prop_assert_eq!(url.to_string(), url.as_str());
             prop_assert_eq!(url.as_str().parse::<PublicUrl>().unwrap(), url);
         }
     }
@@ -25,6 +26,8 @@ proptest! {
     fn an_accepted_registry_url_is_kept_and_is_itself(text in url_like()) {
         if let Ok(url) = text.parse::<RegistryUrl>() {
             prop_assert_eq!(url.as_str(), &text);
+            prop_assert_eq!(url.to_string(), text.clone());
+            prop_assert_eq!(url.is_sparse(), text.starts_with("sparse+"));
             prop_assert!(url.is_same_registry(&url));
             prop_assert!(!text.contains(|c: char| c.is_control() || c.is_whitespace()));
             prop_assert!(!own(&["http://localhost:8642"]).contains(&url));
@@ -106,6 +109,16 @@ fn own_urls_are_known_in_every_spelling() {
     ] {
         assert!(urls.contains(&url(text)), "{text}");
     }
+}
+
+#[test]
+fn own_urls_of_two_kinds_are_own_together() {
+    let (public, local) = ("https://crates.example", "http://127.0.0.1:8642");
+    let both = own(&[public]).and(&own(&[local]));
+    for base in [public, local] {
+        assert!(both.contains(&url(&format!("sparse+{base}/crates/index/"))));
+    }
+    assert!(!both.contains(&url("sparse+https://other.example/crates/index/")));
 }
 
 #[test]

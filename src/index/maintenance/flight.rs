@@ -91,3 +91,49 @@ impl Drop for Flight {
 fn is_odd(laps: u64) -> bool {
     !laps.is_multiple_of(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_pack_is_in_flight_from_its_beginning_to_its_end() {
+        let flights = Flights::new(sync_channel(1).0);
+        let before = flights.in_flight();
+        assert!(!flights.is_still(before));
+        let flight = flights.write();
+        let during = flights.in_flight();
+        assert!(flights.is_still(during) && !flights.is_still(before));
+        drop(flight);
+        assert!(!flights.is_still(during));
+        let _other = flights.write();
+        assert!(!flights.is_still(during), "another one is no matter");
+    }
+
+    #[test]
+    fn what_git_left_may_be_that_of_a_copy_that_ran_meanwhile() {
+        let flights = Flights::new(sync_channel(1).0);
+        let before = flights.copying();
+        assert!(flights.has_copied_nothing_since(before));
+        let copy = flights.copy();
+        let during = flights.copying();
+        assert!(!flights.has_copied_nothing_since(before));
+        assert!(!flights.has_copied_nothing_since(during));
+        drop(copy);
+        assert!(!flights.has_copied_nothing_since(before));
+        assert!(!flights.has_copied_nothing_since(during));
+        assert!(flights.has_copied_nothing_since(flights.copying()));
+    }
+
+    #[test]
+    fn after_every_sixteen_packs_it_is_called() {
+        let (call, called) = sync_channel(1);
+        let flights = Flights::new(call);
+        for number in 1..=48 {
+            drop(flights.write());
+            assert_eq!(called.try_recv().is_ok(), number % 16 == 0, "{number}");
+        }
+    }
+}

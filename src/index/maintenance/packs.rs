@@ -145,3 +145,59 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_is_none_is_told_and_one_that_went_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("pack-a");
+        fs::write(stem.with_extension("pack"), "").unwrap();
+        assert!(open(&stem.with_extension("idx")).unwrap().is_none());
+        assert!(list(folder.path()).unwrap().is_empty());
+        fs::write(stem.with_extension("idx"), "no index").unwrap();
+        let fault = list(folder.path()).unwrap_err();
+        assert!(
+            matches!(&fault, Fault::Index { path, .. } if *path == stem.with_extension("idx")),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_needs_no_removal_and_what_stays_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_if_there(&folder.path().join("nothing")).unwrap();
+        assert!(remove_if_there(folder.path()).is_err());
+    }
+
+    #[test]
+    fn files_that_git_left_are_known_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let of_git = ["tmp_pack_a", "tmp_idx_a", "tmp_bitmap_a", "tmp_rev_a"];
+        let others = ["pack-a.pack", "pack-a.idx", "a_tmp_pack_", "tmp"];
+        for name in of_git.iter().chain(&others) {
+            fs::write(path(name), "").unwrap();
+        }
+        assert_eq!(
+            left_by_git(folder.path()).unwrap(),
+            of_git.iter().map(|name| path(name)).collect()
+        );
+    }
+
+    #[test]
+    fn a_pack_that_nobody_needs_goes_with_all_its_files_and_a_hidden_one_only_while_it_is_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("pack-a");
+        let count = || fs::read_dir(folder.path()).unwrap().count();
+        for extension in ["idx", "pack", "rev", "bitmap"] {
+            fs::write(stem.with_extension(extension), "").unwrap();
+        }
+        discard(&stem);
+        assert_eq!(count(), 4, "it was written again");
+        remove(&stem);
+        assert_eq!(count(), 0);
+    }
+}

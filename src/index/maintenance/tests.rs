@@ -375,6 +375,50 @@ async fn what_fails_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_merge_of_all_takes_the_index_of_several_packs_away_and_leaves_a_graph_of_commits() {
+    let mut resting = Resting::with_packs(5).await;
+    let objects = resting.objects();
+    resting.git(&["multi-pack-index", "write"]);
+    let of_several = resting.keeper.folder.join("multi-pack-index");
+    assert!(of_several.exists());
+    resting.carry_out(Plan::Merge(3)).unwrap();
+    assert!(!of_several.exists());
+    let graph = resting.keeper.git_dir.join("objects/info/commit-graph");
+    assert!(!graph.exists());
+    resting.carry_out(Plan::Renew).unwrap();
+    assert!(graph.exists());
+    assert_eq!(resting.git(&["commit-graph", "verify"]), "");
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn without_room_for_a_second_copy_nothing_is_begun() {
+    let mut resting = Resting::with_packs(5).await;
+    let mut listed = packs::list(&resting.keeper.folder).unwrap();
+    listed[1].bytes = u64::MAX / 2;
+    let files = resting.files();
+    let in_flight = resting.keeper.flights.in_flight();
+    let fault = resting
+        .keeper
+        .carry_out(Plan::Merge(3), &listed, in_flight)
+        .unwrap_err();
+    assert!(matches!(fault, Fault::NoRoom { .. }), "{fault}");
+    assert_eq!(resting.files(), files);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_heard_at_once() {
+    let resting = Resting::with_packs(0).await;
+    let (call, called) = sync_channel(1);
+    call.send(()).unwrap();
+    resting.keeper.wait(&called, LOOK);
+    assert!(called.try_recv().is_err(), "it was heard");
+    // At the end nothing is waited for.
+    resting.keeper.is_over.store(true, Ordering::Release);
+    resting.keeper.wait(&called, REST);
+}
+
+#[tokio::test]
 async fn what_somebody_keeps_is_left_alone() {
     let mut resting = Resting::with_packs(10).await;
     let objects = resting.objects();

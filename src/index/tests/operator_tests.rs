@@ -3,6 +3,8 @@
 use super::*;
 
 use crate::domain::TokenId;
+use crate::index::edit::Verdict;
+use crate::index::revoked::REVOKED_MAX;
 
 const NEXT_KEY: &str = "keys/signing-ed25519.next";
 const KEY: &str = "keys/signing-ed25519";
@@ -86,6 +88,28 @@ async fn a_revocation_is_one_commit_of_the_registry_and_lasts() {
     assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
 }
 
+#[test]
+fn the_last_place_for_a_revoked_token_is_given_and_read_back() {
+    let fixture = Fixture::new();
+    let entry = |number| format!("{{ id = \"{number:032x}\", until = \"2099-01-01T00:00:00Z\" }},");
+    let entries: String = (1..REVOKED_MAX).map(entry).collect();
+    let nearly = Revoked::parse(format!("tokens = [{entries}]").as_bytes()).unwrap();
+    let judge = |revoked: &Revoked| {
+        let mut snapshot = Snapshot::clone(&fixture.index.snapshot());
+        let mut registry = RegistryFiles::clone(snapshot.registry());
+        registry.revoked = Arc::new(revoked.clone());
+        snapshot.registry = Arc::new(registry);
+        let (id, until) = (id(0xff), at(60));
+        Operation::RevokeToken { id, until }.judge(&snapshot, at(0))
+    };
+    assert!(matches!(judge(&nearly), Ok(Verdict::Edit(_))));
+    let full = nearly.with(id(0xee), at(60), at(0));
+    assert_eq!(full.len(), REVOKED_MAX);
+    assert!(matches!(judge(&full), Err(OperationFault::TooManyRevoked)));
+    // An index that holds it must open.
+    assert_eq!(Revoked::parse(full.to_toml().as_bytes()).unwrap(), full);
+}
+
 #[tokio::test]
 async fn operations_land_in_the_groups_of_changes() {
     let fixture = Fixture::new();
@@ -110,7 +134,12 @@ async fn operations_land_in_the_groups_of_changes() {
 async fn a_new_signing_key_is_added_by_the_old_one_and_signs_what_follows() {
     let fixture = Fixture::new();
     let old = fixture.read(KEY).unwrap();
+    let before = fixture.git(&["show", "main:allowed_signers"]);
     fixture.rotate().await.unwrap();
+    let after = fixture.git(&["show", "main:allowed_signers"]);
+    let added = after.strip_prefix(&before).unwrap();
+    assert_eq!(added.trim(), added.trim_end_matches('\n'));
+    assert_eq!(added.lines().count(), 1);
     let new = fixture.read(KEY).unwrap();
     assert_ne!(old, new);
     assert_eq!(fixture.read(NEXT_KEY), None);

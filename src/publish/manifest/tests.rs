@@ -258,6 +258,13 @@ fn an_inherited_name_is_not_missing_too() {
             format!("`package.version` {told}")
         ]
     );
+    assert_eq!(
+        faults_of("[package]\nversion.workspace = true", &Limits::default()),
+        [
+            format!("`package.version` {told}"),
+            "`package.name` is missing".to_owned()
+        ]
+    );
 }
 
 #[test]
@@ -442,6 +449,10 @@ fn each_fault_of_a_dependency_has_its_sentence() {
         "[dev-dependencies]\na = { version = '1', optional = true }",
         "the dependency `a` in `[dev-dependencies]` is optional, which a dependency of tests cannot be",
     );
+    let spaced = |bytes: usize| format!("[dependencies]\na = '>=1,{}<2'", " ".repeat(bytes - 6));
+    read(&spaced(256));
+    let found = faults_of(&with_package(&spaced(257)), &Limits::default());
+    assert!(found[0].contains("it is longer than "), "{found:?}");
     let requirement = faults_of(
         &with_package("[dependencies]\na = 'one'\n\"ä\" = '1'"),
         &Limits::default(),
@@ -473,8 +484,21 @@ fn platforms_are_those_that_cargo_can_read() {
     };
     assert!(of("cfg(unix")[0].starts_with("the platform `cfg(unix` in `[target]` is neither"));
     assert!(of("two words")[0].contains("is neither a target nor"));
-    let deep = format!("cfg({}unix{})", "not(".repeat(33), ")".repeat(33));
-    assert!(of(&deep)[0].ends_with("is nested deeper than 32 parentheses"));
+    // The outermost are those of `cfg`.
+    let nested = |depth: usize| {
+        format!(
+            "cfg({}unix{})",
+            "not(".repeat(depth - 1),
+            ")".repeat(depth - 1)
+        )
+    };
+    read(&format!("[target.'{}'.dependencies]\na = '1'", nested(32)));
+    assert!(of(&nested(33))[0].ends_with("is nested deeper than 32 parentheses"));
+    let beside = format!("cfg(all({}))", vec!["not(unix)"; 100].join(", "));
+    read(&format!("[target.'{beside}'.dependencies]\na = '1'"));
+    let long = |bytes: usize| "a".repeat(bytes);
+    read(&format!("[target.{}.dependencies]\na = '1'", long(4096)));
+    assert!(of(&long(4097))[0].ends_with("is longer than 4096 bytes"));
     let endless = format!("cfg({}", "not(".repeat(100_000));
     assert!(of(&endless)[0].ends_with("is longer than 4096 bytes"));
     for raw in [
@@ -625,6 +649,10 @@ fn a_native_library_has_a_name_on_one_line() {
 
 /// The faults of `rest` below a sound `[package]` in an archive with these files.
 fn faults_with_files(rest: &str, files: &[&str]) -> Vec<String> {
+    faults_of_files(&with_package(rest), files)
+}
+
+fn faults_of_files(manifest: &str, files: &[&str]) -> Vec<String> {
     let rules = ManifestRules {
         own: &OwnUrls::default(),
         allowed_registries: &[],
@@ -632,7 +660,7 @@ fn faults_with_files(rest: &str, files: &[&str]) -> Vec<String> {
         limits: &Limits::default(),
     };
     let files = Files::new(files.iter().map(|path| (*path).to_owned()).collect());
-    let read = super::read(&with_package(rest), &metadata(), Some(&files), &rules);
+    let read = super::read(manifest, &metadata(), Some(&files), &rules);
     read.faults.sentences()
 }
 
@@ -689,18 +717,15 @@ fn a_crate_has_something_to_build() {
     ] {
         assert_eq!(faults_with_files(section, &["x.rs"]), [""; 0], "{section}");
     }
+    let nothing = [
+        "the crate has nothing to build: neither `src/lib.rs` nor `src/main.rs` is in the archive, and `Cargo.toml` has no `[lib]` and no `[[bin]]`",
+    ];
+    let files = ["Cargo.toml", "lib.rs", "src/other.rs", "src/Main.rs"];
     for rest in ["", "bin = []", "[package.lib]"] {
-        assert_eq!(
-            faults_with_files(
-                rest,
-                &["Cargo.toml", "lib.rs", "src/other.rs", "src/Main.rs"]
-            ),
-            [
-                "the crate has nothing to build: neither `src/lib.rs` nor `src/main.rs` is in the archive, and `Cargo.toml` has no `[lib]` and no `[[bin]]`"
-            ],
-            "{rest}"
-        );
+        assert_eq!(faults_with_files(rest, &files), nothing, "{rest}");
     }
+    let empty = format!("bin = []\n{}", with_package(""));
+    assert_eq!(faults_of_files(&empty, &files), nothing);
 }
 
 #[test]
@@ -736,7 +761,15 @@ fn one_name_comes_from_one_url() {
     let other = format!(", registry-index = '{OTHER}'");
     let git = ", registry-index = 'http://localhost:8642/crates/git'";
     let sparse = ", registry-index = 'sparse+http://localhost:8642/crates/index/'";
-    for (first, second) in [("", other.as_str()), (git, ""), (git, sparse)] {
+    // The same address, read in two ways.
+    let by_git = other.replace("sparse+", "");
+    for (first, second) in [
+        ("", other.as_str()),
+        (git, ""),
+        (git, sparse),
+        (&other, &by_git),
+        (&by_git, &other),
+    ] {
         refused(
             &both(first, second),
             "the dependency `a` in `[target.'cfg(unix)'.dev-dependencies]` has another `registry-index` than in `[dependencies]`; Cargo takes a name from one URL alone: write the same, or rename one by `package`",
@@ -809,6 +842,17 @@ fn without_a_name_the_rest_is_judged() {
     };
     assert_eq!(sentences("-"), [""; 0]);
     assert_eq!(sentences("_").len(), 1);
+    let faulty = "[package]\nname = 'demo'\nversion = '1'";
+    let sentences = |version: &str| {
+        let upload = Metadata {
+            version: version.parse().map_err(MetadataFault::Version),
+            ..metadata()
+        };
+        let read = super::read(faulty, &upload, None, &rules);
+        read.faults.sentences()
+    };
+    assert_eq!(sentences("1"), [""; 0]);
+    assert_eq!(sentences("2").len(), 1);
 }
 
 /// A release with just as much of everything as [`few`] allows.
@@ -959,6 +1003,9 @@ fn a_license_is_required_by_policy() {
         assert_eq!(required("license", &rest), [expected]);
         read(&rest);
     }
+    let long = |bytes: usize| format!("license = 'LicenseRef-{}'", "a".repeat(bytes - 11));
+    assert_eq!(required("license", &long(1000)), [""; 0]);
+    assert!(required("license", &long(1001))[0].ends_with("it is longer than 1000 bytes"));
     let endless = format!("license = '{}'", "(".repeat(100_000));
     let found = required("license", &endless);
     assert!(

@@ -96,6 +96,9 @@ fn the_source_commit_is_read_leniently() {
     }
     let huge = format!("{cargo}{}", " ".repeat(1 << 20));
     assert_eq!(with(&huge).as_deref(), Some(sha1));
+    let late = |bytes: usize| format!("{}{cargo}", " ".repeat(bytes - cargo.len()));
+    assert_eq!(with(&late(64 * 1024)).as_deref(), Some(sha1));
+    assert_eq!(with(&late(64 * 1024 + 1)), None);
 }
 
 #[test]
@@ -330,6 +333,12 @@ fn the_manifest_is_bounded_text() {
         found,
         ["the manifest is 42 bytes long; at most 41 bytes are allowed"]
     );
+    let just = Limits {
+        manifest_bytes_max: MANIFEST.len() as u64,
+        ..limits
+    };
+    let found = inspect_with(&good().finish()[..], &just).unwrap().unwrap();
+    assert_eq!(found.manifest, MANIFEST);
 }
 
 #[test]
@@ -673,6 +682,15 @@ fn long_names_are_the_paths_that_count() {
             .finish(),
         "is longer than 1536 bytes",
     );
+    // With the zero at its end.
+    let just_read = format!("demo-1.0.0/{}", "a".repeat(1536 - 12));
+    refused(
+        &good()
+            .long_name(just_read.as_bytes())
+            .file("demo-1.0.0/x", b"")
+            .finish(),
+        "is longer than 512 bytes",
+    );
     let too_long = format!("demo-1.0.0/{}", "a".repeat(502));
     refused(
         &good()
@@ -681,6 +699,34 @@ fn long_names_are_the_paths_that_count() {
             .finish(),
         "is longer than 512 bytes",
     );
+}
+
+#[test]
+fn a_file_that_is_read_in_pieces_and_with_interruptions_is_the_same() {
+    let bytes = good().finish();
+    let reader = Hesitant {
+        rest: &bytes,
+        is_ready: false,
+    };
+    let found = inspect_with(reader, &Limits::default()).unwrap().unwrap();
+    assert_eq!(found.manifest, MANIFEST);
+}
+
+/// Gives one byte at a time, and is interrupted before each.
+struct Hesitant<'a> {
+    rest: &'a [u8],
+    is_ready: bool,
+}
+
+impl Read for Hesitant<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.is_ready = !self.is_ready;
+        if self.is_ready {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let length = buffer.len().min(1);
+        self.rest.read(&mut buffer[..length])
+    }
 }
 
 #[test]

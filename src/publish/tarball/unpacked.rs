@@ -43,7 +43,12 @@ impl<R: Read> Unpacked<R> {
 
     /// Whether the file goes on after the gzip member, which must have been read to its end.
     pub(super) fn is_followed(&mut self) -> io::Result<bool> {
-        Ok(!self.gzip.get_mut().fill_buf()?.is_empty())
+        loop {
+            match self.gzip.get_mut().fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                rest => return Ok(!rest?.is_empty()),
+            }
+        }
     }
 }
 

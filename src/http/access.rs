@@ -84,6 +84,10 @@ pub fn keep_private(app: &App, mut response: Response) -> Response {
 
 /// The same rule for the one who asked, and for nobody else (RFC 9111, 5.2.2.7).
 fn private_caching(caching: Option<&str>) -> HeaderValue {
+    // What the index says of its files, so of most answers.
+    if let None | Some("no-cache") = caching {
+        return HeaderValue::from_static("private, no-cache");
+    }
     let rest: Vec<&str> = caching
         .unwrap_or("no-cache")
         .split(',')

@@ -143,6 +143,11 @@ mod tests {
     fn a_policy_that_sets_only_the_whole_stays_good() {
         let small: Limits = toml::from_str("unpacked_bytes_max = 104857600").unwrap();
         assert_eq!(small.check(), Ok(()));
+        let same = Limits {
+            unpacked_bytes_max: small.crate_bytes_max,
+            ..small
+        };
+        assert_eq!(same.check(), Ok(()));
         let none: Limits = toml::from_str("file_bytes_max = 0").unwrap();
         assert!(none.check().is_err());
     }

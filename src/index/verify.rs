@@ -268,3 +268,22 @@ fn quoted(path: &Path) -> String {
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_as_a_shell_takes_them() {
+        for (path, expected) in [
+            ("/data/index.git", "/data/index.git"),
+            ("1/a-b_c.d+e@f", "1/a-b_c.d+e@f"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("$(rm)", "'$(rm)'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), expected);
+        }
+    }
+}

@@ -184,6 +184,8 @@ fn files_of_another_shape_are_refused() {
 
 #[test]
 fn size_and_depth_are_bounded() {
+    let just = format!("#{}", "x".repeat(FILE_BYTES_MAX - 1));
+    assert_eq!(Owners::parse(&just), Ok(Owners::default()));
     let huge = format!("# {}\n", "x".repeat(FILE_BYTES_MAX));
     assert_eq!(Owners::parse(&huge), Err(OwnerFault::TooLarge(huge.len())));
     let deep = format!("users = {}", "[".repeat(FILE_BYTES_MAX - 100));

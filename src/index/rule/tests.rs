@@ -362,3 +362,21 @@ fn what_no_index_has_is_foreign() {
         refused_to_all(&[(path, "x")], &sentence);
     }
 }
+
+#[test]
+fn a_violation_names_the_file_that_it_is_about() {
+    let path = "1/x".to_owned();
+    for violation in [
+        Violation::Foreign(path.clone()),
+        Violation::Removed(path.clone()),
+        Violation::Line {
+            path: path.clone(),
+            fault: LineViolation::Empty,
+        },
+    ] {
+        assert_eq!(violation.path(), Some("1/x"), "{violation}");
+    }
+    assert_eq!(Violation::OtherRegistry.path(), Some("registry.toml"));
+    // The fault is that there is none.
+    assert_eq!(Violation::NoOwners("x".parse().unwrap()).path(), None);
+}

@@ -333,3 +333,22 @@ async fn a_push_that_holds_the_lock_is_waited_for() {
     let held = held.unwrap_err().to_string();
     assert!(held.contains("main.lock is there"), "{held}");
 }
+
+#[tokio::test]
+async fn a_history_that_does_not_begin_with_an_index_is_a_fault_of_its_first_commit() {
+    let fixture = fixture().await;
+    let who = "admin <admin@localhost> 1790000000 +0000";
+    let tree = fixture.tree(&[]);
+    let bytes = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\nnothing\n");
+    let first = fixture.object("commit", bytes.as_bytes());
+    fixture.git(&["update-ref", "refs/heads/main", &first]);
+    let (place, first) = (place(fixture.folder.path()), first.parse().unwrap());
+    let blobs = blobs(fixture.folder.path());
+    let report = verify(&place, &blobs, None, &mut |_| {}).unwrap();
+    // It bears no signature, and holds nothing that could be read.
+    assert_eq!(report.faults_found, 2);
+    assert!(report.faults.iter().all(|fault| fault.commit == first));
+    assert!(report.faults[1].look.contains(" fsck "));
+    let since = verify(&place, &blobs, Some(first), &mut |_| {});
+    assert!(matches!(since, Err(VerifyFault::Since { since, .. }) if since == first));
+}

@@ -2,8 +2,11 @@
 //!
 //! A start walks the folders of its commit in git in any case, and looks up here, by the id of each blob, what it would
 //! make of the bytes: that is true for ever, whatever the commit. So a file that is older than the tip saves all but
-//! the work on what changed since. It names the commit at which it was written, may be deleted at any time, and one
-//! that is damaged or of another form is not used.
+//! the work on what changed since. It may be deleted at any time, and one that is damaged or of another version of this
+//! program is not used.
+//!
+//! What it says is not made again to see whether it is true: its SHA-256 tells that nothing has changed since we wrote
+//! it. It tells nothing about somebody who may write to the folder, and who could as well write to the repository.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,13 +21,14 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::disk::{self, TempFile};
-use crate::domain::{BlobId, Cksum, CommitId, Owners};
+use crate::domain::{BlobId, Cksum, Owners};
 
 use super::object::Shelf;
 use super::snapshot::{Crate, Release, Snapshot};
 
-/// The first line, but for the commit; the number is that of the form.
-const HEAD: &str = "sidecargo snapshot 1 ";
+/// The first line. Another version of this program may make something else of the same bytes; the number is that of the
+/// form.
+const HEAD: &str = concat!("sidecargo ", env!("CARGO_PKG_VERSION"), " snapshot 1\n");
 /// The largest file that is written or read, in bytes: room for some million crates.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// A SHA-256, in bytes.
@@ -39,9 +43,6 @@ pub(super) enum KeptFault {
     /// Not what was written.
     #[error("it is damaged")]
     Damaged,
-    /// Another version of this program has written it.
-    #[error("it has another form")]
-    OtherForm,
 }
 
 /// What is known of index files by the ids of their blobs.
@@ -71,7 +72,7 @@ struct KeptRelease<'a> {
 }
 
 impl Kept {
-    /// Reads the file in the folder `cache`; nothing is known if there is none.
+    /// Reads the file in the folder `cache`; nothing is known if there is none of this version.
     pub(super) fn load(cache: &Path) -> Result<Self, KeptFault> {
         if cache.is_dir() {
             disk::remove_leftovers(cache)?;
@@ -83,13 +84,20 @@ impl Kept {
         let length = file.metadata()?.len().min(FILE_BYTES_MAX);
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Self::parse(bytes)
+    }
+
+    fn parse(mut bytes: Vec<u8>) -> Result<Self, KeptFault> {
         let hash_at = bytes.len().checked_sub(HASH_BYTES);
         let hash_at = hash_at.ok_or(KeptFault::Damaged)?;
         if Sha256::digest(&bytes[..hash_at])[..] != bytes[hash_at..] {
             return Err(KeptFault::Damaged);
         }
         bytes.truncate(hash_at);
-        let entries = entries_of(&bytes).ok_or(KeptFault::OtherForm)?;
+        if !bytes.starts_with(HEAD.as_bytes()) {
+            return Ok(Self::default());
+        }
+        let entries = entries_of(&bytes).ok_or(KeptFault::Damaged)?;
         Ok(Self { bytes, entries })
     }
 
@@ -125,24 +133,33 @@ impl Kept {
 pub(super) fn save(snapshot: &Snapshot, cache: &Path) -> io::Result<()> {
     disk::create_folder(cache)?;
     let mut temp = TempFile::create(cache)?;
+    write(snapshot, temp.file(), FILE_BYTES_MAX)?;
+    temp.rename(&path(cache))
+}
+
+/// Writes crates as long as the file stays within `bytes_max`; the others are read from git again.
+fn write(snapshot: &Snapshot, file: impl Write, bytes_max: u64) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
     let mut hasher = Sha256::new();
-    let mut out = BufWriter::new(temp.file());
     let mut write = |bytes: &[u8]| {
         hasher.update(bytes);
         out.write_all(bytes)
     };
-    write(format!("{HEAD}{}\n", snapshot.commit()).as_bytes())?;
+    write(HEAD.as_bytes())?;
+    let mut room = bytes_max.saturating_sub((HEAD.len() + HASH_BYTES) as u64);
     for krate in snapshot.crates() {
         let entry = postcard::to_allocvec(&Entry::of(krate)).map_err(io::Error::other)?;
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
-        write(krate.body.blob().as_bytes())?;
-        write(&length.to_le_bytes())?;
-        write(&entry)?;
+        let (id, length) = (krate.body.blob(), length.to_le_bytes());
+        let parts = [&id.as_bytes()[..], &length, &entry];
+        match room.checked_sub(parts.iter().map(|part| part.len() as u64).sum()) {
+            Some(left) => room = left,
+            None => break,
+        }
+        parts.into_iter().try_for_each(&mut write)?;
     }
     out.write_all(&hasher.finalize())?;
-    out.flush()?;
-    drop(out);
-    temp.rename(&path(cache))
+    out.flush()
 }
 
 impl<'a> Entry<'a> {
@@ -165,13 +182,10 @@ fn path(cache: &Path) -> PathBuf {
     cache.join("snapshot")
 }
 
-/// Where the entries of a file are; `None` if it has another form.
+/// Where the entries behind the first line are; `None` if they do not end where the bytes do.
 fn entries_of(bytes: &[u8]) -> Option<HashMap<BlobId, Range<usize>>> {
-    let head_end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let commit = bytes[..head_end].strip_prefix(HEAD.as_bytes())?;
-    std::str::from_utf8(commit).ok()?.parse::<CommitId>().ok()?;
     let mut entries = HashMap::new();
-    let mut at = head_end + 1;
+    let mut at = HEAD.len();
     while at < bytes.len() {
         let (id, rest) = bytes[at..].split_first_chunk::<20>()?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
@@ -184,3 +198,6 @@ fn entries_of(bytes: &[u8]) -> Option<HashMap<BlobId, Range<usize>>> {
     }
     Some(entries)
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,7 +286,11 @@ fn read_some(
     let mut crates = Vec::with_capacity(files.len());
     let mut new_count = 0;
     for file in files {
-        let krate = match kept.find(file.blob, &file.owners, &mut shelf) {
+        // What is known of a blob does not make up for one that is gone: whoever clones the index would miss it.
+        let known = kept
+            .find(file.blob, &file.owners, &mut shelf)
+            .filter(|_| objects.has(file.blob.as_bytes()));
+        let krate = match known {
             Some(krate) => krate,
             None => {
                 new_count += 1;

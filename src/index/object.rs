@@ -83,7 +83,9 @@ impl Body {
         let mut bytes = Vec::with_capacity(self.size);
         flate2::read::GzDecoder::new(&self.gzip[..])
             .read_to_end(&mut bytes)
-            .expect("the body was compressed by us");
+            .expect(
+                "we compressed it: now, or before we wrote it to a file whose checksum is right",
+            );
         bytes
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use gix::objs::{CommitRef, Find, FindHeader, Kind};
+use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
 
 use crate::domain::{CommitId, TreeId};
 
@@ -102,6 +102,12 @@ impl Objects {
         }
         let missing = format!("the object {oid} is not there");
         Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))
+    }
+
+    /// Whether there is an object with this id, whatever it is.
+    pub(super) fn has(&self, id: &[u8; 20]) -> bool {
+        let oid = gix::ObjectId::from_bytes_or_panic(id);
+        self.stores.iter().any(|store| store.exists(&oid))
     }
 
     /// A commit.

@@ -44,9 +44,8 @@ const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PROVE_AGAIN: Duration = Duration::from_secs(1);
 /// The share of a group's duration that the next one waits for company.
 const WAIT_SHARE: u32 = 8;
-
 /// The snapshot file is written again once so many index files have become others.
-const KEEP_AFTER: usize = 1000;
+pub(super) const KEEP_AFTER: usize = 1000;
 
 /// Why a change did not become part of the index.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -462,13 +462,17 @@ fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a file that is spare, a token's
-/// record, a key, the cache, the graph of commits.
+/// record, a key, the caches, the graph of commits.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
     };
     let name = path.file_name().unwrap().to_str().unwrap();
-    let made = ["cache/catalog", "index.git/objects/info/commit-graph"];
+    let made = [
+        "cache/catalog",
+        "cache/snapshot",
+        "index.git/objects/info/commit-graph",
+    ];
     if made.iter().any(|made| path == Path::new(made)) {
         return true;
     }

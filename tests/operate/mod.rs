@@ -11,6 +11,7 @@ mod says;
 mod secrets;
 mod settings;
 mod socket;
+mod start;
 mod tokens;
 mod verify;
 

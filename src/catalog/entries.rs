@@ -93,7 +93,7 @@ impl Entries {
         let changed = self.commit.and_then(|old| snapshot.changed_since(old));
         let (mut next, crates) = match &changed {
             Some(names) => {
-                let crates = names.iter().filter_map(|name| snapshot.get(name));
+                let crates = names.iter().filter_map(|name| snapshot.find(name));
                 (self.clone(), crates.collect())
             }
             None => (Self::default(), snapshot.crates().collect::<Vec<_>>()),

@@ -106,7 +106,20 @@ impl CrateName {
 
     /// The name by which uniqueness is judged.
     pub fn canonical(&self) -> CanonicalName {
-        CanonicalName(self.0.to_ascii_lowercase().replace('-', "_").into())
+        CanonicalName(self.folded().map(char::from).collect())
+    }
+
+    /// The bytes of the canonical name, all of them ASCII, without making it.
+    pub fn folded(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| match byte {
+            b'-' => b'_',
+            other => other.to_ascii_lowercase(),
+        })
+    }
+
+    /// Whether both have the same canonical name: there can be only one of them.
+    pub fn is_twin_of(&self, other: &Self) -> bool {
+        self.folded().eq(other.folded())
     }
 
     /// Why no crate may be created under this name, if so.

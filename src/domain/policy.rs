@@ -99,7 +99,7 @@ impl Policy {
     pub fn reserves(&self, name: &CrateName) -> bool {
         self.reserved
             .iter()
-            .any(|reserved| reserved.canonical() == name.canonical())
+            .any(|reserved| reserved.is_twin_of(name))
     }
 }
 

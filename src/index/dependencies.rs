@@ -61,7 +61,7 @@ fn missing(
     let Ok(name) = wanted.parse::<CrateName>() else {
         return unknown();
     };
-    let is_itself = name.canonical() == line.name.canonical();
+    let is_itself = name.is_twin_of(&line.name);
     let existing = match on.find(&name) {
         Some(krate) => &krate.name,
         None if is_itself => &line.name,

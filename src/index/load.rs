@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::domain::{BlobId, CommitId, CrateName, IndexPath, Owners, Policy};
 
+use super::crates::Crates;
 use super::kept::Kept;
 use super::object::{Body, Shelf};
 use super::objects::{Objects, Source};
@@ -181,10 +182,9 @@ impl Loader {
     fn finish(mut self, commit: CommitId, kept: &Kept) -> Result<(Tip, usize), LoadFault> {
         let files = self.index_files()?;
         let (read, new_count) = read_all(&files, self.objects.source(), kept)?;
-        let mut crates = imbl::HashMap::new();
+        let mut crates = Crates::default();
         for krate in read {
-            let canonical = krate.name.canonical();
-            if let Some(twin) = crates.insert(canonical, Arc::new(krate)) {
+            if let Some(twin) = crates.insert(krate) {
                 return Err(broken(
                     IndexPath::of(&twin.name).as_str(),
                     &"another crate differs from it only in `-` and `_`",
@@ -258,7 +258,7 @@ fn read_all(
     files: &[IndexFileAt],
     source: &Source,
     kept: &Kept,
-) -> Result<(Vec<Crate>, usize), LoadFault> {
+) -> Result<(Vec<Arc<Crate>>, usize), LoadFault> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let share = files.len().div_ceil(cores).max(1);
     thread::scope(|scope| {
@@ -280,7 +280,7 @@ fn read_some(
     files: &[IndexFileAt],
     source: &Source,
     kept: &Kept,
-) -> Result<(Vec<Crate>, usize), LoadFault> {
+) -> Result<(Vec<Arc<Crate>>, usize), LoadFault> {
     let objects = source.open()?;
     let mut shelf = Shelf::default();
     let mut crates = Vec::with_capacity(files.len());
@@ -301,7 +301,7 @@ fn read_some(
             let reason = format!("it holds the crate `{}`", krate.name);
             return Err(broken(file.path.as_str(), &reason));
         }
-        crates.push(krate);
+        crates.push(Arc::new(krate));
     }
     Ok((crates, new_count))
 }

@@ -5,6 +5,7 @@
 mod begin;
 mod change;
 mod copy;
+mod crates;
 mod dependencies;
 mod diff;
 mod edit;

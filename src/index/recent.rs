@@ -1,6 +1,6 @@
 //! What changed lately: from it a reader of an earlier snapshot learns which crates it must look at again.
 
-use crate::domain::{CanonicalName, CommitId};
+use crate::domain::{CommitId, CrateName};
 
 /// The most changes that are remembered: those of several groups.
 const RECENT_MAX: usize = 1024;
@@ -15,12 +15,12 @@ struct Step {
     /// The commit from which it was made.
     before: CommitId,
     /// The crates that it is about; none if it is about the registry itself.
-    crates: Vec<CanonicalName>,
+    crates: Vec<CrateName>,
 }
 
 impl Recent {
     /// Remembers a step that was made from `before`.
-    pub(super) fn add(&mut self, before: CommitId, crates: Vec<CanonicalName>) {
+    pub(super) fn add(&mut self, before: CommitId, crates: Vec<CrateName>) {
         self.0.push_back(Step { before, crates });
         if self.0.len() > RECENT_MAX {
             self.0.pop_front();
@@ -28,7 +28,7 @@ impl Recent {
     }
 
     /// The crates that changed after `commit`, the latest first; `None` if that is too long ago or another history.
-    pub(super) fn since(&self, commit: CommitId) -> Option<Vec<CanonicalName>> {
+    pub(super) fn since(&self, commit: CommitId) -> Option<Vec<CrateName>> {
         let mut changed = Vec::new();
         for step in self.0.iter().rev() {
             changed.extend(step.crates.iter().cloned());
@@ -43,7 +43,6 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::CrateName;
 
     fn commit(number: usize) -> CommitId {
         let mut bytes = [0; 20];
@@ -51,9 +50,8 @@ mod tests {
         CommitId::from(bytes)
     }
 
-    fn name(number: usize) -> CanonicalName {
-        let name: CrateName = format!("k{number}").parse().unwrap();
-        name.canonical()
+    fn name(number: usize) -> CrateName {
+        format!("k{number}").parse().unwrap()
     }
 
     #[test]

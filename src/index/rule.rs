@@ -143,9 +143,8 @@ impl Step {
         next.commit = commit;
         let mut changed = Vec::with_capacity(self.crates.len());
         for (krate, _) in self.crates {
-            let name = krate.name.canonical();
-            next.crates.insert(name.clone(), krate);
-            changed.push(name);
+            changed.push(krate.name.clone());
+            next.crates.insert(krate);
         }
         if let Some(registry) = self.registry {
             next.registry = registry;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    CanonicalName, Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath,
-    LineFault, Owners, VersionKey,
+    Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Owners,
+    VersionKey,
 };
 
+use super::crates::Crates;
 use super::object::Body;
 use super::recent::Recent;
 use super::registry_files::RegistryFiles;
@@ -17,7 +18,7 @@ use super::registry_files::RegistryFiles;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(super) commit: CommitId,
-    pub(super) crates: imbl::HashMap<CanonicalName, Arc<Crate>>,
+    pub(super) crates: Crates,
     pub(super) registry: Arc<RegistryFiles>,
     pub(super) recent: Recent,
 }
@@ -54,7 +55,7 @@ impl Snapshot {
 
     /// The crate that `name` or one of its twins by case or `-` and `_` denotes.
     pub fn find(&self, name: &CrateName) -> Option<&Arc<Crate>> {
-        self.crates.get(&name.canonical())
+        self.crates.get(name)
     }
 
     /// The bytes of the index file at `path` as Cargo asks for it, `config.json` among them.
@@ -72,16 +73,11 @@ impl Snapshot {
     /// The crates that are new or changed since `earlier`, some perhaps more than once.
     ///
     /// `None` if that is not known: `earlier` is too old, or not of this history.
-    pub fn changed_since(&self, earlier: CommitId) -> Option<Vec<CanonicalName>> {
+    pub fn changed_since(&self, earlier: CommitId) -> Option<Vec<CrateName>> {
         if earlier == self.commit {
             return Some(Vec::new());
         }
         self.recent.since(earlier)
-    }
-
-    /// The crate with this canonical name.
-    pub fn get(&self, name: &CanonicalName) -> Option<&Arc<Crate>> {
-        self.crates.get(name)
     }
 
     /// How many crates there are.
@@ -91,7 +87,7 @@ impl Snapshot {
 
     /// All crates, in no order.
     pub fn crates(&self) -> impl Iterator<Item = &Arc<Crate>> {
-        self.crates.values()
+        self.crates.iter()
     }
 
     /// The files that are not about one crate.

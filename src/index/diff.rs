@@ -67,7 +67,7 @@ impl Diff<'_> {
             return Err(Violation::Foreign(path.to_owned()).into());
         }
         let what = format!("the folder `{path}`");
-        let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
+        let tree = Tree::from_git(&self.objects.read(id, Kind::Tree, &what)?);
         self.cost.add(path, tree.as_bytes().len())?;
         let unreadable = || Violation::Unreadable {
             path: path.to_owned(),

@@ -89,7 +89,7 @@ pub(super) fn revoked(git_dir: &Path, commit: CommitId) -> Result<Revoked, LoadF
 fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, LoadFault> {
     let objects = Objects::open(git_dir)?;
     let root = objects.commit(commit)?.tree;
-    let root = Tree::from_git(objects.read(root.as_bytes(), Kind::Tree, "the root folder")?);
+    let root = Tree::from_git(&objects.read(root.as_bytes(), Kind::Tree, "the root folder")?);
     let entries = root.entries().unwrap_or_default();
     let entry = entries
         .iter()
@@ -127,7 +127,7 @@ impl Loader {
             return Err(LoadFault::Foreign(path.to_owned()));
         }
         let what = format!("the folder `{path}`");
-        let tree = Tree::from_git(self.objects.read(id, Kind::Tree, &what)?);
+        let tree = Tree::from_git(&self.objects.read(id, Kind::Tree, &what)?);
         let entries = tree
             .entries()
             .ok_or_else(|| broken(path, &"it is not a folder as git writes it"))?;

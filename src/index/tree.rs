@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::domain::{BlobId, TreeId};
 
 use super::object::tree_id;
@@ -18,9 +20,9 @@ pub(super) enum Mode {
     Folder,
 }
 
-/// The entries of one folder, in git's order and format: `mode SP name NUL id` each.
+/// The entries of one folder, in git's order and format: `mode SP name NUL id` each. A clone shares them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Tree(Vec<u8>);
+pub(super) struct Tree(Arc<[u8]>);
 
 /// One entry of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +35,13 @@ pub(super) struct Entry<'a> {
 
 /// Every folder of a commit by its path; the root's path is empty.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Trees(imbl::HashMap<Arc<str>, Arc<Tree>>);
+pub(super) struct Trees(OrdMap<Arc<str>, Tree>);
 
 /// A folder that a change rewrote.
 #[derive(Debug)]
 pub(super) struct NewTree {
     pub(super) id: TreeId,
-    pub(super) tree: Arc<Tree>,
+    pub(super) tree: Tree,
 }
 
 impl Mode {
@@ -69,14 +71,14 @@ impl Tree {
         &self.0
     }
 
-    pub(super) fn from_git(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    pub(super) fn from_git(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 
     /// The entries; `None` if the bytes are not a folder as git writes it.
     pub(super) fn entries(&self) -> Option<Vec<Entry<'_>>> {
         let mut entries: Vec<Entry<'_>> = Vec::new();
-        let mut rest = self.0.as_slice();
+        let mut rest = &self.0[..];
         while !rest.is_empty() {
             let space = rest.iter().position(|byte| *byte == b' ')?;
             let end = rest.iter().position(|byte| *byte == 0)?;
@@ -111,7 +113,7 @@ impl Tree {
         bytes.push(0);
         bytes.extend(id);
         bytes.extend(&self.0[end..]);
-        Self(bytes)
+        Self(bytes.into())
     }
 
     /// The range of bytes of the entry `name`, empty and at its place if there is none.
@@ -167,13 +169,13 @@ fn order(a: &[u8], a_is_folder: bool, b: &[u8], b_is_folder: bool) -> Ordering {
 
 impl Trees {
     /// The folder at `path`.
-    pub(super) fn get(&self, path: &str) -> Option<&Arc<Tree>> {
+    pub(super) fn get(&self, path: &str) -> Option<&Tree> {
         self.0.get(path)
     }
 
     /// Adds a folder as it was read from the repository.
     pub(super) fn insert(&mut self, path: &str, tree: Tree) {
-        self.0.insert(path.into(), Arc::new(tree));
+        self.0.insert(path.into(), tree);
     }
 
     /// Puts files at their paths; returns the root and every folder that was rewritten, the root last.
@@ -187,15 +189,12 @@ impl Trees {
         entries_of(&mut touched, "");
         let mut rewritten = Vec::new();
         while let Some(((_, path), entries)) = touched.pop_first() {
-            let mut tree = self
-                .0
-                .get(path.as_str())
-                .map_or_else(Tree::default, |tree| (**tree).clone());
+            let mut tree = self.get(&path).cloned().unwrap_or_default();
             for (name, mode, id) in &entries {
                 tree = tree.with(name, *mode, id);
             }
-            let (id, tree) = (tree_id(&tree.0), Arc::new(tree));
-            self.0.insert(path.as_str().into(), Arc::clone(&tree));
+            let id = tree_id(&tree.0);
+            self.insert(&path, tree.clone());
             rewritten.push(NewTree { id, tree });
             if path.is_empty() {
                 return (id, rewritten);
@@ -291,7 +290,7 @@ mod tests {
     fn folders_sort_as_if_their_names_ended_in_a_slash() {
         let mut trees = Trees::default();
         trees.put(&[("a0", blob(3)), ("a/x", blob(2)), ("a.b", blob(1))]);
-        let root = &trees.0[""];
+        let root = trees.get("").unwrap();
         let mut names = Vec::new();
         let mut rest = root.as_bytes();
         while let Some((mode, name, length)) = first_entry(rest) {

@@ -60,7 +60,7 @@ impl Seen {
             if !self.objects.insert(id) {
                 continue;
             }
-            let tree = Tree::from_git(objects.read(&id, Kind::Tree, "a folder")?);
+            let tree = Tree::from_git(&objects.read(&id, Kind::Tree, "a folder")?);
             // What no index may have is no matter here, if no state of the index ever had it.
             for entry in tree.entries().unwrap_or_default() {
                 match entry.mode {

@@ -1,5 +1,6 @@
 //! Versions of a crate, with and without build metadata.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,8 +12,17 @@ use thiserror::Error;
 pub const VERSION_BYTES_MAX: usize = 150;
 
 /// A semantic version as published, build metadata included.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CrateVersion(Version);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CrateVersion(Form);
+
+/// A registry holds a million of them, and nearly all are three small numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Form {
+    /// Nothing but `major`, `minor` and `patch`, each of them small.
+    Plain([u32; 3]),
+    /// Whatever is not plain.
+    Other(Box<Version>),
+}
 
 /// A version without its build metadata: a crate may have each only once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,25 +44,58 @@ impl CrateVersion {
     pub fn key(&self) -> VersionKey {
         VersionKey(Version {
             build: BuildMetadata::EMPTY,
-            ..self.0.clone()
+            ..self.semver()
         })
     }
 
     /// The parsed parts.
-    pub fn semver(&self) -> &Version {
-        &self.0
+    pub fn semver(&self) -> Version {
+        match &self.0 {
+            Form::Plain([major, minor, patch]) => {
+                Version::new((*major).into(), (*minor).into(), (*patch).into())
+            }
+            Form::Other(version) => Version::clone(version),
+        }
+    }
+
+    /// Whether it has build metadata.
+    pub fn has_build(&self) -> bool {
+        matches!(&self.0, Form::Other(version) if !version.build.is_empty())
+    }
+
+    /// Whether this is a pre-release such as `1.0.0-rc.1`.
+    pub fn is_prerelease(&self) -> bool {
+        matches!(&self.0, Form::Other(version) if !version.pre.is_empty())
+    }
+
+    /// How Cargo prefers versions, build metadata left aside.
+    pub fn cmp_precedence(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Form::Plain(a), Form::Plain(b)) => a.cmp(b),
+            _ => self.semver().cmp_precedence(&other.semver()),
+        }
+    }
+}
+
+impl From<Version> for Form {
+    fn from(version: Version) -> Self {
+        let small = |number: u64| u32::try_from(number).ok();
+        let numbers = [version.major, version.minor, version.patch].map(small);
+        match numbers {
+            [Some(major), Some(minor), Some(patch)]
+                if version.pre.is_empty() && version.build.is_empty() =>
+            {
+                Self::Plain([major, minor, patch])
+            }
+            _ => Self::Other(Box::new(version)),
+        }
     }
 }
 
 impl VersionKey {
     /// How `version` compares with this one, build metadata left aside.
-    pub fn precedence_of(&self, version: &CrateVersion) -> std::cmp::Ordering {
-        version.0.cmp_precedence(&self.0)
-    }
-
-    /// Whether this is a pre-release such as `1.0.0-rc.1`.
-    pub fn is_prerelease(&self) -> bool {
-        !self.0.pre.is_empty()
+    pub fn precedence_of(&self, version: &CrateVersion) -> Ordering {
+        version.semver().cmp_precedence(&self.0)
     }
 }
 
@@ -66,7 +109,7 @@ impl FromStr for CrateVersion {
             )));
         }
         match Version::parse(text) {
-            Ok(version) => Ok(Self(version)),
+            Ok(version) => Ok(Self(version.into())),
             Err(error) => Err(VersionFault::Syntax {
                 text: super::excerpt(text),
                 reason: error.to_string(),
@@ -77,7 +120,7 @@ impl FromStr for CrateVersion {
 
 impl fmt::Display for CrateVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.semver().fmt(f)
     }
 }
 
@@ -89,7 +132,7 @@ impl fmt::Display for VersionKey {
 
 impl Serialize for CrateVersion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        serializer.collect_str(self)
     }
 }
 
@@ -124,16 +167,37 @@ mod tests {
         ) {
             let bare = a.key().to_string();
             prop_assert_eq!(version(&format!("{bare}+{build}")).key(), a.key());
+            let (key_a, key_b, order) = (a.key(), b.key(), a.cmp_precedence(&b));
             let (a, b) = (a.semver(), b.semver());
             prop_assert_eq!(
                 (a.major, a.minor, a.patch, &a.pre) == (b.major, b.minor, b.patch, &b.pre),
-                CrateVersion(a.clone()).key() == CrateVersion(b.clone()).key()
+                key_a == key_b
             );
             prop_assert_eq!(
-                a.cmp_precedence(b),
-                CrateVersion(a.clone()).key().cmp(&CrateVersion(b.clone()).key()),
+                a.cmp_precedence(&b),
+                key_a.cmp(&key_b),
                 "keys are ordered as Cargo prefers versions"
             );
+            prop_assert_eq!(order, key_a.cmp(&key_b));
+        }
+
+        #[test]
+        fn a_version_is_what_its_parts_are(
+            a in arbitrary::version(),
+            numbers in any::<[u64; 3]>(),
+            small in any::<[u32; 3]>(),
+        ) {
+            let (b, [major, minor, patch]) = (a.semver(), numbers);
+            prop_assert_eq!(a.to_string(), b.to_string());
+            prop_assert_eq!(a.has_build(), !b.build.is_empty());
+            prop_assert_eq!(a.is_prerelease(), !b.pre.is_empty());
+            prop_assert_eq!(CrateVersion(b.into()), a);
+            for parts in [Version::new(major, minor, patch), {
+                let [major, minor, patch] = small.map(u64::from);
+                Version::new(major, minor, patch)
+            }] {
+                prop_assert_eq!(version(&parts.to_string()).semver(), parts);
+            }
         }
 
         #[test]
@@ -162,13 +226,28 @@ mod tests {
             "1.0.0-rc.10",
             "1.0.0",
             "1.0.1",
+            "4294967295.0.0",
+            "4294967296.0.0",
             "18446744073709551615.0.0",
         ];
         assert!(ordered.map(|text| version(text).key()).is_sorted());
-        assert!(version("1.0.0-rc.1").key().is_prerelease());
-        assert!(!version("1.0.0+rc.1").key().is_prerelease());
+        assert!(version("1.0.0-rc.1").is_prerelease());
+        assert!(!version("1.0.0+rc.1").is_prerelease());
+        for pair in ordered.windows(2) {
+            let (a, b) = (version(pair[0]), version(pair[1]));
+            assert_eq!(a.cmp_precedence(&b), Ordering::Less, "{pair:?}");
+        }
         assert_eq!(version("1.0.7+x.y").to_string(), "1.0.7+x.y");
         assert_eq!(version("1.0.7+x.y").key().to_string(), "1.0.7");
+    }
+
+    #[test]
+    fn a_plain_version_takes_little_memory() {
+        assert_eq!(size_of::<CrateVersion>(), 16);
+        assert!(matches!(version("1.2.4294967295").0, Form::Plain(_)));
+        for text in ["1.2.4294967296", "1.2.3-rc.1", "1.2.3+build"] {
+            assert!(matches!(version(text).0, Form::Other(_)), "{text}");
+        }
     }
 
     #[test]

@@ -211,8 +211,7 @@ impl Change {
             version: version.clone(),
         };
         let key = version.key();
-        let is_meant =
-            |release: &&Release| version.semver().build.is_empty() || release.version == *version;
+        let is_meant = |release: &&Release| !version.has_build() || release.version == *version;
         let release = krate.release(&key).filter(is_meant);
         let release = release.ok_or_else(no_such_version)?;
         if release.yanked == yanked {

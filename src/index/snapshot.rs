@@ -115,7 +115,7 @@ impl Crate {
             });
             name = Some(head.name);
         }
-        releases.sort_by(precedence);
+        releases.sort_by(|a, b| a.version.cmp_precedence(&b.version));
         Ok(name.map(|name| Self {
             name,
             body,
@@ -147,10 +147,9 @@ impl Crate {
 
     /// The version to show people: the highest that is not yanked, ordinary ones before pre-releases.
     pub fn newest(&self) -> Option<&Release> {
-        self.releases.iter().max_by_key(|release| {
-            let key = release.version.key();
-            (!release.yanked, !key.is_prerelease(), key)
-        })
+        // Of several, the last, and so the highest.
+        let rank = |release: &&Release| (!release.yanked, !release.version.is_prerelease());
+        self.releases.iter().max_by_key(rank)
     }
 
     /// Adds the release of a line.
@@ -185,8 +184,4 @@ impl Crate {
         self.releases
             .binary_search_by(|release| key.precedence_of(&release.version))
     }
-}
-
-fn precedence(a: &Release, b: &Release) -> std::cmp::Ordering {
-    a.version.semver().cmp_precedence(b.version.semver())
 }

@@ -418,7 +418,7 @@ fn cargo_says_the_same() {
             serde_json::from_str(&text).unwrap()
         };
         assert_eq!(theirs.name, ours.name.as_str(), "{what}");
-        assert_eq!(&theirs.vers, ours.vers.semver(), "{what}");
+        assert_eq!(theirs.vers, ours.vers.semver(), "{what}");
         assert_eq!(theirs.cksum, ours.cksum.to_string(), "{what}");
         assert_eq!(theirs.yanked, Some(ours.yanked), "{what}");
         assert_eq!(theirs.links.as_deref(), ours.links.as_deref(), "{what}");

@@ -56,7 +56,7 @@ const TOOLCHAIN_NAMES: [&str; 38] = [
 /// The name of a crate, spelled as its first publisher spelled it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct CrateName(String);
+pub struct CrateName(Box<str>);
 
 /// A crate name in lower case with `-` folded to `_`: two crates may not share one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,7 +151,7 @@ impl FromStr for CrateName {
 
     fn from_str(text: &str) -> Result<Self, NameFault> {
         check(text, |first| first.is_ascii_alphabetic())?;
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -166,7 +166,7 @@ impl FromStr for DependencyName {
 
 impl From<CrateName> for DependencyName {
     fn from(name: CrateName) -> Self {
-        Self(name.0)
+        Self(name.0.into())
     }
 }
 

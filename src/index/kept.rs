@@ -52,15 +52,13 @@ pub(super) struct Kept {
     entries: HashMap<BlobId, Range<usize>>,
 }
 
-/// What is known of one blob.
+/// What is known of one blob; behind it stand its releases in the order of versions.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry<'a> {
     name: &'a str,
     size: usize,
     gzip: &'a [u8],
-    /// In the order of versions.
-    #[serde(borrow)]
-    releases: Vec<KeptRelease<'a>>,
+    release_count: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -109,20 +107,28 @@ impl Kept {
         shelf: &mut Shelf,
     ) -> Option<Crate> {
         let bytes = &self.bytes[self.entries.get(&id)?.clone()];
-        let entry: Entry<'_> = postcard::from_bytes(bytes).ok()?;
-        let release = |kept: KeptRelease<'_>| {
-            Some(Release {
+        let (entry, mut rest) = postcard::take_from_bytes::<Entry<'_>>(bytes).ok()?;
+        // None is shorter than its checksum.
+        let count = entry.release_count;
+        let count = Some(count).filter(|count| *count <= rest.len() / HASH_BYTES)?;
+        let mut releases = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (kept, behind) = postcard::take_from_bytes::<KeptRelease<'_>>(rest).ok()?;
+            rest = behind;
+            releases.push(Release {
                 version: kept.version.parse().ok()?,
                 cksum: Cksum::from(kept.cksum),
                 yanked: kept.yanked,
-            })
-        };
-        let releases = entry.releases.into_iter().map(release);
+            });
+        }
+        let releases = releases.into();
+        let name = entry.name.parse().ok()?;
+        let body = shelf.put(id, entry.gzip, entry.size);
         Some(Crate {
-            name: entry.name.parse().ok()?,
-            releases: releases.collect::<Option<_>>()?,
-            body: shelf.put(id, entry.gzip, entry.size),
+            name,
+            body,
             owners: Arc::clone(owners),
+            releases,
         })
     }
 }
@@ -147,8 +153,10 @@ fn write(snapshot: &Snapshot, file: impl Write, bytes_max: u64) -> io::Result<()
     };
     write(HEAD.as_bytes())?;
     let mut room = bytes_max.saturating_sub((HEAD.len() + HASH_BYTES) as u64);
+    let mut entry = Vec::new();
     for krate in snapshot.crates() {
-        let entry = postcard::to_allocvec(&Entry::of(krate)).map_err(io::Error::other)?;
+        entry.clear();
+        entry = encode(krate, entry).map_err(io::Error::other)?;
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
         let (id, length) = (krate.body.blob(), length.to_le_bytes());
         let parts = [&id.as_bytes()[..], &length, &entry];
@@ -162,20 +170,25 @@ fn write(snapshot: &Snapshot, file: impl Write, bytes_max: u64) -> io::Result<()
     out.flush()
 }
 
-impl<'a> Entry<'a> {
-    fn of(krate: &'a Crate) -> Self {
-        let kept = |release: &Release| KeptRelease {
-            version: release.version.to_string().into(),
-            cksum: *release.cksum.as_bytes(),
-            yanked: release.yanked,
-        };
-        Self {
-            name: krate.name.as_str(),
-            size: krate.body.size(),
-            gzip: krate.body.gzip(),
-            releases: krate.releases.iter().map(kept).collect(),
-        }
-    }
+/// The entry of a crate, behind what is in `bytes`.
+fn encode(krate: &Crate, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
+    let entry = Entry {
+        name: krate.name.as_str(),
+        size: krate.body.size(),
+        gzip: krate.body.gzip(),
+        release_count: krate.releases().len(),
+    };
+    krate
+        .releases()
+        .iter()
+        .try_fold(postcard::to_extend(&entry, bytes)?, |bytes, release| {
+            let kept = KeptRelease {
+                version: release.version.to_string().into(),
+                cksum: *release.cksum.as_bytes(),
+                yanked: release.yanked,
+            };
+            postcard::to_extend(&kept, bytes)
+        })
 }
 
 fn path(cache: &Path) -> PathBuf {

@@ -100,6 +100,8 @@ fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, Loa
 
 struct Loader {
     objects: Objects,
+    /// Room for the folder that is being read.
+    buffer: Vec<u8>,
     trees: Trees,
     /// Every index file by the name that its path has.
     files: Vec<(CrateName, BlobId)>,
@@ -113,6 +115,7 @@ impl Loader {
     fn of(objects: Objects) -> Self {
         Self {
             objects,
+            buffer: Vec::new(),
             trees: Trees::default(),
             files: Vec::new(),
             owners: HashMap::new(),
@@ -127,7 +130,9 @@ impl Loader {
             return Err(LoadFault::Foreign(path.to_owned()));
         }
         let what = format!("the folder `{path}`");
-        let tree = Tree::from_git(&self.objects.read(id, Kind::Tree, &what)?);
+        let bytes = &mut self.buffer;
+        self.objects.read_into(id, Kind::Tree, &what, bytes)?;
+        let tree = Tree::from_git(bytes);
         let entries = tree
             .entries()
             .ok_or_else(|| broken(path, &"it is not a folder as git writes it"))?;
@@ -282,7 +287,7 @@ fn read_some(
     kept: &Kept,
 ) -> Result<(Vec<Arc<Crate>>, usize), LoadFault> {
     let objects = source.open()?;
-    let mut shelf = Shelf::default();
+    let (mut shelf, mut buffer) = (Shelf::default(), Vec::new());
     let mut crates = Vec::with_capacity(files.len());
     let mut new_count = 0;
     for file in files {
@@ -294,7 +299,7 @@ fn read_some(
             Some(krate) => krate,
             None => {
                 new_count += 1;
-                file.read(&objects, &mut shelf)?
+                file.read(&objects, &mut shelf, &mut buffer)?
             }
         };
         if IndexPath::of(&krate.name) != file.path {
@@ -307,11 +312,16 @@ fn read_some(
 }
 
 impl IndexFileAt {
-    fn read(&self, objects: &Objects, shelf: &mut Shelf) -> Result<Crate, LoadFault> {
+    fn read(
+        &self,
+        objects: &Objects,
+        shelf: &mut Shelf,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Crate, LoadFault> {
         let path = self.path.as_str();
-        let bytes = objects.read(self.blob.as_bytes(), Kind::Blob, path)?;
-        let body = shelf.compress(self.blob, &bytes);
-        Crate::read(&bytes, body, Arc::clone(&self.owners))
+        objects.read_into(self.blob.as_bytes(), Kind::Blob, path, bytes)?;
+        let body = shelf.compress(self.blob, bytes);
+        Crate::read(bytes, body, Arc::clone(&self.owners))
             .map_err(|fault| broken(path, &fault))?
             .ok_or_else(|| broken(path, &"it has no line"))
     }

@@ -1,10 +1,9 @@
 //! Git objects in memory: their ids and their compressed bytes.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, Crc};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use gix::objs::Kind;
 use thiserror::Error;
 
@@ -47,8 +46,19 @@ pub struct Body {
 /// Room for many bodies side by side: an allocation for each would leave holes between them.
 ///
 /// A piece of memory is given back when the last body in it is no longer served.
-#[derive(Debug, Default)]
-pub(super) struct Shelf(BytesMut);
+#[derive(Debug)]
+pub(super) struct Shelf {
+    room: BytesMut,
+    deflater: Deflater,
+}
+
+/// Compresses with memory that is asked for once. For each file anew it would leave holes: it is much, and what stays
+/// for long settles in it.
+#[derive(Debug)]
+struct Deflater {
+    state: Compress,
+    zlib: Vec<u8>,
+}
 
 impl Body {
     /// Compresses the bytes of a file.
@@ -62,7 +72,7 @@ impl Body {
         let object = PackObject::with_id(Kind::Blob, id, bytes, Compression::default());
         let body = Self {
             blob: BlobId::from(object.id),
-            gzip: Bytes::from(gzip(&object.zlib, bytes)),
+            gzip: Bytes::from(gzip(&object.zlib, &gzip_tail(bytes)).concat()),
             size: bytes.len(),
         };
         Ok((body, object))
@@ -90,23 +100,70 @@ impl Body {
     }
 }
 
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            room: BytesMut::new(),
+            deflater: Deflater::new(Compression::default()),
+        }
+    }
+}
+
 impl Shelf {
     /// Compresses the bytes of the blob `id`.
     pub(super) fn compress(&mut self, id: BlobId, bytes: &[u8]) -> Body {
-        let zlib = zlib(bytes, Compression::default());
-        self.put(id, &gzip(&zlib, bytes), bytes.len())
+        let zlib = self.deflater.deflate(bytes);
+        Body {
+            blob: id,
+            gzip: lay(&mut self.room, &gzip(zlib, &gzip_tail(bytes))),
+            size: bytes.len(),
+        }
     }
 
     /// Copies the gzip form of the blob `id`, which was compressed before and has `size` bytes.
     pub(super) fn put(&mut self, id: BlobId, gzip: &[u8], size: usize) -> Body {
-        if self.0.capacity() < gzip.len() {
-            self.0 = BytesMut::with_capacity(SHELF_BYTES.max(gzip.len()));
-        }
-        self.0.extend_from_slice(gzip);
         Body {
             blob: id,
-            gzip: self.0.split().freeze(),
+            gzip: lay(&mut self.room, &[gzip]),
             size,
+        }
+    }
+}
+
+/// Copies the parts one behind the other.
+fn lay(room: &mut BytesMut, parts: &[&[u8]]) -> Bytes {
+    let length = parts.iter().map(|part| part.len()).sum();
+    if room.capacity() < length {
+        *room = BytesMut::with_capacity(SHELF_BYTES.max(length));
+    }
+    parts.iter().for_each(|part| room.extend_from_slice(part));
+    room.split().freeze()
+}
+
+impl Deflater {
+    fn new(level: Compression) -> Self {
+        Self {
+            state: Compress::new(level, true),
+            zlib: Vec::new(),
+        }
+    }
+
+    /// The zlib form of the bytes, until the next ones come.
+    fn deflate(&mut self, bytes: &[u8]) -> &[u8] {
+        self.state.reset();
+        self.zlib.clear();
+        let mut rest = bytes;
+        loop {
+            self.zlib.reserve(rest.len() / 2 + 64);
+            let before = self.state.total_in();
+            let status = self
+                .state
+                .compress_vec(rest, &mut self.zlib, FlushCompress::Finish)
+                .expect("compressing into memory does not fail");
+            if status == Status::StreamEnd {
+                return &self.zlib;
+            }
+            rest = &rest[(self.state.total_in() - before) as usize..];
         }
     }
 }
@@ -125,7 +182,7 @@ impl PackObject {
             kind,
             id,
             size: bytes.len(),
-            zlib: zlib(bytes, level),
+            zlib: Deflater::new(level).deflate(bytes).to_vec(),
         }
     }
 }
@@ -149,24 +206,48 @@ pub(super) fn id_of(kind: Kind, bytes: &[u8]) -> Result<[u8; 20], Collision> {
     Ok(id.as_slice().try_into().expect("a SHA-1 has 20 bytes"))
 }
 
-/// The gzip form of bytes of which there is the zlib form.
-fn gzip(zlib: &[u8], bytes: &[u8]) -> Vec<u8> {
+/// The parts of the gzip form of bytes of which these are the zlib form and the end.
+fn gzip<'a>(zlib: &'a [u8], tail: &'a [u8; 8]) -> [&'a [u8]; 3] {
     let deflated = &zlib[ZLIB_HEAD_BYTES..zlib.len() - ZLIB_TAIL_BYTES];
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    let mut gzip = Vec::with_capacity(GZIP_HEAD.len() + deflated.len() + 8);
-    gzip.extend(GZIP_HEAD);
-    gzip.extend(deflated);
-    gzip.extend(crc.sum().to_le_bytes());
-    gzip.extend(crc.amount().to_le_bytes());
-    gzip
+    [&GZIP_HEAD, deflated, tail]
 }
 
-fn zlib(bytes: &[u8], level: Compression) -> Vec<u8> {
-    let write = || -> io::Result<Vec<u8>> {
-        let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2 + 64), level);
-        encoder.write_all(bytes)?;
-        encoder.finish()
-    };
-    write().expect("compressing into memory does not fail")
+/// The end of the gzip form: checksum and length.
+fn gzip_tail(bytes: &[u8]) -> [u8; 8] {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    let (sum, length) = (crc.sum().to_le_bytes(), crc.amount().to_le_bytes());
+    let mut tail = [0; 8];
+    tail[..4].copy_from_slice(&sum);
+    tail[4..].copy_from_slice(&length);
+    tail
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_shelf_gives_what_a_body_alone_is(
+            files in proptest::collection::vec((any::<Vec<u8>>(), 1usize..2000), 0..8),
+        ) {
+            let mut shelf = Shelf::default();
+            for (bytes, times) in files {
+                let bytes = bytes.repeat(times);
+                let (alone, object) = Body::with_object(&bytes).unwrap();
+                let compressed = shelf.compress(alone.blob(), &bytes);
+                prop_assert_eq!(&compressed, &alone);
+                let put = shelf.put(alone.blob(), alone.gzip(), alone.size());
+                prop_assert_eq!(&put, &alone);
+                prop_assert_eq!(compressed.inflate(), bytes.clone());
+                let mut inflated = Vec::new();
+                let mut zlib = flate2::read::ZlibDecoder::new(&object.zlib[..]);
+                zlib.read_to_end(&mut inflated).unwrap();
+                prop_assert_eq!(inflated, bytes);
+            }
+        }
+    }
 }

@@ -75,6 +75,19 @@ impl Objects {
 
     /// The bytes of an object; `what` names it for people.
     pub(super) fn read(&self, id: &[u8; 20], kind: Kind, what: &str) -> Result<Vec<u8>, LoadFault> {
+        let mut bytes = Vec::new();
+        self.read_into(id, kind, what, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Objects::read`], into memory that was asked for before; what is in it is lost.
+    pub(super) fn read_into(
+        &self,
+        id: &[u8; 20],
+        kind: Kind,
+        what: &str,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), LoadFault> {
         let broken = |reason: String| LoadFault::Broken {
             path: what.to_owned(),
             reason,
@@ -89,16 +102,15 @@ impl Objects {
                 let reason = format!("it is a {} of {} bytes", header.kind, header.size);
                 return Err(broken(reason));
             }
-            let mut bytes = Vec::new();
-            if store.try_find(&oid, &mut bytes).map_err(fault)?.is_none() {
+            if store.try_find(&oid, bytes).map_err(fault)?.is_none() {
                 continue;
             }
-            if self.source.is_hashed && id_of(kind, &bytes) != Ok(*id) {
+            if self.source.is_hashed && id_of(kind, bytes) != Ok(*id) {
                 return Err(broken(format!(
                     "its bytes are not those of the object {oid}"
                 )));
             }
-            return Ok(bytes);
+            return Ok(());
         }
         let missing = format!("the object {oid} is not there");
         Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))

@@ -102,12 +102,12 @@ fn bytes_of(entries: &Entries) -> io::Result<Vec<u8>> {
         commit: entries.commit(),
     };
     push_line(&mut bytes, &head)?;
-    for (cksum, extract) in entries.iter().filter_map(|entry| Entry::read(entry)) {
+    for (cksum, extract) in entries.iter().filter_map(Entry::read) {
         let before = bytes.len();
         let line = Line {
             cksum: *cksum,
             description: extract.description().map(str::to_owned),
-            keywords: extract.keywords().to_vec(),
+            keywords: extract.keywords().map(str::to_owned).collect(),
         };
         push_line(&mut bytes, &line)?;
         // Crates beyond the bound are read from their files again.

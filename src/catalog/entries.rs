@@ -1,14 +1,13 @@
 //! The catalog at one commit: immutable, and cheap to derive the next one from.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
-
-use imbl::OrdMap;
 
 use super::extract::Extract;
 use super::pages::Pages;
 use super::search;
-use crate::domain::{CanonicalName, Cksum, CommitId, CrateName, CrateVersion};
+use crate::domain::{Cksum, CommitId, CrateName, CrateVersion};
 use crate::index::{Crate, Snapshot};
 
 /// Every crate at one commit; a clone shares them.
@@ -16,20 +15,14 @@ use crate::index::{Crate, Snapshot};
 pub(super) struct Entries {
     commit: Option<CommitId>,
     pages: Pages,
-    /// Those of which only name and version are known.
-    unread: OrdMap<CanonicalName, Cksum>,
 }
 
 /// One crate, as its newest version shows it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
-    /// As its first publisher spelled it.
-    pub name: CrateName,
-    /// The version to show: the highest that is not yanked, ordinary ones before pre-releases.
-    pub version: CrateVersion,
-    /// The name by which it is sorted.
-    pub(super) canonical: CanonicalName,
-    cksum: Cksum,
+    /// That of the snapshot: names and versions are nowhere twice.
+    krate: Arc<Crate>,
+    /// Of the file of its newest version.
     known: Known,
 }
 
@@ -39,22 +32,15 @@ pub(super) enum Known {
     /// It was not read yet.
     NotYet,
     /// What it says.
-    Extract(Arc<Extract>),
+    Extract(Extract),
     /// It cannot be read.
     Nothing,
 }
 
-/// A file that is to be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unread {
-    pub(super) name: CanonicalName,
-    pub(super) cksum: Cksum,
-}
-
-/// A file that was read.
+/// A crate the file of whose newest version was read.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) unread: Unread,
+    pub(super) krate: Arc<Crate>,
     pub(super) known: Known,
 }
 
@@ -70,81 +56,95 @@ impl Entries {
     }
 
     /// In the order of canonical names.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.pages.entries()
+    }
+
+    /// How many there are.
+    pub(super) fn crate_count(&self) -> usize {
+        self.pages.entry_count()
     }
 
     /// How many files are to be read.
     pub(super) fn unread_count(&self) -> usize {
-        self.unread.len()
+        self.pages.unread_count()
     }
 
-    /// Some of the files that are to be read.
-    pub(super) fn unread(&self, count_max: usize) -> Vec<Unread> {
-        let unread = |(name, cksum): (&CanonicalName, &Cksum)| Unread {
-            name: name.clone(),
-            cksum: *cksum,
-        };
-        self.unread.iter().take(count_max).map(unread).collect()
+    /// Some of the crates of which the file is to be read.
+    pub(super) fn unread(&self, count_max: usize) -> Vec<Arc<Crate>> {
+        let krate = |entry: &Entry| Arc::clone(&entry.krate);
+        self.pages.unread().take(count_max).map(krate).collect()
     }
 
     /// The entries of `snapshot`; what is known of files that are still the newest is kept.
     pub(super) fn at(&self, snapshot: &Snapshot) -> Self {
         let changed = self.commit.and_then(|old| snapshot.changed_since(old));
-        let (mut next, crates) = match &changed {
-            Some(names) => {
-                let crates = names.iter().filter_map(|name| snapshot.find(name));
-                (self.clone(), crates.collect())
-            }
-            None => (Self::default(), snapshot.crates().collect::<Vec<_>>()),
+        let Some(names) = changed else {
+            return self.all_of(snapshot, &HashMap::new());
         };
-        let mut entries = BTreeMap::new();
-        for entry in crates.into_iter().filter_map(|krate| Entry::new(krate)) {
-            let name = entry.canonical.clone();
-            let entry = match self.pages.get(&name) {
-                Some(old) if old.shows_same(&entry) => Arc::clone(old),
-                _ => Arc::new(entry),
-            };
-            match entry.known {
-                Known::NotYet => next.unread.insert(name.clone(), entry.cksum),
-                Known::Extract(_) | Known::Nothing => next.unread.remove(&name),
-            };
-            entries.insert(name, entry);
+        let crates = names.iter().filter_map(|name| snapshot.find(name));
+        let changed = crates.map(|krate| self.entry(krate)).collect();
+        Self {
+            commit: Some(snapshot.commit()),
+            pages: self.pages.with(changed),
         }
-        next.pages = next.pages.with(entries);
-        next.commit = Some(snapshot.commit());
-        next
+    }
+
+    /// As [`Entries::at`], made anew; what is not known here may be in `kept`.
+    pub(super) fn all_of(&self, snapshot: &Snapshot, kept: &HashMap<Cksum, Extract>) -> Self {
+        let entry = |krate| {
+            let mut entry = self.entry(krate);
+            if entry.is_unread()
+                && let Some(extract) = kept.get(entry.cksum())
+            {
+                entry.known = Known::Extract(extract.clone());
+            }
+            entry
+        };
+        let entries = snapshot.crates().map(entry).collect();
+        Self {
+            commit: Some(snapshot.commit()),
+            pages: Pages::default().with(entries),
+        }
     }
 
     /// With these files read; those that are no longer the newest are left aside.
     pub(super) fn with(&self, read: Vec<Read>) -> Self {
-        let mut next = self.clone();
-        let mut entries = BTreeMap::new();
-        for Read { unread, known } in read {
-            if next.unread.get(&unread.name) != Some(&unread.cksum) {
-                continue;
-            }
-            next.unread.remove(&unread.name);
-            if let Some(entry) = self.pages.get(&unread.name) {
-                entries.insert(unread.name, Arc::new(entry.with(known)));
-            }
+        let entry = |read: Read| {
+            let entry = self.pages.get(&read.krate.name)?;
+            let is_meant = entry.is_unread() && *entry.cksum() == read.krate.newest().cksum;
+            is_meant.then(|| Entry {
+                krate: Arc::clone(&entry.krate),
+                known: read.known,
+            })
+        };
+        let entries = read.into_iter().filter_map(entry).collect();
+        Self {
+            commit: self.commit,
+            pages: self.pages.with(entries),
         }
-        next.pages = next.pages.with(entries);
-        next
+    }
+
+    /// What is known of a crate without reading its file.
+    fn entry(&self, krate: &Arc<Crate>) -> Entry {
+        let old = self.pages.get(&krate.name);
+        let old = old.filter(|old| *old.cksum() == krate.newest().cksum);
+        Entry {
+            krate: Arc::clone(krate),
+            known: old.map_or(Known::NotYet, |old| old.known.clone()),
+        }
     }
 }
 
 impl Entry {
-    /// What is known of a crate without its file; none if it has no version.
-    fn new(krate: &Crate) -> Option<Self> {
-        let newest = krate.newest()?;
-        Some(Self {
-            name: krate.name.clone(),
-            version: newest.version.clone(),
-            cksum: newest.cksum,
-            canonical: krate.name.canonical(),
-            known: Known::NotYet,
-        })
+    /// As its first publisher spelled it.
+    pub fn name(&self) -> &CrateName {
+        &self.krate.name
+    }
+
+    /// The version to show: the highest that is not yanked, ordinary ones before pre-releases.
+    pub fn version(&self) -> &CrateVersion {
+        &self.krate.newest().version
     }
 
     /// What its manifest says that it is.
@@ -154,12 +154,26 @@ impl Entry {
 
     /// The checksum of the file, and what was read from it.
     pub(super) fn read(&self) -> Option<(&Cksum, &Extract)> {
-        Some((&self.cksum, self.extract()?))
+        Some((self.cksum(), self.extract()?))
+    }
+
+    /// Whether its file is to be read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.known == Known::NotYet
+    }
+
+    /// The order of entries: that of canonical names.
+    pub(super) fn cmp_name(&self, name: &CrateName) -> Ordering {
+        self.name().canonical_cmp(name)
     }
 
     /// Writes what is searched of it.
     pub(super) fn write_text(&self, text: &mut String) {
-        search::write_text(text, &self.canonical, self.extract());
+        search::write_text(text, self.name(), self.extract());
+    }
+
+    fn cksum(&self) -> &Cksum {
+        &self.krate.newest().cksum
     }
 
     fn extract(&self) -> Option<&Extract> {
@@ -169,29 +183,11 @@ impl Entry {
         }
     }
 
-    fn shows_same(&self, other: &Self) -> bool {
-        (&self.name, &self.version, self.cksum) == (&other.name, &other.version, other.cksum)
-    }
-
-    fn with(&self, known: Known) -> Self {
-        Self {
-            known,
-            name: self.name.clone(),
-            version: self.version.clone(),
-            canonical: self.canonical.clone(),
-            ..*self
-        }
-    }
-
     #[cfg(test)]
     pub(super) fn example(name: &str, extract: Extract) -> Self {
-        let name: CrateName = name.parse().unwrap();
         Self {
-            canonical: name.canonical(),
-            name,
-            version: "1.0.0".parse().unwrap(),
-            cksum: Cksum::from([0; 32]),
-            known: Known::Extract(Arc::new(extract)),
+            krate: Arc::new(Crate::example(name)),
+            known: Known::Extract(extract),
         }
     }
 }
@@ -199,11 +195,8 @@ impl Entry {
 #[cfg(test)]
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        let by_name = entries
-            .into_iter()
-            .map(|entry| (entry.canonical.clone(), Arc::new(entry)));
         Self {
-            pages: Pages::default().with(by_name.collect()),
+            pages: Pages::default().with(entries.into_iter().collect()),
             ..Self::default()
         }
     }

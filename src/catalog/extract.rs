@@ -4,6 +4,7 @@
 //! should be costs nothing but its own text.
 
 use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 
 use flate2::bufread::GzDecoder;
 use serde::Deserialize;
@@ -22,11 +23,11 @@ const KEYWORDS_MAX: usize = 20;
 const KEYWORD_BYTES_MAX: usize = 64;
 
 /// What a release says of itself, for people: one line each, nothing in it that turns or breaks a line.
+///
+/// It is one text: the description, empty if there is none, and behind it the keywords, each after a line break. A clone
+/// shares it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Extract {
-    description: Option<String>,
-    keywords: Vec<String>,
-}
+pub struct Extract(Arc<str>);
 
 /// A `.crate` file tells nothing.
 #[derive(Debug, Error)]
@@ -54,28 +55,27 @@ struct Manifest {
 impl Extract {
     /// Bounds both texts.
     pub fn new<'a>(description: Option<&str>, keywords: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            description: description
-                .map(|text| one_line(text, DESCRIPTION_BYTES_MAX))
-                .filter(|text| !text.is_empty()),
-            keywords: keywords
-                .into_iter()
-                .filter(|keyword| keyword.len() <= KEYWORD_BYTES_MAX)
-                .map(|keyword| one_line(keyword, KEYWORD_BYTES_MAX))
-                .filter(|keyword| !keyword.is_empty())
-                .take(KEYWORDS_MAX)
-                .collect(),
+        let mut text = one_line(description.unwrap_or_default(), DESCRIPTION_BYTES_MAX);
+        let keywords = keywords
+            .into_iter()
+            .filter(|keyword| keyword.len() <= KEYWORD_BYTES_MAX)
+            .map(|keyword| one_line(keyword, KEYWORD_BYTES_MAX))
+            .filter(|keyword| !keyword.is_empty());
+        for keyword in keywords.take(KEYWORDS_MAX) {
+            text.push('\n');
+            text.push_str(&keyword);
         }
+        Self(text.into())
     }
 
     /// What the crate is, if its manifest says so.
     pub fn description(&self) -> Option<&str> {
-        self.description.as_deref()
+        self.0.split('\n').next().filter(|text| !text.is_empty())
     }
 
     /// The words by which it wants to be found.
-    pub fn keywords(&self) -> &[String] {
-        &self.keywords
+    pub fn keywords(&self) -> impl Iterator<Item = &str> {
+        self.0.split('\n').skip(1)
     }
 
     /// Reads the manifest of a `.crate` file.

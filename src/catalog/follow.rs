@@ -78,7 +78,7 @@ impl Catalog {
         self.remember();
         self.catch_up(stop);
         if !is_stopped(stop) {
-            let crates = self.shown.load().iter().count();
+            let crates = self.shown.load().crate_count();
             let duration_ms = started.elapsed().as_millis();
             info!(crates, duration_ms, "the catalog is made");
         }

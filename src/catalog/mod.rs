@@ -25,7 +25,7 @@ use tracing::{Span, warn};
 
 use crate::blobs::Blobs;
 use crate::domain::CommitId;
-use crate::index::Snapshot;
+use crate::index::{Crate, Snapshot};
 
 pub use entries::Entry;
 pub use extract::Extract;
@@ -33,7 +33,7 @@ pub use follow::Follower;
 pub use search::{FOUND_MAX, Found};
 
 use cache::CacheFile;
-use entries::{Entries, Known, Read, Unread};
+use entries::{Entries, Known, Read};
 use search::Query;
 
 /// The most files that a search reads itself: what was published a moment ago is found at once.
@@ -108,7 +108,7 @@ impl Catalog {
 
     /// How many crates can be found.
     pub fn crate_count(&self) -> usize {
-        self.shown.load().iter().count()
+        self.shown.load().crate_count()
     }
 
     /// How many of them are found by their name alone, because their file was not read yet.
@@ -143,48 +143,43 @@ impl Catalog {
         let read: Vec<Read> = unread
             .into_iter()
             .take_while(|_| go_on())
-            .map(|unread| self.read(unread))
+            .map(|krate| self.read(krate))
             .collect();
         self.unsaved.fetch_add(read.len(), Ordering::Relaxed);
         self.change(|entries| entries.with(read));
     }
 
-    fn read(&self, unread: Unread) -> Read {
+    fn read(&self, krate: Arc<Crate>) -> Read {
+        let cksum = krate.newest().cksum;
         let extract = self
             .blobs
-            .read(&unread.cksum)
+            .read(&cksum)
             .map_err(Into::into)
             .and_then(Extract::read);
         let known = match extract {
-            Ok(extract) => Known::Extract(Arc::new(extract)),
+            Ok(extract) => Known::Extract(extract),
             Err(fault) => {
-                let (krate, cksum) = (unread.name.as_str(), unread.cksum);
-                warn!(krate.name = krate, blob.cksum = %cksum, %fault, "a crate has no description in the catalog");
+                let name = krate.name.as_str();
+                warn!(krate.name = name, blob.cksum = %cksum, %fault, "a crate has no description in the catalog");
                 Known::Nothing
             }
         };
-        Read { unread, known }
+        Read { krate, known }
     }
 
     /// Takes over what an earlier process has read.
     fn remember(&self) {
-        let mut kept = match self.cache.load() {
+        let kept = match self.cache.load() {
             Ok(kept) => kept,
             Err(fault) => {
                 warn!(%fault, "the catalog's cache is not used");
                 return;
             }
         };
-        self.take_names();
-        let unread = self.shown.load().unread(usize::MAX);
-        let read: Vec<Read> = unread
-            .into_iter()
-            .filter_map(|unread| {
-                let known = Known::Extract(Arc::new(kept.remove(&unread.cksum)?));
-                Some(Read { unread, known })
-            })
-            .collect();
-        self.change(|entries| entries.with(read));
+        self.change(|entries| {
+            let snapshot = Arc::clone(&self.moves.borrow());
+            entries.all_of(&snapshot, &kept)
+        });
     }
 
     /// Keeps what was read for the next process.

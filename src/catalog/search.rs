@@ -1,13 +1,11 @@
 //! Which crates fit a query, and which of them come first.
 
-use std::sync::Arc;
-
 use memchr::memmem::Finder;
 
 use super::entries::Entry;
 use super::extract::Extract;
 use super::pages::Pages;
-use crate::domain::CanonicalName;
+use crate::domain::CrateName;
 
 /// The most crates that one answer holds.
 pub const FOUND_MAX: usize = 100;
@@ -18,7 +16,7 @@ const QUERY_BYTES_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Found {
     /// As many as were asked for.
-    pub crates: Vec<Arc<Entry>>,
+    pub crates: Vec<Entry>,
     /// How many there are.
     pub total: usize,
 }
@@ -58,7 +56,8 @@ impl Query {
     ///
     /// A `+` is a blank: Cargo puts it between the words of its command line, and then percent-encodes it.
     pub(super) fn new(text: &str) -> Self {
-        let text = folded(&text[..text.floor_char_boundary(QUERY_BYTES_MAX)]);
+        let text = &text[..text.floor_char_boundary(QUERY_BYTES_MAX)];
+        let text: String = folded(text).collect();
         let mut words: Vec<String> = text
             .split(|c: char| c.is_whitespace() || c == '+')
             .filter(|word| !word.is_empty())
@@ -84,7 +83,7 @@ impl Query {
             None => (None, &[][..]),
         };
         let mut total = 0;
-        let mut by_fit: [Vec<&Arc<Entry>>; Fit::COUNT] = Default::default();
+        let mut by_fit: [Vec<&Entry>; Fit::COUNT] = Default::default();
         for (entry, text) in pages.iter().flat_map(|page| page.with_word(first)) {
             if !others.iter().all(|word| has(text, word)) {
                 continue;
@@ -97,7 +96,7 @@ impl Query {
         }
         let best = by_fit.into_iter().flatten().take(count_max);
         Found {
-            crates: best.map(Arc::clone).collect(),
+            crates: best.cloned().collect(),
             total,
         }
     }
@@ -124,24 +123,22 @@ fn has(text: &str, word: &Finder) -> bool {
 }
 
 /// Writes what is searched of a crate: its name, each keyword and its description, folded, with line breaks between.
-pub(super) fn write_text(text: &mut String, name: &CanonicalName, extract: Option<&Extract>) {
-    text.push_str(name.as_str());
+pub(super) fn write_text(text: &mut String, name: &CrateName, extract: Option<&Extract>) {
+    text.extend(name.folded().map(char::from));
     text.push('\n');
-    for keyword in extract.map(Extract::keywords).unwrap_or_default() {
+    for keyword in extract.into_iter().flat_map(Extract::keywords) {
         // A keyword has no blanks, as a rule; one that has is found like a name.
-        text.push_str(&folded(keyword).replace(' ', "_"));
+        text.extend(folded(keyword).map(|c| if c == ' ' { '_' } else { c }));
         text.push('\n');
     }
     let description = extract.and_then(Extract::description).unwrap_or_default();
-    text.push_str(&folded(description));
+    text.extend(folded(description));
 }
 
 /// In lower case, character by character, with `_` for `-`.
-fn folded(text: &str) -> String {
-    text.chars()
-        .flat_map(char::to_lowercase)
-        .map(|c| if c == '-' { '_' } else { c })
-        .collect()
+fn folded(text: &str) -> impl Iterator<Item = char> {
+    let lower = text.chars().flat_map(char::to_lowercase);
+    lower.map(|c| if c == '-' { '_' } else { c })
 }
 
 #[cfg(test)]

@@ -116,9 +116,9 @@ impl Fixture {
 async fn found(catalog: &Arc<Catalog>, query: &str) -> Vec<String> {
     let found = catalog.search(query, FOUND_MAX).await.unwrap();
     assert_eq!(found.total, found.crates.len());
-    let shown = |entry: &Arc<Entry>| {
+    let shown = |entry: &Entry| {
         let description = entry.description().unwrap_or("-");
-        format!("{} {} {description}", entry.name, entry.version)
+        format!("{} {} {description}", entry.name(), entry.version())
     };
     found.crates.iter().map(shown).collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! The rules are those of the public registry: ASCII, a letter first, at most [`CRATE_NAME_BYTES_MAX`] bytes.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,6 +116,11 @@ impl CrateName {
             b'-' => b'_',
             other => other.to_ascii_lowercase(),
         })
+    }
+
+    /// The order of the canonical names, without making them.
+    pub fn canonical_cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
     }
 
     /// Whether both have the same canonical name: there can be only one of them.

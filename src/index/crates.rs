@@ -75,13 +75,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::Owners;
     use crate::index::object::Body;
 
     fn krate(name: &str, line: usize) -> Arc<Crate> {
-        let owners = Arc::new(Owners::first("alice".parse().unwrap()));
-        let body = Body::new(line.to_string().as_bytes()).unwrap();
-        Arc::new(Crate::new(name.parse().unwrap(), body, owners))
+        let mut krate = Crate::example(name);
+        krate.body = Body::new(line.to_string().as_bytes()).unwrap();
+        Arc::new(krate)
     }
 
     fn shown(krate: &Arc<Crate>) -> (String, Vec<u8>) {

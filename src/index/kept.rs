@@ -124,12 +124,7 @@ impl Kept {
         let releases = releases.into();
         let name = entry.name.parse().ok()?;
         let body = shelf.put(id, entry.gzip, entry.size);
-        Some(Crate {
-            name,
-            body,
-            owners: Arc::clone(owners),
-            releases,
-        })
+        Crate::again(name, body, Arc::clone(owners), releases)
     }
 }
 

@@ -295,12 +295,13 @@ fn krate(
         lines::steps(IndexFile::new(&before), IndexFile::new(&lines.bytes)).map_err(at_fault)?;
     lines::judge(&steps, name, existing.map(Arc::as_ref), by, has_blob).map_err(at_fault)?;
 
-    let mut krate = match (existing, steps.first()) {
-        (Some(krate), _) => Crate::clone(krate),
-        (None, Some(LineStep::Added(line))) => {
+    let (mut krate, further) = match (existing, steps.split_first()) {
+        (Some(krate), _) => (Crate::clone(krate), &steps[..]),
+        (None, Some((LineStep::Added(line), further))) => {
             let owners = new_owners.as_ref();
             let owners = owners.ok_or_else(|| Violation::NoOwners(line.name.clone()))?;
-            Crate::new(line.name.clone(), lines.body.clone(), Arc::clone(owners))
+            let krate = Crate::new(line, lines.body.clone(), Arc::clone(owners));
+            (krate, further)
         }
         (None, _) => return Err(at_fault(LineViolation::Empty)),
     };
@@ -308,7 +309,7 @@ fn krate(
     if let Some(owners) = new_owners {
         krate.owners = owners;
     }
-    for step in &steps {
+    for step in further {
         match step {
             LineStep::Added(line) => krate.add(line),
             LineStep::Yanked { version, yanked } => krate.set_yanked(&version.key(), *yanked),

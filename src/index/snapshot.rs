@@ -32,8 +32,8 @@ pub struct Crate {
     pub body: Body,
     /// Who may publish it.
     pub owners: Arc<Owners>,
-    /// In the order of [`VersionKey`].
-    pub(super) releases: Box<[Release]>,
+    /// At least one, in the order of [`VersionKey`].
+    releases: Box<[Release]>,
 }
 
 /// One version of a crate.
@@ -124,14 +124,44 @@ impl Crate {
         }))
     }
 
-    /// A new crate, yet without a release.
-    pub(super) fn new(name: CrateName, body: Body, owners: Arc<Owners>) -> Self {
+    /// A new crate with its first release.
+    pub(super) fn new(line: &IndexLine, body: Body, owners: Arc<Owners>) -> Self {
         Self {
+            name: line.name.clone(),
+            body,
+            owners,
+            releases: [Release::of(line)].into(),
+        }
+    }
+
+    /// A crate with the version 1.0.0, of which nothing counts but the name.
+    #[cfg(test)]
+    pub(crate) fn example(name: &str) -> Self {
+        let line = IndexLine::new(
+            name.parse().unwrap(),
+            "1.0.0".parse().unwrap(),
+            Vec::new(),
+            crate::domain::Features::new(),
+            Cksum::from([0; 32]),
+            "2026-11-22T10:00:00Z".parse().unwrap(),
+        );
+        let owners = Owners::first("alice".parse().unwrap());
+        Self::new(&line, Body::new(b"").unwrap(), Arc::new(owners))
+    }
+
+    /// A crate with these releases, as they were before; `None` if there are none.
+    pub(super) fn again(
+        name: CrateName,
+        body: Body,
+        owners: Arc<Owners>,
+        releases: Box<[Release]>,
+    ) -> Option<Self> {
+        (!releases.is_empty()).then_some(Self {
             name,
             body,
             owners,
-            releases: Box::default(),
-        }
+            releases,
+        })
     }
 
     /// The versions, lowest first.
@@ -146,22 +176,18 @@ impl Crate {
     }
 
     /// The version to show people: the highest that is not yanked, ordinary ones before pre-releases.
-    pub fn newest(&self) -> Option<&Release> {
+    pub fn newest(&self) -> &Release {
         // Of several, the last, and so the highest.
         let rank = |release: &&Release| (!release.yanked, !release.version.is_prerelease());
-        self.releases.iter().max_by_key(rank)
+        let newest = self.releases.iter().max_by_key(rank);
+        newest.expect("a crate has a release from its first moment on")
     }
 
     /// Adds the release of a line.
     pub(super) fn add(&mut self, line: &IndexLine) {
-        let release = Release {
-            version: line.vers.clone(),
-            cksum: line.cksum,
-            yanked: line.yanked,
-        };
         let at = self.position(&line.vers.key()).unwrap_or_else(|at| at);
         let mut releases = std::mem::take(&mut self.releases).into_vec();
-        releases.insert(at, release);
+        releases.insert(at, Release::of(line));
         self.releases = releases.into();
     }
 
@@ -183,5 +209,15 @@ impl Crate {
     fn position(&self, key: &VersionKey) -> Result<usize, usize> {
         self.releases
             .binary_search_by(|release| key.precedence_of(&release.version))
+    }
+}
+
+impl Release {
+    fn of(line: &IndexLine) -> Self {
+        Self {
+            version: line.vers.clone(),
+            cksum: line.cksum,
+            yanked: line.yanked,
+        }
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,14 +6,13 @@ use proptest::prelude::*;
 use super::super::extract::Extract;
 use super::*;
 
-fn entry(name: &str, description: &str) -> (CanonicalName, Arc<Entry>) {
-    let entry = Entry::example(name, Extract::new(Some(description), []));
-    (entry.canonical.clone(), Arc::new(entry))
+fn entry(name: &str, description: &str) -> Entry {
+    Entry::example(name, Extract::new(Some(description), []))
 }
 
 fn shown(entry: &Entry) -> (String, String) {
     let description = entry.description().unwrap_or_default();
-    (entry.name.to_string(), description.to_owned())
+    (entry.name().to_string(), description.to_owned())
 }
 
 /// Groups of changes: names with descriptions, some names more than once.
@@ -39,13 +38,13 @@ proptest! {
     #[test]
     fn pages_are_a_sorted_map(groups in changes(), absent in "[a-z]{1,5}") {
         let (pages, expected) = pages_of(&groups);
-        let all: Vec<_> = pages.entries().map(|entry| shown(entry)).collect();
+        let all: Vec<_> = pages.entries().map(shown).collect();
         prop_assert_eq!(&all, &expected.clone().into_iter().collect::<Vec<_>>());
         for page in pages.iter() {
             prop_assert!((1..=PAGE_MAX).contains(&page.entries.len()));
         }
         for name in expected.keys().chain([&absent]) {
-            let found = pages.get(&entry(name, "").0).map(|entry| shown(entry).1);
+            let found = pages.get(entry(name, "").name()).map(|entry| shown(entry).1);
             prop_assert_eq!(found.as_ref(), expected.get(name));
         }
     }
@@ -59,7 +58,7 @@ proptest! {
             let mut own_text = String::new();
             entry.write_text(&mut own_text);
             prop_assert_eq!(text, own_text);
-            prop_assert!(found.insert(entry.name.to_string()), "an entry is found twice");
+            prop_assert!(found.insert(entry.name().to_string()), "an entry is found twice");
         }
         let has_it = |(name, text): &(&String, &String)| name.contains(&word) || text.contains(&word);
         let expected_names = expected.iter().filter(has_it).map(|(name, _)| name.clone());
@@ -73,7 +72,7 @@ proptest! {
 fn a_change_shares_the_pages_that_it_does_not_touch() {
     let many = (0..2000).map(|number| entry(&format!("k{number}"), "text"));
     let pages = Pages::default().with(many.collect());
-    let next = pages.with([entry("k1000", "other")].into());
+    let next = pages.with(vec![entry("k1000", "other")]);
     assert_eq!(pages.0.len(), next.0.len());
     let pairs = pages.0.iter().zip(&next.0);
     let rebuilt = pairs.filter(|(old, new)| !Arc::ptr_eq(old, new));

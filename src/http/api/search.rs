@@ -1,7 +1,5 @@
 //! `GET /R/api/v1/crates?q=…&per_page=…`
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::json;
@@ -46,9 +44,9 @@ pub async fn search(request: Request, query: String) -> Result<Response, ApiErro
         }
     }
     let found = request.app.catalog.search(&wanted, per_page).await?;
-    let hit = |entry: &Arc<Entry>| Hit {
-        name: entry.name.clone(),
-        max_version: entry.version.to_string(),
+    let hit = |entry: &Entry| Hit {
+        name: entry.name().clone(),
+        max_version: entry.version().to_string(),
         description: entry.description().map(str::to_owned),
     };
     let total = u32::try_from(found.total).unwrap_or(u32::MAX);

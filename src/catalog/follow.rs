@@ -12,8 +12,10 @@ use super::Catalog;
 
 /// The most files that are read between two looks at the index.
 const READ_AT_ONCE_MAX: usize = 64;
-/// The cache is written again after so many files were read.
+/// The cache is written again after so many files were read,
 const SAVE_AFTER: usize = 1000;
+/// and not before that is this share of all that were read: else a large registry would write it again and again.
+const SAVE_SHARE: usize = 8;
 /// How often the log tells how far the catalog is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,11 @@ fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
     *stop.borrow() || stop.has_changed().is_err()
 }
 
+/// Whether the cache is to be written, if `unsaved` of the files that were read are not in it.
+fn is_due(unsaved: usize, read_count: usize) -> bool {
+    unsaved >= SAVE_AFTER.max(read_count / SAVE_SHARE)
+}
+
 impl Catalog {
     /// Makes the whole catalog, from the cache as far as that goes.
     fn make(&self, stop: &watch::Receiver<bool>) {
@@ -91,13 +98,20 @@ impl Catalog {
         while self.shown.load().unread_count() > 0 && !is_stopped(stop) {
             self.read_some(READ_AT_ONCE_MAX, || !is_stopped(stop));
             self.take_names();
+            self.keep_if_due();
             if told.elapsed() > TELL_EVERY {
                 told = Instant::now();
                 let unread = self.shown.load().unread_count();
                 info!(unread, "the catalog is being made");
             }
         }
-        if self.unsaved.load(Ordering::Relaxed) >= SAVE_AFTER {
+        self.keep_if_due();
+    }
+
+    fn keep_if_due(&self) {
+        let shown = self.shown.load();
+        let read_count = shown.crate_count() - shown.unread_count();
+        if is_due(self.unsaved.load(Ordering::Relaxed), read_count) {
             self.keep();
         }
     }
@@ -107,5 +121,23 @@ impl Catalog {
         if let Err(cause) = self.save() {
             warn!(%cause, "the catalog's cache was not written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_catalog_is_written_seldom_and_never_late() {
+        let (mut saved, mut writes, mut lines) = (0, 0, 0);
+        for read in 1..=1_000_000 {
+            if is_due(read - saved, read) {
+                (saved, writes, lines) = (read, writes + 1, lines + read);
+            }
+            assert!(read - saved < SAVE_AFTER.max(read / SAVE_SHARE), "{read}");
+        }
+        assert!((10..100).contains(&writes), "{writes}");
+        assert!(lines < 10 * saved, "each line is written a few times");
     }
 }

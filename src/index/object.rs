@@ -88,6 +88,11 @@ impl Body {
         &self.gzip
     }
 
+    /// How many bytes there are before compression.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// The bytes.
     pub fn inflate(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.size);

@@ -278,7 +278,7 @@ mod tests {
         let folder = |name: &str| {
             let mut bytes = format!("100644 {name}\0").into_bytes();
             bytes.extend([1; 20]);
-            Tree::from_git(bytes)
+            Tree::from_git(&bytes)
         };
         assert!(folder("a").entries().is_some());
         for name in ["", "/", "a/b", "a/"] {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+use super::super::crates::Crates;
 use super::super::recent::Recent;
 use super::*;
 use crate::domain::{Features, IndexLine, PubTime, excerpt};
@@ -16,7 +17,7 @@ const NOWHERE: u8 = 0x99;
 /// An index with `a-b 1.0.0`, `a-b 1.1.0` (yanked), `c 1.0.0` and `Serde_JSON 1.0.0+x`, all of alice.
 static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
     let owners = Arc::new(Owners::first("alice".parse().expect("a login")));
-    let mut crates = imbl::HashMap::new();
+    let mut crates = Crates::default();
     for (name, versions) in [
         ("a-b", &["1.0.0", "1.1.0"][..]),
         ("c", &["1.0.0"]),
@@ -31,7 +32,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
         let bytes: Vec<u8> = lines.collect();
         let body = Body::new(&bytes).expect("no collision");
         let krate = Crate::read(&bytes, body, Arc::clone(&owners)).expect("lines");
-        crates.insert(name.canonical(), Arc::new(krate.expect("a line")));
+        crates.insert(Arc::new(krate.expect("a line")));
     }
     let identity: Identity = toml::from_str(
         "id = \"07070707070707070707070707070707\"\nname = \"crates\"\n\

@@ -70,7 +70,7 @@ pub(super) async fn answer(
         None => {
             let asked = Asked {
                 headers: std::mem::take(request.headers_mut()),
-                id: id.clone(),
+                id,
                 peer: PeerAddr(peer),
             };
             request.extensions_mut().insert(Arc::new(asked));

@@ -142,6 +142,22 @@ async fn a_torn_tip_is_found_again_though_clients_of_git_saw_an_older_one_or_not
 }
 
 #[tokio::test]
+async fn without_what_clients_of_git_saw_the_newest_commit_of_our_own_key_is_good() {
+    let hurt = Hurt::new().await;
+    let child = hurt.strange_child(hurt.tip);
+    fs::write(hurt.path(refs::TIP), format!("{child}\n")).unwrap();
+    fs::remove_file(hurt.path(refs::SERVED)).unwrap();
+    let place = place(hurt.folder.path());
+    let key = SigningKey::open_or_create(&place.keys).unwrap();
+    let signer = key.signer().unwrap();
+    assert_eq!(place.good_commit(Some(&signer)).unwrap(), hurt.tip);
+    // Without a key the first of all is.
+    let first = hurt.git(&["rev-list", "--max-parents=0", "main"]);
+    let good = place.good_commit(None).unwrap();
+    assert_eq!(good.to_string(), first.trim());
+}
+
+#[tokio::test]
 async fn a_torn_tip_is_not_guessed() {
     let hurt = Hurt::new().await;
     // It may have been pushed, and its author told so; or lie there for another reason.

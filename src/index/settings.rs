@@ -113,6 +113,17 @@ mod tests {
     }
 
     #[test]
+    fn every_address_that_a_registry_had_stays_known_once() {
+        let url = |port: u16| format!("http://localhost:{port}").parse().unwrap();
+        let mut identity = identity();
+        for port in [2, 3, 1] {
+            identity = identity.moved_to(&url(port));
+        }
+        assert_eq!(identity.public_url, url(1));
+        assert_eq!(identity.former_urls, [url(2), url(3)]);
+    }
+
+    #[test]
     fn recorded_settings_change_nothing() {
         let open = with(&identity(), Visibility::Private, true);
         for identity in [identity(), open] {

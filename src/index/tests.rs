@@ -795,3 +795,25 @@ fn marks_of_an_ended_process_go_at_the_start_and_others_stay() {
     drop(open(folder.path(), "http://localhost:1").unwrap());
     assert_eq!(marks(), 1);
 }
+
+#[tokio::test]
+async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_history() {
+    let (fixture, other) = (Fixture::new(), Fixture::new());
+    let source = place(fixture.folder.path());
+    let folder = tempfile::tempdir().unwrap();
+    let copy = place(folder.path());
+    for version in ["1.0.0", "1.1.0"] {
+        let landed = fixture.submit("alice", publish("a", version, 1)).await;
+        let commit = source.copy_to(&copy).unwrap().accept().unwrap();
+        assert_eq!(commit, landed.unwrap().commit);
+        assert_eq!(copy.tip().unwrap(), commit);
+    }
+    // Again, with nothing new.
+    source.copy_to(&copy).unwrap().accept().unwrap();
+    let before = fixture.git(&["rev-parse", "main~1"]);
+    fixture.git(&["update-ref", refs::SERVED, before.trim()]);
+    for source in [source, place(other.folder.path())] {
+        let fault = source.copy_to(&copy).unwrap_err();
+        assert!(matches!(fault, CopyFault::OtherHistory { .. }), "{fault}");
+    }
+}

@@ -25,7 +25,7 @@ fn sign_as_the_registry(person: &Person, registry: &Registry) {
 /// A good change, the message that says something else of it, and what is found.
 type Lie = (fn(&Person), &'static str, &'static str);
 
-const LIES: [Lie; 10] = [
+const LIES: [Lie; 13] = [
     (
         yank,
         "unyank a 1.0.0\n\nCrate: a\nVersion: 1.0.0\nAuthenticated-via: token 0\nRequest-id: 0\n",
@@ -75,6 +75,23 @@ const LIES: [Lie; 10] = [
     ),
     (
         |person| {
+            person.replace("registry.toml", "localhost", "evil.localhost");
+        },
+        "move to http://evil.localhost\n",
+        "`config.json` and `registry.toml` do not agree",
+    ),
+    (
+        |person| revoke(person, &["01"]),
+        "revoke token 02020202020202020202020202020202\n\nToken: 02020202020202020202020202020202\n",
+        "its subject is `revoke token 0202",
+    ),
+    (
+        |person| revoke(person, &["01", "02"]),
+        "revoke token 02020202020202020202020202020202\n\nToken: 02020202020202020202020202020202\n",
+        "a commit of the registry revokes one token",
+    ),
+    (
+        |person| {
             person.write("policy.toml", "create = []\n");
         },
         "nobody creates crates\n",
@@ -86,6 +103,15 @@ const LIES: [Lie; 10] = [
         "a commit of the registry changes nothing",
     ),
 ];
+
+fn revoke(person: &Person, bytes: &[&str]) {
+    let entry = |byte: &&str| {
+        let id = byte.repeat(16);
+        format!("{{ id = \"{id}\", until = \"2099-01-01T00:00:00Z\" }},")
+    };
+    let entries: String = bytes.iter().map(entry).collect();
+    person.write("revoked.toml", &format!("tokens = [{entries}]\n"));
+}
 
 fn yank(person: &Person) {
     let lines = person.read(LINES);
@@ -159,4 +185,22 @@ fn publishes_with_a_lie(registry: &Registry, person: &Person) {
             .push(&format!("{good}:main"), Receive::Packed)
             .succeeds();
     }
+    // A new crate belongs to whoever published it.
+    person.catch_up();
+    let lines = person.read(LINES);
+    let line = lines.lines().last().unwrap().replace("\"a\"", "\"b\"");
+    person.write("1/b", &format!("{line}\n"));
+    person.write("owners/1/b.toml", &person.read(OWNERS));
+    let says = says(&cksum, "Published-by: Petra\n").replace("publish a 1.2.0", "publish b 1.1.0");
+    let says = says.replace("Crate: a\nVersion: 1.2.0", "Crate: b\nVersion: 1.1.0");
+    let commit = person.commit(&says);
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    finds(
+        registry,
+        &commit,
+        "the crate is new, but its owner is not `Petra`, who published it",
+    );
+    person
+        .push(&format!("{good}:main"), Receive::Packed)
+        .succeeds();
 }

@@ -284,7 +284,9 @@ fn is_sound(mut load: Load) {
     git::assert_sound(&load.registry.repository());
     let temporary = |path: &Path| {
         let name = path.file_name().unwrap().to_string_lossy();
-        name.contains("tmp") || name.ends_with(".lock") || name.ends_with(".keep")
+        // The spare files of refs are there for good.
+        let is_spare = name == "sidecargo-spare.lock";
+        !is_spare && (name.contains("tmp") || name.ends_with(".lock") || name.ends_with(".keep"))
     };
     let files = load.registry.files();
     let left: Vec<_> = files.iter().filter(|path| temporary(path)).collect();

@@ -1,6 +1,7 @@
 //! Files of the repository that a disk or a person has hurt, and what the next start makes of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -233,6 +234,26 @@ async fn what_an_ended_process_left_and_cannot_be_removed_is_told() {
 }
 
 #[tokio::test]
+async fn a_start_makes_no_file_again_that_is_whole() {
+    let hurt = Hurt::new().await;
+    let index = hurt.newest("idx");
+    let before = fs::metadata(&index).unwrap().ino();
+    hurt.is_whole().await;
+    assert_eq!(fs::metadata(&index).unwrap().ino(), before);
+}
+
+#[tokio::test]
+async fn a_tip_that_cannot_be_read_at_all_is_not_taken_for_a_torn_one() {
+    let hurt = Hurt::new().await;
+    let place = place(hurt.folder.path());
+    let key = SigningKey::open_or_create(&place.keys).unwrap();
+    fs::remove_file(hurt.path(refs::TIP)).unwrap();
+    fs::create_dir(hurt.path(refs::TIP)).unwrap();
+    torn_tip::mend(&place.git_dir, &key.signer().unwrap(), &[]).unwrap();
+    assert!(hurt.path(refs::TIP).is_dir());
+}
+
+#[tokio::test]
 async fn an_index_without_its_pack_goes() {
     let hurt = Hurt::new().await;
     let stray = hurt.path(&format!("objects/pack/pack-{}.idx", "0".repeat(40)));
@@ -296,6 +317,22 @@ fn oldest_of(hurt: &Hurt) -> PathBuf {
     indices
         .max_by_key(|path| fs::metadata(path).unwrap().len())
         .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_wrong_though_every_pack_is_whole_is_blamed_on_no_pack() {
+    let hurt = Hurt::new().await;
+    let place = place(hurt.folder.path());
+    let broken = || {
+        OpenFault::Load(LoadFault::Broken {
+            path: "1/a".to_owned(),
+            reason: "it is odd".to_owned(),
+        })
+    };
+    assert!(matches!(place.explain(broken()), OpenFault::Load(_)));
+    hurt.tear(&hurt.newest("pack"), TEARS[1]);
+    let fault = place.explain(broken());
+    assert!(!matches!(fault, OpenFault::Load(_)), "{fault}");
 }
 
 #[tokio::test]

@@ -202,3 +202,51 @@ fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
         .try_into()
         .expect("a SHA-1 repository has ids of 20 bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    /// Puts a loose object with these bytes, head and all, under an id that need not be its own.
+    fn put(git_dir: &Path, byte: u8, bytes: &[u8]) -> [u8; 20] {
+        let folder = git_dir.join(format!("objects/{byte:02x}"));
+        fs::create_dir_all(&folder).unwrap();
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(bytes).unwrap();
+        let name = format!("{byte:02x}").repeat(19);
+        fs::write(folder.join(name), packed.finish().unwrap()).unwrap();
+        [byte; 20]
+    }
+
+    #[test]
+    fn an_object_of_another_kind_or_too_large_is_refused_by_its_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let git_dir = folder.path();
+        let said = |byte: u8, head: &str| {
+            let id = put(git_dir, byte, head.as_bytes());
+            let objects = Objects::open(git_dir).unwrap();
+            let fault = objects.read(&id, Kind::Blob, "1/a").unwrap_err();
+            fault.to_string()
+        };
+        assert!(said(1, "blob 134217729\0").contains("it is a blob of 134217729 bytes"));
+        assert!(said(2, "tree 0\0").contains("it is a tree of 0 bytes"));
+        // One of just the largest size is looked into, and this one ends early.
+        assert!(!said(3, "blob 134217728\0").contains("it is a blob"));
+    }
+
+    #[test]
+    fn bytes_of_another_id_are_refused_where_they_are_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = put(folder.path(), 1, b"blob 2\0ab");
+        let objects = Objects::open(folder.path()).unwrap();
+        assert_eq!(objects.read(&id, Kind::Blob, "1/a").unwrap(), b"ab");
+        let fault = objects.hashed().read(&id, Kind::Blob, "1/a").unwrap_err();
+        assert!(fault.to_string().contains("are not those of the object"));
+    }
+}

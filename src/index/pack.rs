@@ -235,3 +235,32 @@ impl<W: Write> Hashed<W> {
         Ok(hash)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn only_what_an_ended_process_began_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = ["pack-a.pack", "pack-a.rev", "pack-a.bitmap", "pack-b.pack"];
+        let whole = ["pack-c.pack", "pack-c.idx", "pack-c.rev"];
+        // Somebody's push is just arriving, and other files are none of ours.
+        let theirs = ["pack-d.pack", "pack-d.keep", "tmp.pack", "pack-e.txt"];
+        for name in begun.iter().chain(&whole).chain(&theirs) {
+            fs::write(folder.path().join(name), "receive-pack 1 on here\n").unwrap();
+        }
+        for mark in ["pack-b.keep", "pack-c.keep"] {
+            fs::write(folder.path().join(mark), MARK).unwrap();
+        }
+        remove_unfinished(folder.path()).unwrap();
+        let left: BTreeSet<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let expected = whole.iter().chain(&theirs);
+        assert_eq!(left, expected.map(|name| (*name).to_owned()).collect());
+    }
+}

@@ -376,8 +376,13 @@ mod tests {
         fs::write(git_dir.join("packed-refs"), list).unwrap();
         assert_eq!(read(git_dir, SERVED).unwrap(), Some(id(7)));
         fs::remove_file(git_dir.join("packed-refs")).unwrap();
+        mend_packed(git_dir).unwrap();
         fs::create_dir(git_dir.join("packed-refs")).unwrap();
         assert!(read(git_dir, SERVED).is_err());
+        assert!(mend_packed(git_dir).is_err());
+        // Nor is a ref that cannot be read one that is not there.
+        fs::remove_dir(git_dir.join("packed-refs")).unwrap();
+        assert!(read(git_dir, "refs/heads").is_err());
     }
 
     #[test]

@@ -241,6 +241,24 @@ mod tests {
         let keys = folder.path().join("keys");
         symlink(&nowhere, &keys).unwrap();
         assert!(!fault(&keys).contains("a link"));
+        let held = folder.path().join("held");
+        fs::create_dir_all(held.join(KEY_FILE)).unwrap();
+        assert!(!fault(&held).contains("a link"));
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_is_refused_before_anything_is_to_be_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(KEY_FILE);
+        let mut program = std::process::Command::new("ssh-keygen");
+        program.args(["-q", "-t", "ed25519", "-N", "secret", "-f"]);
+        // Without the program there is no such key here.
+        let Ok(made) = program.arg(&path).status() else {
+            return;
+        };
+        assert!(made.success());
+        let fault = SigningKey::open_or_create(folder.path()).err().unwrap();
+        assert!(matches!(fault, KeyFault::Key { .. }), "{fault}");
     }
 
     #[test]

@@ -25,9 +25,7 @@ impl Change {
         let existing = on.find(&line.name);
         let before = existing.map_or_else(Vec::new, |krate| krate.body.inflate());
         let bytes = IndexFile::new(&before).with(line);
-        if bytes.len() > FILE_BYTES_MAX {
-            return Err(Refusal::FileTooLarge(line.name.clone()));
-        }
+        check_size(&line.name, bytes.len())?;
         let mut message = Message::new(format!("publish {} {}", line.name, line.vers))
             .with("Crate", plain(&line.name))
             .with("Version", plain(&line.vers))
@@ -89,6 +87,13 @@ impl Change {
     }
 }
 
+fn check_size(name: &CrateName, bytes: usize) -> Result<(), Refusal> {
+    match bytes <= FILE_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Refusal::FileTooLarge(name.clone())),
+    }
+}
+
 /// What is against a name: another spelling of it, or that nobody may take it.
 fn against_name(
     on: &Snapshot,
@@ -109,5 +114,20 @@ fn against_name(
             }
             None => None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_file_has_at_most_64_mebibytes() {
+        let name: CrateName = "a".parse().unwrap();
+        assert_eq!(check_size(&name, 64 << 20), Ok(()));
+        let fault = Refusal::FileTooLarge(name.clone());
+        for bytes in [(64 << 20) + 1, usize::MAX] {
+            assert_eq!(check_size(&name, bytes), Err(fault.clone()));
+        }
     }
 }

@@ -120,6 +120,7 @@ fn small_packs_are_merged_and_large_ones_only_when_they_double() {
     assert_eq!(plan(&small(32, &[])), Plan::Renew);
     assert_eq!(plan(&small(32, &[600, 10_000])), Plan::Merge(32));
     assert_eq!(plan(&small(32, &[300, 10_000])), Plan::Merge(33));
+    assert_eq!(plan(&small(32, &[320, 10_000])), Plan::Merge(32));
     assert_eq!(plan(&[1_023, 8_000]), Plan::Rest);
     assert_eq!(plan(&[1_024, 8_000]), Plan::Renew);
     assert_eq!(plan(&[8_191, 1_000_000]), Plan::Rest);

@@ -352,3 +352,36 @@ async fn a_history_that_does_not_begin_with_an_index_is_a_fault_of_its_first_com
     let since = verify(&place, &blobs, Some(first), &mut |_| {});
     assert!(matches!(since, Err(VerifyFault::Since { since, .. }) if since == first));
 }
+
+#[tokio::test]
+async fn what_people_took_back_is_read_in_all_its_folders_unless_it_is_taken_for_good() {
+    // Without crates, whose files would be looked for too.
+    let fixture = Fixture::new();
+    let place = place(fixture.folder.path());
+    let blobs = blobs(fixture.folder.path());
+    let commit = |tree: &str| {
+        let bytes = fixture.commit_on_branch(tree, "", "by hand");
+        let id = fixture.object("commit", bytes.as_bytes());
+        fixture.git(&["update-ref", "refs/heads/main", &id]);
+        id.parse::<crate::domain::CommitId>().unwrap()
+    };
+    let good = fixture.git(&["rev-parse", "main^{tree}"]).trim().to_owned();
+    let mut entries = fixture.entries("");
+    let lost = fixture.tree(&[entry("100644", b"lost", &"1".repeat(40))]);
+    let folder = fixture.tree(&[entry("40000", b"deep", &lost)]);
+    entries.push(entry("40000", b"more", &folder));
+    let bad = commit(&fixture.tree(&sorted(entries)));
+    let reverted = commit(&good);
+    let last = commit(&good);
+    let report = verify(&place, &blobs, None, &mut |_| {}).unwrap();
+    assert_eq!(report.tip, Some(last));
+    assert_eq!(report.faults_found, 1, "{:?}", report.faults);
+    assert_eq!(report.faults[0].commit, bad);
+    assert!(
+        report.faults[0].what.contains("`lost`"),
+        "{:?}",
+        report.faults
+    );
+    let report = verify(&place, &blobs, Some(reverted), &mut |_| {}).unwrap();
+    assert_eq!(report.faults_found, 0, "{:?}", report.faults);
+}

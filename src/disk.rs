@@ -97,7 +97,7 @@ pub fn put_aside(path: &Path, spare: &Path) -> io::Result<()> {
     fs::rename(path, spare)
 }
 
-/// Writes over a file that is there and as long as `bytes`; false if there is none such. Not flushed.
+/// Writes over a file that is there and as long as `bytes`; `None` if there is none such. Not flushed.
 pub fn write_over(path: &Path, bytes: &[u8]) -> io::Result<Option<File>> {
     let mut file = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -82,7 +82,7 @@ impl Entries {
         let Some(names) = changed else {
             return self.all_of(snapshot, &HashMap::new());
         };
-        let crates = names.iter().filter_map(|name| snapshot.find(name));
+        let crates = names.filter_map(|name| snapshot.find(name));
         let changed = crates.map(|krate| self.entry(krate)).collect();
         Self {
             commit: Some(snapshot.commit()),

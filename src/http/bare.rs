@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::envelope::envelope_bytes;
 
-/// The largest request head that hyper reads.
+/// The most headers of a request that hyper reads, unless it is told otherwise.
 const HEADERS_MAX: usize = 100;
+/// The largest request head that is read, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How hyper writes that it gives no body.

@@ -91,9 +91,11 @@ impl Pack {
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension() == Some(OsStr::new("keep"))
-            && fs::read(&path).is_ok_and(|text| text == MARK)
-        {
+        // After a power cut the spare mark may not say what it did.
+        let is_spare = path.file_name() == Some(OsStr::new(SPARE_MARK));
+        let is_mark = path.extension() == Some(OsStr::new("keep"))
+            && fs::read(&path).is_ok_and(|text| text == MARK);
+        if is_spare || is_mark {
             fs::remove_file(path)?;
         }
     }
@@ -252,7 +254,7 @@ mod tests {
         for name in begun.iter().chain(&whole).chain(&theirs) {
             fs::write(folder.path().join(name), "receive-pack 1 on here\n").unwrap();
         }
-        for mark in ["pack-b.keep", "pack-c.keep"] {
+        for mark in ["pack-b.keep", "pack-c.keep", SPARE_MARK] {
             fs::write(folder.path().join(mark), MARK).unwrap();
         }
         remove_unfinished(folder.path()).unwrap();

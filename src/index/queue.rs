@@ -99,10 +99,10 @@ impl Ticket {
         &self.blob
     }
 
-    /// Waits until the `.crate` file is durable; false if it will not be.
-    pub(super) fn wait_for_blob(&mut self) -> bool {
+    fn wait_for_blob(&mut self, until: std::time::Instant) -> bool {
         if let Blob::Coming(told) = &self.blob {
-            self.blob = match told.recv_timeout(BLOB_WAIT) {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            self.blob = match told.recv_timeout(left) {
                 Ok(Ok(())) => Blob::Kept,
                 Ok(Err(cause)) => Blob::Lost(cause.to_string()),
                 Err(_) => Blob::Lost("the disk does not answer".to_owned()),
@@ -204,6 +204,15 @@ pub(super) fn gather(
     tickets
 }
 
+/// Waits until the `.crate` files of a group are durable; false if one will not be.
+///
+/// One wait is for all of them, and each is asked: a store that hangs holds the writer once, whatever hangs in it.
+pub(super) fn wait_for_blobs<'a>(tickets: impl Iterator<Item = &'a mut Ticket>) -> bool {
+    let until = std::time::Instant::now() + BLOB_WAIT;
+    let lost = tickets.filter_map(|ticket| (!ticket.wait_for_blob(until)).then_some(()));
+    lost.count() == 0
+}
+
 fn stopped() -> WriteFault {
     WriteFault::Unavailable("the writer has ended".to_owned())
 }
@@ -272,6 +281,28 @@ mod tests {
         let answer = forgotten.await.unwrap_err();
         assert!(matches!(answer, WriteFault::OutcomeUnknown(_)), "{answer}");
         assert!(Instant::now() >= deadline + OUTCOME_WAIT);
+    }
+
+    #[test]
+    fn each_file_that_was_not_kept_is_known_after_one_wait() {
+        let (told, kept) = sync_channel(1);
+        told.send(Ok(())).unwrap();
+        let (told, failed) = sync_channel(1);
+        told.send(Err(io::Error::other("the disk is full")))
+            .unwrap();
+        let (_, forgotten) = sync_channel(1);
+        let mut tickets = [failed, kept, forgotten].map(|told| Ticket {
+            ask: change(),
+            blob: Blob::Coming(told),
+            state: Arc::new(AtomicU8::new(WAITING)),
+            answer: oneshot::channel().0,
+        });
+        assert!(!wait_for_blobs(tickets.iter_mut()));
+        let is_lost = |ticket: &Ticket, word: &str| matches!(ticket.blob(), Blob::Lost(cause) if cause.contains(word));
+        assert!(is_lost(&tickets[0], "full"));
+        assert!(matches!(tickets[1].blob(), Blob::Kept));
+        assert!(is_lost(&tickets[2], "does not answer"));
+        assert!(wait_for_blobs(tickets[1..2].iter_mut()));
     }
 
     #[tokio::test]

@@ -27,16 +27,19 @@ impl Recent {
         }
     }
 
-    /// The crates that changed after `commit`, the latest first; `None` if that is too long ago or another history.
-    pub(super) fn since(&self, commit: CommitId) -> Option<Vec<CrateName>> {
-        let mut changed = Vec::new();
-        for step in self.0.iter().rev() {
-            changed.extend(step.crates.iter().cloned());
-            if step.before == commit {
-                return Some(changed);
-            }
-        }
-        None
+    /// How many steps were made after `commit`; `None` if that is too long ago or another history.
+    pub(super) fn steps_since(&self, commit: CommitId) -> Option<usize> {
+        let at = self.0.iter().rev().position(|step| step.before == commit)?;
+        Some(at + 1)
+    }
+
+    /// The crates that the last `steps` were about, the latest first.
+    pub(super) fn crates(&self, steps: usize) -> impl Iterator<Item = &CrateName> {
+        self.0
+            .iter()
+            .rev()
+            .take(steps)
+            .flat_map(|step| &step.crates)
     }
 }
 
@@ -57,7 +60,11 @@ mod tests {
     #[test]
     fn changes_are_known_as_far_back_as_they_are_remembered() {
         let mut recent = Recent::default();
-        assert_eq!(recent.since(commit(0)), None);
+        let since = |recent: &Recent, number| -> Option<Vec<CrateName>> {
+            let steps = recent.steps_since(commit(number))?;
+            Some(recent.crates(steps).cloned().collect())
+        };
+        assert_eq!(since(&recent, 0), None);
         for number in 0..RECENT_MAX {
             let is_about_a_crate = number % 3 != 0;
             recent.add(
@@ -66,16 +73,16 @@ mod tests {
             );
         }
         let last = RECENT_MAX - 1;
-        assert_eq!(recent.since(commit(last)).unwrap().len(), last % 3 % 2);
+        assert_eq!(since(&recent, last).unwrap().len(), last % 3 % 2);
         assert_eq!(
-            recent.since(commit(last - 2)).unwrap().len(),
+            since(&recent, last - 2).unwrap().len(),
             2,
             "one of three commits is about no crate"
         );
-        assert!(recent.since(commit(0)).unwrap().contains(&name(1)));
+        assert!(since(&recent, 0).unwrap().contains(&name(1)));
         recent.add(commit(RECENT_MAX), vec![name(RECENT_MAX)]);
-        assert_eq!(recent.since(commit(0)), None, "it was forgotten");
-        assert_eq!(recent.since(commit(1)).unwrap()[0], name(RECENT_MAX));
-        assert_eq!(recent.since(CommitId::from([9; 20])), None);
+        assert_eq!(since(&recent, 0), None, "it was forgotten");
+        assert_eq!(since(&recent, 1).unwrap()[0], name(RECENT_MAX));
+        assert_eq!(recent.steps_since(CommitId::from([9; 20])), None);
     }
 }

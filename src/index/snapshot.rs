@@ -73,11 +73,12 @@ impl Snapshot {
     /// The crates that are new or changed since `earlier`, some perhaps more than once.
     ///
     /// `None` if that is not known: `earlier` is too old, or not of this history.
-    pub fn changed_since(&self, earlier: CommitId) -> Option<Vec<CrateName>> {
-        if earlier == self.commit {
-            return Some(Vec::new());
-        }
-        self.recent.since(earlier)
+    pub fn changed_since(&self, earlier: CommitId) -> Option<impl Iterator<Item = &CrateName>> {
+        let steps = match earlier == self.commit {
+            true => 0,
+            false => self.recent.steps_since(earlier)?,
+        };
+        Some(self.recent.crates(steps))
     }
 
     /// How many crates there are.

@@ -30,7 +30,7 @@ use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
-use super::queue::{Ask, Blob, Ticket, gather};
+use super::queue::{Ask, Blob, Ticket, gather, wait_for_blobs};
 use super::refs::{self, MoveFault};
 use super::signature::{KeyFault, SigningKey};
 use super::snapshot::Snapshot;
@@ -115,10 +115,9 @@ pub(super) struct Writer {
 enum Failure {
     /// Nothing of it is in place.
     NotDone(String),
-    /// Nothing of it is in place, because somebody else moved the branch meanwhile.
-    Overtaken,
-    /// Nothing of it is in place, because a `.crate` file of it was not kept.
-    BlobLost,
+    /// Nothing of it is in place, because somebody else moved the branch meanwhile, or a `.crate` file was not kept:
+    /// those whose own was kept are judged again.
+    JudgeAgain(String),
     /// The tip was moved; whether that lasts is not known.
     Unknown(String),
 }
@@ -246,8 +245,7 @@ impl Writer {
                 (Err(Failure::NotDone(reason)), Ok(())) => {
                     Err(WriteFault::Unavailable(reason.clone()))
                 }
-                (Err(Failure::Overtaken | Failure::BlobLost), _)
-                | (Err(Failure::NotDone(_)), Err(_)) => {
+                (Err(Failure::JudgeAgain(_)), _) | (Err(Failure::NotDone(_)), Err(_)) => {
                     again.push(ticket);
                     continue;
                 }
@@ -265,7 +263,7 @@ impl Writer {
         &mut self,
         next: Tip,
         objects: Vec<PackObject>,
-        mut tickets: impl Iterator<Item = &'a mut Ticket>,
+        tickets: impl Iterator<Item = &'a mut Ticket>,
     ) -> Result<(), Failure> {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
@@ -276,9 +274,10 @@ impl Writer {
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
         timer.observe_duration();
-        if !tickets.all(Ticket::wait_for_blob) {
+        if !wait_for_blobs(tickets) {
             pack.remove();
-            return Err(Failure::BlobLost);
+            let reason = "a crate file was not kept".to_owned();
+            return Err(Failure::JudgeAgain(reason));
         }
         let timer = self.measures.tip_seconds.start_timer();
         let moved = refs::move_tip(&self.git_dir, Some(before), commit);
@@ -298,7 +297,7 @@ impl Writer {
                 pack.remove();
                 if matches!(fault, MoveFault::Elsewhere { .. }) {
                     info!(reason, "the changes are judged again");
-                    return Err(Failure::Overtaken);
+                    return Err(Failure::JudgeAgain(reason));
                 }
                 error!(reason, "the tip was not moved");
                 return Err(Failure::NotDone(reason));
@@ -332,7 +331,7 @@ impl Writer {
     pub(super) fn show(&mut self, next: Tip) -> bool {
         let commit = next.snapshot.commit;
         let changed = next.snapshot.changed_since(self.tip.snapshot.commit);
-        self.unkept += changed.map_or(KEEP_AFTER, |crates| crates.len());
+        self.unkept += changed.map_or(KEEP_AFTER, Iterator::count);
         self.tip = next;
         let is_shown = match refs::show(&self.git_dir, commit) {
             Ok(()) => true,
@@ -382,9 +381,9 @@ impl Writer {
         group.commit(edit, Timestamp::now(), &Blob::Kept, self)?;
         match self.write(group.tip, group.objects, std::iter::empty()) {
             Ok(()) => Ok(()),
-            Err(Failure::NotDone(reason) | Failure::Unknown(reason)) => Err(reason),
-            Err(Failure::Overtaken) => Err("somebody else moved the branch".to_owned()),
-            Err(Failure::BlobLost) => unreachable!("no change of the registry's own has a blob"),
+            Err(
+                Failure::NotDone(reason) | Failure::JudgeAgain(reason) | Failure::Unknown(reason),
+            ) => Err(reason),
         }
     }
 }

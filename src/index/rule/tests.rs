@@ -95,8 +95,8 @@ fn anybody_may_yank_and_unyank() {
             .collect();
         assert_eq!(yanked, [true, false]);
         assert_eq!(krate.body.inflate(), flipped.as_bytes());
-        let before: Vec<_> = after.changed_since(INDEX.commit()).unwrap();
-        assert_eq!(before, ["a-b".parse::<CrateName>().unwrap()]);
+        let changed: Vec<_> = after.changed_since(INDEX.commit()).unwrap().collect();
+        assert_eq!(changed, [&"a-b".parse::<CrateName>().unwrap()]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -16,8 +17,10 @@ use super::places::Place;
 use super::stream::FetchStream;
 use super::{FetchFault, FetchLimits};
 
-/// The largest piece of an answer, in bytes: what a pipe holds.
-const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// What the pipe of an answer holds, in bytes: git writes pieces of 64 KiB, and an ordinary pipe has room for one.
+const PIPE_BYTES: usize = 512 * 1024;
+/// The largest piece of an answer that is passed on, in bytes.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// How many pieces wait for the client.
 const CHUNKS_WAITING_MAX: usize = 2;
 /// The most bytes of a process's complaints that are logged.
@@ -72,6 +75,9 @@ impl Job {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(FetchFault::Failed);
         };
+        if let Err(fault) = fcntl_setpipe_size(&stdout, PIPE_BYTES) {
+            debug!(%fault, "the pipe of a fetch stays small");
+        }
         let (chunks, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (outcome, told) = oneshot::channel();
         let job = Self {

@@ -34,10 +34,8 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     wait_for_merges(&git_dir)?;
     let copies = tempfile::tempdir_in(&bench.work)?;
     let copy = copies.path().join("index.git");
-    run(std::process::Command::new("cp")
-        .arg("-a")
-        .arg(&git_dir)
-        .arg(&copy))?;
+    let clone = ["clone", "--quiet", "--bare", "--no-local", "."];
+    run(git(&git_dir, &clone).current_dir(&git_dir).arg(&copy))?;
     run(&mut git(
         &copy,
         &["repack", "-a", "-d", "-q", "--write-bitmap-index"],
@@ -83,14 +81,21 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 fn wait_for_merges(git_dir: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
-        let packs = fs::read_dir(git_dir.join("objects/pack"))?
-            .filter_map(Result::ok)
-            .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "idx"))
-            .count();
-        if packs == 1 {
+        let files = fs::read_dir(git_dir.join("objects/pack"))?;
+        let packs: Vec<_> = files
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|kind| kind == "idx"))
+            .collect();
+        if let [pack] = packs.as_slice()
+            && pack.with_extension("bitmap").exists()
+        {
             return Ok(());
         }
-        ensure!(started.elapsed() < MERGE_WAIT, "{packs} packs are left");
+        ensure!(
+            started.elapsed() < MERGE_WAIT,
+            "{} packs are left",
+            packs.len()
+        );
         sleep(Duration::from_millis(100));
     }
 }

@@ -68,7 +68,10 @@ pub fn token_from_header(value: Option<&[u8]>) -> Result<Secret, CredentialsFaul
     if value.is_empty() {
         return Err(CredentialsFault::Missing);
     }
-    let (scheme, rest) = value.split_once(is_blank).unwrap_or((value, ""));
+    let (scheme, rest) = match blank_in(value) {
+        Some(at) => (&value[..at], &value[at + 1..]),
+        None => (value, ""),
+    };
     let token = if scheme.eq_ignore_ascii_case("bearer") {
         one_word(rest)
     } else if scheme.eq_ignore_ascii_case("basic") {
@@ -97,21 +100,27 @@ fn from_basic(encoded: &str) -> Result<Secret, Malformed> {
 fn one_word(text: &str) -> Result<Secret, Malformed> {
     match text.trim() {
         "" => Err(Malformed::NoToken),
-        word if word.contains(is_blank) => Err(Malformed::Blank),
+        word if blank_in(word).is_some() => Err(Malformed::Blank),
         word => Ok(Secret::new(word.to_owned())),
     }
 }
 
 fn printable(bytes: &[u8]) -> Result<&str, Malformed> {
     let is_printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    // Without a stop at the first that is not: the compiler then takes many at once, and each read of a private
+    // registry comes through here.
+    let are_printable = bytes
+        .iter()
+        .map(is_printable)
+        .fold(true, |all, is| all & is);
     match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(is_printable) => Ok(text),
+        Ok(text) if are_printable => Ok(text),
         _ => Err(Malformed::Character),
     }
 }
 
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t')
+fn blank_in(text: &str) -> Option<usize> {
+    memchr::memchr2(b' ', b'\t', text.as_bytes())
 }
 
 impl From<Malformed> for CredentialsFault {

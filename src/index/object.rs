@@ -1,6 +1,8 @@
 //! Git objects in memory: their ids and their compressed bytes.
 
+use std::cell::RefCell;
 use std::io::Read;
+use std::thread::LocalKey;
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
@@ -52,8 +54,16 @@ pub(super) struct Shelf {
     deflater: Deflater,
 }
 
-/// Compresses with memory that is asked for once. For each file anew it would leave holes: it is much, and what stays
-/// for long settles in it.
+thread_local! {
+    // Of the writer's objects, files are sent to many as they are here. Folders are mostly ids, which no compression
+    // makes shorter; all but a few become deltas when packs are merged.
+    static WELL: RefCell<Deflater> = RefCell::new(Deflater::new(Compression::default()));
+    static FAST: RefCell<Deflater> = RefCell::new(Deflater::new(Compression::fast()));
+    static NOT: RefCell<Deflater> = RefCell::new(Deflater::new(Compression::none()));
+}
+
+/// Compresses with memory that is asked for once. It is much: to clear it takes longer than to compress a line, and for
+/// each file anew it would leave holes, since what stays for long settles in it.
 #[derive(Debug)]
 struct Deflater {
     state: Compress,
@@ -69,7 +79,7 @@ impl Body {
     /// Compresses the bytes of a file, also for a pack: its entry and the gzip body share one deflate stream.
     pub(super) fn with_object(bytes: &[u8]) -> Result<(Self, PackObject), Collision> {
         let id = id_of(Kind::Blob, bytes)?;
-        let object = PackObject::with_id(Kind::Blob, id, bytes, Compression::default());
+        let object = PackObject::with_id(Kind::Blob, id, bytes, &WELL);
         let body = Self {
             blob: BlobId::from(object.id),
             gzip: Bytes::from(gzip(&object.zlib, &gzip_tail(bytes)).concat()),
@@ -175,19 +185,24 @@ impl Deflater {
 
 impl PackObject {
     pub(super) fn tree(id: TreeId, bytes: &[u8]) -> Self {
-        Self::with_id(Kind::Tree, *id.as_bytes(), bytes, Compression::fast())
+        Self::with_id(Kind::Tree, *id.as_bytes(), bytes, &NOT)
     }
 
     pub(super) fn commit(id: CommitId, bytes: &[u8]) -> Self {
-        Self::with_id(Kind::Commit, *id.as_bytes(), bytes, Compression::fast())
+        Self::with_id(Kind::Commit, *id.as_bytes(), bytes, &FAST)
     }
 
-    fn with_id(kind: Kind, id: [u8; 20], bytes: &[u8], level: Compression) -> Self {
+    fn with_id(
+        kind: Kind,
+        id: [u8; 20],
+        bytes: &[u8],
+        by: &'static LocalKey<RefCell<Deflater>>,
+    ) -> Self {
         Self {
             kind,
             id,
             size: bytes.len(),
-            zlib: Deflater::new(level).deflate(bytes).to_vec(),
+            zlib: by.with_borrow_mut(|deflater| deflater.deflate(bytes).to_vec()),
         }
     }
 }

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::ConfigFault;
-use crate::domain::{PublicUrl, RegistryName, Visibility};
+use crate::domain::{PublicUrl, RegistryName, RepositoryPath, Visibility};
 
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,6 +33,8 @@ pub struct RawConfig {
     pub capability_downloads: bool,
     /// The repository.
     pub index: IndexConfig,
+    /// The forge that has its branch, if there is one.
+    pub forge: RawForge,
     /// Connections and requests.
     pub http: HttpConfig,
     /// Reading by the git protocol.
@@ -46,6 +48,20 @@ pub struct RawConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct IndexConfig {
     /// How often it is looked whether somebody else moved the branch.
+    pub poll_secs: u64,
+}
+
+/// The section `[forge]` as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawForge {
+    /// Its base URL.
+    pub url: Option<PublicUrl>,
+    /// The index repository there.
+    pub repository: Option<RepositoryPath>,
+    /// The file that holds the robot's token.
+    pub token_file: Option<PathBuf>,
+    /// How often it is looked whether somebody else moved the branch there.
     pub poll_secs: u64,
 }
 
@@ -111,6 +127,17 @@ pub enum LogFormat {
 impl Default for IndexConfig {
     fn default() -> Self {
         Self { poll_secs: 1 }
+    }
+}
+
+impl Default for RawForge {
+    fn default() -> Self {
+        Self {
+            url: None,
+            repository: None,
+            token_file: None,
+            poll_secs: 30,
+        }
     }
 }
 

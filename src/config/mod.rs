@@ -4,11 +4,13 @@
 //! Nothing here reads the process's environment or folder by itself: the caller hands both in.
 
 mod file;
+mod forge;
 mod show;
 mod sources;
 mod validate;
 
-pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, LogFormat, RawConfig};
+pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, LogFormat, RawConfig, RawForge};
+pub use forge::{ForgeConfig, TOKEN_VARIABLE};
 pub use sources::{Arguments, Environment};
 
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ pub struct Config {
     pub capability_downloads: bool,
     /// The repository.
     pub index: IndexConfig,
+    /// The forge that has its branch; without one it is this machine's.
+    pub forge: Option<ForgeConfig>,
     /// Connections, requests and how long they may take.
     pub http: HttpConfig,
     /// Reading by the git protocol.

@@ -89,6 +89,9 @@ impl Shown<'_> {
         let is_on = config.capability_downloads;
         line(out, "capability_downloads", &is_on, &capability)?;
         self.section(out, "index", &config.index, &[])?;
+        if let Some(forge) = &config.forge {
+            self.section(out, "forge", forge, &[])?;
+        }
         self.section(out, "http", &config.http, &[])?;
         self.section(out, "fetch", &config.fetch, &[])?;
         let filter = environment.log.as_ref();

@@ -77,6 +77,7 @@ fn the_example_names_every_key_and_equals_the_defaults() {
         ("fetch", field_names::<FetchConfig>()),
         ("log", field_names::<LogConfig>()),
         ("index", field_names::<IndexConfig>()),
+        ("forge", vec!["poll_secs"]),
     ] {
         let table = example[section].as_table().unwrap();
         assert_eq!(missing(table, names), [""; 0], "in [{section}]");
@@ -96,6 +97,74 @@ fn the_example_names_every_key_and_equals_the_defaults() {
         Some(defaults.public_url(defaults.listen))
     );
     assert_eq!(from_example, defaults);
+}
+
+#[test]
+fn the_example_tells_of_a_forge_as_it_may_be_written() {
+    // What has no default stands there as a comment.
+    let example = fs::read_to_string(example_path()).unwrap();
+    let (_, forge) = example.split_once("\n[forge]\n").unwrap();
+    let (forge, _) = forge.split_once("\n[").unwrap();
+    let written: String = forge
+        .lines()
+        .filter_map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let config = from_text(&format!("[forge]\n{written}")).unwrap();
+    let forge = config.forge.unwrap();
+    assert_eq!(forge.clone_url(), "https://git.example.com/acme/crates.git");
+    assert!(forge.token_file.unwrap().is_absolute());
+    assert_eq!(forge.poll_secs, 30);
+}
+
+#[test]
+fn half_a_forge_is_refused_with_the_key_that_is_missing() {
+    let (url, repository) = ("url = \"https://git.example.com\"", "repository = \"a/b\"");
+    for (written, key) in [
+        (url.to_owned(), "`forge.repository`"),
+        (repository.to_owned(), "`forge.url`"),
+        ("token_file = \"token\"".to_owned(), "`forge.url`"),
+        (
+            format!("{url}\n{repository}\ntoken_file = \"\""),
+            "`forge.token_file`",
+        ),
+        (
+            format!("{url}\n{repository}\npoll_secs = 0"),
+            "`forge.poll_secs`",
+        ),
+        (
+            format!("{url}\nrepository = \"a/b/c\""),
+            "names no repository",
+        ),
+    ] {
+        let fault = from_text(&format!("[forge]\n{written}")).unwrap_err();
+        assert!(fault.contains(key), "{written}: {fault}");
+    }
+    assert_eq!(from_text("[forge]\npoll_secs = 5").unwrap().forge, None);
+}
+
+#[test]
+fn the_forge_is_shown_with_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.toml");
+    let text = "[forge]\nurl = \"https://git.example.com/\"\nrepository = \"acme/crates\"\ntoken_file = \"token\"\n";
+    fs::write(&path, text).unwrap();
+    let arguments = Arguments {
+        config: Some(path),
+        ..Arguments::default()
+    };
+    let shown = Config::show(&arguments, &Environment::default(), folder.path()).unwrap();
+    let (_, forge) = shown.split_once("\n[forge]\n").unwrap();
+    for (setting, source) in [
+        ("url = \"https://git.example.com\"", "s.toml:2"),
+        ("repository = \"acme/crates\"", "s.toml:3"),
+        ("poll_secs = 30", "default"),
+    ] {
+        let line = forge
+            .lines()
+            .find(|line| line.starts_with(setting))
+            .unwrap();
+        assert!(line.ends_with(source), "{line}");
+    }
 }
 
 #[test]
@@ -273,7 +342,8 @@ fn every_setting_is_shown_with_its_source() {
     // What is shown is a file, and it says all of the same.
     let table: toml::Table = text.parse().unwrap();
     for name in field_names::<RawConfig>() {
-        assert!(table.contains_key(name), "{name}");
+        // Without a forge there is nothing to say of one.
+        assert_eq!(table.contains_key(name), name != "forge", "{name}");
     }
     for (section, names) in [
         ("index", field_names::<IndexConfig>()),

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig};
+use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig, forge};
 use crate::domain::Visibility;
 
 const DEFAULT_DATA: &str = "sidecargo-data";
 const DEFAULT_PORT: u16 = 8642;
 /// The longest time limit, in seconds: a day. Beyond it a limit is none.
-const SECS_MAX: u64 = 24 * 60 * 60;
+pub(super) const SECS_MAX: u64 = 24 * 60 * 60;
 /// More processes than any machine serves fetches with.
 const CHILDREN_MAX: u64 = 1024;
 /// More connections than a process has file descriptors for.
@@ -42,6 +42,7 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         visibility,
         capability_downloads: raw.capability_downloads,
         index: raw.index,
+        forge: forge::complete(raw.forge, folder)?,
         http: raw.http,
         fetch: raw.fetch,
         log: raw.log,
@@ -92,7 +93,12 @@ fn check_fetch(fetch: &FetchConfig) -> Result<(), ConfigFault> {
     )
 }
 
-fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigFault> {
+pub(super) fn within(
+    key: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigFault> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -113,6 +119,6 @@ fn at_most(small: (&'static str, u64), large: (&'static str, u64)) -> Result<(),
     refuse(small.0, reason)
 }
 
-fn refuse<T>(key: &'static str, reason: String) -> Result<T, ConfigFault> {
+pub(super) fn refuse<T>(key: &'static str, reason: String) -> Result<T, ConfigFault> {
     Err(ConfigFault::Value { key, reason })
 }

@@ -7,6 +7,7 @@
 mod arbitrary;
 mod dependency;
 mod feature;
+mod forge;
 mod grant;
 mod hash;
 mod keys;
@@ -26,6 +27,7 @@ mod visibility;
 
 pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
+pub use forge::{RepositoryPath, RepositoryPathFault};
 pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
 pub use hash::{
     BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId, encode_hex,

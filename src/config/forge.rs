@@ -1,0 +1,56 @@
+//! The section `[forge]`, complete.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::validate::{SECS_MAX, refuse, within};
+use super::{ConfigFault, RawForge};
+use crate::domain::{PublicUrl, RepositoryPath};
+
+/// The variable that holds the robot's token where no file does.
+pub const TOKEN_VARIABLE: &str = "SIDECARGO_FORGE_TOKEN";
+
+/// The forge and the index repository there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForgeConfig {
+    /// Its base URL.
+    pub url: PublicUrl,
+    /// The index repository.
+    pub repository: RepositoryPath,
+    /// The file that holds the robot's token, read for each use: another token needs no restart. Without one the
+    /// variable [`TOKEN_VARIABLE`] holds it.
+    pub token_file: Option<PathBuf>,
+    /// How often it is looked whether somebody else moved the branch, in seconds.
+    pub poll_secs: u64,
+}
+
+impl ForgeConfig {
+    /// The index repository as git clones it.
+    pub fn clone_url(&self) -> String {
+        format!("{}/{}.git", self.url, self.repository)
+    }
+}
+
+/// What holds of the section; a relative file starts at `folder`.
+pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfig>, ConfigFault> {
+    within("forge.poll_secs", raw.poll_secs, 1, SECS_MAX)?;
+    let is_nowhere = |file: &PathBuf| file.as_os_str().is_empty();
+    if raw.token_file.as_ref().is_some_and(is_nowhere) {
+        let reason = "it is empty, it must name a file with a token of the forge";
+        return refuse("forge.token_file", reason.to_owned());
+    }
+    let missing = |key, has| refuse(key, format!("it is missing, but `{has}` is there"));
+    match (raw.url, raw.repository) {
+        (Some(url), Some(repository)) => Ok(Some(ForgeConfig {
+            url,
+            repository,
+            token_file: raw.token_file.map(|file| folder.join(file)),
+            poll_secs: raw.poll_secs,
+        })),
+        (Some(_), None) => missing("forge.repository", "forge.url"),
+        (None, Some(_)) => missing("forge.url", "forge.repository"),
+        (None, None) if raw.token_file.is_some() => missing("forge.url", "forge.token_file"),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,102 @@
+//! Names on the forge.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// The longest name of an owner or of a repository, in bytes: what the forges allow.
+const NAME_BYTES_MAX: usize = 100;
+
+/// A repository of the forge, as its URL names it: `owner/name`.
+///
+/// Names can be given away and taken again; where it matters which one was meant, its numeric id decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryPath {
+    owner: String,
+    name: String,
+}
+
+/// The text names no repository.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` names no repository; write `OWNER/NAME`, each of ASCII letters, digits, `-`, `_` and `.`"
+)]
+pub struct RepositoryPathFault(String);
+
+impl RepositoryPath {
+    /// The user or organisation.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The name without its owner.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl FromStr for RepositoryPath {
+    type Err = RepositoryPathFault;
+
+    fn from_str(text: &str) -> Result<Self, RepositoryPathFault> {
+        let parts = text.split_once('/');
+        let (owner, name) = parts
+            .filter(|(owner, name)| is_name(owner) && is_name(name) && !name.ends_with(".git"))
+            .ok_or_else(|| RepositoryPathFault(super::excerpt(text)))?;
+        Ok(Self {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Whether it is one whole segment of a path and no other after an encoding.
+fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(is_allowed)
+        && !matches!(text, "." | "..")
+}
+
+impl fmt::Display for RepositoryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.name)
+    }
+}
+
+impl Serialize for RepositoryPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RepositoryPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        super::from_text(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_named_by_two_segments_of_a_path() {
+        for text in ["acme/crates", "a/b", "Acme-1/_index.v2", "a/.hidden"] {
+            let path: RepositoryPath = text.parse().unwrap();
+            assert_eq!(path.to_string(), text);
+        }
+        let path: RepositoryPath = "acme/crates".parse().unwrap();
+        assert_eq!((path.owner(), path.name()), ("acme", "crates"));
+        let long = format!("a/{}", "b".repeat(NAME_BYTES_MAX + 1));
+        for text in [
+            "", "acme", "acme/", "/crates", "a/b/c", "a/..", "./b", "a/b.git", "a b/c", "a%2f/b",
+            "ä/b", "a/b\n", &long,
+        ] {
+            let fault = text.parse::<RepositoryPath>().unwrap_err().to_string();
+            assert!(fault.contains("names no repository"), "{text:?}: {fault}");
+        }
+    }
+}

@@ -22,10 +22,11 @@ use crate::config::Config;
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::{self, Fetches};
-use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
+use crate::index::{Action, Branch, Change, Index, OpenFault, Place, Settings, Snapshot, Upstream};
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
+use crate::robot;
 use crate::tokens::TokenRecords;
 
 /// How long a command waits for a server that is just making the registry.
@@ -100,6 +101,9 @@ pub enum AppFault {
     /// Clients of git could not be served.
     #[error("the `git` program, which serves the git index, cannot be run; install git")]
     Git(#[source] io::Error),
+    /// Nothing can be asked of the forge.
+    #[error("the certificates of the system, by which the forge is known, cannot be used")]
+    Client(#[source] io::Error),
     /// The index cannot be opened.
     #[error(transparent)]
     Index(#[from] OpenFault),
@@ -118,8 +122,7 @@ impl App {
         data.clean();
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
-        let poll = Duration::from_secs(config.index.poll_secs);
-        let index = Index::open(&data.place(), &settings, &blobs, poll)?;
+        let index = Index::open(&data.place(), &settings, &blobs, branch(&config)?)?;
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))
         {
@@ -202,7 +205,11 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
         match data.lock() {
             Ok(_lock) => {
                 let public_url = config.public_url(config.listen);
-                place.ensure(&settings(config, &public_url), data.blobs()?.id())?;
+                if config.forge.is_some() {
+                    // Its index is fetched by the server, at its first start.
+                    return Err(AppFault::NoRegistry(config.data.clone()));
+                }
+                place.ensure(&settings(config, &public_url), data.blobs()?.id(), None)?;
             }
             // A server is making it at this moment.
             Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {
@@ -218,6 +225,17 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
 /// The record of the tokens of the registry in a data folder.
 pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
+}
+
+/// The branch that the configuration names.
+fn branch(config: &Config) -> Result<Branch, AppFault> {
+    let Some(forge) = &config.forge else {
+        let poll = Duration::from_secs(config.index.poll_secs);
+        return Ok(Branch::Here { poll });
+    };
+    let poll = Duration::from_secs(forge.poll_secs);
+    let upstream = Upstream::new(&forge.clone_url(), robot::authorization(forge), poll);
+    Ok(Branch::Forge(upstream.map_err(AppFault::Client)?))
 }
 
 /// What of the configuration stands in the index too.
@@ -276,7 +294,8 @@ impl<'a> Data<'a> {
         let place = self.existing_place()?;
         let lock = self.lock()?;
         let settings = Settings::recorded(&place.identity()?);
-        let index = Index::open(&place, &settings, &self.blobs()?, COMMAND_POLL)?;
+        let branch = Branch::Here { poll: COMMAND_POLL };
+        let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
         Ok((index, lock))
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::domain::{Cksum, CrateVersion, Features, IndexLine, RegistryName, Visibility};
-use crate::index::{Action, Change, Index, Place, Settings};
+use crate::index::{Action, Branch, Change, Index, Place, Settings};
 use crate::publish::tarball_builder::Tarball;
 
 /// A registry without its doors.
@@ -37,7 +37,15 @@ impl Fixture {
             visibility: Visibility::Public,
             capability_downloads: false,
         };
-        let index = Index::open(&place, &settings, &blobs, Duration::from_secs(60)).unwrap();
+        let index = Index::open(
+            &place,
+            &settings,
+            &blobs,
+            Branch::Here {
+                poll: Duration::from_secs(60),
+            },
+        )
+        .unwrap();
         Self {
             folder,
             index,

@@ -142,6 +142,7 @@ impl From<WriteFault> for ApiError {
     fn from(fault: WriteFault) -> Self {
         match fault {
             WriteFault::Refused(refusal) => refusal.into(),
+            WriteFault::ForgeRefused(_) => Self::new(StatusCode::FORBIDDEN, fault.to_string()),
             WriteFault::Busy
             | WriteFault::Late
             | WriteFault::BlobLost(_)

@@ -128,7 +128,7 @@ fn fetch(git_dir: &Path, source: &Path) -> Result<(), CopyFault> {
     run("fetch", &mut command)
 }
 
-fn is_ancestor(git_dir: &Path, old: CommitId, new: CommitId) -> Result<bool, CopyFault> {
+pub(super) fn is_ancestor(git_dir: &Path, old: CommitId, new: CommitId) -> io::Result<bool> {
     let mut command = git::command(git_dir);
     command.args(["merge-base", "--is-ancestor"]);
     let status = command

@@ -66,6 +66,9 @@ impl Waiting {
             is_proven: Arc::new(AtomicBool::new(true)),
             stalled: Arc::new(ArcSwapOption::empty()),
             blobs: blobs(folder.path()),
+            upstream: None,
+            looked: std::time::Instant::now(),
+            look_due: std::time::Instant::now(),
             poll: Duration::from_secs(60),
             flights: maintenance::Flights::new(sync_channel(1).0),
         };

@@ -20,6 +20,9 @@ use super::writer::{Writer, chain};
 /// After a fault the branch is looked at again only after this many times what the look took.
 const PATIENCE: u32 = 20;
 
+/// How soon the forge is asked again after it did not tell where its branch is.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why the index stands still although its branch moved on.
 #[derive(Debug, Clone)]
 pub struct Stall {
@@ -34,14 +37,21 @@ impl Writer {
     ///
     /// Readers see the new tip only once it is durable. What they see stays as it is while the branch is not good.
     pub(super) fn catch_up(&mut self) -> Result<(), String> {
-        let found = refs::read(&self.git_dir, refs::TIP);
+        let known = self.stalled.load_full();
+        if self.upstream.is_some() && self.look_due > Instant::now() {
+            // Between two looks at the forge all stays as it was, good or not.
+            return match known {
+                Some(stall) => Err(stall.reason.clone()),
+                None => self.stay(),
+            };
+        }
+        let found = self.branch();
         if found
             .as_ref()
             .is_ok_and(|found| *found == Some(self.tip.snapshot.commit))
         {
             return self.stay();
         }
-        let known = self.stalled.load_full();
         let found_id = found.as_ref().ok().copied().flatten();
         // Only a walk costs much; what the ref itself says is told each time.
         if let Some(stall) = known.as_deref()
@@ -55,7 +65,7 @@ impl Writer {
         let outcome = match found {
             Ok(Some(found)) => self.follow(found),
             Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
-            Err(cause) => Err(format!("the branch cannot be read: {cause}")),
+            Err(reason) => Err(reason),
         };
         let Err(reason) = outcome else {
             self.stalled.store(None);
@@ -76,6 +86,22 @@ impl Writer {
         Err(reason)
     }
 
+    /// Where the branch is, on the forge or here.
+    fn branch(&mut self) -> Result<Option<CommitId>, String> {
+        let Some(upstream) = &self.upstream else {
+            return refs::read(&self.git_dir, refs::TIP)
+                .map_err(|cause| format!("the branch cannot be read: {cause}"));
+        };
+        self.looked = Instant::now();
+        let found = upstream.tip();
+        let pause = match &found {
+            Ok(_) => self.poll,
+            Err(_) => self.poll.min(LOOK_AGAIN),
+        };
+        self.look_due = Instant::now() + pause;
+        found.map_err(|fault| fault.to_string())
+    }
+
     /// The branch is where the tip is; clients of git see the same, whoever else moved what they see.
     fn stay(&self) -> Result<(), String> {
         let commit = self.tip.snapshot.commit;
@@ -89,6 +115,7 @@ impl Writer {
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {
         let say = |fault: HistoryFault| chain(&fault);
+        let found = self.bring(found)?;
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;
@@ -106,13 +133,31 @@ impl Writer {
                 format!("the objects of {found} were not made durable: {cause}")
             })?;
         }
-        // Who moved the branch may not have flushed it.
-        refs::move_tip(&self.git_dir, Some(found), found).map_err(|fault| chain(&fault))?;
+        // Who moved the branch may not have flushed it; if it is the forge's, ours follows.
+        let here = match self.upstream {
+            Some(_) => refs::read(&self.git_dir, refs::TIP).map_err(|cause| cause.to_string())?,
+            None => Some(found),
+        };
+        refs::move_tip(&self.git_dir, here, found).map_err(|fault| chain(&fault))?;
         info!(commit.id = %found, steps, "the branch was moved by somebody else");
         match self.show(next) {
             true => Ok(()),
             false => Err("clients of git do not see the new tip".to_owned()),
         }
+    }
+
+    /// Sees to it that the objects of a commit of the forge's branch are here; the branch may be further by then.
+    fn bring(&self, found: CommitId) -> Result<CommitId, String> {
+        let Some(upstream) = &self.upstream else {
+            return Ok(found);
+        };
+        let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
+        // Of a push whose answer did not come they are.
+        if objects.commit(found).is_ok() {
+            return Ok(found);
+        }
+        let arrived = upstream.fetch(&self.git_dir);
+        arrived.map_err(|fault| fault.to_string())
     }
 
     /// Copies what `found` has beyond the tip into a durable pack: nothing of ours shall stand on files that somebody

@@ -11,7 +11,8 @@ use super::message::Draft;
 use super::object::{PackObject, commit_id};
 use super::queue::{Blob, Ticket};
 use super::rule::{self, By};
-use super::writer::{Tip, WriteFault, Writer};
+use super::writer::{Tip, Writer};
+use super::written::WriteFault;
 
 /// A group of changes on its way.
 pub(super) struct Group {

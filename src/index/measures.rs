@@ -21,6 +21,8 @@ pub struct Measures {
     pub pack_seconds: Histogram,
     /// Moving the tip until that is durable.
     pub tip_seconds: Histogram,
+    /// Pushing to the forge until it answers.
+    pub push_seconds: Histogram,
     opened: Instant,
     /// When the snapshot was shown, in milliseconds after `opened`.
     shown_millis: Arc<AtomicU64>,
@@ -48,6 +50,10 @@ impl Measures {
             tip_seconds: measure::durations(
                 "sidecargo_index_tip_seconds",
                 "Time to move the tip of the branch, until that is durable.",
+            ),
+            push_seconds: measure::durations(
+                "sidecargo_index_push_seconds",
+                "Time to push to the forge, until it answers.",
             ),
             opened: Instant::now(),
             shown_millis: Arc::default(),

@@ -24,6 +24,7 @@ mod objects;
 mod operator;
 mod pack;
 mod place;
+mod push;
 mod queue;
 mod recent;
 mod recheck;
@@ -37,8 +38,10 @@ mod snapshot;
 mod template;
 mod torn_tip;
 mod tree;
+mod upstream;
 mod verify;
 mod writer;
+mod written;
 
 #[cfg(test)]
 mod fault_tests;
@@ -88,8 +91,9 @@ pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
+pub use upstream::{Authorization, NotPushed, Upstream, UpstreamFault};
 pub use verify::{Fault, Report, VerifyFault, verify};
-pub use writer::{Landed, WriteFault};
+pub use written::{Landed, WriteFault};
 
 use maintenance::Maintenance;
 use queue::{Ask, Ticket};
@@ -111,9 +115,22 @@ pub struct Index {
     stalled: Arc<ArcSwapOption<Stall>>,
     moves: watch::Receiver<Arc<Snapshot>>,
     measures: Measures,
+    has_forge: bool,
     queue: Option<SyncSender<Ticket>>,
     writer: Option<thread::JoinHandle<()>>,
     maintenance: Maintenance,
+}
+
+/// Which branch is the index.
+#[derive(Debug)]
+pub enum Branch {
+    /// That of the repository here.
+    Here {
+        /// How often it is looked whether somebody else moved it.
+        poll: Duration,
+    },
+    /// That of a repository on the forge, which the one here follows.
+    Forge(Upstream),
 }
 
 /// The index cannot be opened.
@@ -166,6 +183,22 @@ pub enum OpenFault {
         "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
     )]
     ForeignKey,
+    /// There is no copy of the forge's branch here yet, and none can be had.
+    #[error("the index was not fetched from the forge")]
+    Upstream(#[from] UpstreamFault),
+    /// The repository on the forge is empty, and does not take a first commit.
+    #[error("the empty repository on the forge did not get its first commit")]
+    Found(#[from] NotPushed),
+    /// The repository here is another than that of the forge.
+    #[error(
+        "the index repository {} has a history of its own, which is not that of the forge; to begin with the forge's, move it away", .0.display()
+    )]
+    NotEmpty(PathBuf),
+    /// The repository here follows a forge.
+    #[error(
+        "the index repository {} follows a branch on a forge: name the forge in the configuration (`forge.url`, `forge.repository`), or let the running server do it", .0.display()
+    )]
+    FollowsForge(PathBuf),
     /// The system gives no random bytes.
     #[error("no secret for downloads was made")]
     Random(#[source] io::Error),
@@ -183,9 +216,22 @@ impl Index {
         place: &Place,
         settings: &Settings,
         blobs: &Blobs,
-        poll: Duration,
+        branch: Branch,
     ) -> Result<Self, OpenFault> {
-        place.ensure(settings, blobs.id())?;
+        let (upstream, poll) = match branch {
+            Branch::Here { poll } => {
+                if place.has_forge()? {
+                    return Err(OpenFault::FollowsForge(place.git_dir.clone()));
+                }
+                (None, poll)
+            }
+            Branch::Forge(upstream) => {
+                let poll = upstream.poll();
+                (Some(upstream), poll)
+            }
+        };
+        let has_forge = upstream.is_some();
+        place.ensure(settings, blobs.id(), upstream.as_ref())?;
         let key = SigningKey::open_or_create(&place.keys)?;
         let (tip, unkept) = place.recover(&key.signer().map_err(KeyFault::from)?)?;
         for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
@@ -213,6 +259,9 @@ impl Index {
             is_proven: Arc::clone(&is_proven),
             stalled: Arc::clone(&stalled),
             blobs: blobs.clone(),
+            upstream,
+            looked: std::time::Instant::now(),
+            look_due: std::time::Instant::now(),
             poll,
             flights,
             measures: measures.clone(),
@@ -231,6 +280,7 @@ impl Index {
             stalled,
             moves,
             measures,
+            has_forge,
             queue: Some(queue),
             writer: Some(thread),
             maintenance,
@@ -271,11 +321,20 @@ impl Index {
 
     /// All that is against a change on the index as it is now, without asking the writer, who judges again.
     ///
-    /// A tip that may not survive a power cut is no ground for a refusal.
-    pub fn refusals(&self, change: &Change) -> Vec<Refusal> {
-        match self.is_proven.load(Ordering::Acquire) {
-            true => change.refusals(&self.snapshot()),
-            false => Vec::new(),
+    /// A tip that may not survive a power cut is no ground for a refusal, nor is one that another server may have
+    /// moved on: with a forge, its branch is looked at first.
+    pub async fn refusals(&self, change: &Change, deadline: Instant) -> Vec<Refusal> {
+        if !self.is_proven.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let refusals = change.refusals(&self.snapshot());
+        if refusals.is_empty() || !self.has_forge {
+            return refusals;
+        }
+        match self.look(deadline).await {
+            Ok(_) => change.refusals(&self.snapshot()),
+            // The writer says why nothing is written.
+            Err(_) => Vec::new(),
         }
     }
 

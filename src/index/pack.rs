@@ -78,6 +78,11 @@ impl Drop for Pack {
 }
 
 impl Pack {
+    /// Its bytes, as git sends them too.
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        fs::read(&self.pack)
+    }
+
     /// Takes away a pack that nothing refers to.
     pub(super) fn remove(self) {
         // The index first, so that no reader finds a pack that is half gone. What stays is only garbage.

@@ -10,12 +10,14 @@ use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
 use super::copy::INCOMING;
+use super::copy::is_ancestor;
 use super::kept::Kept;
 use super::objects::Objects;
 use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
+use super::upstream::{ARRIVED, NotPushed, Upstream};
 use super::writer::Tip;
 use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
@@ -31,13 +33,72 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes the registry's repository if there is none yet.
+    /// Makes the registry's repository if there is none yet: of the forge's branch, if there is one.
     ///
     /// The caller holds the lock of the data folder.
-    pub fn ensure(&self, settings: &Settings, store: StoreId) -> Result<(), OpenFault> {
-        if self.git_dir.exists() {
+    pub fn ensure(
+        &self,
+        settings: &Settings,
+        store: StoreId,
+        upstream: Option<&Upstream>,
+    ) -> Result<(), OpenFault> {
+        let Some(upstream) = upstream else {
+            return match self.git_dir.exists() {
+                true => Ok(()),
+                false => self.found(settings, store),
+            };
+        };
+        if self.has_forge()? && self.tip().is_ok() {
             return Ok(());
         }
+        if upstream.tip()?.is_none() {
+            if self.tip().is_err() {
+                self.found(settings, store)?;
+            }
+            match upstream.push(None, self.tip()?, self.only_pack()?) {
+                Err(NotPushed::Overtaken) => {}
+                pushed => pushed?,
+            }
+        }
+        self.copy_from(upstream)
+    }
+
+    /// Makes the forge's branch that of the repository here; what it holds is judged when the index is opened.
+    fn copy_from(&self, upstream: &Upstream) -> Result<(), OpenFault> {
+        let io_fault = |source| self.io_fault(source);
+        template::lay_out(&self.git_dir).map_err(io_fault)?;
+        self.clean().map_err(io_fault)?;
+        let before = refs::read(&self.git_dir, refs::TIP).map_err(io_fault)?;
+        let commit = upstream.fetch(&self.git_dir)?;
+        disk::sync_folder(&self.packs()).map_err(io_fault)?;
+        let is_ours = match before {
+            Some(before) => is_ancestor(&self.git_dir, before, commit).map_err(io_fault)?,
+            None => true,
+        };
+        if !is_ours {
+            fs::remove_file(self.git_dir.join(ARRIVED)).map_err(io_fault)?;
+            return Err(OpenFault::NotEmpty(self.git_dir.clone()));
+        }
+        refs::move_tip(&self.git_dir, before, commit)
+            .map_err(|fault| io_fault(io::Error::other(fault)))?;
+        info!(git_dir = %self.git_dir.display(), commit.id = %commit, "the index was fetched from the forge");
+        Ok(())
+    }
+
+    /// The objects of a registry that was just made.
+    fn only_pack(&self) -> Result<Vec<u8>, OpenFault> {
+        let packs = fs::read_dir(self.packs());
+        let mut packs = packs
+            .map_err(|source| self.io_fault(source))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|kind| kind == "pack"));
+        match (packs.next(), packs.next()) {
+            (Some(pack), None) => fs::read(pack).map_err(|source| self.io_fault(source)),
+            _ => Err(OpenFault::NotEmpty(self.git_dir.clone())),
+        }
+    }
+
+    fn found(&self, settings: &Settings, store: StoreId) -> Result<(), OpenFault> {
         let key = SigningKey::open_or_create(&self.keys)?;
         template::create(&self.git_dir, settings, store, &key)?;
         info!(git_dir = %self.git_dir.display(), "a new registry was made");
@@ -52,6 +113,16 @@ impl Place {
     /// The tokens that are revoked.
     pub fn revoked(&self) -> Result<Revoked, OpenFault> {
         Ok(load::revoked(&self.git_dir, self.good_commit(None)?)?)
+    }
+
+    /// Whether the branch follows one on a forge.
+    pub(super) fn has_forge(&self) -> Result<bool, OpenFault> {
+        let mark = refs::read(&self.git_dir, ARRIVED);
+        Ok(mark.map_err(|source| self.io_fault(source))?.is_some())
+    }
+
+    fn packs(&self) -> PathBuf {
+        self.git_dir.join("objects/pack")
     }
 
     pub(super) fn tip(&self) -> Result<CommitId, OpenFault> {
@@ -111,7 +182,7 @@ impl Place {
     /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged
     /// into another, its locks.
     pub(super) fn clean(&self) -> io::Result<()> {
-        let packs = self.git_dir.join("objects/pack");
+        let packs = self.packs();
         pack::remove_unfinished(&packs)?;
         let served = self.git_dir.join(refs::SERVED);
         let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];

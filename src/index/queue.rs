@@ -14,7 +14,7 @@ use super::change::{Change, Refusal};
 use super::edit::Verdict;
 use super::operator::Operation;
 use super::snapshot::Snapshot;
-use super::writer::{Landed, WriteFault};
+use super::written::{Landed, WriteFault};
 
 /// How much longer than its deadline a change that is being written is waited for.
 ///
@@ -56,6 +56,7 @@ pub enum Blob {
 /// A change in the queue.
 pub(super) struct Ticket {
     ask: Ask,
+    asked: std::time::Instant,
     blob: Blob,
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Landed, WriteFault>>,
@@ -87,6 +88,11 @@ impl Ask {
 impl Ticket {
     pub(super) fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    /// When it came.
+    pub(super) fn asked(&self) -> std::time::Instant {
+        self.asked
     }
 
     /// Puts the change into a group; false if it was withdrawn before.
@@ -159,6 +165,7 @@ pub(super) async fn submit(
     let asker = Asker(Arc::clone(&state));
     let ticket = Ticket {
         ask,
+        asked: std::time::Instant::now(),
         blob,
         state,
         answer,
@@ -293,6 +300,7 @@ mod tests {
         let (_, forgotten) = sync_channel(1);
         let mut tickets = [failed, kept, forgotten].map(|told| Ticket {
             ask: change(),
+            asked: std::time::Instant::now(),
             blob: Blob::Coming(told),
             state: Arc::new(AtomicU8::new(WAITING)),
             answer: oneshot::channel().0,

@@ -76,10 +76,15 @@ pub(super) fn blobs(folder: &Path) -> Blobs {
 }
 
 pub(super) fn open(folder: &Path, url: &str) -> Result<Index, OpenFault> {
-    Index::open(&place(folder), &settings(url), &blobs(folder), POLL)
+    Index::open(
+        &place(folder),
+        &settings(url),
+        &blobs(folder),
+        Branch::Here { poll: POLL },
+    )
 }
 
-fn settings(url: &str) -> Settings {
+pub(super) fn settings(url: &str) -> Settings {
     Settings {
         name: RegistryName::default(),
         public_url: url.parse().unwrap(),
@@ -634,20 +639,26 @@ fn another_key_name_or_store_is_refused() {
     let blobs = Blobs::open(folder.path().join("other-blobs")).unwrap();
     let settings = settings("http://localhost:1");
     let place = place(folder.path());
-    let store = Index::open(&place, &settings, &blobs, POLL).err().unwrap();
+    let store = Index::open(&place, &settings, &blobs, Branch::Here { poll: POLL })
+        .err()
+        .unwrap();
     assert!(matches!(store, OpenFault::Store { .. }));
     let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
     let other = Settings {
         name: "other".parse().unwrap(),
         ..settings.clone()
     };
-    let name = Index::open(&place, &other, &blobs, POLL).err().unwrap();
+    let name = Index::open(&place, &other, &blobs, Branch::Here { poll: POLL })
+        .err()
+        .unwrap();
     assert!(matches!(name, OpenFault::Name { .. }));
     let place = Place {
         keys: folder.path().join("other-keys"),
         ..place
     };
-    let key = Index::open(&place, &settings, &blobs, POLL).err().unwrap();
+    let key = Index::open(&place, &settings, &blobs, Branch::Here { poll: POLL })
+        .err()
+        .unwrap();
     assert!(matches!(key, OpenFault::ForeignKey));
 }
 
@@ -666,7 +677,9 @@ async fn own_dependencies_must_be_there_in_their_spelling() {
         (Build, "Some-Crate"),
     ];
     let asked = publish_needing("top", "1.0.0", 2, &needed);
-    let refusals = fixture.index.refusals(&change("alice", asked.clone()));
+    let deadline = Instant::now() + POLL;
+    let asking = change("alice", asked.clone());
+    let refusals = fixture.index.refusals(&asking, deadline).await;
     let sentences: Vec<_> = refusals.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(sentences.join("\n"), @r"
     the dependency `absent` is not in this registry; publish it first, or leave `registry` out if it is a crate of the public one

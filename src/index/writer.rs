@@ -13,14 +13,11 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
-use thiserror::Error;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::blobs::Blobs;
-use crate::domain::CommitId;
 
-use super::change::Refusal;
 use super::edit::Edit;
 use super::follow::Stall;
 use super::group::Group;
@@ -35,6 +32,8 @@ use super::refs::{self, MoveFault};
 use super::signature::{KeyFault, SigningKey};
 use super::snapshot::Snapshot;
 use super::tree::Trees;
+use super::upstream::Upstream;
+use super::written::{Failure, Landed, WriteFault};
 
 /// How often a group is judged again because others moved the branch meanwhile.
 const OVERTAKEN_MAX: usize = 16;
@@ -46,36 +45,6 @@ const PROVE_AGAIN: Duration = Duration::from_secs(1);
 const WAIT_SHARE: u32 = 8;
 /// The snapshot file is written again once so many index files have become others.
 pub(super) const KEEP_AFTER: usize = 1000;
-
-/// Why a change did not become part of the index.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum WriteFault {
-    /// It may not.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Too many changes wait.
-    #[error("too many changes are waiting to be written; try again in a moment")]
-    Busy,
-    /// Its time was over before its turn came; nothing was done.
-    #[error("the change was not written in time; nothing was done, try again")]
-    Late,
-    /// The `.crate` file that it needs was not kept; nothing was done.
-    #[error("the crate file could not be stored: {0}; nothing was published, try again later")]
-    BlobLost(String),
-    /// Nothing can be written now; nothing was done.
-    #[error("the registry cannot write now: {0}; nothing was done, try again later")]
-    Unavailable(String),
-    /// It may or may not have been done.
-    #[error("it is not known whether the change was written: {0}; look before you try again")]
-    OutcomeUnknown(String),
-}
-
-/// What happened to a change that succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Landed {
-    /// The commit that all can see and that contains the change.
-    pub commit: CommitId,
-}
 
 /// Everything at the tip.
 #[derive(Clone)]
@@ -104,22 +73,16 @@ pub(super) struct Writer {
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
     pub(super) blobs: Blobs,
+    /// The repository on the forge that has the branch, if there is a forge.
+    pub(super) upstream: Option<Upstream>,
+    /// When it was looked last where its branch is, and when that is due again.
+    pub(super) looked: Instant,
+    pub(super) look_due: Instant,
     /// How often it is looked whether somebody else moved the branch.
     pub(super) poll: Duration,
     /// Tells of packs that are being written.
     pub(super) flights: Flights,
     pub(super) measures: Measures,
-}
-
-/// How far a group came.
-enum Failure {
-    /// Nothing of it is in place.
-    NotDone(String),
-    /// Nothing of it is in place, because somebody else moved the branch meanwhile, or a `.crate` file was not kept:
-    /// those whose own was kept are judged again.
-    JudgeAgain(String),
-    /// The tip was moved; whether that lasts is not known.
-    Unknown(String),
 }
 
 impl Writer {
@@ -176,7 +139,9 @@ impl Writer {
     fn serve(&mut self, tickets: Vec<Ticket>) {
         // One whose time is over or whose client left is withdrawn here, and only here.
         let mut tickets: VecDeque<Ticket> = tickets.into_iter().filter(Ticket::take).collect();
-        let mut rounds = tickets.len() + OVERTAKEN_MAX;
+        let mut rounds = 2 * tickets.len() + OVERTAKEN_MAX;
+        let mut changes_max = tickets.len();
+        self.look_if_asked(tickets.make_contiguous());
         while !tickets.is_empty() {
             let standing = match rounds.checked_sub(1) {
                 Some(left) => {
@@ -191,19 +156,28 @@ impl Writer {
                 return;
             }
             let mut group = Group::on(self.tip.clone());
-            while let Some(ticket) = tickets.pop_front_if(|_| group.bytes < GROUP_BYTES_MAX) {
+            while let Some(ticket) = tickets.pop_front_if(|_| {
+                group.bytes < GROUP_BYTES_MAX && group.waiting.len() < changes_max
+            }) {
                 group.add(ticket, self);
             }
-            // Each round answers at least one, or others moved the branch meanwhile.
-            for ticket in self.land(group).into_iter().rev() {
+            let count = group.waiting.len();
+            // Each round answers at least one, or others moved the branch meanwhile, or the forge refused a commit:
+            // then fewer go together, until it is alone.
+            let (again, is_refused) = self.land(group);
+            changes_max = match is_refused {
+                true => (count / 2).max(1),
+                false => changes_max.saturating_mul(2),
+            };
+            for ticket in again.into_iter().rev() {
                 tickets.push_front(ticket);
             }
         }
     }
 
     /// Makes the group the tip and answers everyone in it, but for those who must be judged again: they were refused
-    /// because of a change that did not land.
-    fn land(&mut self, group: Group) -> Vec<Ticket> {
+    /// because of a change that did not land, or together with one that the forge refuses, which is told too.
+    fn land(&mut self, group: Group) -> (Vec<Ticket>, bool) {
         let Group {
             begun,
             tip,
@@ -223,6 +197,12 @@ impl Writer {
             }
         };
         let commit = self.tip.snapshot.commit;
+        let is_alone = waiting
+            .iter()
+            .filter(|(_, verdict)| verdict.is_ok())
+            .count()
+            == 1;
+        let is_refused = matches!(outcome, Err(Failure::Refused(_)));
         let mut again = Vec::new();
         for (ticket, verdict) in waiting {
             if let Blob::Lost(cause) = ticket.blob() {
@@ -245,7 +225,11 @@ impl Writer {
                 (Err(Failure::NotDone(reason)), Ok(())) => {
                     Err(WriteFault::Unavailable(reason.clone()))
                 }
-                (Err(Failure::JudgeAgain(_)), _) | (Err(Failure::NotDone(_)), Err(_)) => {
+                (Err(Failure::Refused(words)), Ok(())) if is_alone => {
+                    Err(WriteFault::ForgeRefused(words.clone()))
+                }
+                (Err(Failure::JudgeAgain(_) | Failure::Refused(_)), _)
+                | (Err(Failure::NotDone(_)), Err(_)) => {
                     again.push(ticket);
                     continue;
                 }
@@ -255,10 +239,11 @@ impl Writer {
             };
             ticket.answer(answer);
         }
-        again
+        (again, is_refused)
     }
 
-    /// Pack and `.crate` files, then tip, then what readers see: each durable before the next.
+    /// Pack and `.crate` files, then the forge's branch, then the tip, then what readers see: each durable before the
+    /// next.
     fn write<'a>(
         &mut self,
         next: Tip,
@@ -279,6 +264,15 @@ impl Writer {
             let reason = "a crate file was not kept".to_owned();
             return Err(Failure::JudgeAgain(reason));
         }
+        let is_pushed = match self.push(before, commit, &pack) {
+            Ok(is_pushed) => is_pushed,
+            Err(failure) => {
+                if !matches!(failure, Failure::Unknown(_)) {
+                    pack.remove();
+                }
+                return Err(failure);
+            }
+        };
         let timer = self.measures.tip_seconds.start_timer();
         let moved = refs::move_tip(&self.git_dir, Some(before), commit);
         timer.observe_duration();
@@ -291,6 +285,12 @@ impl Writer {
                 return Err(Failure::Unknown(format!(
                     "the tip was not flushed: {cause}"
                 )));
+            }
+            Err(fault) if is_pushed => {
+                let reason = chain(&fault);
+                error!(reason, commit.id = %commit, "the forge has the commit, this machine does not yet");
+                self.look_due = Instant::now();
+                return Err(Failure::Unknown(reason));
             }
             Err(fault) => {
                 let reason = chain(&fault);
@@ -382,7 +382,10 @@ impl Writer {
         match self.write(group.tip, group.objects, std::iter::empty()) {
             Ok(()) => Ok(()),
             Err(
-                Failure::NotDone(reason) | Failure::JudgeAgain(reason) | Failure::Unknown(reason),
+                Failure::NotDone(reason)
+                | Failure::JudgeAgain(reason)
+                | Failure::Refused(reason)
+                | Failure::Unknown(reason),
             ) => Err(reason),
         }
     }

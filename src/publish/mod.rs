@@ -147,7 +147,7 @@ where
     };
     let change = ask(caller, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
-    let refusals = app.index.refusals(&change);
+    let refusals = app.index.refusals(&change, deadline).await;
     if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
         // The very same file is there: who publishes it again is done, whatever the rules have become.
         let heal = heal(app, received, cksum);

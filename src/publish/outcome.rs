@@ -39,7 +39,7 @@ fn failed(fault: &PublishFault) -> &'static str {
         PublishFault::NotPermitted(_)
         | PublishFault::Invalid(_)
         | PublishFault::Refused { .. }
-        | PublishFault::Write(WriteFault::Refused(_)) => "refused",
+        | PublishFault::Write(WriteFault::Refused(_) | WriteFault::ForgeRefused(_)) => "refused",
         PublishFault::TooOften(_) => "too_often",
         PublishFault::Frame(super::FrameFault::Spool(_))
         | PublishFault::Store(_)

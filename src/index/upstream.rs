@@ -1,0 +1,464 @@
+//! The repository on the forge whose branch is the truth: where it is, what is new there, and how it is moved.
+//!
+//! A push is one request with the very pack that was written here: the branch's old commit in it makes it a
+//! compare-and-swap. A library of git would do it too, but none here lets a push be given up when its time is over.
+//! New objects, which are rare, are fetched by the git program.
+
+#[cfg(test)]
+mod double;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
+
+use crate::domain::CommitId;
+use crate::git;
+
+use super::refs;
+use report::Report;
+
+/// For a connection.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// For the forge to say where its branch is.
+const LOOK_TIME: Duration = Duration::from_secs(8);
+/// For a push until it is answered: a change has 20 seconds.
+const PUSH_TIME: Duration = Duration::from_secs(12);
+/// How long it is looked what became of a push whose answer did not come.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// The pause between two looks.
+const SETTLE_PAUSE: Duration = Duration::from_millis(250);
+/// For new objects to come.
+const FETCH_TIME: Duration = Duration::from_secs(120);
+/// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes of git's complaints that are read.
+const COMPLAINT_BYTES_MAX: u64 = 4096;
+
+/// Where fetched objects wait until they are judged; a repository without it has no forge.
+pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
+
+/// Gives the value of the `Authorization` header, anew for each request.
+pub type Authorization = Arc<dyn Fn() -> io::Result<HeaderValue> + Send + Sync>;
+
+/// A repository on the forge.
+#[derive(Clone)]
+pub struct Upstream {
+    /// As git clones it.
+    url: Url,
+    authorization: Authorization,
+    client: Client,
+    runtime: Handle,
+    poll: Duration,
+}
+
+/// Why it is not known where the branch is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UpstreamFault {
+    /// No connection, or it broke, or it took too long.
+    #[error("the forge cannot be reached: {0}")]
+    Unreachable(String),
+    /// It has too much to do.
+    #[error("the forge is busy ({0})")]
+    Busy(StatusCode),
+    /// It does not let the server in.
+    #[error("the forge does not let this server at its index repository: {0}")]
+    Closed(String),
+    /// Not what git answers.
+    #[error("the forge answers what git does not: {0}")]
+    Odd(String),
+    /// The token cannot be read.
+    #[error("the token for the forge cannot be read: {0}")]
+    Token(String),
+    /// Git could not fetch.
+    #[error("the commits of the forge were not fetched: {0}")]
+    Fetch(String),
+}
+
+/// Why the branch was not moved.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotPushed {
+    /// Somebody else moved it.
+    #[error("somebody else moved the branch meanwhile")]
+    Overtaken,
+    /// The forge does not take these commits, and says why.
+    #[error("the forge refuses it: {0}")]
+    Refused(String),
+    /// Nothing was done, whatever the commits are.
+    #[error("{0}")]
+    NotDone(String),
+    /// It may or may not have been moved.
+    #[error("it is not known whether the forge took it: {0}")]
+    Unknown(String),
+}
+
+/// Why a request was not answered as it should be.
+enum Trouble {
+    /// Nothing was sent.
+    NotSent(String),
+    /// It broke when something had been sent.
+    Broken(String),
+    /// Another status than success.
+    Status(StatusCode, String),
+    /// A success, but not of git.
+    NotGit,
+}
+
+impl Upstream {
+    /// The repository that git clones from `url`; it is looked at every `poll`.
+    ///
+    /// Requests are made on the runtime of the caller.
+    ///
+    /// # Errors
+    /// If the system's certificates cannot be read.
+    pub fn new(url: &str, authorization: Authorization, poll: Duration) -> io::Result<Self> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIME)
+            .redirect(Policy::none())
+            .user_agent(concat!("sidecargo/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            url: Url::parse(url).map_err(io::Error::other)?,
+            authorization,
+            client,
+            runtime: Handle::current(),
+            poll,
+        })
+    }
+
+    /// How often it is looked whether somebody else moved the branch.
+    pub(super) fn poll(&self) -> Duration {
+        self.poll
+    }
+
+    /// Where the branch is; `None` if there is none yet.
+    pub(super) fn tip(&self) -> Result<Option<CommitId>, UpstreamFault> {
+        self.runtime.block_on(self.look())
+    }
+
+    /// Brings the objects of the branch's commit into the repository at `git_dir`, and tells where it is then.
+    pub(super) fn fetch(&self, git_dir: &Path) -> Result<CommitId, UpstreamFault> {
+        let fetched = self.runtime.block_on(async {
+            match timeout(FETCH_TIME, self.run_fetch(git_dir)).await {
+                Ok(done) => done,
+                Err(_) => Err(UpstreamFault::Unreachable(
+                    "a fetch takes too long".to_owned(),
+                )),
+            }
+        });
+        fetched?;
+        let arrived = refs::read(git_dir, ARRIVED);
+        let arrived = arrived.map_err(|cause| UpstreamFault::Fetch(cause.to_string()))?;
+        arrived.ok_or_else(|| UpstreamFault::Fetch("nothing came".to_owned()))
+    }
+
+    /// Moves the branch from `before` to `new`, whose objects beyond `before` are in `pack`.
+    pub(super) fn push(
+        &self,
+        before: Option<CommitId>,
+        new: CommitId,
+        pack: Vec<u8>,
+    ) -> Result<(), NotPushed> {
+        self.runtime.block_on(async {
+            match self.send(before, new, pack).await {
+                Err(NotPushed::Unknown(reason)) => self.settle(before, new, reason).await,
+                told => told,
+            }
+        })
+    }
+
+    async fn look(&self) -> Result<Option<CommitId>, UpstreamFault> {
+        let name = refs::TIP;
+        let body = format!(
+            "{}{}0001{}0000",
+            packet("command=ls-refs\n"),
+            packet("object-format=sha1\n"),
+            packet(&format!("ref-prefix {name}\n")),
+        );
+        let answer = match self.ask("git-upload-pack", body, LOOK_TIME).await {
+            Ok(answer) => answer,
+            Err(fault) => return Err(fault?.into()),
+        };
+        report::commit_of(&answer, name)
+            .ok_or_else(|| UpstreamFault::Odd(report::words(&String::from_utf8_lossy(&answer))))
+    }
+
+    async fn send(
+        &self,
+        before: Option<CommitId>,
+        new: CommitId,
+        pack: Vec<u8>,
+    ) -> Result<(), NotPushed> {
+        let name = refs::TIP;
+        let old = before.map_or_else(|| "0".repeat(40), |id| id.to_string());
+        let agent = concat!("sidecargo/", env!("CARGO_PKG_VERSION"));
+        let command = format!(
+            "{old} {new} {name}\0 report-status side-band-64k object-format=sha1 agent={agent}\n"
+        );
+        let mut body = format!("{}0000", packet(&command)).into_bytes();
+        body.extend(pack);
+        let answer = match self.ask("git-receive-pack", body, PUSH_TIME).await {
+            Ok(answer) => answer,
+            Err(Ok(trouble)) => return Err(trouble.of_push()),
+            Err(Err(fault)) => return Err(NotPushed::NotDone(fault.to_string())),
+        };
+        match report::of_push(&answer, name) {
+            Some(Report::Moved) => Ok(()),
+            Some(Report::Refused(words)) => Err(self.why(before, words).await),
+            None => Err(NotPushed::Unknown(
+                "its answer is not one of git".to_owned(),
+            )),
+        }
+    }
+
+    /// Why a push was refused with these words: git's own are not meant for programs, so the branch itself tells.
+    async fn why(&self, before: Option<CommitId>, words: String) -> NotPushed {
+        match self.look().await {
+            Ok(found) if found != before => NotPushed::Overtaken,
+            // Whom the forge does not let push, it does not let push anything.
+            _ if is_about_the_pusher(&words) => NotPushed::NotDone(closed(&words)),
+            _ => NotPushed::Refused(words),
+        }
+    }
+
+    /// Looks what became of a push without an answer, as long as there is time for it.
+    async fn settle(
+        &self,
+        before: Option<CommitId>,
+        new: CommitId,
+        reason: String,
+    ) -> Result<(), NotPushed> {
+        warn!(reason, commit.id = %new, "a push was not answered; it is looked what became of it");
+        let until = Instant::now() + SETTLE_TIME;
+        while Instant::now() < until {
+            match self.look().await {
+                Ok(found) if found == Some(new) => return Ok(()),
+                Ok(found) if found != before => return Err(NotPushed::Overtaken),
+                // It may still be on its way.
+                Ok(_) => {}
+                Err(fault) => debug!(%fault, "nothing is known of the push"),
+            }
+            sleep(SETTLE_PAUSE).await;
+        }
+        Err(NotPushed::Unknown(reason))
+    }
+
+    /// One request to a service of git, and the whole answer.
+    async fn ask(
+        &self,
+        service: &str,
+        body: impl Into<Bytes>,
+        time: Duration,
+    ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
+        let token = (self.authorization)();
+        let token = token.map_err(|cause| Err(UpstreamFault::Token(cause.to_string())))?;
+        let (until, body) = (Instant::now() + time, body.into());
+        let mut base = self.url.clone();
+        // A repository that was renamed answers once with its new place.
+        for _ in 0..2 {
+            let url = format!("{}/{service}", base.as_str().trim_end_matches('/'));
+            let request = self
+                .client
+                .post(&url)
+                .header(CONTENT_TYPE, format!("application/x-{service}-request"))
+                .header("Git-Protocol", "version=2")
+                .header(AUTHORIZATION, token.clone())
+                .timeout(until.saturating_duration_since(Instant::now()))
+                .body(body.clone());
+            let response = request
+                .send()
+                .await
+                .map_err(|fault| Ok(Trouble::of(fault)))?;
+            match moved_to(&response, &base, service) {
+                Some(place) => base = place,
+                None => return read(response, service).await.map_err(Ok),
+            }
+        }
+        Err(Ok(Trouble::Status(
+            StatusCode::LOOP_DETECTED,
+            "it sends from place to place".to_owned(),
+        )))
+    }
+
+    async fn run_fetch(&self, git_dir: &Path) -> Result<(), UpstreamFault> {
+        let fault = |cause: io::Error| UpstreamFault::Fetch(cause.to_string());
+        let token =
+            (self.authorization)().map_err(|cause| UpstreamFault::Token(cause.to_string()))?;
+        let token = token
+            .to_str()
+            .map_err(|_| UpstreamFault::Token("it is not ASCII".to_owned()))?;
+        let mut command = tokio::process::Command::from(git::command(git_dir));
+        command
+            // By the environment, which nobody else on the machine can read, unlike arguments.
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "http.extraHeader")
+            .env("GIT_CONFIG_VALUE_0", format!("Authorization: {token}"))
+            // As one pack, whatever there is.
+            .args(["-c", "fetch.unpackLimit=1", "-c", "core.fsync=all"])
+            .args([
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-auto-gc",
+                "--",
+            ])
+            .arg(self.url.as_str())
+            .arg(format!("+{}:{ARRIVED}", refs::TIP))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(fault)?;
+        let mut said = Vec::new();
+        if let Some(stderr) = child.stderr.take() {
+            let mut stderr = stderr.take(COMPLAINT_BYTES_MAX);
+            stderr.read_to_end(&mut said).await.map_err(fault)?;
+        }
+        match child.wait().await.map_err(fault)?.success() {
+            true => Ok(()),
+            false => Err(UpstreamFault::Fetch(report::words(
+                &String::from_utf8_lossy(&said),
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("url", &self.url.as_str())
+            .field("poll", &self.poll)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trouble {
+    fn of(fault: reqwest::Error) -> Self {
+        let is_sent = !fault.is_connect() && !fault.is_builder();
+        let reason = super::writer::chain(&fault.without_url());
+        match is_sent {
+            true => Self::Broken(reason),
+            false => Self::NotSent(reason),
+        }
+    }
+
+    fn of_push(self) -> NotPushed {
+        match self {
+            Self::Broken(reason) => NotPushed::Unknown(reason),
+            // Whoever answers so may stand before the forge, which may have got all of it.
+            Self::Status(status, _) if status.is_server_error() && !is_busy(status) => {
+                NotPushed::Unknown(format!("the forge answered {status}"))
+            }
+            Self::Status(StatusCode::PAYLOAD_TOO_LARGE, said) => {
+                let reason = format!("it is too large for the forge or a proxy before it {said}");
+                NotPushed::Refused(reason.trim_end().to_owned())
+            }
+            other => NotPushed::NotDone(UpstreamFault::from(other).to_string()),
+        }
+    }
+}
+
+impl From<Trouble> for UpstreamFault {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::NotSent(reason) | Trouble::Broken(reason) => Self::Unreachable(reason),
+            Trouble::Status(status, _) if is_busy(status) => Self::Busy(status),
+            Trouble::Status(status, said) if status.is_client_error() => {
+                Self::Closed(format!("{status} {said}").trim_end().to_owned())
+            }
+            Trouble::Status(status, said) => Self::Odd(format!("{status} {said}")),
+            Trouble::NotGit => Self::Closed(
+                "it answers with a page for people; perhaps the account may not sign in".to_owned(),
+            ),
+        }
+    }
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// Words of the forges about who pushes and where, not about what.
+fn is_about_the_pusher(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    ["protected branch", "permission denied", "archived"]
+        .iter()
+        .any(|known| words.contains(known))
+}
+
+fn closed(words: &str) -> String {
+    UpstreamFault::Closed(words.to_owned()).to_string()
+}
+
+/// Where the repository is now, if the forge says that it was renamed: on the same forge, nowhere else.
+fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let place = response.headers().get(LOCATION)?.to_str().ok()?;
+    let mut place = response.url().join(place).ok()?;
+    if place.origin() != base.origin() {
+        return None;
+    }
+    place.set_query(None);
+    let repository = place
+        .path()
+        .strip_suffix(&format!("/{service}"))?
+        .to_owned();
+    place.set_path(&repository);
+    warn!(
+        repository,
+        "the index repository was renamed on the forge; change `forge.repository`"
+    );
+    Some(place)
+}
+
+async fn read(mut response: Response, service: &str) -> Result<Vec<u8>, Trouble> {
+    let status = response.status();
+    let is_git = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes() == format!("application/x-{service}-result").as_bytes()
+    });
+    let mut answer = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if answer.len() + chunk.len() <= ANSWER_BYTES_MAX => {
+                answer.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => return Err(Trouble::Broken("its answer is too long".to_owned())),
+            Ok(None) => break,
+            Err(fault) => return Err(Trouble::Broken(super::writer::chain(&fault.without_url()))),
+        }
+    }
+    match status.is_success() {
+        true if is_git => Ok(answer),
+        true => Err(Trouble::NotGit),
+        false => Err(Trouble::Status(
+            status,
+            report::words(&String::from_utf8_lossy(&answer)),
+        )),
+    }
+}
+
+fn packet(text: &str) -> String {
+    format!("{:04x}{text}", text.len() + 4)
+}

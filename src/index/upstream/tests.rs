@@ -1,0 +1,327 @@
+//! The index on a forge that can fail, judged by what the forge has in the end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::super::tests::{blobs, change, place, publish, settings, yank};
+use super::super::{Action, Branch, Index, Landed, OpenFault, WriteFault, refs};
+use super::double::{Forge, Trouble};
+
+async fn open_in(folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
+    let (folder, upstream) = (folder.to_owned(), forge.upstream());
+    let open = move || {
+        let settings = settings("http://localhost:1");
+        Index::open(
+            &place(&folder),
+            &settings,
+            &blobs(&folder),
+            Branch::Forge(upstream),
+        )
+    };
+    spawn_blocking(open).await.unwrap()
+}
+
+/// A server beside the forge.
+struct Sidecar {
+    folder: TempDir,
+    index: Index,
+}
+
+impl Sidecar {
+    async fn start(forge: &Forge) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open_in(folder.path(), forge).await.unwrap();
+        Self { folder, index }
+    }
+
+    /// Another one with the same keys and the same store.
+    async fn beside(&self, forge: &Forge) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for shared in ["keys", "blobs"] {
+            let (here, there) = (self.folder.path().join(shared), folder.path().join(shared));
+            std::os::unix::fs::symlink(here, there).unwrap();
+        }
+        let index = open_in(folder.path(), forge).await.unwrap();
+        Self { folder, index }
+    }
+
+    async fn submit(&self, action: Action) -> Result<Landed, WriteFault> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.index.submit(change("alice", action), deadline).await
+    }
+
+    async fn look(&self) -> Result<Landed, WriteFault> {
+        self.index
+            .look(Instant::now() + Duration::from_secs(60))
+            .await
+    }
+
+    fn commit(&self) -> String {
+        self.index.snapshot().commit().to_string()
+    }
+
+    /// What clients of git see.
+    fn served(&self) -> String {
+        let git_dir = self.folder.path().join("index.git");
+        refs::read(&git_dir, refs::SERVED)
+            .unwrap()
+            .unwrap()
+            .to_string()
+    }
+}
+
+fn reason(result: Result<Landed, WriteFault>) -> String {
+    match result {
+        Err(WriteFault::Unavailable(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_is_on_the_forge() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    assert_eq!(forge.tip(), sidecar.commit(), "the first commit");
+    for version in ["1.0.0", "1.0.1"] {
+        let landed = sidecar.submit(publish("a", version, 1)).await.unwrap();
+        assert_eq!(forge.tip(), landed.commit.to_string());
+        assert_eq!(sidecar.served(), forge.tip());
+    }
+    assert_eq!(
+        forge.git(&["log", "--format=%s", "main"]),
+        "publish a 1.0.1\npublish a 1.0.0\nfound the registry crates"
+    );
+    forge.git(&["fsck", "--strict", "--full"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_with_nothing_has_the_forges_index() {
+    let forge = Forge::start().await;
+    let first = Sidecar::start(&forge).await;
+    first.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let second = first.beside(&forge).await;
+    assert_eq!(second.commit(), first.commit());
+    assert_eq!(second.served(), forge.tip());
+    // Each publishes on what the other did, and refuses nothing because of what it does not know yet.
+    second.submit(publish("a", "1.0.1", 2)).await.unwrap();
+    first.submit(yank("a", "1.0.1", true)).await.unwrap();
+    second.submit(publish("b", "1.0.0", 3)).await.unwrap();
+    first.look().await.unwrap();
+    assert_eq!(first.commit(), second.commit());
+    assert_eq!(
+        forge.git(&["log", "--format=%s", "-3", "main"]),
+        "publish b 1.0.0\nyank a 1.0.1\npublish a 1.0.1"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_at_once_lose_nothing() {
+    let forge = Forge::start().await;
+    let first = Sidecar::start(&forge).await;
+    first.submit(publish("a", "0.1.0", 1)).await.unwrap();
+    let second = first.beside(&forge).await;
+    let versions: Vec<String> = (0..6).map(|number| format!("1.{number}.0")).collect();
+    let publishes = versions.iter().enumerate().map(|(number, version)| {
+        let sidecar = if number % 2 == 0 { &first } else { &second };
+        sidecar.submit(publish("a", version, 1))
+    });
+    for done in futures_util::future::join_all(publishes).await {
+        done.unwrap();
+    }
+    let file = forge.git(&["show", "main:1/a"]);
+    for version in &versions {
+        let count = file.matches(&format!("\"vers\":\"{version}\"")).count();
+        assert_eq!(count, 1, "{version} in\n{file}");
+    }
+    assert_eq!(forge.git(&["rev-list", "--count", "main"]), "8");
+    assert_eq!(
+        forge.git(&["rev-list", "--count", "--min-parents=2", "main"]),
+        "0"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_merge_on_the_forge_is_served() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let edited = forge.edit("main", "1/a", "\"yanked\":false", "\"yanked\":true");
+    let landed = sidecar.look().await.unwrap();
+    assert_eq!(landed.commit.to_string(), edited);
+    assert_eq!(sidecar.served(), edited);
+    let snapshot = sidecar.index.snapshot();
+    assert!(snapshot.find(&"a".parse().unwrap()).unwrap().releases()[0].yanked);
+    // And one that comes just before our own push.
+    forge.edit("other", "1/a", "\"yanked\":true", "\"yanked\":false");
+    forge.expect(&[Trouble::Overtake]);
+    sidecar.submit(publish("a", "1.0.1", 2)).await.unwrap();
+    assert_eq!(
+        forge.git(&["log", "--format=%s", "-3", "main"]),
+        "publish a 1.0.1\nedit by hand\nedit by hand"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_whose_answer_is_lost_is_looked_for() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.expect(&[Trouble::CutAfter]);
+    let landed = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(forge.tip(), landed.commit.to_string());
+    assert_eq!(forge.pushes(), 2);
+    // One that never came is not answered by a guess, and can be made again.
+    let before = forge.tip();
+    forge.expect(&[Trouble::CutBefore]);
+    let unknown = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
+    assert!(
+        matches!(unknown, WriteFault::OutcomeUnknown(_)),
+        "{unknown}"
+    );
+    assert_eq!((forge.tip(), sidecar.served()), (before.clone(), before));
+    sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_is_down_stops_writes_and_nothing_else() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let before = sidecar.commit();
+    forge.set_down(true);
+    let failed = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
+    // Of a request that may have come through it is not known.
+    assert!(matches!(failed, WriteFault::OutcomeUnknown(_)), "{failed}");
+    let why = reason(sidecar.look().await);
+    assert!(why.contains("the forge cannot be reached"), "{why}");
+    assert_eq!(
+        (sidecar.commit(), sidecar.served()),
+        (before.clone(), before.clone())
+    );
+    // A start needs no forge either, once there is a copy.
+    let Sidecar { folder, index } = sidecar;
+    drop(index);
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    let sidecar = Sidecar { folder, index };
+    assert_eq!(sidecar.commit(), before);
+    forge.set_down(false);
+    sidecar
+        .look()
+        .await
+        .unwrap_or_else(|fault| panic!("{fault}"));
+    sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_lets_nobody_in_says_so() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    for (trouble, word) in [
+        (Trouble::Status(403), "403 Forbidden no"),
+        (Trouble::Status(401), "401 Unauthorized"),
+        (Trouble::Status(429), "busy (429"),
+        (Trouble::Status(503), "busy (503"),
+        (Trouble::Page, "a page for people"),
+    ] {
+        forge.expect(&[trouble]);
+        let why = reason(sidecar.submit(publish("a", "1.0.0", 1)).await);
+        assert!(why.contains(word) && !why.contains('\u{1b}'), "{why}");
+    }
+    forge.hook("echo 'error: Not allowed to push to protected branch main' >&2; exit 1");
+    let why = reason(sidecar.submit(publish("a", "1.0.0", 1)).await);
+    assert!(
+        why.contains("Not allowed to push to protected branch main"),
+        "{why}"
+    );
+    forge.hook("exit 0");
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_group_the_one_that_the_forge_refuses_stands_alone() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    // It does not take the crate `bad`, whoever comes with it.
+    forge.hook(
+        "while read old new ref; do\n\
+         git log --format=%s $old..$new | grep -q ' bad ' && { echo 'no such names here' >&2; exit 1; }\n\
+         done\nexit 0",
+    );
+    let names = ["a", "b", "bad", "c", "d"];
+    let publishes = names.map(|name| sidecar.submit(publish(name, "1.0.0", 1)));
+    let done = futures_util::future::join_all(publishes).await;
+    for (name, done) in names.iter().zip(done) {
+        match done {
+            Ok(_) => assert_ne!(*name, "bad"),
+            Err(WriteFault::ForgeRefused(words)) => {
+                assert_eq!(*name, "bad");
+                assert!(words.contains("no such names here"), "{words}");
+            }
+            Err(other) => panic!("{name}: {other}"),
+        }
+    }
+    assert_eq!(forge.git(&["rev-list", "--count", "main"]), "5");
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let good = forge.tip();
+    for bad in ["main~1".to_owned(), {
+        forge.edit("other", "1/a", "\"name\":\"a\"", "\"name\":\"b\"")
+    }] {
+        forge.git(&["update-ref", "refs/heads/main", &bad]);
+        let why = reason(sidecar.look().await);
+        assert!(why.contains(&good) || why.contains(&bad), "{why}");
+        assert_eq!(
+            (sidecar.commit(), sidecar.served()),
+            (good.clone(), good.clone())
+        );
+        let refused = reason(sidecar.submit(publish("a", "1.0.1", 1)).await);
+        assert_eq!(refused, why);
+        assert!(sidecar.index.stall().is_some());
+        forge.git(&["update-ref", "refs/heads/main", &good]);
+        sidecar.look().await.unwrap();
+        assert!(sidecar.index.stall().is_none());
+    }
+    sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_was_renamed_is_found() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.rename("boxes.git");
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    forge.edit("main", "1/a", "\"yanked\":false", "\"yanked\":true");
+    sidecar.look().await.unwrap();
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_of_its_own_is_not_mixed_with_that_of_a_forge() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let alone = tempfile::tempdir().unwrap();
+    drop(super::super::tests::open(alone.path(), "http://localhost:1").unwrap());
+    for _ in 0..2 {
+        let fault = open_in(alone.path(), &forge).await.err().unwrap();
+        assert!(matches!(fault, OpenFault::NotEmpty(_)), "{fault}");
+    }
+    // Nor is a copy of a forge's branch written to without it.
+    let Sidecar { folder, index } = sidecar;
+    drop(index);
+    let fault = super::super::tests::open(folder.path(), "http://localhost:1")
+        .err()
+        .unwrap();
+    assert!(matches!(fault, OpenFault::FollowsForge(_)), "{fault}");
+}

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 25] = [
     (
         "app",
         &[
             "auth", "blobs", "catalog", "config", "disk", "fetch", "index", "measure", "probe",
-            "rates", "tokens",
+            "rates", "robot", "tokens",
         ],
     ),
     ("audit", &["app", "index"]),
@@ -45,6 +45,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ),
     ("probe", &["disk"]),
     ("rates", &[]),
+    ("robot", &["config", "index"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("yank", &["app", "auth", "index", "rates"]),

@@ -28,10 +28,12 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
 }
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, what is served is durable, the
-/// disk takes a small file, and the writer lives. If not, the reason.
+/// disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be reached stops writes alone:
+/// that is told, and no fault.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
     let index = &request.app.index;
-    if let Some(stall) = index.stall() {
+    let stall = index.stall();
+    if let Some(stall) = stall.as_deref().filter(|stall| !stall.is_away) {
         return Err(ApiError::unavailable(&stall.reason));
     }
     if !index.is_proven() {
@@ -42,7 +44,14 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
     if let Some(fault) = request.app.disk.fault().await {
         return Err(ApiError::unavailable(fault));
     }
-    health_of(index.has_writer())
+    match stall {
+        // Whoever sends no more reads here would make more of it than it is.
+        Some(stall) if index.has_writer() => {
+            let text = format!("ok for reads; nothing is written: {}\n", stall.reason);
+            Ok(text.into_response())
+        }
+        _ => health_of(index.has_writer()),
+    }
 }
 
 /// `/metrics`: all measures, for those who may read the registry: they tell how much happens in it.

@@ -28,6 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Stall {
     /// The reason, a sentence that names the commit.
     pub reason: String,
+    /// Whether nothing is wrong but that the forge does not tell where its branch is.
+    pub is_away: bool,
     found: Option<CommitId>,
     again: Instant,
 }
@@ -53,6 +55,7 @@ impl Writer {
             return self.stay();
         }
         let found_id = found.as_ref().ok().copied().flatten();
+        let is_away = self.upstream.is_some() && found.is_err();
         // Only a walk costs much; what the ref itself says is told each time.
         if let Some(stall) = known.as_deref()
             && found_id.is_some()
@@ -80,6 +83,7 @@ impl Writer {
         let pause = (started.elapsed() * PATIENCE).min(Duration::from_secs(60));
         self.stalled.store(Some(Arc::new(Stall {
             reason: reason.clone(),
+            is_away,
             found: found_id,
             again: Instant::now() + pause,
         })));

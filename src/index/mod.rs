@@ -1,6 +1,7 @@
 //! The index: a git repository of signed commits, one writer, and snapshots for readers.
 //!
-//! What is absent on purpose: nothing here knows HTTP, tokens or tarballs, and no git program runs on the write path.
+//! What is absent on purpose: nothing here knows requests of clients, tokens or tarballs, and no git program runs on the
+//! write path.
 
 mod begin;
 mod change;
@@ -21,6 +22,7 @@ mod mend;
 mod message;
 mod object;
 mod objects;
+mod opening;
 mod operator;
 mod pack;
 mod place;
@@ -50,7 +52,6 @@ mod mend_tests;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,13 +61,11 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::blobs::Blobs;
-use crate::domain::{RegistryName, StoreId};
 use crate::measure::Counted;
 
 pub use change::{Action, Change, Refusal};
@@ -79,6 +78,7 @@ pub use load::LoadFault;
 pub use measures::Measures;
 pub use mend::{Damaged, MendFault};
 pub use object::{Body, Collision};
+pub use opening::OpenFault;
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
 pub use queue::Blob;
@@ -131,80 +131,6 @@ pub enum Branch {
     },
     /// That of a repository on the forge, which the one here follows.
     Forge(Upstream),
-}
-
-/// The index cannot be opened.
-#[derive(Debug, Error)]
-pub enum OpenFault {
-    /// The signing key cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyFault),
-    /// There was no repository and none could be made.
-    #[error(transparent)]
-    Init(#[from] InitFault),
-    /// The repository cannot be served.
-    #[error(transparent)]
-    Load(#[from] LoadFault),
-    /// Files of the repository are damaged.
-    #[error(transparent)]
-    Mend(#[from] MendFault),
-    /// The branch has a history that no index has.
-    #[error(transparent)]
-    History(HistoryFault),
-    /// A file of the repository cannot be read or written.
-    #[error("the index repository {} cannot be opened", git_dir.display())]
-    Io {
-        /// The repository.
-        git_dir: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The repository has no branch.
-    #[error("the index repository {} has no commit on {}", .0.display(), refs::TIP)]
-    NoTip(PathBuf),
-    /// The configured name is not that of the registry in the folder.
-    #[error("`name` is `{configured}`, but the registry in this folder is called `{found}`")]
-    Name {
-        /// What the configuration says.
-        configured: RegistryName,
-        /// What the repository says.
-        found: RegistryName,
-    },
-    /// The blob store belongs to another registry.
-    #[error("the blob store has the id {found}, but the index belongs to the store {expected}")]
-    Store {
-        /// The store that was opened.
-        found: StoreId,
-        /// The store that the repository names.
-        expected: StoreId,
-    },
-    /// The signing key is not one that the repository trusts.
-    #[error(
-        "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
-    )]
-    ForeignKey,
-    /// There is no copy of the forge's branch here yet, and none can be had.
-    #[error("the index was not fetched from the forge")]
-    Upstream(#[from] UpstreamFault),
-    /// The repository on the forge is empty, and does not take a first commit.
-    #[error("the empty repository on the forge did not get its first commit")]
-    Found(#[from] NotPushed),
-    /// The repository here is another than that of the forge.
-    #[error(
-        "the index repository {} has a history of its own, which is not that of the forge; to begin with the forge's, move it away", .0.display()
-    )]
-    NotEmpty(PathBuf),
-    /// The repository here follows a forge.
-    #[error(
-        "the index repository {} follows a branch on a forge: name the forge in the configuration (`forge.url`, `forge.repository`), or let the running server do it", .0.display()
-    )]
-    FollowsForge(PathBuf),
-    /// The system gives no random bytes.
-    #[error("no secret for downloads was made")]
-    Random(#[source] io::Error),
-    /// The commit for other settings was not written.
-    #[error("the new settings were not written to the index: {0}")]
-    Configure(String),
 }
 
 impl Index {

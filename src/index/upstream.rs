@@ -5,10 +5,11 @@
 //! New objects, which are rare, are fetched by the git program.
 
 #[cfg(test)]
-mod double;
+mod forge_for_tests;
 mod report;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::fmt;
 use std::io;
@@ -17,10 +18,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
@@ -32,6 +32,7 @@ use crate::git;
 
 use super::refs;
 use report::Report;
+use wire::packet;
 
 /// For a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -45,8 +46,6 @@ const SETTLE_TIME: Duration = Duration::from_secs(5);
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 /// For new objects to come.
 const FETCH_TIME: Duration = Duration::from_secs(120);
-/// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of git's complaints that are read.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
 
@@ -105,18 +104,6 @@ pub enum NotPushed {
     /// It may or may not have been moved.
     #[error("it is not known whether the forge took it: {0}")]
     Unknown(String),
-}
-
-/// Why a request was not answered as it should be.
-enum Trouble {
-    /// Nothing was sent.
-    NotSent(String),
-    /// It broke when something had been sent.
-    Broken(String),
-    /// Another status than success.
-    Status(StatusCode, String),
-    /// A success, but not of git.
-    NotGit,
 }
 
 impl Upstream {
@@ -259,43 +246,6 @@ impl Upstream {
         Err(NotPushed::Unknown(reason))
     }
 
-    /// One request to a service of git, and the whole answer.
-    async fn ask(
-        &self,
-        service: &str,
-        body: impl Into<Bytes>,
-        time: Duration,
-    ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
-        let token = (self.authorization)();
-        let token = token.map_err(|cause| Err(UpstreamFault::Token(cause.to_string())))?;
-        let (until, body) = (Instant::now() + time, body.into());
-        let mut base = self.url.clone();
-        // A repository that was renamed answers once with its new place.
-        for _ in 0..2 {
-            let url = format!("{}/{service}", base.as_str().trim_end_matches('/'));
-            let request = self
-                .client
-                .post(&url)
-                .header(CONTENT_TYPE, format!("application/x-{service}-request"))
-                .header("Git-Protocol", "version=2")
-                .header(AUTHORIZATION, token.clone())
-                .timeout(until.saturating_duration_since(Instant::now()))
-                .body(body.clone());
-            let response = request
-                .send()
-                .await
-                .map_err(|fault| Ok(Trouble::of(fault)))?;
-            match moved_to(&response, &base, service) {
-                Some(place) => base = place,
-                None => return read(response, service).await.map_err(Ok),
-            }
-        }
-        Err(Ok(Trouble::Status(
-            StatusCode::LOOP_DETECTED,
-            "it sends from place to place".to_owned(),
-        )))
-    }
-
     async fn run_fetch(&self, git_dir: &Path) -> Result<(), UpstreamFault> {
         let fault = |cause: io::Error| UpstreamFault::Fetch(cause.to_string());
         let token =
@@ -349,55 +299,6 @@ impl fmt::Debug for Upstream {
     }
 }
 
-impl Trouble {
-    fn of(fault: reqwest::Error) -> Self {
-        let is_sent = !fault.is_connect() && !fault.is_builder();
-        let reason = super::writer::chain(&fault.without_url());
-        match is_sent {
-            true => Self::Broken(reason),
-            false => Self::NotSent(reason),
-        }
-    }
-
-    fn of_push(self) -> NotPushed {
-        match self {
-            Self::Broken(reason) => NotPushed::Unknown(reason),
-            // Whoever answers so may stand before the forge, which may have got all of it.
-            Self::Status(status, _) if status.is_server_error() && !is_busy(status) => {
-                NotPushed::Unknown(format!("the forge answered {status}"))
-            }
-            Self::Status(StatusCode::PAYLOAD_TOO_LARGE, said) => {
-                let reason = format!("it is too large for the forge or a proxy before it {said}");
-                NotPushed::Refused(reason.trim_end().to_owned())
-            }
-            other => NotPushed::NotDone(UpstreamFault::from(other).to_string()),
-        }
-    }
-}
-
-impl From<Trouble> for UpstreamFault {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::NotSent(reason) | Trouble::Broken(reason) => Self::Unreachable(reason),
-            Trouble::Status(status, _) if is_busy(status) => Self::Busy(status),
-            Trouble::Status(status, said) if status.is_client_error() => {
-                Self::Closed(format!("{status} {said}").trim_end().to_owned())
-            }
-            Trouble::Status(status, said) => Self::Odd(format!("{status} {said}")),
-            Trouble::NotGit => Self::Closed(
-                "it answers with a page for people; perhaps the account may not sign in".to_owned(),
-            ),
-        }
-    }
-}
-
-fn is_busy(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    )
-}
-
 /// Words of the forges about who pushes and where, not about what.
 fn is_about_the_pusher(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
@@ -408,57 +309,4 @@ fn is_about_the_pusher(words: &str) -> bool {
 
 fn closed(words: &str) -> String {
     UpstreamFault::Closed(words.to_owned()).to_string()
-}
-
-/// Where the repository is now, if the forge says that it was renamed: on the same forge, nowhere else.
-fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
-    if !response.status().is_redirection() {
-        return None;
-    }
-    let place = response.headers().get(LOCATION)?.to_str().ok()?;
-    let mut place = response.url().join(place).ok()?;
-    if place.origin() != base.origin() {
-        return None;
-    }
-    place.set_query(None);
-    let repository = place
-        .path()
-        .strip_suffix(&format!("/{service}"))?
-        .to_owned();
-    place.set_path(&repository);
-    warn!(
-        repository,
-        "the index repository was renamed on the forge; change `forge.repository`"
-    );
-    Some(place)
-}
-
-async fn read(mut response: Response, service: &str) -> Result<Vec<u8>, Trouble> {
-    let status = response.status();
-    let is_git = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes() == format!("application/x-{service}-result").as_bytes()
-    });
-    let mut answer = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if answer.len() + chunk.len() <= ANSWER_BYTES_MAX => {
-                answer.extend_from_slice(&chunk);
-            }
-            Ok(Some(_)) => return Err(Trouble::Broken("its answer is too long".to_owned())),
-            Ok(None) => break,
-            Err(fault) => return Err(Trouble::Broken(super::writer::chain(&fault.without_url()))),
-        }
-    }
-    match status.is_success() {
-        true if is_git => Ok(answer),
-        true => Err(Trouble::NotGit),
-        false => Err(Trouble::Status(
-            status,
-            report::words(&String::from_utf8_lossy(&answer)),
-        )),
-    }
-}
-
-fn packet(text: &str) -> String {
-    format!("{:04x}{text}", text.len() + 4)
 }

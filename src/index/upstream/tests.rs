@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
 use super::super::{Action, Branch, Index, Landed, OpenFault, WriteFault, refs};
-use super::double::{Forge, Trouble};
+use super::forge_for_tests::{Forge, Trouble};
 
 async fn open_in(folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
     let (folder, upstream) = (folder.to_owned(), forge.upstream());

@@ -1,0 +1,169 @@
+//! One request to a service of git on the forge, and what can become of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use reqwest::{Response, StatusCode, Url};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::super::writer::chain;
+use super::report::words;
+use super::{NotPushed, Upstream, UpstreamFault};
+
+/// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a request was not answered as it should be.
+pub(super) enum Trouble {
+    /// Nothing was sent.
+    NotSent(String),
+    /// It broke when something had been sent.
+    Broken(String),
+    /// Another status than success.
+    Status(StatusCode, String),
+    /// A success, but not of git.
+    NotGit,
+}
+
+impl Upstream {
+    /// One request to a service of git, and the whole answer.
+    pub(super) async fn ask(
+        &self,
+        service: &str,
+        body: impl Into<Bytes>,
+        time: Duration,
+    ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
+        let token = (self.authorization)();
+        let token = token.map_err(|cause| Err(UpstreamFault::Token(cause.to_string())))?;
+        let (until, body) = (Instant::now() + time, body.into());
+        let mut base = self.url.clone();
+        // A repository that was renamed answers once with its new place.
+        for _ in 0..2 {
+            let url = format!("{}/{service}", base.as_str().trim_end_matches('/'));
+            let request = self
+                .client
+                .post(&url)
+                .header(CONTENT_TYPE, format!("application/x-{service}-request"))
+                .header("Git-Protocol", "version=2")
+                .header(AUTHORIZATION, token.clone())
+                .timeout(until.saturating_duration_since(Instant::now()))
+                .body(body.clone());
+            let response = request
+                .send()
+                .await
+                .map_err(|fault| Ok(Trouble::of(fault)))?;
+            match moved_to(&response, &base, service) {
+                Some(place) => base = place,
+                None => return read(response, service).await.map_err(Ok),
+            }
+        }
+        Err(Ok(Trouble::Status(
+            StatusCode::LOOP_DETECTED,
+            "it sends from place to place".to_owned(),
+        )))
+    }
+}
+
+impl Trouble {
+    fn of(fault: reqwest::Error) -> Self {
+        let is_sent = !fault.is_connect() && !fault.is_builder();
+        let reason = chain(&fault.without_url());
+        match is_sent {
+            true => Self::Broken(reason),
+            false => Self::NotSent(reason),
+        }
+    }
+
+    pub(super) fn of_push(self) -> NotPushed {
+        match self {
+            Self::Broken(reason) => NotPushed::Unknown(reason),
+            // Whoever answers so may stand before the forge, which may have got all of it.
+            Self::Status(status, _) if status.is_server_error() && !is_busy(status) => {
+                NotPushed::Unknown(format!("the forge answered {status}"))
+            }
+            Self::Status(StatusCode::PAYLOAD_TOO_LARGE, said) => {
+                let reason = format!("it is too large for the forge or a proxy before it {said}");
+                NotPushed::Refused(reason.trim_end().to_owned())
+            }
+            other => NotPushed::NotDone(UpstreamFault::from(other).to_string()),
+        }
+    }
+}
+
+impl From<Trouble> for UpstreamFault {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::NotSent(reason) | Trouble::Broken(reason) => Self::Unreachable(reason),
+            Trouble::Status(status, _) if is_busy(status) => Self::Busy(status),
+            Trouble::Status(status, said) if status.is_client_error() => {
+                Self::Closed(format!("{status} {said}").trim_end().to_owned())
+            }
+            Trouble::Status(status, said) => Self::Odd(format!("{status} {said}")),
+            Trouble::NotGit => Self::Closed(
+                "it answers with a page for people; perhaps the account may not sign in".to_owned(),
+            ),
+        }
+    }
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// Where the repository is now, if the forge says that it was renamed: on the same forge, nowhere else.
+fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let place = response.headers().get(LOCATION)?.to_str().ok()?;
+    let mut place = response.url().join(place).ok()?;
+    if place.origin() != base.origin() {
+        return None;
+    }
+    place.set_query(None);
+    let repository = place
+        .path()
+        .strip_suffix(&format!("/{service}"))?
+        .to_owned();
+    place.set_path(&repository);
+    warn!(
+        repository,
+        "the index repository was renamed on the forge; change `forge.repository`"
+    );
+    Some(place)
+}
+
+async fn read(mut response: Response, service: &str) -> Result<Vec<u8>, Trouble> {
+    let status = response.status();
+    let is_git = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes() == format!("application/x-{service}-result").as_bytes()
+    });
+    let mut answer = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if answer.len() + chunk.len() <= ANSWER_BYTES_MAX => {
+                answer.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => return Err(Trouble::Broken("its answer is too long".to_owned())),
+            Ok(None) => break,
+            Err(fault) => return Err(Trouble::Broken(chain(&fault.without_url()))),
+        }
+    }
+    match status.is_success() {
+        true if is_git => Ok(answer),
+        true => Err(Trouble::NotGit),
+        false => Err(Trouble::Status(
+            status,
+            words(&String::from_utf8_lossy(&answer)),
+        )),
+    }
+}
+
+pub(super) fn packet(text: &str) -> String {
+    format!("{:04x}{text}", text.len() + 4)
+}

@@ -37,9 +37,22 @@ const TRIES_MAX: usize = 20;
 const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -KILL \"-$1\"; \
     for _ in 1 2 3 4 5 6 7 8 9; do rm -rf -- \"$2\" && exit; sleep 1; done";
 
+/// How a Gitea signs its tokens.
+#[derive(Debug, Clone, Copy)]
+pub enum Signing {
+    /// With a key on a curve.
+    Es256,
+    /// With a long key, which takes a second to make.
+    Rs256,
+    /// With secrets that nobody else can check by.
+    Hs256,
+}
+
 /// What a test may want otherwise.
 #[derive(Clone)]
 pub struct Settings {
+    /// How tokens are signed.
+    pub signing: Signing,
     /// The name of whoever commits with a trusted key.
     pub signer_name: String,
     /// Their address.
@@ -51,6 +64,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            signing: Signing::Es256,
             signer_name: "Registry".to_owned(),
             signer_email: "registry@localhost.test".to_owned(),
             trusted_keys: Vec::new(),
@@ -272,11 +286,17 @@ impl Gitea {
     fn config_text(&self) -> String {
         let folder = self.folder.path().canonicalize().unwrap();
         let pages = self.tools.join("static").canonicalize().unwrap();
+        let signing = match self.settings.signing {
+            Signing::Es256 => "ES256",
+            Signing::Rs256 => "RS256",
+            Signing::Hs256 => "HS256",
+        };
         include_str!("app.ini")
             .replace("{folder}", folder.to_str().unwrap())
             .replace("{pages}", pages.to_str().unwrap())
             .replace("{port}", &self.port.to_string())
             .replace("{secret}", &self.secrets)
+            .replace("{signing}", signing)
             .replace("{signer_name}", &self.settings.signer_name)
             .replace("{signer_email}", &self.settings.signer_email)
             .replace("{trusted_keys}", &self.settings.trusted_keys.join(", "))

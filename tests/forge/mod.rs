@@ -8,3 +8,4 @@ mod gitea;
 mod inbox;
 mod itself;
 mod scene;
+mod sign_in;

@@ -5,6 +5,7 @@ mod process;
 mod pushes;
 mod requests;
 mod rights;
+mod sign_in;
 mod teams;
 
 use serde_json::{Value, json};

@@ -7,5 +7,6 @@ mod checkout;
 mod gitea;
 mod inbox;
 mod itself;
+mod runner;
 mod scene;
 mod sign_in;

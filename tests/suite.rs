@@ -12,6 +12,7 @@ mod cargo;
 mod checks;
 mod common;
 mod documents;
+mod forge;
 mod load;
 mod operate;
 mod oracle;

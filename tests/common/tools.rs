@@ -13,6 +13,8 @@ use std::process::Command;
 const OLD_CARGO: &str = "SIDECARGO_TEST_OLD_CARGO";
 /// The variable that names a nightly cargo other than that of the nightly toolchain.
 const NIGHTLY_CARGO: &str = "SIDECARGO_TEST_NIGHTLY_CARGO";
+/// The variable that names a folder with Gitea and what it serves.
+const GITEA: &str = "SIDECARGO_TEST_GITEA";
 /// The variable that names the file in which skipped tests are counted.
 const SKIPS: &str = "SIDECARGO_TEST_SKIPS";
 
@@ -49,6 +51,17 @@ pub fn nightly_cargo_with(flag: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The folder with the program `gitea` and the folder `static` of its pages, or `None` after the calling test was
+/// reported as skipped.
+pub fn gitea() -> Option<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/gitea");
+    let folder = env::var_os(GITEA).map_or(built, PathBuf::from);
+    let why = "Gitea is missing; `tests/run` builds it where there is Go 1.21 or newer";
+    found(folder.join("static/templates/home.tmpl"), why)?;
+    found(folder.join("gitea"), why)?;
+    Some(folder)
 }
 
 /// `strace`, or `None` after the calling test was reported as skipped.

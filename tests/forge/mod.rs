@@ -6,6 +6,7 @@ mod api;
 mod checkout;
 mod gitea;
 mod inbox;
+mod index;
 mod itself;
 mod runner;
 mod scene;

@@ -1,0 +1,280 @@
+//! The index on a real forge: real cargos publish, people merge, the forge says no or is away.
+
+use std::fs;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::api::{done, number, text};
+use super::gitea::Gitea;
+use super::scene::{Repository, User};
+use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
+use crate::common::http::get;
+use crate::common::project::Project;
+use crate::common::ran::Ran;
+use crate::common::registry::Registry;
+use crate::common::watch::eventually;
+
+/// A registry whose index is on the forge, and who has to do with it there.
+struct Beside<'forge> {
+    forge: &'forge Gitea,
+    owner: User,
+    robot: User,
+    repository: Repository,
+    registry: Registry,
+    secret: TempDir,
+}
+
+impl<'forge> Beside<'forge> {
+    fn start(forge: &'forge Gitea) -> Self {
+        let owner = forge.user("olga");
+        let robot = forge.user("robot");
+        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
+        let path = format!("/admin/users/{}/repos", owner.login);
+        let made = done(forge.admin().send("POST", &path, &wanted), 201);
+        let repository = Repository {
+            owner: owner.login.clone(),
+            name: "crates".to_owned(),
+            id: number(&made, "id"),
+        };
+        forge.collaborate(&repository, &robot, "write");
+        let secret = TempDir::new().unwrap();
+        let file = secret.path().join("token");
+        fs::write(&file, forge.token(&robot, &["write:repository"]).text).unwrap();
+        let config = format!(
+            "[forge]\nurl = \"{}\"\nrepository = \"{}/crates\"\ntoken_file = \"{}\"\npoll_secs = 1\n",
+            forge.url(),
+            owner.login,
+            file.display()
+        );
+        let registry = Registry::start_with(&config);
+        eventually("the forge has looked at the first push", || {
+            let shown = forge.admin().read(&repository.api());
+            (shown["empty"] == false).then_some(())
+        });
+        Self {
+            registry,
+            forge,
+            owner,
+            robot,
+            repository,
+            secret,
+        }
+    }
+
+    /// Somebody with a token of the registry.
+    fn person(&self, view: View) -> Sandbox {
+        let sandbox = Sandbox::stable(&self.registry, view);
+        sandbox.login(&self.registry.token("alice"));
+        sandbox
+    }
+
+    /// The branch on the forge, which must be what clients of the registry see.
+    #[track_caller]
+    fn tip(&self) -> String {
+        let tip = self.forge.tip(&self.repository);
+        assert_eq!(git::tip(&self.registry.repository()), tip);
+        tip
+    }
+
+    /// The sparse index file of the crate `greeter`.
+    fn lines(&self) -> String {
+        let reply = get("/crates/index/gr/ee/greeter").send(self.registry.port);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.text().to_owned()
+    }
+}
+
+fn publish(person: &Sandbox, version: &str) -> Ran {
+    let project = Project::library("greeter", version, "hello");
+    person.publish(&project.write(&person.work()))
+}
+
+#[test]
+fn what_cargo_publishes_is_in_the_forges_history() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let first = beside.tip();
+    let rule = json!({
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_usernames": [beside.robot.login],
+    });
+    forge.protect(&beside.repository, rule);
+    for (view, version) in [(View::Sparse, "0.1.0"), (View::Git, "0.1.1")] {
+        let person = beside.person(view);
+        publish(&person, version).succeeds();
+        let program = Project::program("hello", "greeter::greeting();").write(&person.work());
+        let add = ["add", "greeter", "--registry", "crates"];
+        person.cargo(&program, &add).succeeds();
+        person.cargo(&program, &["build"]).succeeds();
+    }
+    let tip = beside.tip();
+    let commits = format!("{}/commits?sha=main&stat=false", beside.repository.api());
+    let commits = forge.anonymous().read(&commits);
+    let subjects: Vec<String> = commits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|commit| {
+            text(&commit["commit"], "message")
+                .lines()
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        subjects,
+        [
+            "publish greeter 0.1.1",
+            "publish greeter 0.1.0",
+            "found the registry crates"
+        ]
+    );
+    assert_eq!(text(&commits[0], "sha"), tip);
+    assert_eq!(text(&commits[2], "sha"), first);
+    assert_eq!(text(&commits[0]["commit"]["author"], "name"), "alice");
+    // Who clones it from the forge has a history that is sound.
+    let folder = TempDir::new().unwrap();
+    let url = beside.repository.url(forge);
+    git::git(
+        folder.path(),
+        &["clone", "--quiet", "--bare", &url, "clone.git"],
+    )
+    .succeeds();
+    git::assert_sound(&folder.path().join("clone.git"));
+    // And nobody else puts anything there.
+    let owner = forge.token(&beside.owner, &["all"]).text;
+    let change = json!({ "content": "", "message": "by hand" });
+    let path = format!("{}/contents/1/x", beside.repository.api());
+    let refused = forge.with_token(&owner).send("POST", &path, &change);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(beside.tip(), tip);
+}
+
+#[test]
+fn what_is_merged_on_the_forge_is_served_or_stops_writes() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let person = beside.person(View::Sparse);
+    publish(&person, "0.1.0").succeeds();
+    let owner = forge.token(&beside.owner, &["all"]).text;
+    let owner = forge.with_token(&owner);
+    let path = format!("{}/contents/gr/ee/greeter", beside.repository.api());
+    let edit = |branch: &str, from: &str, to: &str| {
+        let file = owner.read(&format!("{path}?ref=main"));
+        let change = json!({
+            "content": base64(&beside.lines().replacen(from, to, 1)),
+            "sha": text(&file, "sha"),
+            "message": "edit the index",
+            "new_branch": branch,
+        });
+        done(owner.send("PUT", &path, &change), 200);
+        let pull_request = owner.open_pull_request(&beside.repository, branch);
+        let merged = owner.squash(&beside.repository, pull_request);
+        assert_eq!(merged.status, 200, "{merged:?}");
+    };
+    edit("yank", "\"yanked\":false", "\"yanked\":true");
+    eventually("the yank is served", || {
+        beside.lines().contains("\"yanked\":true").then_some(())
+    });
+    beside.tip();
+
+    let good = beside.lines();
+    edit("bad", "\"cksum\":\"", "\"cksum\":\"0");
+    let refusal = eventually("writes stop", || {
+        let ready = get("/readyz").send(beside.registry.port);
+        (ready.status == 503).then(|| ready.refusal())
+    });
+    assert!(refusal.contains("breaks a rule of the index"), "{refusal}");
+    assert!(
+        refusal.contains(&forge.tip(&beside.repository)),
+        "{refusal}"
+    );
+    assert_eq!(beside.lines(), good);
+    publish(&person, "0.1.1").fails_with("breaks a rule of the index");
+    let file = owner.read(&format!("{path}?ref=main"));
+    let mend = json!({
+        "content": base64(&good),
+        "sha": text(&file, "sha"),
+        "message": "put it back",
+    });
+    done(owner.send("PUT", &path, &mend), 200);
+    publish(&person, "0.1.1").succeeds();
+    beside.tip();
+}
+
+#[test]
+fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let person = beside.person(View::Sparse);
+    publish(&person, "0.1.0").succeeds();
+    let tip = beside.tip();
+    forge.archive(&beside.repository, true);
+    publish(&person, "0.1.1").fails_with("This repo is archived");
+    forge.archive(&beside.repository, false);
+    forge.collaborate(&beside.repository, &beside.robot, "read");
+    publish(&person, "0.1.1").fails_with("permission denied for writing");
+    forge.collaborate(&beside.repository, &beside.robot, "write");
+    let read_only = forge.token(&beside.robot, &["read:repository"]).text;
+    let file = beside.secret.path().join("token");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, read_only).unwrap();
+    publish(&person, "0.1.1").fails_with("403 Forbidden");
+    fs::write(&file, "0".repeat(40)).unwrap();
+    publish(&person, "0.1.1").fails_with("401 Unauthorized");
+    fs::write(&file, &good).unwrap();
+    forge.block(&beside.robot, true);
+    publish(&person, "0.1.1").fails_with("the account may not sign in");
+    forge.block(&beside.robot, false);
+    assert_eq!(beside.tip(), tip);
+    publish(&person, "0.1.1").succeeds();
+    // It is found under another name, too.
+    let renamed = forge.rename(&beside.repository, "boxes");
+    publish(&person, "0.1.2").succeeds();
+    assert_eq!(forge.tip(&renamed), git::tip(&beside.registry.repository()));
+    assert!(
+        !beside.registry.log().contains(good.trim()),
+        "the token is in the log"
+    );
+}
+
+#[test]
+fn reads_go_on_while_the_forge_is_away() {
+    let Some(mut forge) = Gitea::start() else {
+        return;
+    };
+    let (person, registry, _secret, tip) = {
+        let beside = Beside::start(&forge);
+        let person = beside.person(View::Sparse);
+        publish(&person, "0.1.0").succeeds();
+        let tip = beside.tip();
+        let Beside {
+            registry, secret, ..
+        } = beside;
+        (person, registry, secret, tip)
+    };
+    forge.stop();
+    publish(&person, "0.1.1").fails_with("the forge cannot be reached");
+    let program = Project::program("hello", "greeter::greeting();").write(&person.work());
+    let add = ["add", "greeter", "--registry", "crates"];
+    person.cargo(&program, &add).succeeds();
+    person.cargo(&program, &["build"]).succeeds();
+    let ready = get("/readyz").send(registry.port);
+    assert_eq!(ready.status, 200);
+    assert!(
+        ready.text().contains("the forge cannot be reached"),
+        "{ready:?}"
+    );
+    assert_eq!(git::tip(&registry.repository()), tip);
+    forge.start_again();
+    publish(&person, "0.1.1").succeeds();
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(text)
+}

@@ -56,15 +56,20 @@ impl Writer {
     }
 
     /// Sees to it that the forge's branch is looked at before these are judged, if one asks for that, or would be
-    /// refused because of what was known before it came: another server may have changed it since.
+    /// refused because of what was known before it came: another server may have changed it since, or the trouble may
+    /// be over.
     pub(super) fn look_if_asked(&mut self, tickets: &[Ticket]) {
         if self.upstream.is_none() {
             return;
         }
         let snapshot = &self.tip.snapshot;
+        let is_stalled = self.stalled.load().is_some();
         let needs_it = |ticket: &Ticket| {
-            let is_look = matches!(ticket.ask(), Ask::Look);
-            self.looked < ticket.asked() && (is_look || ticket.ask().judge(snapshot).is_err())
+            let is_bound = || match ticket.ask() {
+                Ask::Look => true,
+                ask => is_stalled || ask.judge(snapshot).is_err(),
+            };
+            self.looked < ticket.asked() && is_bound()
         };
         if tickets.iter().any(needs_it) {
             self.look_due = Instant::now();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::gitea::Gitea;
 use super::scene::Repository;
 use crate::common::http::{Reply, Request, request};
+use crate::common::watch::eventually;
 
 /// Somebody who asks.
 #[derive(Clone)]
@@ -75,12 +76,17 @@ impl Caller<'_> {
         done(self.send("POST", &path, &change), 201);
     }
 
-    /// Asks to merge a branch into `main`; gives the pull request's number.
+    /// Asks to merge a branch into `main`; gives the pull request's number, once the forge knows that it can be merged.
     #[track_caller]
     pub fn open_pull_request(&self, repository: &Repository, branch: &str) -> i64 {
         let wanted = json!({ "head": branch, "base": "main", "title": "a change" });
         let path = format!("{}/pulls", repository.api());
-        number(&done(self.send("POST", &path, &wanted), 201), "number")
+        let opened = number(&done(self.send("POST", &path, &wanted), 201), "number");
+        eventually("a pull request that can be merged", || {
+            let shown = self.read(&format!("{path}/{opened}"));
+            (shown["mergeable"] == true).then_some(())
+        });
+        opened
     }
 
     /// Merges a pull request as one commit, if the forge lets it.

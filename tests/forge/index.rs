@@ -243,6 +243,37 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
 }
 
 #[test]
+fn the_forge_shows_each_commit_of_the_registry_as_verified() {
+    let Some(mut forge) = Gitea::start() else {
+        return;
+    };
+    let (registry, repository, person, _secret) = {
+        let beside = Beside::start(&forge);
+        let person = beside.person(View::Sparse);
+        let Beside {
+            registry,
+            repository,
+            secret,
+            ..
+        } = beside;
+        (registry, repository, person, secret)
+    };
+    let show = ["show", "main:allowed_signers"];
+    let signers = git::git(&registry.repository(), &show).succeeds();
+    let (_, key) = signers.stdout.split_once("ssh-ed25519 ").unwrap();
+    forge.stop();
+    forge.settings.trusted_keys = vec![format!("ssh-ed25519 {}", key.trim())];
+    forge.start_again();
+    publish(&person, "0.1.0").succeeds();
+    let tip = forge.tip(&repository);
+    let shown = forge
+        .admin()
+        .read(&format!("{}/git/commits/{tip}", repository.api()));
+    assert_eq!(shown["commit"]["verification"]["verified"], true, "{shown}");
+    assert_eq!(text(&shown["commit"]["author"], "name"), "alice");
+}
+
+#[test]
 fn reads_go_on_while_the_forge_is_away() {
     let Some(mut forge) = Gitea::start() else {
         return;

@@ -28,4 +28,5 @@ pub mod rates;
 pub mod robot;
 pub mod telemetry;
 pub mod tokens;
+pub mod webhook;
 pub mod yank;

@@ -74,6 +74,7 @@ mod tests {
             url: "https://git.example.com".parse().unwrap(),
             repository: "acme/crates".parse().unwrap(),
             token_file: Some(path.clone()),
+            webhook_secret_file: None,
             poll_secs: 30,
         };
         let authorization = authorization(&config);

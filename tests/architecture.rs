@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 25] = [
+const EDGES: [(&str, &[&str]); 26] = [
     (
         "app",
         &[
@@ -31,7 +31,7 @@ const EDGES: [(&str, &[&str]); 25] = [
         "http",
         &[
             "app", "auth", "blobs", "catalog", "config", "fetch", "index", "measure", "metrics",
-            "owners", "publish", "rates", "yank",
+            "owners", "publish", "rates", "webhook", "yank",
         ],
     ),
     ("index", &["blobs", "disk", "git", "measure"]),
@@ -48,6 +48,7 @@ const EDGES: [(&str, &[&str]); 25] = [
     ("robot", &["config", "index"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
+    ("webhook", &[]),
     ("yank", &["app", "auth", "index", "rates"]),
 ];
 

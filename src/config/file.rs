@@ -61,6 +61,8 @@ pub struct RawForge {
     pub repository: Option<RepositoryPath>,
     /// The file that holds the robot's token.
     pub token_file: Option<PathBuf>,
+    /// The file that holds the secret of the webhook.
+    pub webhook_secret_file: Option<PathBuf>,
     /// How often it is looked whether somebody else moved the branch there.
     pub poll_secs: u64,
 }
@@ -136,6 +138,7 @@ impl Default for RawForge {
             url: None,
             repository: None,
             token_file: None,
+            webhook_secret_file: None,
             poll_secs: 30,
         }
     }

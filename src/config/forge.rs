@@ -21,6 +21,8 @@ pub struct ForgeConfig {
     /// The file that holds the robot's token, read for each use: another token needs no restart. Without one the
     /// variable [`TOKEN_VARIABLE`] holds it.
     pub token_file: Option<PathBuf>,
+    /// The file that holds the secret with which the forge signs what it tells; without one it is not listened to.
+    pub webhook_secret_file: Option<PathBuf>,
     /// How often it is looked whether somebody else moved the branch, in seconds.
     pub poll_secs: u64,
 }
@@ -46,6 +48,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             url,
             repository,
             token_file: raw.token_file.map(|file| folder.join(file)),
+            webhook_secret_file: raw.webhook_secret_file.map(|file| folder.join(file)),
             poll_secs: raw.poll_secs,
         })),
         (Some(_), None) => missing("forge.repository", "forge.url"),

@@ -23,6 +23,7 @@ mod serve;
 mod snippets;
 mod sparse;
 mod stall;
+mod webhook;
 
 #[cfg(test)]
 mod serve_tests;

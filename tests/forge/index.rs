@@ -10,11 +10,14 @@ use super::gitea::Gitea;
 use super::scene::{Repository, User};
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
-use crate::common::http::get;
+use crate::common::http::{get, request};
 use crate::common::project::Project;
 use crate::common::ran::Ran;
 use crate::common::registry::Registry;
 use crate::common::watch::eventually;
+
+/// What proves that an event is the forge's.
+const HOOK_SECRET: &str = "the forge says it, nobody else";
 
 /// A registry whose index is on the forge, and who has to do with it there.
 struct Beside<'forge> {
@@ -28,6 +31,10 @@ struct Beside<'forge> {
 
 impl<'forge> Beside<'forge> {
     fn start(forge: &'forge Gitea) -> Self {
+        Self::start_and_look_each(forge, 1)
+    }
+
+    fn start_and_look_each(forge: &'forge Gitea, poll_secs: u64) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
         let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
@@ -42,11 +49,15 @@ impl<'forge> Beside<'forge> {
         let secret = TempDir::new().unwrap();
         let file = secret.path().join("token");
         fs::write(&file, forge.token(&robot, &["write:repository"]).text).unwrap();
+        let hook = secret.path().join("hook");
+        fs::write(&hook, HOOK_SECRET).unwrap();
         let config = format!(
-            "[forge]\nurl = \"{}\"\nrepository = \"{}/crates\"\ntoken_file = \"{}\"\npoll_secs = 1\n",
+            "[forge]\nurl = \"{}\"\nrepository = \"{}/crates\"\ntoken_file = \"{}\"\n\
+             webhook_secret_file = \"{}\"\npoll_secs = {poll_secs}\n",
             forge.url(),
             owner.login,
-            file.display()
+            file.display(),
+            hook.display()
         );
         let registry = Registry::start_with(&config);
         eventually("the forge has looked at the first push", || {
@@ -204,6 +215,45 @@ fn what_is_merged_on_the_forge_is_served_or_stops_writes() {
     done(owner.send("PUT", &path, &mend), 200);
     publish(&person, "0.1.1").succeeds();
     beside.tip();
+}
+
+#[test]
+fn the_forge_tells_of_a_push_at_once_and_nobody_else_does() {
+    let Some(forge) = Gitea::shared() else { return };
+    // So that it is not seen by looking.
+    let beside = Beside::start_and_look_each(forge, 3600);
+    let person = beside.person(View::Sparse);
+    publish(&person, "0.1.0").succeeds();
+    let port = beside.registry.port;
+    let url = format!("http://127.0.0.1:{port}/crates/webhook");
+    forge.tell(&beside.repository, &url, HOOK_SECRET, &["push"]);
+    let owner = forge.token(&beside.owner, &["all"]).text;
+    let owner = forge.with_token(&owner);
+    let path = format!("{}/contents/gr/ee/greeter", beside.repository.api());
+    let file = owner.read(&path);
+    let change = json!({
+        "content": base64(&beside.lines().replacen("\"yanked\":false", "\"yanked\":true", 1)),
+        "sha": text(&file, "sha"),
+        "message": "yank by hand",
+    });
+    done(owner.send("PUT", &path, &change), 200);
+    eventually("the push is heard of", || {
+        beside.lines().contains("\"yanked\":true").then_some(())
+    });
+    beside.tip();
+    for signature in ["", "sha256=", &format!("sha256={}", "0".repeat(64))] {
+        let forged = request("POST", "/crates/webhook")
+            .header("X-GitHub-Event", "push")
+            .header("X-Hub-Signature-256", signature)
+            .body("{}");
+        let reply = forged.send(port);
+        assert_eq!(reply.status, 401, "{signature}: {reply:?}");
+        assert!(
+            reply
+                .refusal()
+                .contains("not signed with this registry's secret")
+        );
+    }
 }
 
 #[test]

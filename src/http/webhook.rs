@@ -1,0 +1,51 @@
+//! `POST /R/webhook`: the forge tells of what happened there.
+
+use std::time::Duration;
+
+use tracing::warn;
+use warp::Reply;
+use warp::http::StatusCode;
+use warp::http::header::HeaderName;
+
+use super::body::BodyLimits;
+use super::context::Response;
+use super::error::ApiError;
+use super::request::{RawBody, Request};
+use crate::webhook::{self, WebhookFault};
+
+/// The largest event that is read, in bytes.
+const EVENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The forges wait five seconds for an answer.
+const LOOK_TIME: Duration = Duration::from_secs(4);
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
+const EVENT: HeaderName = HeaderName::from_static("x-github-event");
+
+/// Looks at the branch at once when somebody pushed. An event tells nothing that is believed but that it happened, so
+/// one that comes late, twice or never does no harm.
+pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError> {
+    let limits = BodyLimits::new(EVENT_BYTES_MAX, &request.app.config.http);
+    limits.admit(request.content_length())?;
+    let body = limits.bound(body).read_all().await?;
+    let forge = request.app.config.forge.as_ref();
+    let secret = forge.and_then(|forge| forge.webhook_secret_file.as_deref());
+    webhook::check(secret, request.header(SIGNATURE), &body)?;
+    if request.header(EVENT) == Some("push") {
+        let deadline = tokio::time::Instant::now() + LOOK_TIME;
+        request.app.index.look(deadline).await?;
+    }
+    Ok(warp::reply::with_status("ok\n", StatusCode::OK).into_response())
+}
+
+impl From<WebhookFault> for ApiError {
+    fn from(fault: WebhookFault) -> Self {
+        match fault {
+            WebhookFault::NotSetUp => Self::not_found(fault.to_string()),
+            WebhookFault::NotSigned => Self::new(StatusCode::UNAUTHORIZED, fault.to_string()),
+            WebhookFault::Secret(_) | WebhookFault::Short => {
+                warn!(%fault, "an event of the forge was not heard");
+                Self::unavailable(fault)
+            }
+        }
+    }
+}

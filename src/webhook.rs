@@ -1,0 +1,133 @@
+//! Events that the forge tells of, and the proof that it is the forge.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use thiserror::Error;
+
+/// The longest secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
+/// The shortest: one that can be guessed proves nothing.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// Why an event is not believed.
+#[derive(Debug, Error)]
+pub enum WebhookFault {
+    /// The operator has set up none.
+    #[error("this registry hears no webhook; name its secret in `forge.webhook_secret_file`")]
+    NotSetUp,
+    /// The secret cannot be read.
+    #[error("the secret of the webhook cannot be read")]
+    Secret(#[source] io::Error),
+    /// The secret proves nothing.
+    #[error("the secret of the webhook is shorter than {SECRET_BYTES_MIN} characters")]
+    Short,
+    /// No signature, or not one of this body.
+    #[error(
+        "the event is not signed with this registry's secret; compare it with the one that the forge has for this webhook"
+    )]
+    NotSigned,
+}
+
+/// Checks that `body` is signed by the secret in `file`, as `X-Hub-Signature-256` has it: `sha256=` and an HMAC-SHA256
+/// in hexadecimal digits. All forges send this header in the same form.
+///
+/// The file is read each time, so that another secret needs no restart.
+pub fn check(
+    file: Option<&Path>,
+    signature: Option<&str>,
+    body: &[u8],
+) -> Result<(), WebhookFault> {
+    let file = file.ok_or(WebhookFault::NotSetUp)?;
+    let mut secret = String::new();
+    File::open(file)
+        .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut secret))
+        .map_err(WebhookFault::Secret)?;
+    let secret = secret.trim();
+    if secret.len() < SECRET_BYTES_MIN {
+        return Err(WebhookFault::Short);
+    }
+    let signature = signature.and_then(|text| text.strip_prefix("sha256="));
+    let signature = signature.and_then(decode).ok_or(WebhookFault::NotSigned)?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    // In constant time.
+    hmac::verify(&key, body, &signature).map_err(|_| WebhookFault::NotSigned)
+}
+
+fn decode(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| char::from(pair[at]).to_digit(16);
+        *byte = u8::try_from(16 * digit(0)? + digit(1)?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const BODY: &[u8] = b"{\"ref\":\"refs/heads/main\"}";
+    const SECRET: &str = "correct horse battery staple";
+
+    fn signature_of(secret: &str, body: &[u8]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, body);
+        let digits: String = tag
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("sha256={digits}")
+    }
+
+    #[test]
+    fn only_what_is_signed_with_the_secret_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        fs::write(&file, format!("{SECRET}\n")).unwrap();
+        let good = signature_of(SECRET, BODY);
+        check(Some(&file), Some(&good), BODY).unwrap();
+        for signature in [
+            None,
+            Some(String::new()),
+            Some(good.replace("sha256=", "")),
+            Some(good.replace("sha256=", "sha1=")),
+            Some(good[..good.len() - 2].to_owned()),
+            Some(format!("{good}00")),
+            Some(good.replace(|c: char| c.is_ascii_digit(), "é")),
+            Some(signature_of("another secret of its own", BODY)),
+            Some(signature_of(SECRET, b"{}")),
+        ] {
+            let fault = check(Some(&file), signature.as_deref(), BODY).unwrap_err();
+            assert!(
+                matches!(fault, WebhookFault::NotSigned),
+                "{signature:?}: {fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_secret_nothing_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let unset = check(None, Some(&signature_of("", BODY)), BODY).unwrap_err();
+        assert!(matches!(unset, WebhookFault::NotSetUp), "{unset}");
+        let gone = check(Some(&file), Some(&signature_of("", BODY)), BODY).unwrap_err();
+        assert!(matches!(gone, WebhookFault::Secret(_)), "{gone}");
+        for short in ["", "\n", "fifteen letters"] {
+            fs::write(&file, short).unwrap();
+            let signature = signature_of(short.trim(), BODY);
+            let fault = check(Some(&file), Some(&signature), BODY).unwrap_err();
+            assert!(matches!(fault, WebhookFault::Short), "{short:?}: {fault}");
+        }
+    }
+}

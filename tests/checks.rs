@@ -69,7 +69,8 @@ pub fn is_test(path: &str) -> bool {
             text.match_indices(&function).any(|(at, _)| {
                 let before = text[..at].trim_end();
                 let before = before.trim_end_matches("async").trim_end();
-                before.ends_with("#[test]") || before.ends_with("#[tokio::test]")
+                let attribute = before.lines().last().unwrap_or_default().trim();
+                attribute == "#[test]" || attribute.starts_with("#[tokio::test")
             })
         })
 }

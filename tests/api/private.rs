@@ -26,7 +26,7 @@ enum Asks {
 }
 
 /// Every handler of the table of routes, a request that reaches it, and how it asks for a token.
-const ROUTES: [(&str, &str, &str, Asks); 17] = {
+const ROUTES: [(&str, &str, &str, Asks); 18] = {
     use Asks::{AsCargo, AsGit, Never, NotFound};
     [
         ("sparse::index_file", "GET", "index/kr/at/krate", AsCargo),
@@ -82,6 +82,7 @@ const ROUTES: [(&str, &str, &str, Asks); 17] = {
             AsCargo,
         ),
         ("api::search", "GET", "api/v1/crates?q=krate", AsCargo),
+        ("webhook::event", "POST", "webhook", NotFound),
         ("pages::me", "GET", "me", Never),
         ("pages::health", "GET", "/healthz", Never),
         ("pages::ready", "GET", "/readyz", Never),

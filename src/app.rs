@@ -26,6 +26,7 @@ use crate::index::{Action, Branch, Change, Index, OpenFault, Place, Settings, Sn
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
+use crate::review::Reviews;
 use crate::robot;
 use crate::tokens::TokenRecords;
 
@@ -56,6 +57,8 @@ pub struct App {
     pub rates: Rates,
     /// Crate files that are looked into at one time: an archive can keep a core busy and a manifest some memory.
     pub inspections: Arc<Semaphore>,
+    /// What judges pull requests, if the index is on a forge.
+    pub reviews: Option<Reviews>,
     /// Whether the disk takes what is written.
     pub disk: Probe,
     /// What became of uploads of versions.
@@ -122,7 +125,12 @@ impl App {
         data.clean();
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
-        let index = Index::open(&data.place(), &settings, &blobs, branch(&config)?)?;
+        let branch = branch(&config)?;
+        let reviews = match &branch {
+            Branch::Forge(upstream) => Some(Reviews::new(upstream.clone()).map_err(client_fault)?),
+            Branch::Here { .. } => None,
+        };
+        let index = Index::open(&data.place(), &settings, &blobs, branch)?;
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))
         {
@@ -131,6 +139,7 @@ impl App {
         let registry = index.snapshot().registry().identity.id;
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
+            reviews,
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
             verifier: Verifier::new(registry, keys),
@@ -227,6 +236,10 @@ pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
 }
 
+fn client_fault(cause: impl std::error::Error + Send + Sync + 'static) -> AppFault {
+    AppFault::Client(io::Error::other(cause))
+}
+
 /// The branch that the configuration names.
 fn branch(config: &Config) -> Result<Branch, AppFault> {
     let Some(forge) = &config.forge else {
@@ -235,7 +248,7 @@ fn branch(config: &Config) -> Result<Branch, AppFault> {
     };
     let poll = Duration::from_secs(forge.poll_secs);
     let upstream = Upstream::new(&forge.clone_url(), robot::authorization(forge), poll);
-    Ok(Branch::Forge(upstream.map_err(AppFault::Client)?))
+    Ok(Branch::Forge(upstream.map_err(client_fault)?))
 }
 
 /// What of the configuration stands in the index too.

@@ -25,6 +25,7 @@ pub mod owners;
 pub mod probe;
 pub mod publish;
 pub mod rates;
+pub mod review;
 pub mod robot;
 pub mod telemetry;
 pub mod tokens;

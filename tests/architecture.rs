@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 26] = [
+const EDGES: [(&str, &[&str]); 27] = [
     (
         "app",
         &[
             "auth", "blobs", "catalog", "config", "disk", "fetch", "index", "measure", "probe",
-            "rates", "robot", "tokens",
+            "rates", "review", "robot", "tokens",
         ],
     ),
     ("audit", &["app", "index"]),
@@ -31,7 +31,7 @@ const EDGES: [(&str, &[&str]); 26] = [
         "http",
         &[
             "app", "auth", "blobs", "catalog", "config", "fetch", "index", "measure", "metrics",
-            "owners", "publish", "rates", "webhook", "yank",
+            "owners", "publish", "rates", "review", "webhook", "yank",
         ],
     ),
     ("index", &["blobs", "disk", "git", "measure"]),
@@ -45,6 +45,7 @@ const EDGES: [(&str, &[&str]); 26] = [
     ),
     ("probe", &["disk"]),
     ("rates", &[]),
+    ("review", &["app", "index", "robot"]),
     ("robot", &["config", "index"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),

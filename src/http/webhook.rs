@@ -1,5 +1,6 @@
 //! `POST /R/webhook`: the forge tells of what happened there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -11,6 +12,7 @@ use super::body::BodyLimits;
 use super::context::Response;
 use super::error::ApiError;
 use super::request::{RawBody, Request};
+use crate::review;
 use crate::webhook::{self, WebhookFault};
 
 /// The largest event that is read, in bytes.
@@ -21,7 +23,7 @@ const LOOK_TIME: Duration = Duration::from_secs(4);
 const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");
 const EVENT: HeaderName = HeaderName::from_static("x-github-event");
 
-/// Looks at the branch at once when somebody pushed. An event tells nothing that is believed but that it happened, so
+/// Looks at the branch at once when somebody pushed, and judges a pull request. An event tells nothing that is believed but that it happened, so
 /// one that comes late, twice or never does no harm.
 pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError> {
     let limits = BodyLimits::new(EVENT_BYTES_MAX, &request.app.config.http);
@@ -30,9 +32,19 @@ pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError
     let forge = request.app.config.forge.as_ref();
     let secret = forge.and_then(|forge| forge.webhook_secret_file.as_deref());
     webhook::check(secret, request.header(SIGNATURE), &body)?;
-    if request.header(EVENT) == Some("push") {
-        let deadline = tokio::time::Instant::now() + LOOK_TIME;
-        request.app.index.look(deadline).await?;
+    match request.header(EVENT) {
+        Some("push") => {
+            let deadline = tokio::time::Instant::now() + LOOK_TIME;
+            request.app.index.look(deadline).await?;
+        }
+        Some("pull_request") => {
+            let event = serde_json::from_slice(&body).map_err(|fault| {
+                ApiError::bad_request(format!("not an event of a pull request: {fault}"))
+            })?;
+            // The forge does not wait so long.
+            tokio::spawn(review::review(Arc::clone(&request.app), event));
+        }
+        _ => {}
     }
     Ok(warp::reply::with_status("ok\n", StatusCode::OK).into_response())
 }

@@ -32,6 +32,7 @@ mod recent;
 mod recheck;
 mod refs;
 mod registry_files;
+mod review;
 mod revoked;
 mod rule;
 mod settings;
@@ -83,6 +84,7 @@ pub use operator::{Operation, OperationFault};
 pub use place::Place;
 pub use queue::Blob;
 pub use registry_files::{Identity, RegistryFiles};
+pub use review::{ReviewFault, judge_merge};
 pub use revoked::Revoked;
 #[cfg(any(test, fuzzing))]
 pub use rule::fuzzing::rule;

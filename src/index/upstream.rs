@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod forge_for_tests;
+mod programs;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -13,24 +14,22 @@ mod wire;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use thiserror::Error;
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::domain::CommitId;
-use crate::git;
 
 use super::refs;
+pub(super) use programs::Quarantine;
 use report::Report;
 use wire::packet;
 
@@ -44,10 +43,6 @@ const PUSH_TIME: Duration = Duration::from_secs(12);
 const SETTLE_TIME: Duration = Duration::from_secs(5);
 /// The pause between two looks.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
-/// For new objects to come.
-const FETCH_TIME: Duration = Duration::from_secs(120);
-/// The most bytes of git's complaints that are read.
-const COMPLAINT_BYTES_MAX: u64 = 4096;
 
 /// Where fetched objects wait until they are judged; a repository without it has no forge.
 pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
@@ -58,8 +53,8 @@ pub type Authorization = Arc<dyn Fn() -> io::Result<HeaderValue> + Send + Sync>;
 /// A repository on the forge.
 #[derive(Clone)]
 pub struct Upstream {
-    /// As git clones it.
-    url: Url,
+    /// As git clones it; where the forge said that it is, if it was renamed.
+    url: Arc<ArcSwap<Url>>,
     authorization: Authorization,
     client: Client,
     runtime: Handle,
@@ -84,9 +79,9 @@ pub enum UpstreamFault {
     /// The token cannot be read.
     #[error("the token for the forge cannot be read: {0}")]
     Token(String),
-    /// Git could not fetch.
-    #[error("the commits of the forge were not fetched: {0}")]
-    Fetch(String),
+    /// The git program did not do it.
+    #[error("git does not bring the commits of the forge: {0}")]
+    Git(String),
 }
 
 /// Why the branch was not moved.
@@ -121,7 +116,9 @@ impl Upstream {
             .build()
             .map_err(io::Error::other)?;
         Ok(Self {
-            url: Url::parse(url).map_err(io::Error::other)?,
+            url: Arc::new(ArcSwap::from_pointee(
+                Url::parse(url).map_err(io::Error::other)?,
+            )),
             authorization,
             client,
             runtime: Handle::current(),
@@ -137,22 +134,6 @@ impl Upstream {
     /// Where the branch is; `None` if there is none yet.
     pub(super) fn tip(&self) -> Result<Option<CommitId>, UpstreamFault> {
         self.runtime.block_on(self.look())
-    }
-
-    /// Brings the objects of the branch's commit into the repository at `git_dir`, and tells where it is then.
-    pub(super) fn fetch(&self, git_dir: &Path) -> Result<CommitId, UpstreamFault> {
-        let fetched = self.runtime.block_on(async {
-            match timeout(FETCH_TIME, self.run_fetch(git_dir)).await {
-                Ok(done) => done,
-                Err(_) => Err(UpstreamFault::Unreachable(
-                    "a fetch takes too long".to_owned(),
-                )),
-            }
-        });
-        fetched?;
-        let arrived = refs::read(git_dir, ARRIVED);
-        let arrived = arrived.map_err(|cause| UpstreamFault::Fetch(cause.to_string()))?;
-        arrived.ok_or_else(|| UpstreamFault::Fetch("nothing came".to_owned()))
     }
 
     /// Moves the branch from `before` to `new`, whose objects beyond `before` are in `pack`.
@@ -245,55 +226,12 @@ impl Upstream {
         }
         Err(NotPushed::Unknown(reason))
     }
-
-    async fn run_fetch(&self, git_dir: &Path) -> Result<(), UpstreamFault> {
-        let fault = |cause: io::Error| UpstreamFault::Fetch(cause.to_string());
-        let token =
-            (self.authorization)().map_err(|cause| UpstreamFault::Token(cause.to_string()))?;
-        let token = token
-            .to_str()
-            .map_err(|_| UpstreamFault::Token("it is not ASCII".to_owned()))?;
-        let mut command = tokio::process::Command::from(git::command(git_dir));
-        command
-            // By the environment, which nobody else on the machine can read, unlike arguments.
-            .env("GIT_CONFIG_COUNT", "1")
-            .env("GIT_CONFIG_KEY_0", "http.extraHeader")
-            .env("GIT_CONFIG_VALUE_0", format!("Authorization: {token}"))
-            // As one pack, whatever there is.
-            .args(["-c", "fetch.unpackLimit=1", "-c", "core.fsync=all"])
-            .args([
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-auto-gc",
-                "--",
-            ])
-            .arg(self.url.as_str())
-            .arg(format!("+{}:{ARRIVED}", refs::TIP))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().map_err(fault)?;
-        let mut said = Vec::new();
-        if let Some(stderr) = child.stderr.take() {
-            let mut stderr = stderr.take(COMPLAINT_BYTES_MAX);
-            stderr.read_to_end(&mut said).await.map_err(fault)?;
-        }
-        match child.wait().await.map_err(fault)?.success() {
-            true => Ok(()),
-            false => Err(UpstreamFault::Fetch(report::words(
-                &String::from_utf8_lossy(&said),
-            ))),
-        }
-    }
 }
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
-            .field("url", &self.url.as_str())
+            .field("url", &self.url.load().as_str())
             .field("poll", &self.poll)
             .finish_non_exhaustive()
     }

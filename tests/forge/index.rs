@@ -257,6 +257,72 @@ fn the_forge_tells_of_a_push_at_once_and_nobody_else_does() {
 }
 
 #[test]
+fn a_pull_request_is_judged_before_it_is_merged() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start_and_look_each(forge, 3600);
+    let person = beside.person(View::Sparse);
+    publish(&person, "0.1.0").succeeds();
+    let port = beside.registry.port;
+    let url = format!("http://127.0.0.1:{port}/crates/webhook");
+    let events = ["push", "pull_request"];
+    forge.tell(&beside.repository, &url, HOOK_SECRET, &events);
+    let rule = json!({
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_usernames": [beside.robot.login],
+        "enable_status_check": true,
+        "status_check_contexts": ["sidecargo"],
+    });
+    forge.protect(&beside.repository, rule);
+    let owner = forge.token(&beside.owner, &["all"]).text;
+    let owner = forge.with_token(&owner);
+    let api = beside.repository.api();
+    let path = format!("{api}/contents/gr/ee/greeter");
+    let propose = |branch: &str, from: &str, to: &str| {
+        let file = owner.read(&path);
+        let change = json!({
+            "content": base64(&beside.lines().replacen(from, to, 1)),
+            "sha": text(&file, "sha"),
+            "message": "edit the index",
+            "new_branch": branch,
+        });
+        let made = done(owner.send("PUT", &path, &change), 200);
+        let head = text(&made["commit"], "sha");
+        let number = owner.open_pull_request(&beside.repository, branch);
+        let status = eventually("it is judged", || {
+            let shown = owner.read(&format!("{api}/commits/{head}/status"));
+            let of_ours = shown["statuses"]
+                .as_array()?
+                .iter()
+                .find(|status| status["context"] == "sidecargo")?;
+            Some((text(of_ours, "status"), text(of_ours, "description")))
+        });
+        (number, status)
+    };
+    let (bad, (state, words)) = propose("bad", "\"cksum\":\"", "\"cksum\":\"0");
+    assert_eq!(state, "failure", "{words}");
+    assert!(words.contains("breaks a rule of the index"), "{words}");
+    let refused = owner.squash(&beside.repository, bad);
+    assert_eq!(refused.status, 405, "{refused:?}");
+    // Meanwhile somebody publishes: what counts is what a merge would make.
+    publish(&person, "0.1.1").succeeds();
+    let (good, (state, words)) = propose("good", "\"yanked\":false", "\"yanked\":true");
+    assert_eq!(
+        (state.as_str(), words.as_str()),
+        ("success", "keeps the rules of the index")
+    );
+    eventually("the forge merges it", || {
+        let merged = owner.squash(&beside.repository, good);
+        (merged.status == 200).then_some(())
+    });
+    eventually("the merge is heard of", || {
+        beside.lines().contains("\"yanked\":true").then_some(())
+    });
+    beside.tip();
+    assert!(!beside.registry.repository().join("review").exists());
+}
+
+#[test]
 fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
     let Some(forge) = Gitea::shared() else { return };
     let beside = Beside::start(forge);
@@ -344,12 +410,14 @@ fn reads_go_on_while_the_forge_is_away() {
     let add = ["add", "greeter", "--registry", "crates"];
     person.cargo(&program, &add).succeeds();
     person.cargo(&program, &["build"]).succeeds();
-    let ready = get("/readyz").send(registry.port);
-    assert_eq!(ready.status, 200);
-    assert!(
-        ready.text().contains("the forge cannot be reached"),
-        "{ready:?}"
-    );
+    eventually("it says so", || {
+        let ready = get("/readyz").send(registry.port);
+        assert_eq!(ready.status, 200, "{ready:?}");
+        ready
+            .text()
+            .contains("the forge cannot be reached")
+            .then_some(())
+    });
     assert_eq!(git::tip(&registry.repository()), tip);
     forge.start_again();
     publish(&person, "0.1.1").succeeds();

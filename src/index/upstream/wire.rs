@@ -1,5 +1,6 @@
 //! One request to a service of git on the forge, and what can become of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ impl Upstream {
         let token = (self.authorization)();
         let token = token.map_err(|cause| Err(UpstreamFault::Token(cause.to_string())))?;
         let (until, body) = (Instant::now() + time, body.into());
-        let mut base = self.url.clone();
+        let mut base = Url::clone(&self.url.load());
         // A repository that was renamed answers once with its new place.
         for _ in 0..2 {
             let url = format!("{}/{service}", base.as_str().trim_end_matches('/'));
@@ -56,13 +57,31 @@ impl Upstream {
                 .map_err(|fault| Ok(Trouble::of(fault)))?;
             match moved_to(&response, &base, service) {
                 Some(place) => base = place,
-                None => return read(response, service).await.map_err(Ok),
+                None => {
+                    if response.status().is_success() {
+                        self.remember(base);
+                    }
+                    return read(response, service).await.map_err(Ok);
+                }
             }
         }
         Err(Ok(Trouble::Status(
             StatusCode::LOOP_DETECTED,
             "it sends from place to place".to_owned(),
         )))
+    }
+}
+
+impl Upstream {
+    /// From now on it is asked for at its new place.
+    fn remember(&self, place: Url) {
+        if **self.url.load() != place {
+            warn!(
+                place = place.as_str(),
+                "the index repository was renamed on the forge; change `forge.repository`"
+            );
+            self.url.store(Arc::new(place));
+        }
     }
 }
 
@@ -131,10 +150,6 @@ fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
         .strip_suffix(&format!("/{service}"))?
         .to_owned();
     place.set_path(&repository);
-    warn!(
-        repository,
-        "the index repository was renamed on the forge; change `forge.repository`"
-    );
     Some(place)
 }
 

@@ -1,0 +1,82 @@
+//! What a pull request on the forge would make of the index, judged before anybody merges it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::blobs::Blobs;
+use crate::domain::CommitId;
+
+use super::hooks::{PushFault, judge_push};
+use super::upstream::{Quarantine, Upstream, UpstreamFault};
+use super::{OpenFault, Place};
+
+/// Why a pull request may not be merged, or was not judged.
+#[derive(Debug, Error)]
+pub enum ReviewFault {
+    /// It does what nobody may.
+    #[error(transparent)]
+    Forbidden(#[from] PushFault),
+    /// It does not fit onto the branch.
+    #[error("it does not merge with the newest commit of the registry; rebase it")]
+    Conflict,
+    /// It cannot be had from the forge.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamFault),
+    /// The index cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenFault),
+    /// The folder for its objects cannot be used.
+    #[error("the pull request was not looked at")]
+    Io(#[from] io::Error),
+}
+
+/// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it.
+///
+/// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
+pub fn judge_merge(
+    place: &Place,
+    blobs: &Blobs,
+    upstream: &Upstream,
+    number: u64,
+    head: CommitId,
+) -> Result<(), ReviewFault> {
+    let folder = Folder::make(place.git_dir.join("review"))?;
+    let quarantine = Quarantine {
+        git_dir: &place.git_dir,
+        objects: &folder.0,
+    };
+    upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"))?;
+    let good = place.good_commit(None)?;
+    let Some(merged) = upstream.merge_apart(&quarantine, good, head)? else {
+        return Err(ReviewFault::Conflict);
+    };
+    Ok(judge_push(place, blobs, merged, Some(&folder.0))?)
+}
+
+/// A folder of git objects that is gone with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(path: PathBuf) -> io::Result<Self> {
+        remove(&path)?;
+        fs::create_dir_all(path.join("pack"))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays goes before the next review.
+        let _ = remove(&self.0);
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

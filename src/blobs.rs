@@ -101,6 +101,11 @@ impl Blobs {
         }
     }
 
+    /// How many bytes of files are kept in memory.
+    pub fn bytes_in_memory(&self) -> u64 {
+        self.memory.weight()
+    }
+
     /// The store's identity.
     pub fn id(&self) -> StoreId {
         self.id

@@ -20,7 +20,7 @@ type Look = fn(&App) -> f64;
 
 /// The name, what it says, and the look.
 #[rustfmt::skip]
-const LOOKS: [(&str, &str, Look); 14] = [
+const LOOKS: [(&str, &str, Look); 15] = [
     ("sidecargo_index_crates", "Crates of the commit that is served.",
         |app| app.index.snapshot().crate_count() as f64),
     ("sidecargo_index_snapshot_age_seconds", "How long the commit that is served has been served.",
@@ -39,6 +39,8 @@ const LOOKS: [(&str, &str, Look); 14] = [
         |app| app.config.fetch.children_max as f64),
     ("sidecargo_tokens_remembered", "Verified tokens in the cache.",
         |app| app.verifier.remembered() as f64),
+    ("sidecargo_blobs_memory_bytes", "Crate files that are kept in memory to be downloaded again.",
+        |app| app.blobs.bytes_in_memory() as f64),
     ("sidecargo_catalog_crates", "Crates that a search can find.",
         |app| app.catalog.crate_count() as f64),
     ("sidecargo_catalog_unread", "Crates whose file was not read yet for the search.",

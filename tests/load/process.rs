@@ -25,6 +25,8 @@ pub struct Held {
     pub anonymous: usize,
     /// All memory, in KiB.
     pub resident: usize,
+    /// Crate files in memory for their next download, in KiB: bounded, and kept on purpose.
+    pub cached: usize,
     /// Versions that were acknowledged until then.
     pub versions: usize,
 }
@@ -36,12 +38,13 @@ impl fmt::Display for Held {
             threads,
             anonymous,
             resident,
+            cached,
             versions,
         } = self;
         write!(
             f,
-            "{descriptors} descriptors, {threads} threads, {anonymous} KiB of its own and {resident} in all, \
-             with {versions} versions"
+            "{descriptors} descriptors, {threads} threads, {anonymous} KiB of its own ({cached} of crate files) and \
+             {resident} in all, with {versions} versions"
         )
     }
 }
@@ -70,6 +73,7 @@ impl Held {
             threads,
             anonymous: anonymous(pid),
             resident: status(pid, "VmRSS"),
+            cached: metrics(registry, world).get("sidecargo_blobs_memory_bytes") as usize / 1024,
             versions: world.model.count(),
         }
     }

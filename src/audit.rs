@@ -40,6 +40,9 @@ pub fn verify(
 pub fn judge_push(folder: &Path, new: CommitId, incoming: Option<&Path>) -> Result<(), AuditFault> {
     let data = Data::new(folder);
     let place = data.existing_place()?;
+    if place.has_forge().map_err(PushFault::Open)? {
+        return Err(PushFault::OfForge.into());
+    }
     Ok(index::judge_push(
         &place,
         &data.existing_blobs()?,

@@ -138,11 +138,11 @@ impl Writer {
             })?;
         }
         // Who moved the branch may not have flushed it; if it is the forge's, ours follows.
-        let here = match self.upstream {
-            Some(_) => refs::read(&self.git_dir, refs::TIP).map_err(|cause| cause.to_string())?,
-            None => Some(found),
+        let moved = match self.upstream {
+            Some(_) => refs::follow(&self.git_dir, found),
+            None => refs::move_tip(&self.git_dir, Some(found), found),
         };
-        refs::move_tip(&self.git_dir, here, found).map_err(|fault| chain(&fault))?;
+        moved.map_err(|fault| chain(&fault))?;
         info!(commit.id = %found, steps, "the branch was moved by somebody else");
         match self.show(next) {
             true => Ok(()),

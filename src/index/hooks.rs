@@ -34,6 +34,9 @@ pub enum PushFault {
         /// The one that was pushed.
         new: CommitId,
     },
+    /// The branch is that of a forge.
+    #[error("this repository follows the index on a forge: push there, or open a pull request")]
+    OfForge,
     /// What it pushes may not be.
     #[error(transparent)]
     History(HistoryFault),

@@ -116,7 +116,7 @@ impl Place {
     }
 
     /// Whether the branch follows one on a forge.
-    pub(super) fn has_forge(&self) -> Result<bool, OpenFault> {
+    pub fn has_forge(&self) -> Result<bool, OpenFault> {
         let mark = refs::read(&self.git_dir, ARRIVED);
         Ok(mark.map_err(|source| self.io_fault(source))?.is_some())
     }

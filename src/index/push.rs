@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::domain::CommitId;
 
@@ -13,45 +13,39 @@ use super::writer::Writer;
 use super::written::Failure;
 
 impl Writer {
-    /// Moves the forge's branch, if there is a forge, which is told.
+    /// Moves the forge's branch, if there is a forge, which is told; the pack goes if nothing can refer to it.
     pub(super) fn push(
         &mut self,
         before: CommitId,
         commit: CommitId,
-        pack: &Pack,
-    ) -> Result<bool, Failure> {
+        pack: Pack,
+    ) -> Result<(Pack, bool), Failure> {
         let Some(upstream) = &self.upstream else {
-            return Ok(false);
+            return Ok((pack, false));
         };
-        let bytes = pack.read();
-        let bytes =
-            bytes.map_err(|cause| Failure::NotDone(format!("the pack was not read: {cause}")))?;
         let timer = self.measures.push_seconds.start_timer();
-        let pushed = upstream.push(Some(before), commit, bytes);
+        let pushed = match pack.read() {
+            Ok(bytes) => upstream.push(Some(before), commit, bytes),
+            Err(cause) => Err(NotPushed::NotDone(format!(
+                "the pack was not read: {cause}"
+            ))),
+        };
         timer.observe_duration();
-        let fault = match pushed {
-            Ok(()) => return Ok(true),
-            Err(fault) => fault,
+        let Err(fault) = pushed else {
+            return Ok((pack, true));
         };
         // Whatever it was, what is known of the branch is no longer new.
         self.look_due = Instant::now();
+        if let NotPushed::Unknown(reason) = fault {
+            error!(reason, commit.id = %commit, "it is not known whether the forge took the push");
+            return Err(Failure::Unknown(reason));
+        }
+        pack.remove();
+        warn!(reason = %fault, "nothing was pushed");
         Err(match fault {
-            NotPushed::Overtaken => {
-                info!("somebody else moved the forge's branch; the changes are judged again");
-                Failure::JudgeAgain("somebody else moved the forge's branch".to_owned())
-            }
-            NotPushed::Refused(words) => {
-                warn!(words, "the forge refuses a commit");
-                Failure::Refused(words)
-            }
-            NotPushed::NotDone(reason) => {
-                warn!(reason, "nothing was pushed");
-                Failure::NotDone(reason)
-            }
-            NotPushed::Unknown(reason) => {
-                error!(reason, commit.id = %commit, "it is not known whether the forge took the push");
-                Failure::Unknown(reason)
-            }
+            NotPushed::Overtaken => Failure::JudgeAgain(fault.to_string()),
+            NotPushed::Refused(words) => Failure::Refused(words),
+            NotPushed::NotDone(reason) | NotPushed::Unknown(reason) => Failure::NotDone(reason),
         })
     }
 

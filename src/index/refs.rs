@@ -91,6 +91,13 @@ pub(super) fn move_tip(
     lock.commit()
 }
 
+/// Moves the tip to where the forge's branch is, wherever it was: durable when this returns.
+pub(super) fn follow(git_dir: &Path, new: CommitId) -> Result<(), MoveFault> {
+    Lock::take(&git_dir.join(TIP), new)
+        .map_err(MoveFault::NotMoved)?
+        .commit()
+}
+
 /// Puts a tip that names no commit where it was.
 pub(super) fn restore_tip(git_dir: &Path, commit: CommitId) -> Result<(), MoveFault> {
     let path = git_dir.join(TIP);

@@ -264,17 +264,12 @@ impl Writer {
             let reason = "a crate file was not kept".to_owned();
             return Err(Failure::JudgeAgain(reason));
         }
-        let is_pushed = match self.push(before, commit, &pack) {
-            Ok(is_pushed) => is_pushed,
-            Err(failure) => {
-                if !matches!(failure, Failure::Unknown(_)) {
-                    pack.remove();
-                }
-                return Err(failure);
-            }
-        };
+        let (pack, is_pushed) = self.push(before, commit, pack)?;
         let timer = self.measures.tip_seconds.start_timer();
-        let moved = refs::move_tip(&self.git_dir, Some(before), commit);
+        let moved = match is_pushed {
+            true => refs::follow(&self.git_dir, commit),
+            false => refs::move_tip(&self.git_dir, Some(before), commit),
+        };
         timer.observe_duration();
         match moved {
             Ok(()) => {}

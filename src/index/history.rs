@@ -37,7 +37,7 @@ pub enum HistoryFault {
     },
     /// The branch was set back.
     #[error(
-        "the branch was moved back from {good} to {found}; move it forward again: `git update-ref refs/heads/main {good}`"
+        "the branch was moved back from {good} to {found}; move it forward again: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
     )]
     Rewound {
         /// The newest good commit.
@@ -57,7 +57,7 @@ pub enum HistoryFault {
     },
     /// The branch has another history.
     #[error(
-        "the branch at {found} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`"
+        "the branch at {found} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
     )]
     Rewritten {
         /// The newest good commit.

@@ -73,7 +73,7 @@ pub enum OpenFault {
     Found(#[from] NotPushed),
     /// The repository here is another than that of the forge.
     #[error(
-        "the index repository {} has a history of its own, which is not that of the forge; to begin with the forge's, move it away", .0.display()
+        "the index repository {} has a history of its own, which is not that of the forge; push its branch to the empty repository there, or move it away to begin with the forge's", .0.display()
     )]
     NotEmpty(PathBuf),
     /// The repository here follows a forge.

@@ -211,7 +211,7 @@ async fn a_branch_that_was_moved_back_or_rewritten_is_not_followed() {
     assert_eq!(
         fixture.writes().await.unwrap_err(),
         format!(
-            "the branch was moved back from {good} to {back}; move it forward again: `git update-ref refs/heads/main {good}`"
+            "the branch was moved back from {good} to {back}; move it forward again: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
         )
     );
     clone.git(&["reset", "--quiet", "--hard", "HEAD^"]);
@@ -219,7 +219,7 @@ async fn a_branch_that_was_moved_back_or_rewritten_is_not_followed() {
     assert_eq!(
         fixture.writes().await.unwrap_err(),
         format!(
-            "the branch at {other} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`"
+            "the branch at {other} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
         )
     );
     assert_eq!(fixture.served(), good);

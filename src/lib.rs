@@ -27,6 +27,7 @@ pub mod publish;
 pub mod rates;
 pub mod review;
 pub mod robot;
+pub mod setup;
 pub mod telemetry;
 pub mod tokens;
 pub mod webhook;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 27] = [
+const EDGES: [(&str, &[&str]); 28] = [
     (
         "app",
         &[
@@ -47,6 +47,7 @@ const EDGES: [(&str, &[&str]); 27] = [
     ("rates", &[]),
     ("review", &["app", "index", "robot"]),
     ("robot", &["config", "index"]),
+    ("setup", &["disk"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("webhook", &[]),

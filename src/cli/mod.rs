@@ -3,6 +3,7 @@
 mod backup;
 mod descriptors;
 mod hook;
+mod init;
 mod notify;
 mod progress;
 mod rotate;
@@ -41,6 +42,7 @@ enum Command {
     /// Changes the keys that sign commits and tokens.
     #[command(subcommand)]
     Key(rotate::Key),
+    Init(init::Init),
     Verify(verify::Verify),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -112,6 +114,7 @@ impl Cli {
             Command::Token(token) => token.run()?,
             Command::Downloads(downloads) => downloads.run()?,
             Command::Key(key) => key.run()?,
+            Command::Init(init) => init.run()?,
             Command::Verify(verify) => return verify.run(),
             Command::Backup(backup) => backup.run()?,
             Command::Restore(restore) => restore.run()?,

@@ -10,4 +10,5 @@ mod index;
 mod itself;
 mod runner;
 mod scene;
+mod setup;
 mod sign_in;

@@ -1,0 +1,477 @@
+//! The index repository on a forge, made or adopted: the repository itself, who may do what there, and what it tells.
+//!
+//! Every step looks first and changes only what is otherwise, so it may be run again at any time, also after it
+//! stopped in the middle.
+
+mod forge;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use getrandom::fill;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+pub use forge::{Forge, ForgeFault};
+
+use crate::disk;
+use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
+
+/// Events that the server wants to hear of. The forges add what belongs to them.
+const EVENTS: [&str; 2] = ["push", "pull_request"];
+/// The status by which the server says what it thinks of a pull request.
+const STATUS: &str = "sidecargo";
+
+/// What shall be.
+#[derive(Debug)]
+pub struct Plan {
+    /// The index repository.
+    pub repository: RepositoryPath,
+    /// The account of the server.
+    pub robot: Login,
+    /// The team that reviews changes of owners and policy; without one, whoever may write may merge.
+    pub reviewers: Option<String>,
+    /// Whether only those see it who are let in.
+    pub is_private: bool,
+    /// Where the server will be reached.
+    pub public_url: PublicUrl,
+    /// The registry's name.
+    pub name: RegistryName,
+    /// The file with the secret of the webhook; made if it is not there.
+    pub secret_file: PathBuf,
+    /// Whether nothing is changed, only told.
+    pub is_dry: bool,
+}
+
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    what: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    IsSo,
+    Done,
+    WouldBe,
+}
+
+/// The repository was not set up; what was done before stays, and it can be run again.
+#[derive(Debug, Error)]
+pub enum SetupFault {
+    /// The forge.
+    #[error(transparent)]
+    Forge(#[from] ForgeFault),
+    /// There is no such account.
+    #[error(
+        "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
+    )]
+    NoRobot(Login),
+    /// There is no such team.
+    #[error("the organisation `{owner}` has no team `{team}` that this token may see")]
+    NoTeam {
+        /// The organisation.
+        owner: String,
+        /// The team.
+        team: String,
+    },
+    /// The owner is neither an organisation nor the token's own account.
+    #[error(
+        "there is no repository `{0}`, and this token can make one only for its own account or its organisations"
+    )]
+    NotOurs(RepositoryPath),
+    /// The secret.
+    #[error("the secret of the webhook, `{}`, cannot be read or made", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Step {
+    /// Whether it changed something, or would.
+    pub fn is_change(&self) -> bool {
+        self.outcome != Outcome::IsSo
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.outcome {
+            Outcome::IsSo => "as it was  ",
+            Outcome::Done => "done       ",
+            Outcome::WouldBe => "would be   ",
+        };
+        write!(f, "{sign}{}", self.what)
+    }
+}
+
+impl Plan {
+    /// Carries it out; `tell` hears of each step.
+    pub async fn carry_out(
+        &self,
+        forge: &Forge,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let robot = forge.read(&format!("/users/{}", self.robot)).await?;
+        if robot.is_none() {
+            return Err(SetupFault::NoRobot(self.robot.clone()));
+        }
+        let found = self.repository(forge, tell).await?;
+        self.settings(forge, &found, tell).await?;
+        self.robot_may_write(forge, &found, tell).await?;
+        self.reviewers_see_it(forge, &found, tell).await?;
+        self.protection(forge, &found, tell).await?;
+        self.webhook(forge, &found, tell).await
+    }
+
+    fn api(&self, more: &str) -> String {
+        format!("/repos/{}{more}", self.repository)
+    }
+
+    /// What is to be changed is changed, unless this is only a rehearsal.
+    async fn change(
+        &self,
+        forge: &Forge,
+        what: &str,
+        (method, path, body): (Method, &str, Value),
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<Value, SetupFault> {
+        let outcome = match self.is_dry {
+            true => Outcome::WouldBe,
+            false => Outcome::Done,
+        };
+        let answer = match self.is_dry {
+            true => Value::Null,
+            false => forge.write(method, path, &body).await?,
+        };
+        let what = what.to_owned();
+        tell(&Step { what, outcome });
+        Ok(answer)
+    }
+
+    async fn repository(
+        &self,
+        forge: &Forge,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<Value, SetupFault> {
+        let what = format!("the repository {}", self.repository);
+        if let Some(found) = forge.read(&self.api("")).await? {
+            tell(&is_so(&what));
+            return Ok(found);
+        }
+        let owner = self.repository.owner();
+        let is_own = forge.read("/user").await?.is_some_and(|user| {
+            user["login"]
+                .as_str()
+                .is_some_and(|login| login.eq_ignore_ascii_case(owner))
+        });
+        let path = match is_own {
+            true => "/user/repos".to_owned(),
+            false if forge.read(&format!("/orgs/{owner}")).await?.is_some() => {
+                format!("/orgs/{owner}/repos")
+            }
+            false => return Err(SetupFault::NotOurs(self.repository.clone())),
+        };
+        let wanted = json!({
+            "name": self.repository.name(),
+            "private": self.is_private,
+            "default_branch": "main",
+        });
+        self.change(forge, &what, (Method::POST, &path, wanted), tell)
+            .await
+    }
+
+    /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
+    async fn settings(
+        &self,
+        forge: &Forge,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let url = self.public_url.registry_root(&self.name);
+        let wanted = json!({
+            "description": format!("The index of the Cargo registry `{}`", self.name),
+            "website": format!("{url}/me"),
+            "private": self.is_private,
+            "has_issues": false,
+            "has_wiki": false,
+            "has_projects": false,
+            "allow_merge_commits": false,
+            "allow_rebase": false,
+            "allow_rebase_explicit": false,
+            "allow_fast_forward_only_merge": false,
+            "allow_squash_merge": true,
+            "default_merge_style": "squash",
+        });
+        let what = "its settings: squash as the only way to merge, no issues, no wiki";
+        match differing(&wanted, found) {
+            None => tell(&is_so(what)),
+            Some(change) => {
+                let call = (Method::PATCH, &*self.api(""), change);
+                self.change(forge, what, call, tell).await?;
+            }
+        }
+        let what = "its topics";
+        let topics = forge.read(&self.api("/topics")).await?;
+        let wanted = json!(["cargo", "crates", "rust"]);
+        if topics.is_some_and(|found| same_members(&found["topics"], &wanted)) {
+            tell(&is_so(what));
+            return Ok(());
+        }
+        let path = self.api("/topics");
+        let call = (Method::PUT, &*path, json!({ "topics": wanted }));
+        self.change(forge, what, call, tell).await.map(drop)
+    }
+
+    async fn robot_may_write(
+        &self,
+        forge: &Forge,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let what = format!("`{}` may write there", self.robot);
+        let path = self.api(&format!("/collaborators/{}", self.robot));
+        let known = match found.is_null() {
+            true => None,
+            false => forge.read(&format!("{path}/permission")).await?,
+        };
+        let permission = known.as_ref().and_then(|it| it["permission"].as_str());
+        if permission == Some("write") {
+            tell(&is_so(&what));
+            return Ok(());
+        }
+        let call = (Method::PUT, &*path, json!({ "permission": "write" }));
+        self.change(forge, &what, call, tell).await.map(drop)
+    }
+
+    async fn reviewers_see_it(
+        &self,
+        forge: &Forge,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let Some(team) = &self.reviewers else {
+            return Ok(());
+        };
+        let owner = self.repository.owner();
+        let teams = forge.read(&format!("/orgs/{owner}/teams?limit=50")).await?;
+        let is_it = |it: &Value| {
+            it["name"]
+                .as_str()
+                .is_some_and(|name| name.eq_ignore_ascii_case(team))
+        };
+        let teams = teams.as_ref().and_then(Value::as_array);
+        if !teams.is_some_and(|teams| teams.iter().any(is_it)) {
+            let (owner, team) = (owner.to_owned(), team.clone());
+            return Err(SetupFault::NoTeam { owner, team });
+        }
+        let what = format!("the team `{team}` has it");
+        let path = self.api(&format!("/teams/{team}"));
+        if !found.is_null() && forge.read(&path).await?.is_some() {
+            tell(&is_so(&what));
+            return Ok(());
+        }
+        let call = (Method::PUT, &*path, Value::Null);
+        self.change(forge, &what, call, tell).await.map(drop)
+    }
+
+    /// Nobody but the server pushes, nobody rewrites, and a merge needs a reviewer and the server's word.
+    async fn protection(
+        &self,
+        forge: &Forge,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let teams: Vec<&String> = self.reviewers.iter().collect();
+        let mut wanted = json!({
+            "rule_name": "main",
+            "enable_push": true,
+            "enable_push_whitelist": true,
+            "push_whitelist_usernames": [self.robot],
+            "push_whitelist_teams": [],
+            "push_whitelist_deploy_keys": false,
+            "enable_merge_whitelist": !teams.is_empty(),
+            "merge_whitelist_teams": teams,
+            "enable_approvals_whitelist": !teams.is_empty(),
+            "approvals_whitelist_teams": teams,
+            "required_approvals": 1,
+            "dismiss_stale_approvals": true,
+            "enable_status_check": true,
+            "status_check_contexts": [STATUS],
+            "block_on_rejected_reviews": true,
+        });
+        let rule = match found.is_null() {
+            true => None,
+            false => forge.read(&self.api("/branch_protections/main")).await?,
+        };
+        // The forges have different names for it; one that does not know a name passes over it.
+        if let Some(rule) = &rule {
+            for key in ["block_admin_merge_override", "apply_to_admins"] {
+                if rule.get(key).is_some() {
+                    wanted[key] = json!(true);
+                }
+            }
+        } else {
+            wanted["block_admin_merge_override"] = json!(true);
+            wanted["apply_to_admins"] = json!(true);
+        }
+        let what = "its protection: only the server pushes, nobody rewrites, a merge needs an approval and the server's word";
+        let Some(rule) = rule else {
+            let path = self.api("/branch_protections");
+            let call = (Method::POST, &*path, wanted);
+            return self.change(forge, what, call, tell).await.map(drop);
+        };
+        match differing(&wanted, &rule) {
+            None => tell(&is_so(what)),
+            Some(change) => {
+                let path = self.api("/branch_protections/main");
+                let call = (Method::PATCH, &*path, change);
+                self.change(forge, what, call, tell).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn webhook(
+        &self,
+        forge: &Forge,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let url = format!("{}/webhook", self.public_url.registry_root(&self.name));
+        let what = format!("a webhook that tells {url}");
+        let hooks = match found.is_null() {
+            true => None,
+            false => forge.read(&self.api("/hooks?limit=50")).await?,
+        };
+        let hooks = hooks.as_ref().and_then(Value::as_array);
+        let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));
+        let is_good = ours.is_some_and(|hook| {
+            let events = hook["events"].as_array();
+            let hears = |event: &&str| {
+                events.is_some_and(|events| events.iter().any(|known| known == event))
+            };
+            hook["active"] == true && EVENTS.iter().all(hears)
+        });
+        // A forge never tells the secret, so it is known to be ours only as long as the file is there.
+        if is_good && self.secret_file.exists() {
+            tell(&is_so(&what));
+            return Ok(());
+        }
+        let secret = match self.is_dry {
+            true => String::new(),
+            false => secret(&self.secret_file)?,
+        };
+        let body = json!({
+            "type": "gitea",
+            "active": true,
+            "events": EVENTS,
+            "config": { "url": url, "content_type": "json", "secret": secret },
+        });
+        let (method, path) = match ours {
+            Some(hook) => (Method::PATCH, self.api(&format!("/hooks/{}", hook["id"]))),
+            None => (Method::POST, self.api("/hooks")),
+        };
+        let call = (method, &*path, body);
+        self.change(forge, &what, call, tell).await.map(drop)
+    }
+}
+
+/// How a token is sent; it is never shown.
+pub fn header(token: &str) -> Result<HeaderValue, SetupFault> {
+    let mut value = HeaderValue::from_str(&format!("token {token}"))
+        .map_err(|_| ForgeFault::NotKnown("it is not one word of ASCII".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The secret in the file, or a new one in a new file.
+fn secret(path: &Path) -> Result<String, SetupFault> {
+    let fault = |source| SetupFault::Secret {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::read_to_string(path) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fault(error)),
+    }
+    let mut bytes = [0; 32];
+    fill(&mut bytes).map_err(|cause| fault(cause.into()))?;
+    let text = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    disk::create_private(path, format!("{text}\n").as_bytes()).map_err(fault)?;
+    Ok(text)
+}
+
+fn is_so(what: &str) -> Step {
+    Step {
+        what: what.to_owned(),
+        outcome: Outcome::IsSo,
+    }
+}
+
+/// What of `wanted` is otherwise in `found`, or `None` if nothing is.
+fn differing(wanted: &Value, found: &Value) -> Option<Value> {
+    let wanted = wanted.as_object()?;
+    let is_other = |(key, value): &(&String, &Value)| match value {
+        Value::Array(_) => !same_members(&found[key.as_str()], value),
+        value => found[key.as_str()] != **value,
+    };
+    let change: Map<String, Value> = wanted
+        .iter()
+        .filter(is_other)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    (!change.is_empty()).then_some(Value::Object(change))
+}
+
+/// Whether two lists of words have the same members, whatever their case and order.
+fn same_members(one: &Value, other: &Value) -> bool {
+    let members = |list: &Value| {
+        let words = list.as_array().into_iter().flatten();
+        let mut words: Vec<String> = words
+            .filter_map(|word| Some(word.as_str()?.to_lowercase()))
+            .collect();
+        words.sort_unstable();
+        words
+    };
+    members(one) == members(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_otherwise_is_changed() {
+        let wanted = json!({ "a": true, "b": ["X", "y"], "c": "d" });
+        let same = json!({ "a": true, "b": ["Y", "x"], "c": "d", "e": 1 });
+        assert_eq!(differing(&wanted, &same), None);
+        let other = json!({ "a": false, "b": ["x"], "c": "d" });
+        let change = differing(&wanted, &other).unwrap();
+        assert_eq!(change, json!({ "a": true, "b": ["X", "y"] }));
+        assert_eq!(differing(&wanted, &Value::Null), Some(wanted.clone()));
+    }
+
+    #[test]
+    fn a_secret_is_made_once_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let first = secret(&path).unwrap();
+        assert_eq!(first.len(), 43);
+        assert_eq!(secret(&path).unwrap(), first);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,244 @@
+//! `sidecargo init` on a real forge: what it makes, and that it holds.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::api::{done, number, text};
+use super::gitea::Gitea;
+use super::scene::{Repository, Team, User};
+use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
+use crate::common::project::Project;
+use crate::common::ran::{Ran, run};
+use crate::common::registry::{Registry, program};
+use crate::common::watch::eventually;
+
+/// An organisation with an owner, reviewers and an account for the server.
+struct Organisation<'forge> {
+    forge: &'forge Gitea,
+    name: String,
+    owner_token: String,
+    reviewer: User,
+    robot: User,
+    _reviewers: Team,
+    folder: TempDir,
+}
+
+impl<'forge> Organisation<'forge> {
+    fn make(forge: &'forge Gitea) -> Self {
+        let name = forge.organisation("acme");
+        let (reviewer, robot) = (forge.user("rita"), forge.user("robot"));
+        let reviewers = forge.team(&name, "reviewers", "write");
+        forge.join(&reviewers, &reviewer);
+        Self {
+            forge,
+            owner_token: forge.admin_token.clone(),
+            name,
+            reviewer,
+            robot,
+            _reviewers: reviewers,
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    fn init(&self, more: &[&str]) -> Ran {
+        let mut command = Command::new(program());
+        command
+            .current_dir(self.folder.path())
+            .args([
+                "init",
+                "--forge",
+                &self.forge.url(),
+                "--robot",
+                &self.robot.login,
+            ])
+            .args(["--repository", &format!("{}/crates", self.name)])
+            .args(["--public-url", "http://localhost:8642"])
+            .args(more)
+            .env("SIDECARGO_OWNER_TOKEN", &self.owner_token);
+        run(&mut command, b"")
+    }
+
+    fn read(&self, more: &str) -> Value {
+        self.forge
+            .admin()
+            .read(&format!("/repos/{}/crates{more}", self.name))
+    }
+}
+
+#[test]
+fn a_repository_is_set_up_once_and_stays_as_it_is() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let reviewed = ["--reviewers", "reviewers"];
+    let rehearsal = acme
+        .init(&[reviewed.as_slice(), &["--dry-run"]].concat())
+        .succeeds();
+    assert_eq!(
+        rehearsal.stdout.matches("would be").count(),
+        7,
+        "{}",
+        rehearsal.stdout
+    );
+    let gone = forge.admin().get(&format!("/repos/{}/crates", acme.name));
+    assert_eq!(gone.status, 404, "a rehearsal makes nothing");
+
+    let made = acme.init(&reviewed).succeeds();
+    assert!(made.stdout.contains("[forge]"), "{}", made.stdout);
+    let shown = acme.read("");
+    for (key, value) in [
+        ("private", json!(true)),
+        ("has_issues", json!(false)),
+        ("has_wiki", json!(false)),
+        ("allow_merge_commits", json!(false)),
+        ("allow_rebase", json!(false)),
+        ("allow_squash_merge", json!(true)),
+        ("default_merge_style", json!("squash")),
+    ] {
+        assert_eq!(shown[key], value, "{key}");
+    }
+    let rule = acme.read("/branch_protections/main");
+    assert_eq!(rule["push_whitelist_usernames"], json!([acme.robot.login]));
+    assert_eq!(rule["merge_whitelist_teams"], json!(["reviewers"]));
+    assert_eq!(rule["required_approvals"], 1);
+    assert_eq!(rule["status_check_contexts"], json!(["sidecargo"]));
+    assert_eq!(rule["enable_force_push"], false);
+    assert_eq!(rule["block_admin_merge_override"], true);
+    let hooks = acme.read("/hooks");
+    assert_eq!(hooks.as_array().unwrap().len(), 1);
+    assert_eq!(
+        hooks[0]["config"]["url"],
+        "http://localhost:8642/crates/webhook"
+    );
+
+    let again = acme.init(&reviewed).succeeds();
+    let changed = again.stdout.lines().filter(|line| line.starts_with("done"));
+    assert_eq!(changed.count(), 0, "{}", again.stdout);
+    // What somebody has changed is put right, and nothing else.
+    let other = json!({ "required_approvals": 0, "push_whitelist_usernames": [] });
+    let path = format!("/repos/{}/crates/branch_protections/main", acme.name);
+    done(forge.admin().send("PATCH", &path, &other), 200);
+    let mended = acme.init(&reviewed).succeeds();
+    let changed: Vec<&str> = mended
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("done"))
+        .collect();
+    assert!(
+        matches!(changed[..], [line] if line.contains("protection")),
+        "{changed:?}"
+    );
+    let rule = acme.read("/branch_protections/main");
+    assert_eq!(rule["required_approvals"], 1);
+}
+
+#[test]
+fn what_is_missing_on_the_forge_is_named() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut acme = Organisation::make(forge);
+    acme.init(&["--reviewers", "nobody"])
+        .fails_with("has no team `nobody`");
+    let robot = acme.robot.login.clone();
+    acme.robot.login = "no-such-robot".to_owned();
+    acme.init(&[])
+        .fails_with("there is no account `no-such-robot`");
+    acme.robot.login = robot;
+    let stranger = forge.user("stranger");
+    let scopes = ["write:repository", "write:organization", "read:user"];
+    let good = std::mem::replace(&mut acme.owner_token, forge.token(&stranger, &scopes).text);
+    acme.init(&[]).fails_with("the repository is not set up");
+    acme.owner_token = "0".repeat(40);
+    acme.init(&[])
+        .fails_with("the forge does not know the token");
+    acme.owner_token = String::new();
+    acme.init(&[]).fails_with("SIDECARGO_OWNER_TOKEN");
+    acme.owner_token = good;
+    acme.init(&["--reviewers", "reviewers"]).succeeds();
+}
+
+#[test]
+fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let made = acme
+        .init(&["--reviewers", "reviewers", "--public"])
+        .succeeds();
+    // The configuration as it was printed; only the port is another.
+    let (_, printed) = made.stdout.split_once("# sidecargo.toml").unwrap();
+    let config: String = printed
+        .lines()
+        .skip(2)
+        .filter(|line| !line.starts_with("public_url"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let token = forge.token(&acme.robot, &["write:repository"]).text;
+    let registry = start(&acme, &config, &token);
+    let repository = Repository {
+        owner: acme.name.clone(),
+        name: "crates".to_owned(),
+        id: number(&acme.read(""), "id"),
+    };
+    let api = repository.api();
+    let hook = number(&acme.read("/hooks")[0], "id");
+    let url = format!("http://127.0.0.1:{}/crates/webhook", registry.port);
+    let secret = fs::read_to_string(acme.folder.path().join("forge-webhook-secret")).unwrap();
+    let change = json!({
+        "config": { "url": url, "content_type": "json", "secret": secret.trim() },
+        "events": ["push", "pull_request"],
+    });
+    done(
+        forge
+            .admin()
+            .send("PATCH", &format!("{api}/hooks/{hook}"), &change),
+        200,
+    );
+    eventually("the forge has looked at the first push", || {
+        (acme.read("")["empty"] == false).then_some(())
+    });
+
+    let person = Sandbox::stable(&registry, View::Sparse);
+    person.login(&registry.token("alice"));
+    let folder = Project::library("greeter", "0.1.0", "hello").write(&person.work());
+    person.publish(&folder).succeeds();
+    assert_eq!(forge.tip(&repository), git::tip(&registry.repository()));
+
+    let reviewer = forge.token(&acme.reviewer, &["all"]).text;
+    let reviewer = forge.with_token(&reviewer);
+    let path = format!("{api}/contents/policy.toml");
+    let file = reviewer.read(&path);
+    let change = json!({
+        "content": "IyByZXZpZXdlZAo=",
+        "sha": text(&file, "sha"),
+        "message": "a policy that says nothing",
+        "new_branch": "policy",
+    });
+    // Proposed by the owner, so that somebody else can approve of it.
+    done(forge.admin().send("PUT", &path, &change), 200);
+    let proposed = forge.admin().open_pull_request(&repository, "policy");
+    let merge = || reviewer.squash(&repository, proposed);
+    assert_eq!(merge().status, 405, "nobody has approved of it");
+    let review = json!({ "event": "APPROVED", "body": "good" });
+    done(
+        reviewer.send("POST", &format!("{api}/pulls/{proposed}/reviews"), &review),
+        200,
+    );
+    eventually("the server's word is there, and it is merged", || {
+        (merge().status == 200).then_some(())
+    });
+    eventually("it is in force", || {
+        let shown = ["show", "main:policy.toml"];
+        let shown = git::git(&registry.repository(), &shown).succeeds();
+        (shown.stdout == "# reviewed\n").then_some(())
+    });
+}
+
+fn start(acme: &Organisation<'_>, config: &str, token: &str) -> Registry {
+    let token_file = acme.folder.path().join("forge-token");
+    fs::write(&token_file, token).unwrap();
+    let absolute = |path: &Path| format!("token_file = {:?}", path.display().to_string());
+    Registry::start_with(&config.replace("token_file = \"forge-token\"", &absolute(&token_file)))
+}

@@ -4,8 +4,8 @@
 //! stopped in the middle.
 
 mod forge;
+mod told;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,10 @@ use getrandom::fill;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value, json};
-use thiserror::Error;
 
 pub use forge::{Forge, ForgeFault};
+use told::{Outcome, is_so};
+pub use told::{SetupFault, Step};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
@@ -47,72 +48,6 @@ pub struct Plan {
     pub secret_file: PathBuf,
     /// Whether nothing is changed, only told.
     pub is_dry: bool,
-}
-
-/// What became of one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    what: String,
-    outcome: Outcome,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    IsSo,
-    Done,
-    WouldBe,
-}
-
-/// The repository was not set up; what was done before stays, and it can be run again.
-#[derive(Debug, Error)]
-pub enum SetupFault {
-    /// The forge.
-    #[error(transparent)]
-    Forge(#[from] ForgeFault),
-    /// There is no such account.
-    #[error(
-        "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
-    )]
-    NoRobot(Login),
-    /// There is no such team.
-    #[error("the organisation `{owner}` has no team `{team}` that this token may see")]
-    NoTeam {
-        /// The organisation.
-        owner: String,
-        /// The team.
-        team: String,
-    },
-    /// The owner is neither an organisation nor the token's own account.
-    #[error(
-        "there is no repository `{0}`, and this token can make one only for its own account or its organisations"
-    )]
-    NotOurs(RepositoryPath),
-    /// The secret.
-    #[error("the secret of the webhook, `{}`, cannot be read or made", path.display())]
-    Secret {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl Step {
-    /// Whether it changed something, or would.
-    pub fn is_change(&self) -> bool {
-        self.outcome != Outcome::IsSo
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.outcome {
-            Outcome::IsSo => "as it was  ",
-            Outcome::Done => "done       ",
-            Outcome::WouldBe => "would be   ",
-        };
-        write!(f, "{sign}{}", self.what)
-    }
 }
 
 impl Plan {
@@ -411,13 +346,6 @@ fn secret(path: &Path) -> Result<String, SetupFault> {
     let text = BASE64_URL_SAFE_NO_PAD.encode(bytes);
     disk::create_private(path, format!("{text}\n").as_bytes()).map_err(fault)?;
     Ok(text)
-}
-
-fn is_so(what: &str) -> Step {
-    Step {
-        what: what.to_owned(),
-        outcome: Outcome::IsSo,
-    }
 }
 
 /// What of `wanted` is otherwise in `found`, or `None` if nothing is.

@@ -31,29 +31,36 @@ pub enum WebhookFault {
     NotSigned,
 }
 
-/// Checks that `body` is signed by the secret in `file`, as `X-Hub-Signature-256` has it: `sha256=` and an HMAC-SHA256
-/// in hexadecimal digits. All forges send this header in the same form.
+/// What `X-Hub-Signature-256` says of a body that has not been read yet, and the key that tells whether it is true.
 ///
-/// The file is read each time, so that another secret needs no restart.
-pub fn check(
-    file: Option<&Path>,
-    signature: Option<&str>,
-    body: &[u8],
-) -> Result<(), WebhookFault> {
-    let file = file.ok_or(WebhookFault::NotSetUp)?;
-    let mut secret = String::new();
-    File::open(file)
-        .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut secret))
-        .map_err(WebhookFault::Secret)?;
-    let secret = secret.trim();
-    if secret.len() < SECRET_BYTES_MIN {
-        return Err(WebhookFault::Short);
+/// All forges send this header in the same form: `sha256=` and an HMAC-SHA256 in hexadecimal digits.
+pub struct Signature {
+    tag: [u8; 32],
+    key: hmac::Key,
+}
+
+impl Signature {
+    /// Reads the header, and the secret in `file`: each time, so that another one needs no restart.
+    pub fn read(file: Option<&Path>, header: Option<&str>) -> Result<Self, WebhookFault> {
+        let file = file.ok_or(WebhookFault::NotSetUp)?;
+        let tag = header.and_then(|text| text.strip_prefix("sha256="));
+        let tag = tag.and_then(decode).ok_or(WebhookFault::NotSigned)?;
+        let mut secret = String::new();
+        File::open(file)
+            .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut secret))
+            .map_err(WebhookFault::Secret)?;
+        let secret = secret.trim();
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(WebhookFault::Short);
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        Ok(Self { tag, key })
     }
-    let signature = signature.and_then(|text| text.strip_prefix("sha256="));
-    let signature = signature.and_then(decode).ok_or(WebhookFault::NotSigned)?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    // In constant time.
-    hmac::verify(&key, body, &signature).map_err(|_| WebhookFault::NotSigned)
+
+    /// Checks the body, in constant time.
+    pub fn check(&self, body: &[u8]) -> Result<(), WebhookFault> {
+        hmac::verify(&self.key, body, &self.tag).map_err(|_| WebhookFault::NotSigned)
+    }
 }
 
 fn decode(text: &str) -> Option<[u8; 32]> {
@@ -77,6 +84,10 @@ mod tests {
 
     const BODY: &[u8] = b"{\"ref\":\"refs/heads/main\"}";
     const SECRET: &str = "correct horse battery staple";
+
+    fn check(file: Option<&Path>, header: Option<&str>, body: &[u8]) -> Result<(), WebhookFault> {
+        Signature::read(file, header)?.check(body)
+    }
 
     fn signature_of(secret: &str, body: &[u8]) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());

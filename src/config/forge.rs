@@ -54,6 +54,9 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
         (Some(_), None) => missing("forge.repository", "forge.url"),
         (None, Some(_)) => missing("forge.url", "forge.repository"),
         (None, None) if raw.token_file.is_some() => missing("forge.url", "forge.token_file"),
+        (None, None) if raw.webhook_secret_file.is_some() => {
+            missing("forge.url", "forge.webhook_secret_file")
+        }
         (None, None) => Ok(None),
     }
 }

@@ -13,10 +13,10 @@ use super::context::Response;
 use super::error::ApiError;
 use super::request::{RawBody, Request};
 use crate::review;
-use crate::webhook::{self, WebhookFault};
+use crate::webhook::{Signature, WebhookFault};
 
 /// The largest event that is read, in bytes.
-const EVENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const EVENT_BYTES_MAX: u64 = 1024 * 1024;
 /// The forges wait five seconds for an answer.
 const LOOK_TIME: Duration = Duration::from_secs(4);
 
@@ -26,12 +26,14 @@ const EVENT: HeaderName = HeaderName::from_static("x-github-event");
 /// Looks at the branch at once when somebody pushed, and judges a pull request. An event tells nothing that is believed but that it happened, so
 /// one that comes late, twice or never does no harm.
 pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError> {
+    let forge = request.app.config.forge.as_ref();
+    let secret = forge.and_then(|forge| forge.webhook_secret_file.as_deref());
+    // Before the body, for which there must be room.
+    let signature = Signature::read(secret, request.header(SIGNATURE))?;
     let limits = BodyLimits::new(EVENT_BYTES_MAX, &request.app.config.http);
     limits.admit(request.content_length())?;
     let body = limits.bound(body).read_all().await?;
-    let forge = request.app.config.forge.as_ref();
-    let secret = forge.and_then(|forge| forge.webhook_secret_file.as_deref());
-    webhook::check(secret, request.header(SIGNATURE), &body)?;
+    signature.check(&body)?;
     match request.header(EVENT) {
         Some("push") => {
             let deadline = tokio::time::Instant::now() + LOOK_TIME;

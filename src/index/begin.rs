@@ -1,5 +1,7 @@
 //! What the writer does before anybody can ask it for a change.
 
+use std::time::Instant;
+
 use tracing::{info, warn};
 
 use crate::domain::{RegistryName, StoreId};
@@ -11,9 +13,30 @@ use super::settings::Settings;
 use super::signature::{KeyFault, SigningKey};
 use super::writer::Writer;
 
+/// How often it is tried to bring the settings into an index on a forge.
+const ATTEMPTS: usize = 3;
+
 impl Writer {
     /// Catches up with the branch, makes sure that this is our registry, and brings the settings into the index.
     pub(super) fn begin(&mut self, settings: &Settings) -> Result<(), OpenFault> {
+        for attempt in 1..=ATTEMPTS {
+            match self.begin_once(settings) {
+                // Another server may have written the same: it is looked again.
+                Err(OpenFault::Configure(reason)) if self.upstream.is_some() => {
+                    warn!(
+                        reason,
+                        attempt, "the settings were not written to the index"
+                    );
+                    self.look_due = Instant::now();
+                }
+                done => return done,
+            }
+        }
+        warn!("they come into force at a start once the forge takes them");
+        Ok(())
+    }
+
+    fn begin_once(&mut self, settings: &Settings) -> Result<(), OpenFault> {
         // What hinders it is in the log; the last good commit is served.
         let is_standing = self.catch_up().is_ok();
         let registry = self.tip.snapshot.registry();
@@ -41,6 +64,21 @@ impl Writer {
             return Ok(());
         }
         self.write_own(edit).map_err(OpenFault::Configure)
+    }
+
+    /// Signs with the key that was prepared, if the tip trusts it: the last step of a rotation, also of one that a
+    /// killed process left unfinished.
+    pub(super) fn promote_next_key(&mut self) -> Result<(), KeyFault> {
+        let Some(next) = SigningKey::next(&self.keys)? else {
+            return Ok(());
+        };
+        let signer = next.signer()?;
+        if self.tip.snapshot.registry.trusts(&signer) {
+            SigningKey::promote_next(&self.keys)?;
+            self.key = next;
+            info!(key = signer.fingerprint(), "a new key signs");
+        }
+        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ use super::writer::{Writer, chain};
 /// After a fault the branch is looked at again only after this many times what the look took.
 const PATIENCE: u32 = 20;
 
+/// For what is new on the forge to come: the writer waits for it.
+const FETCH_TIME: Duration = Duration::from_secs(120);
 /// How soon the forge is asked again after it did not tell where its branch is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -28,10 +30,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Stall {
     /// The reason, a sentence that names the commit.
     pub reason: String,
-    /// Whether nothing is wrong but that the forge does not tell where its branch is.
+    /// Whether nothing is wrong but that the forge cannot be reached or has too much to do.
     pub is_away: bool,
     found: Option<CommitId>,
     again: Instant,
+}
+
+/// It is not known where the branch is.
+struct NoBranch {
+    reason: String,
+    is_away: bool,
 }
 
 impl Writer {
@@ -55,7 +63,7 @@ impl Writer {
             return self.stay();
         }
         let found_id = found.as_ref().ok().copied().flatten();
-        let is_away = self.upstream.is_some() && found.is_err();
+        let is_away = matches!(found, Err(NoBranch { is_away: true, .. }));
         // Only a walk costs much; what the ref itself says is told each time.
         if let Some(stall) = known.as_deref()
             && found_id.is_some()
@@ -68,7 +76,7 @@ impl Writer {
         let outcome = match found {
             Ok(Some(found)) => self.follow(found),
             Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
-            Err(reason) => Err(reason),
+            Err(NoBranch { reason, .. }) => Err(reason),
         };
         let Err(reason) = outcome else {
             self.stalled.store(None);
@@ -91,10 +99,12 @@ impl Writer {
     }
 
     /// Where the branch is, on the forge or here.
-    fn branch(&mut self) -> Result<Option<CommitId>, String> {
+    fn branch(&mut self) -> Result<Option<CommitId>, NoBranch> {
         let Some(upstream) = &self.upstream else {
-            return refs::read(&self.git_dir, refs::TIP)
-                .map_err(|cause| format!("the branch cannot be read: {cause}"));
+            return refs::read(&self.git_dir, refs::TIP).map_err(|cause| NoBranch {
+                reason: format!("the branch cannot be read: {cause}"),
+                is_away: false,
+            });
         };
         self.looked = Instant::now();
         let found = upstream.tip();
@@ -103,7 +113,10 @@ impl Writer {
             Err(_) => self.poll.min(LOOK_AGAIN),
         };
         self.look_due = Instant::now() + pause;
-        found.map_err(|fault| fault.to_string())
+        found.map_err(|fault| NoBranch {
+            reason: fault.to_string(),
+            is_away: fault.is_away(),
+        })
     }
 
     /// The branch is where the tip is; clients of git see the same, whoever else moved what they see.
@@ -160,8 +173,13 @@ impl Writer {
         if objects.commit(found).is_ok() {
             return Ok(found);
         }
-        let arrived = upstream.fetch(&self.git_dir);
-        arrived.map_err(|fault| fault.to_string())
+        let _flight = self.flights.copy();
+        let arrived = upstream.fetch(&self.git_dir, FETCH_TIME);
+        let arrived = arrived.map_err(|fault| fault.to_string())?;
+        // git flushes files, and not the folder that names them.
+        disk::sync_folder(&self.git_dir.join("objects/pack"))
+            .map_err(|cause| format!("the commits of the forge were not made durable: {cause}"))?;
+        Ok(arrived)
     }
 
     /// Copies what `found` has beyond the tip into a durable pack: nothing of ours shall stand on files that somebody

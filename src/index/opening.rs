@@ -76,9 +76,12 @@ pub enum OpenFault {
         "the index repository {} has a history of its own, which is not that of the forge; push its branch to the empty repository there, or move it away to begin with the forge's", .0.display()
     )]
     NotEmpty(PathBuf),
+    /// The branch on the forge is something else.
+    #[error("the branch on the forge is no index; use an empty repository, without a README")]
+    NotAnIndex(#[source] LoadFault),
     /// The repository here follows a forge.
     #[error(
-        "the index repository {} follows a branch on a forge: name the forge in the configuration (`forge.url`, `forge.repository`), or let the running server do it", .0.display()
+        "the index repository {} follows a branch on a forge: start the server, which does it, with the forge in its configuration (`forge.url`, `forge.repository`)", .0.display()
     )]
     FollowsForge(PathBuf),
     /// The system gives no random bytes.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -32,6 +33,9 @@ pub struct Place {
     pub cache: PathBuf,
 }
 
+/// For the whole index to come from a forge at the first start.
+const COPY_TIME: Duration = Duration::from_secs(3600);
+
 impl Place {
     /// Makes the registry's repository if there is none yet: of the forge's branch, if there is one.
     ///
@@ -48,15 +52,21 @@ impl Place {
                 false => self.found(settings, store),
             };
         };
-        if self.has_forge()? && self.tip().is_ok() {
+        // One that is torn is a matter for the mending at a start.
+        let has_tip = !matches!(refs::read(&self.git_dir, refs::TIP), Ok(None));
+        if self.has_forge()? && has_tip {
             return Ok(());
         }
         if upstream.tip()?.is_none() {
-            if self.tip().is_err() {
+            if !has_tip {
                 self.found(settings, store)?;
             }
             match upstream.push(None, self.tip()?, self.only_pack()?) {
-                Err(NotPushed::Overtaken) => {}
+                // Another server was quicker, and nobody has seen what was founded here.
+                Err(NotPushed::Elsewhere) if !has_tip => {
+                    fs::remove_dir_all(&self.git_dir).map_err(|source| self.io_fault(source))?;
+                }
+                Err(NotPushed::Elsewhere) => {}
                 pushed => pushed?,
             }
         }
@@ -66,18 +76,25 @@ impl Place {
     /// Makes the forge's branch that of the repository here; what it holds is judged when the index is opened.
     fn copy_from(&self, upstream: &Upstream) -> Result<(), OpenFault> {
         let io_fault = |source| self.io_fault(source);
+        let is_new = !self.git_dir.exists();
         template::lay_out(&self.git_dir).map_err(io_fault)?;
         self.clean().map_err(io_fault)?;
         let before = refs::read(&self.git_dir, refs::TIP).map_err(io_fault)?;
-        let commit = upstream.fetch(&self.git_dir)?;
+        let commit = upstream.fetch(&self.git_dir, COPY_TIME)?;
         disk::sync_folder(&self.packs()).map_err(io_fault)?;
-        let is_ours = match before {
-            Some(before) => is_ancestor(&self.git_dir, before, commit).map_err(io_fault)?,
-            None => true,
+        let fits = match before {
+            Some(before) if !is_ancestor(&self.git_dir, before, commit).map_err(io_fault)? => {
+                Err(OpenFault::NotEmpty(self.git_dir.clone()))
+            }
+            _ => load::identity(&self.git_dir, commit).map_err(OpenFault::NotAnIndex),
         };
-        if !is_ours {
-            fs::remove_file(self.git_dir.join(ARRIVED)).map_err(io_fault)?;
-            return Err(OpenFault::NotEmpty(self.git_dir.clone()));
+        if let Err(fault) = fits {
+            let removed = match is_new {
+                true => fs::remove_dir_all(&self.git_dir),
+                false => fs::remove_file(self.git_dir.join(ARRIVED)),
+            };
+            removed.map_err(io_fault)?;
+            return Err(fault);
         }
         refs::move_tip(&self.git_dir, before, commit)
             .map_err(|fault| io_fault(io::Error::other(fault)))?;

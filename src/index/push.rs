@@ -2,26 +2,39 @@
 
 use std::time::Instant;
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::domain::CommitId;
 
+use super::copy::is_ancestor;
+use super::edit::Verdict;
 use super::pack::Pack;
 use super::queue::{Ask, Ticket};
 use super::upstream::NotPushed;
 use super::writer::Writer;
 use super::written::Failure;
 
+/// What became of a push that did no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// There is no forge.
+    Nowhere,
+    /// The forge's branch is at the commit.
+    Taken,
+    /// It has the commit and more, and so has the branch here already.
+    Passed,
+}
+
 impl Writer {
-    /// Moves the forge's branch, if there is a forge, which is told; the pack goes if nothing can refer to it.
+    /// Moves the forge's branch, if there is a forge; the pack goes if nothing can refer to it.
     pub(super) fn push(
         &mut self,
         before: CommitId,
         commit: CommitId,
         pack: Pack,
-    ) -> Result<(Pack, bool), Failure> {
+    ) -> Result<(Pack, Pushed), Failure> {
         let Some(upstream) = &self.upstream else {
-            return Ok((pack, false));
+            return Ok((pack, Pushed::Nowhere));
         };
         let timer = self.measures.push_seconds.start_timer();
         let pushed = match pack.read() {
@@ -32,26 +45,35 @@ impl Writer {
         };
         timer.observe_duration();
         let Err(fault) = pushed else {
-            return Ok((pack, true));
+            return Ok((pack, Pushed::Taken));
         };
+        warn!(reason = %fault, commit.id = %commit, "a push did not move the forge's branch as it should");
         // Whatever it was, what is known of the branch is no longer new.
         self.look_due = Instant::now();
-        if let NotPushed::Unknown(reason) = fault {
-            error!(reason, commit.id = %commit, "it is not known whether the forge took the push");
-            return Err(Failure::Unknown(reason));
-        }
-        pack.remove();
-        warn!(reason = %fault, "nothing was pushed");
-        Err(match fault {
-            NotPushed::Overtaken => Failure::JudgeAgain(fault.to_string()),
+        let failure = match fault {
+            NotPushed::Unknown(reason) => return Err(Failure::Unknown(reason)),
+            NotPushed::Elsewhere => match self.is_among_theirs(commit) {
+                Ok(true) => return Ok((pack, Pushed::Passed)),
+                Ok(false) => Failure::JudgeAgain(fault.to_string()),
+                Err(reason) => return Err(Failure::Unknown(reason)),
+            },
             NotPushed::Refused(words) => Failure::Refused(words),
-            NotPushed::NotDone(reason) | NotPushed::Unknown(reason) => Failure::NotDone(reason),
-        })
+            NotPushed::NotDone(reason) => Failure::NotDone(reason),
+        };
+        pack.remove();
+        Err(failure)
+    }
+
+    /// Whether the forge's branch has our commit below what others put there; it is followed first.
+    fn is_among_theirs(&mut self, commit: CommitId) -> Result<bool, String> {
+        self.catch_up()?;
+        is_ancestor(&self.git_dir, commit, self.tip.snapshot.commit)
+            .map_err(|cause| cause.to_string())
     }
 
     /// Sees to it that the forge's branch is looked at before these are judged, if one asks for that, or would be
-    /// refused because of what was known before it came: another server may have changed it since, or the trouble may
-    /// be over.
+    /// refused, or found done, because of what was known before it came: another server may have changed it since, or
+    /// the trouble may be over.
     pub(super) fn look_if_asked(&mut self, tickets: &[Ticket]) {
         if self.upstream.is_none() {
             return;
@@ -61,7 +83,7 @@ impl Writer {
         let needs_it = |ticket: &Ticket| {
             let is_bound = || match ticket.ask() {
                 Ask::Look => true,
-                ask => is_stalled || ask.judge(snapshot).is_err(),
+                ask => is_stalled || !matches!(ask.judge(snapshot), Ok(Verdict::Edit(_))),
             };
             self.looked < ticket.asked() && is_bound()
         };

@@ -1,5 +1,6 @@
 //! The way of a person's or the operator's change to the writer and of the answer back.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -57,6 +58,7 @@ pub enum Blob {
 pub(super) struct Ticket {
     ask: Ask,
     asked: std::time::Instant,
+    deadline: Instant,
     blob: Blob,
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Landed, WriteFault>>,
@@ -88,6 +90,11 @@ impl Ask {
 impl Ticket {
     pub(super) fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    /// When its time is over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// When it came.
@@ -166,6 +173,7 @@ pub(super) async fn submit(
     let ticket = Ticket {
         ask,
         asked: std::time::Instant::now(),
+        deadline,
         blob,
         state,
         answer,
@@ -184,8 +192,19 @@ pub(super) async fn submit(
     match tokio::time::timeout(OUTCOME_WAIT, answered).await {
         Ok(answer) => answer.unwrap_or_else(|_| Err(asker.unanswered())),
         Err(_) => Err(WriteFault::OutcomeUnknown(
-            "the disk does not answer".to_owned(),
+            "the disk or the forge does not answer".to_owned(),
         )),
+    }
+}
+
+/// Answers those whose time is over while others were written: nothing of theirs is under way.
+pub(super) fn answer_late(tickets: &mut VecDeque<Ticket>) {
+    let now = Instant::now();
+    for ticket in std::mem::take(tickets) {
+        match ticket.deadline() < now {
+            true => ticket.answer(Err(WriteFault::Late)),
+            false => tickets.push_back(ticket),
+        }
     }
 }
 
@@ -301,6 +320,7 @@ mod tests {
         let mut tickets = [failed, kept, forgotten].map(|told| Ticket {
             ask: change(),
             asked: std::time::Instant::now(),
+            deadline: Instant::now(),
             blob: Blob::Coming(told),
             state: Arc::new(AtomicU8::new(WAITING)),
             answer: oneshot::channel().0,

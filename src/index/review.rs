@@ -33,6 +33,9 @@ pub enum ReviewFault {
     Io(#[from] io::Error),
 }
 
+/// How often a merge is tried while others publish.
+const ATTEMPTS: usize = 5;
+
 /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it.
 ///
 /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
@@ -49,11 +52,31 @@ pub fn judge_merge(
         objects: &folder.0,
     };
     upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"))?;
+    for _ in 1..ATTEMPTS {
+        match judge_once(place, blobs, upstream, &quarantine, head) {
+            // Somebody published meanwhile.
+            Err(ReviewFault::Forbidden(PushFault::Overtaken { .. })) => {}
+            judged => return judged,
+        }
+    }
+    judge_once(place, blobs, upstream, &quarantine, head)
+}
+
+fn judge_once(
+    place: &Place,
+    blobs: &Blobs,
+    upstream: &Upstream,
+    quarantine: &Quarantine<'_>,
+    head: CommitId,
+) -> Result<(), ReviewFault> {
     let good = place.good_commit(None)?;
-    let Some(merged) = upstream.merge_apart(&quarantine, good, head)? else {
+    let Some(merged) = upstream.merge_apart(quarantine, good, head)? else {
         return Err(ReviewFault::Conflict);
     };
-    Ok(judge_push(place, blobs, merged, Some(&folder.0))?)
+    match judge_push(place, blobs, merged, Some(quarantine.objects)) {
+        Err(PushFault::Open(fault)) => Err(fault.into()),
+        judged => Ok(judged?),
+    }
 }
 
 /// A folder of git objects that is gone with this value.

@@ -80,16 +80,16 @@ pub enum UpstreamFault {
     #[error("the token for the forge cannot be read: {0}")]
     Token(String),
     /// The git program did not do it.
-    #[error("git does not bring the commits of the forge: {0}")]
+    #[error("git fails on the commits of the forge: {0}")]
     Git(String),
 }
 
 /// Why the branch was not moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotPushed {
-    /// Somebody else moved it.
+    /// It is neither where it was nor at the new commit: somebody else moved it, perhaps from there on.
     #[error("somebody else moved the branch meanwhile")]
-    Overtaken,
+    Elsewhere,
     /// The forge does not take these commits, and says why.
     #[error("the forge refuses it: {0}")]
     Refused(String),
@@ -188,7 +188,7 @@ impl Upstream {
         };
         match report::of_push(&answer, name) {
             Some(Report::Moved) => Ok(()),
-            Some(Report::Refused(words)) => Err(self.why(before, words).await),
+            Some(Report::Refused(words)) => self.why(before, new, words).await,
             None => Err(NotPushed::Unknown(
                 "its answer is not one of git".to_owned(),
             )),
@@ -196,12 +196,19 @@ impl Upstream {
     }
 
     /// Why a push was refused with these words: git's own are not meant for programs, so the branch itself tells.
-    async fn why(&self, before: Option<CommitId>, words: String) -> NotPushed {
+    async fn why(
+        &self,
+        before: Option<CommitId>,
+        new: CommitId,
+        words: String,
+    ) -> Result<(), NotPushed> {
         match self.look().await {
-            Ok(found) if found != before => NotPushed::Overtaken,
+            // A proxy may have sent it twice.
+            Ok(found) if found == Some(new) => Ok(()),
+            Ok(found) if found != before => Err(NotPushed::Elsewhere),
             // Whom the forge does not let push, it does not let push anything.
-            _ if is_about_the_pusher(&words) => NotPushed::NotDone(closed(&words)),
-            _ => NotPushed::Refused(words),
+            _ if is_about_the_pusher(&words) => Err(NotPushed::NotDone(closed(&words))),
+            _ => Err(NotPushed::Refused(words)),
         }
     }
 
@@ -217,7 +224,7 @@ impl Upstream {
         while Instant::now() < until {
             match self.look().await {
                 Ok(found) if found == Some(new) => return Ok(()),
-                Ok(found) if found != before => return Err(NotPushed::Overtaken),
+                Ok(found) if found != before => return Err(NotPushed::Elsewhere),
                 // It may still be on its way.
                 Ok(_) => {}
                 Err(fault) => debug!(%fault, "nothing is known of the push"),
@@ -225,6 +232,13 @@ impl Upstream {
             sleep(SETTLE_PAUSE).await;
         }
         Err(NotPushed::Unknown(reason))
+    }
+}
+
+impl UpstreamFault {
+    /// Whether it will pass without anybody's doing.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy(_))
     }
 }
 

@@ -27,9 +27,10 @@ use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
-use super::queue::{Ask, Blob, Ticket, gather, wait_for_blobs};
+use super::push::Pushed;
+use super::queue::{Ask, Blob, Ticket, answer_late, gather, wait_for_blobs};
 use super::refs::{self, MoveFault};
-use super::signature::{KeyFault, SigningKey};
+use super::signature::SigningKey;
 use super::snapshot::Snapshot;
 use super::tree::Trees;
 use super::upstream::Upstream;
@@ -41,6 +42,8 @@ const OVERTAKEN_MAX: usize = 16;
 const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often it is tried to make durable what may not be, while nobody asks for a change.
 const PROVE_AGAIN: Duration = Duration::from_secs(1);
+/// The shortest pause between two looks while nobody asks for a change.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The share of a group's duration that the next one waits for company.
 const WAIT_SHARE: u32 = 8;
 /// The snapshot file is written again once so many index files have become others.
@@ -116,10 +119,17 @@ impl Writer {
     /// Waits for a change; meanwhile it tries to make durable what may not be, and looks after the branch.
     fn next(&mut self, queue: &Receiver<Ticket>) -> Option<Ticket> {
         loop {
-            let pause = match self.unproven.is_empty() {
-                true => self.poll,
-                false => self.poll.min(PROVE_AGAIN),
+            let mut pause = match self.upstream {
+                // Sooner, if the last look or push told less than it should.
+                Some(_) => self
+                    .look_due
+                    .saturating_duration_since(Instant::now())
+                    .max(PAUSE_MIN),
+                None => self.poll,
             };
+            if !self.unproven.is_empty() {
+                pause = pause.min(PROVE_AGAIN);
+            }
             match queue.recv_timeout(pause) {
                 Ok(ticket) => return Some(ticket),
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -150,6 +160,7 @@ impl Writer {
                 }
                 None => Err("the branch is moved by others all the time".to_owned()),
             };
+            answer_late(&mut tickets);
             if let Err(reason) = standing {
                 let answer = || Err(WriteFault::Unavailable(reason.clone()));
                 tickets.drain(..).for_each(|ticket| ticket.answer(answer()));
@@ -264,11 +275,14 @@ impl Writer {
             let reason = "a crate file was not kept".to_owned();
             return Err(Failure::JudgeAgain(reason));
         }
-        let (pack, is_pushed) = self.push(before, commit, pack)?;
+        let (pack, pushed) = self.push(before, commit, pack)?;
+        if pushed == Pushed::Passed {
+            return Ok(());
+        }
         let timer = self.measures.tip_seconds.start_timer();
-        let moved = match is_pushed {
-            true => refs::follow(&self.git_dir, commit),
-            false => refs::move_tip(&self.git_dir, Some(before), commit),
+        let moved = match pushed {
+            Pushed::Nowhere => refs::move_tip(&self.git_dir, Some(before), commit),
+            _ => refs::follow(&self.git_dir, commit),
         };
         timer.observe_duration();
         match moved {
@@ -281,7 +295,7 @@ impl Writer {
                     "the tip was not flushed: {cause}"
                 )));
             }
-            Err(fault) if is_pushed => {
+            Err(fault) if pushed == Pushed::Taken => {
                 let reason = chain(&fault);
                 error!(reason, commit.id = %commit, "the forge has the commit, this machine does not yet");
                 self.look_due = Instant::now();
@@ -303,21 +317,6 @@ impl Writer {
             return Err(Failure::Unknown(
                 "clients of git do not see it yet".to_owned(),
             ));
-        }
-        Ok(())
-    }
-
-    /// Signs with the key that was prepared, if the tip trusts it: the last step of a rotation, also of one that a
-    /// killed process left unfinished.
-    pub(super) fn promote_next_key(&mut self) -> Result<(), KeyFault> {
-        let Some(next) = SigningKey::next(&self.keys)? else {
-            return Ok(());
-        };
-        let signer = next.signer()?;
-        if self.tip.snapshot.registry.trusts(&signer) {
-            SigningKey::promote_next(&self.keys)?;
-            self.key = next;
-            info!(key = signer.fingerprint(), "a new key signs");
         }
         Ok(())
     }

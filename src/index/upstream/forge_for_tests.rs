@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
     CutBefore,
     /// It is done, and the connection ends before the answer.
     CutAfter,
+    /// It is done, somebody puts a commit on top, and the connection ends before the answer.
+    CutBelowOthers,
     /// Nothing but this is answered.
     Status(u16),
     /// A page for people is answered.
@@ -218,7 +220,7 @@ async fn answer(
                 &["update-ref", "refs/heads/main", "refs/heads/other"],
             );
         }
-        Some(Trouble::CutAfter) | None => {}
+        Some(Trouble::CutAfter | Trouble::CutBelowOthers) | None => {}
     }
     let body = body
         .collect()
@@ -233,7 +235,13 @@ async fn answer(
     };
     let is_advertisement = path.ends_with("/info/refs");
     let answer = run(&repository, &service, is_advertisement, protocol, body).await;
-    if trouble == Some(Trouble::CutAfter) {
+    if trouble == Some(Trouble::CutBelowOthers) {
+        let who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
+        let more = ["commit-tree", "-p", "main", "-m", "more", "main^{tree}"];
+        let more = git(&repository, &[who.as_slice(), &more].concat());
+        git(&repository, &["update-ref", "refs/heads/main", &more]);
+    }
+    if matches!(trouble, Some(Trouble::CutAfter | Trouble::CutBelowOthers)) {
         return Err(cut());
     }
     let kind = match is_advertisement {

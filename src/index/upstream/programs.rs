@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::super::refs;
@@ -15,8 +16,8 @@ use super::{ARRIVED, Upstream, UpstreamFault};
 use crate::domain::CommitId;
 use crate::git;
 
-/// For new objects to come.
-const FETCH_TIME: Duration = Duration::from_secs(120);
+/// For the objects of a pull request to come.
+const APART_TIME: Duration = Duration::from_secs(120);
 /// For a merge to be tried.
 const MERGE_TIME: Duration = Duration::from_secs(30);
 /// The most bytes that are read of what git says.
@@ -30,9 +31,15 @@ pub(in super::super) struct Quarantine<'a> {
 
 impl Upstream {
     /// Brings the objects of the branch's commit into the repository at `git_dir`, and tells where it is then.
-    pub(in super::super) fn fetch(&self, git_dir: &Path) -> Result<CommitId, UpstreamFault> {
+    pub(in super::super) fn fetch(
+        &self,
+        git_dir: &Path,
+        time: Duration,
+    ) -> Result<CommitId, UpstreamFault> {
         let mut command = git::command(git_dir);
-        self.fetch_by(&mut command, &format!("+{}:{ARRIVED}", refs::TIP))?;
+        // The forge has taken them: what is wrong with one is found when it is judged, and named.
+        command.args(["-c", "fetch.fsckObjects=false"]);
+        self.fetch_by(command, &format!("+{}:{ARRIVED}", refs::TIP), time)?;
         let arrived = refs::read(git_dir, ARRIVED);
         let arrived = arrived.map_err(|cause| UpstreamFault::Git(cause.to_string()))?;
         arrived.ok_or_else(|| UpstreamFault::Git("nothing came".to_owned()))
@@ -44,7 +51,7 @@ impl Upstream {
         quarantine: &Quarantine<'_>,
         name: &str,
     ) -> Result<(), UpstreamFault> {
-        self.fetch_by(&mut quarantine.command(), name)
+        self.fetch_by(quarantine.command(), name, APART_TIME)
     }
 
     /// The commit that a merge of `head` into `good` would make, in a folder of its own; `None` if they do not fit.
@@ -84,8 +91,9 @@ impl Upstream {
 
     fn fetch_by(
         &self,
-        command: &mut std::process::Command,
+        mut command: std::process::Command,
         refspec: &str,
+        time: Duration,
     ) -> Result<(), UpstreamFault> {
         let token = (self.authorization)();
         let token = token.map_err(|cause| UpstreamFault::Token(cause.to_string()))?;
@@ -98,14 +106,20 @@ impl Upstream {
             .env("GIT_CONFIG_VALUE_0", format!("Authorization: {token}"))
             // The header would go wherever it is sent to.
             .args(["-c", "http.followRedirects=false"])
+            // One that does not come forward is given up before its time is over.
+            .args([
+                "-c",
+                "http.lowSpeedLimit=1000",
+                "-c",
+                "http.lowSpeedTime=30",
+            ])
             // As one pack, whatever there is.
             .args(["-c", "fetch.unpackLimit=1", "-c", "core.fsync=all"])
             .args(["fetch", "--quiet", "--no-tags"])
             .args(["--no-write-fetch-head", "--no-auto-gc", "--"])
             .arg(self.url.load().as_str())
             .arg(refspec);
-        let command = std::mem::replace(command, std::process::Command::new("git"));
-        succeeded(self.run(command, FETCH_TIME)?).map(drop)
+        succeeded(self.run(command, time)?).map(drop)
     }
 
     /// Runs a program to its end, or to that of its time.
@@ -115,11 +129,19 @@ impl Upstream {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true);
+        let fault = |cause: io::Error| UpstreamFault::Git(cause.to_string());
         self.runtime.block_on(async {
-            match timeout(time, listen(command)).await {
-                Ok(done) => done.map_err(|cause| UpstreamFault::Git(cause.to_string())),
-                Err(_) => Err(UpstreamFault::Git("it takes too long".to_owned())),
+            let mut child = command.spawn().map_err(fault)?;
+            let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+            match timeout(time, listen(&mut child)).await {
+                Ok(done) => done.map_err(fault),
+                Err(_) => {
+                    // With the programs that it has started: they hold the token.
+                    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+                    Err(UpstreamFault::Git("it takes too long".to_owned()))
+                }
             }
         })
     }
@@ -137,28 +159,28 @@ impl Quarantine<'_> {
 }
 
 /// The exit of a program, and the beginning of what it says.
-async fn listen(mut command: Command) -> io::Result<Output> {
-    let mut child = command.spawn()?;
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let first = async {
-        if let Some(out) = child.stdout.take() {
-            out.take(SAID_BYTES_MAX).read_to_end(&mut stdout).await?;
-        }
-        io::Result::Ok(())
-    };
-    let second = async {
-        if let Some(err) = child.stderr.take() {
-            err.take(SAID_BYTES_MAX).read_to_end(&mut stderr).await?;
-        }
-        io::Result::Ok(())
-    };
-    tokio::try_join!(first, second)?;
+async fn listen(child: &mut Child) -> io::Result<Output> {
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = tokio::try_join!(beginning(out), beginning(err))?;
     let status = child.wait().await?;
     Ok(Output {
         status,
         stdout,
         stderr,
     })
+}
+
+/// The first bytes that come; all are read, so that the program never waits.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(mut pipe) = pipe {
+        (&mut pipe)
+            .take(SAID_BYTES_MAX)
+            .read_to_end(&mut kept)
+            .await?;
+        tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
+    }
+    Ok(kept)
 }
 
 fn succeeded(output: Output) -> Result<Output, UpstreamFault> {

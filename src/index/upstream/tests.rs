@@ -109,12 +109,15 @@ async fn a_server_that_starts_with_nothing_has_the_forges_index() {
     // Each publishes on what the other did, and refuses nothing because of what it does not know yet.
     second.submit(publish("a", "1.0.1", 2)).await.unwrap();
     first.submit(yank("a", "1.0.1", true)).await.unwrap();
+    // Nor does it find anything done that is undone.
+    second.submit(yank("a", "1.0.1", false)).await.unwrap();
+    first.submit(yank("a", "1.0.1", true)).await.unwrap();
     second.submit(publish("b", "1.0.0", 3)).await.unwrap();
     first.look().await.unwrap();
     assert_eq!(first.commit(), second.commit());
     assert_eq!(
-        forge.git(&["log", "--format=%s", "-3", "main"]),
-        "publish b 1.0.0\nyank a 1.0.1\npublish a 1.0.1"
+        forge.git(&["log", "--format=%s", "-5", "main"]),
+        "publish b 1.0.0\nyank a 1.0.1\nunyank a 1.0.1\nyank a 1.0.1\npublish a 1.0.1"
     );
 }
 
@@ -172,15 +175,29 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
     forge.expect(&[Trouble::CutAfter]);
     let landed = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
     assert_eq!(forge.tip(), landed.commit.to_string());
-    assert_eq!(forge.pushes(), 2);
+    assert_eq!(forge.pushes(), 2, "it is not sent again");
+    // Also where somebody was quick to build on it: it is not made twice, and not refused for being there.
+    forge.expect(&[Trouble::CutBelowOthers]);
+    sidecar.submit(yank("a", "1.0.0", true)).await.unwrap();
+    assert_eq!(
+        forge.git(&["log", "--format=%s", "-3", "main"]),
+        "more\nyank a 1.0.0\npublish a 1.0.0"
+    );
+    assert_eq!(
+        (sidecar.commit(), sidecar.served()),
+        (forge.tip(), forge.tip())
+    );
     // One that never came is not answered by a guess, and can be made again.
     let before = forge.tip();
-    forge.expect(&[Trouble::CutBefore]);
-    let unknown = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
-    assert!(
-        matches!(unknown, WriteFault::OutcomeUnknown(_)),
-        "{unknown}"
-    );
+    // Nor is one that a proxy answers, which may have passed it on.
+    for trouble in [Trouble::CutBefore, Trouble::Status(503)] {
+        forge.expect(&[trouble]);
+        let unknown = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
+        assert!(
+            matches!(unknown, WriteFault::OutcomeUnknown(_)),
+            "{unknown}"
+        );
+    }
     assert_eq!((forge.tip(), sidecar.served()), (before.clone(), before));
     sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
     assert_eq!(forge.tip(), sidecar.commit());
@@ -225,7 +242,6 @@ async fn a_forge_that_lets_nobody_in_says_so() {
         (Trouble::Status(403), "403 Forbidden no"),
         (Trouble::Status(401), "401 Unauthorized"),
         (Trouble::Status(429), "busy (429"),
-        (Trouble::Status(503), "busy (503"),
         (Trouble::Page, "a page for people"),
     ] {
         forge.expect(&[trouble]);
@@ -305,6 +321,25 @@ async fn a_repository_that_was_renamed_is_found() {
     forge.edit("main", "1/a", "\"yanked\":false", "\"yanked\":true");
     sidecar.look().await.unwrap();
     assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_no_index_is_left_alone_until_it_is_gone() {
+    let forge = Forge::start().await;
+    let tree = forge.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+    let who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
+    let readme = ["commit-tree", "-m", "a README", &tree];
+    let readme = forge.git(&[who.as_slice(), &readme].concat());
+    forge.git(&["update-ref", "refs/heads/main", &readme]);
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let fault = open_in(folder.path(), &forge).await.err().unwrap();
+        assert!(matches!(fault, OpenFault::NotAnIndex(_)), "{fault}");
+        assert_eq!(forge.tip(), readme);
+    }
+    forge.git(&["update-ref", "-d", "refs/heads/main"]);
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    assert_eq!(forge.tip(), index.snapshot().commit().to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

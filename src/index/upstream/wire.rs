@@ -99,7 +99,7 @@ impl Trouble {
         match self {
             Self::Broken(reason) => NotPushed::Unknown(reason),
             // Whoever answers so may stand before the forge, which may have got all of it.
-            Self::Status(status, _) if status.is_server_error() && !is_busy(status) => {
+            Self::Status(status, _) if status.is_server_error() => {
                 NotPushed::Unknown(format!("the forge answered {status}"))
             }
             Self::Status(StatusCode::PAYLOAD_TOO_LARGE, said) => {

@@ -1,0 +1,84 @@
+//! What setting up tells: each step, and why it stopped.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::ForgeFault;
+use crate::domain::{Login, RepositoryPath};
+
+/// What became of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub(super) what: String,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    IsSo,
+    Done,
+    WouldBe,
+}
+
+/// The repository was not set up; what was done before stays, and it can be run again.
+#[derive(Debug, Error)]
+pub enum SetupFault {
+    /// The forge.
+    #[error(transparent)]
+    Forge(#[from] ForgeFault),
+    /// There is no such account.
+    #[error(
+        "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
+    )]
+    NoRobot(Login),
+    /// There is no such team.
+    #[error("the organisation `{owner}` has no team `{team}` that this token may see")]
+    NoTeam {
+        /// The organisation.
+        owner: String,
+        /// The team.
+        team: String,
+    },
+    /// The owner is neither an organisation nor the token's own account.
+    #[error(
+        "there is no repository `{0}`, and this token can make one only for its own account or its organisations"
+    )]
+    NotOurs(RepositoryPath),
+    /// The secret.
+    #[error("the secret of the webhook, `{}`, cannot be read or made", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Step {
+    /// Whether it changed something, or would.
+    pub fn is_change(&self) -> bool {
+        self.outcome != Outcome::IsSo
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.outcome {
+            Outcome::IsSo => "as it was  ",
+            Outcome::Done => "done       ",
+            Outcome::WouldBe => "would be   ",
+        };
+        write!(f, "{sign}{}", self.what)
+    }
+}
+
+/// A step for which nothing was to be done.
+pub(super) fn is_so(what: &str) -> Step {
+    Step {
+        what: what.to_owned(),
+        outcome: Outcome::IsSo,
+    }
+}

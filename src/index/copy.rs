@@ -11,6 +11,7 @@ use crate::domain::{Cksum, CommitId};
 use crate::git;
 
 use super::load::{self, LoadFault};
+use super::upstream::ARRIVED;
 use super::{Place, refs, template};
 
 /// Where a commit waits in the copy until all that it names is there too.
@@ -53,6 +54,8 @@ pub enum CopyFault {
 pub struct Incoming<'a> {
     to: &'a Place,
     before: Option<CommitId>,
+    /// Whether the branch follows one on a forge, so that the copy does too.
+    has_forge: bool,
     /// The commit.
     pub commit: CommitId,
     /// Every `.crate` file that it names.
@@ -93,6 +96,7 @@ impl Place {
         Ok(Incoming {
             to,
             before,
+            has_forge: refs::read(&self.git_dir, ARRIVED)?.is_some(),
             commit,
             cksums,
         })
@@ -105,6 +109,11 @@ impl Incoming<'_> {
         let git_dir = &self.to.git_dir;
         refs::move_tip(git_dir, self.before, self.commit).map_err(io::Error::other)?;
         refs::show(git_dir, self.commit)?;
+        if self.has_forge {
+            let commit = self.commit.to_string();
+            let mut mark = git::command(git_dir);
+            run("update-ref", mark.args(["update-ref", ARRIVED, &commit]))?;
+        }
         run(
             "update-ref",
             git::command(git_dir).args(["update-ref", "-d", INCOMING]),

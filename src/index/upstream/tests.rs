@@ -355,8 +355,14 @@ async fn a_history_of_its_own_is_not_mixed_with_that_of_a_forge() {
     // Nor is a copy of a forge's branch written to without it.
     let Sidecar { folder, index } = sidecar;
     drop(index);
-    let fault = super::super::tests::open(folder.path(), "http://localhost:1")
-        .err()
-        .unwrap();
-    assert!(matches!(fault, OpenFault::FollowsForge(_)), "{fault}");
+    // A backup of it is one as well.
+    let backup = tempfile::tempdir().unwrap();
+    let to = place(backup.path());
+    place(folder.path()).copy_to(&to).unwrap().accept().unwrap();
+    for copy in [folder.path(), backup.path()] {
+        let fault = super::super::tests::open(copy, "http://localhost:1")
+            .err()
+            .unwrap();
+        assert!(matches!(fault, OpenFault::FollowsForge(_)), "{fault}");
+    }
 }

@@ -177,19 +177,24 @@ impl Keeper {
         let mut seen = self.flights.in_flight();
         let mut tolerance = BUSY;
         while !self.is_over() {
-            self.discard(GRACE, HIDDEN_MAX);
-            let mut pause = LOOK;
-            if let Err(fault) = self.tend(tolerance)
-                && !self.is_over()
-            {
-                let reason = chain(&fault);
-                warn!(reason, "packs were not merged; all stays as it is");
-                pause = REST;
-            }
+            let pause = self.turn(tolerance);
             self.wait(called, pause);
             let now = self.flights.in_flight();
             tolerance = if now == seen { QUIET } else { BUSY };
             seen = now;
+        }
+    }
+
+    /// Does what is due, and tells how long to pause.
+    fn turn(&mut self, tolerance: Tolerance) -> Duration {
+        self.discard(GRACE, HIDDEN_MAX);
+        match self.tend(tolerance) {
+            Err(fault) if !self.is_over() => {
+                let reason = chain(&fault);
+                warn!(reason, "packs were not merged; all stays as it is");
+                REST
+            }
+            _ => LOOK,
         }
     }
 

@@ -408,12 +408,23 @@ async fn without_room_for_a_second_copy_nothing_is_begun() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_is_heard_at_once() {
-    let resting = Resting::with_packs(0).await;
-    let (call, called) = sync_channel(1);
-    call.send(()).unwrap();
-    resting.keeper.wait(&called, LOOK);
-    assert!(called.try_recv().is_err(), "it was heard");
+async fn a_call_that_waits_is_heard_at_once_but_not_after_a_failure() {
+    let mut resting = Resting::with_packs(0).await;
+    let (call, called) = sync_channel(2);
+    let left = |keeper: &Keeper, pause| {
+        (0..2).for_each(|_| call.send(()).unwrap());
+        keeper.wait(&called, pause);
+        called.try_iter().count()
+    };
+    assert_eq!(left(&resting.keeper, LOOK), 1);
+    assert_eq!(
+        left(&resting.keeper, Duration::ZERO),
+        0,
+        "the pause goes by"
+    );
+    assert_eq!(resting.keeper.turn(QUIET), LOOK);
+    fs::remove_dir_all(&resting.keeper.folder).unwrap();
+    assert_eq!(resting.keeper.turn(QUIET), REST);
     // At the end nothing is waited for.
     resting.keeper.is_over.store(true, Ordering::Release);
     resting.keeper.wait(&called, REST);

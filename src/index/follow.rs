@@ -26,7 +26,8 @@ pub struct Stall {
     /// The reason, a sentence that names the commit.
     pub reason: String,
     found: Option<CommitId>,
-    again: Instant,
+    /// When it is looked at again.
+    pub(super) again: Instant,
 }
 
 impl Writer {

@@ -234,14 +234,7 @@ impl Keeper {
             [] => self.pack_all()?,
             _ => self.pack_contents(old, others)?,
         };
-        let is_new = listed.iter().all(|pack| pack.stem != new);
-        if let Err(fault) = disk::sync_folder(&self.folder) {
-            // A file whose flush failed is never trusted; all that it holds is in the old ones.
-            if is_new {
-                packs::remove(&new);
-            }
-            return Err(fault.into());
-        }
+        packs::trust(&new, listed, disk::sync_folder(&self.folder))?;
         // A pack that was listed while it was in flight stays one that may be taken back, until it has landed.
         if self.flights.is_still(in_flight) {
             return Ok(());

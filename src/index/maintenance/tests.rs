@@ -376,6 +376,36 @@ async fn what_fails_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_pack_whose_folder_was_not_flushed_goes_unless_it_was_there_before() {
+    let resting = Resting::with_packs(1).await;
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    let new = &listed[1].stem;
+    let failed = || Err(io::Error::other("the disk is gone"));
+    packs::trust(new, &listed[..1], Ok(())).unwrap();
+    packs::trust(new, &listed, failed()).unwrap_err();
+    assert_eq!(resting.packs(), 2);
+    packs::trust(new, &listed[..1], failed()).unwrap_err();
+    assert_eq!(resting.packs(), 1);
+}
+
+#[tokio::test]
+async fn what_git_prints_is_the_id_of_a_pack_or_a_fault() {
+    let resting = Resting::with_packs(0).await;
+    let name_of = |said: &str| {
+        let mut command = Command::new("echo");
+        command.arg(said);
+        resting.keeper.new_pack(command, String::new())
+    };
+    for said in ["", &"a".repeat(39), &"a".repeat(41), &"g".repeat(40)] {
+        let fault = name_of(said).unwrap_err();
+        assert!(matches!(fault, Fault::Git { .. }), "{fault}");
+    }
+    let id = "0a".repeat(20);
+    let pack = resting.keeper.folder.join(format!("pack-{id}"));
+    assert_eq!(name_of(&id).unwrap(), pack);
+}
+
+#[tokio::test]
 async fn a_merge_of_all_takes_the_index_of_several_packs_away_and_leaves_a_graph_of_commits() {
     let mut resting = Resting::with_packs(5).await;
     let objects = resting.objects();

@@ -69,7 +69,7 @@ pub fn token_from_header(value: Option<&[u8]>) -> Result<Secret, CredentialsFaul
         return Err(CredentialsFault::Missing);
     }
     let (scheme, rest) = match blank_in(value) {
-        Some(at) => (&value[..at], &value[at + 1..]),
+        Some(at) => value.split_at(at),
         None => (value, ""),
     };
     let token = if scheme.eq_ignore_ascii_case("bearer") {

@@ -150,6 +150,8 @@ impl<'de> Deserialize<'de> for Login {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::DefaultHasher;
+
     use proptest::prelude::*;
 
     use super::super::arbitrary;
@@ -230,6 +232,17 @@ mod tests {
             "é".repeat(257).parse::<PlainText>().is_err(),
             "bytes are counted"
         );
+    }
+
+    #[test]
+    fn logins_are_hashed_as_they_are_compared() {
+        let hash = |text: &str| {
+            let mut hasher = DefaultHasher::new();
+            text.parse::<Login>().unwrap().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash("Alice"), hash("aLICE"));
+        assert_ne!(hash("alice"), hash("alicf"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn hash(name: &CrateName) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -110,6 +110,13 @@ mod tests {
                 prop_assert_eq!(found, expected.get(&name.canonical()).map(shown));
             }
         }
+    }
+
+    #[test]
+    fn other_names_have_other_hashes() {
+        let names = (0..1000).map(|number| format!("k{number}").parse().unwrap());
+        let hashes: BTreeSet<u64> = names.map(|name| hash(&name)).collect();
+        assert_eq!(hashes.len(), 1000);
     }
 
     #[test]

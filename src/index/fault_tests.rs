@@ -7,6 +7,8 @@ use std::task::{Context, Wake, Waker};
 
 use tempfile::TempDir;
 
+use super::follow::Stall;
+use super::group::Group;
 use super::tests::{blobs, change, open, place, publish, yank};
 use super::*;
 
@@ -248,12 +250,57 @@ async fn what_was_withdrawn_before_its_turn_is_not_done() {
     assert_eq!(versions(folder.path()), ["2.0.0"]);
 }
 
+#[tokio::test]
+async fn a_group_counts_the_bytes_of_its_objects() {
+    let waiting = Waiting::new(&[]).await;
+    let _asked = ["1.0.0", "2.0.0"].map(|version| waiting.ask(publish("a", version, 1)));
+    let mut group = Group::on(waiting.writer.tip.clone());
+    for ticket in waiting.tickets.try_iter() {
+        group.add(ticket, &waiting.writer);
+    }
+    let sizes = group.objects.iter().map(|object| object.size);
+    assert!(sizes.len() > 2);
+    assert_eq!(group.bytes, sizes.sum::<usize>());
+}
+
+#[tokio::test]
+async fn a_branch_that_is_not_good_is_looked_at_again_after_a_pause() {
+    let mut waiting = Waiting::new(&["0.1.0"]).await;
+    let writer = &mut waiting.writer;
+    let git_dir = writer.git_dir.clone();
+    let theirs = git_in(
+        &git_dir,
+        &["commit-tree", "main^{tree}", "-p", "main", "-m", "x"],
+    );
+    let object = git_dir
+        .join("objects")
+        .join(&theirs[..2])
+        .join(&theirs[2..]);
+    let away = git_dir.join("away");
+    fs::rename(&object, &away).unwrap();
+    fs::write(git_dir.join(refs::TIP), format!("{theirs}\n")).unwrap();
+    let reason = writer.catch_up().unwrap_err();
+    assert!(reason.contains(&theirs), "{reason}");
+    fs::rename(&away, &object).unwrap();
+    let mut stall = Stall::clone(&writer.stalled.load_full().unwrap());
+    stall.again += Duration::from_secs(3600);
+    writer.stalled.store(Some(Arc::new(stall.clone())));
+    assert_eq!(writer.catch_up(), Err(reason), "nobody looks yet");
+    stall.again = std::time::Instant::now();
+    writer.stalled.store(Some(Arc::new(stall)));
+    assert_eq!(writer.catch_up(), Ok(()));
+}
+
 fn first_commit(git_dir: &Path) -> String {
-    let output = std::process::Command::new("git")
-        .arg("--git-dir")
-        .arg(git_dir)
-        .args(["rev-list", "--max-parents=0", "main"])
+    git_in(git_dir, &["rev-list", "--max-parents=0", "main"])
+}
+
+fn git_in(git_dir: &Path, args: &[&str]) -> String {
+    let output = crate::git::command(git_dir)
+        .args(["-c", "user.name=mallory", "-c", "user.email=m@example.org"])
+        .args(args)
         .output()
         .unwrap();
+    assert!(output.status.success(), "git {args:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -33,7 +33,8 @@ pub struct Stall {
     /// Whether nothing is wrong but that the forge cannot be reached or has too much to do.
     pub is_away: bool,
     found: Option<CommitId>,
-    again: Instant,
+    /// When it is looked at again.
+    pub(super) again: Instant,
 }
 
 /// It is not known where the branch is.

@@ -30,7 +30,7 @@ use super::snapshot::{Crate, Release, Snapshot};
 /// form.
 const HEAD: &str = concat!("sidecargo ", env!("CARGO_PKG_VERSION"), " snapshot 1\n");
 /// The largest file that is written or read, in bytes: room for some million crates.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 2 << 30;
 /// A SHA-256, in bytes.
 const HASH_BYTES: usize = 32;
 
@@ -110,7 +110,8 @@ impl Kept {
         let (entry, mut rest) = postcard::take_from_bytes::<Entry<'_>>(bytes).ok()?;
         // None is shorter than its checksum.
         let count = entry.release_count;
-        let count = Some(count).filter(|count| *count <= rest.len() / HASH_BYTES)?;
+        let least = count.checked_mul(HASH_BYTES)?;
+        let count = Some(count).filter(|_| least <= rest.len())?;
         let mut releases = Vec::with_capacity(count);
         for _ in 0..count {
             let (kept, behind) = postcard::take_from_bytes::<KeptRelease<'_>>(rest).ok()?;

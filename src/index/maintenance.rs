@@ -177,19 +177,24 @@ impl Keeper {
         let mut seen = self.flights.in_flight();
         let mut tolerance = BUSY;
         while !self.is_over() {
-            self.discard(GRACE, HIDDEN_MAX);
-            let mut pause = LOOK;
-            if let Err(fault) = self.tend(tolerance)
-                && !self.is_over()
-            {
-                let reason = chain(&fault);
-                warn!(reason, "packs were not merged; all stays as it is");
-                pause = REST;
-            }
+            let pause = self.turn(tolerance);
             self.wait(called, pause);
             let now = self.flights.in_flight();
             tolerance = if now == seen { QUIET } else { BUSY };
             seen = now;
+        }
+    }
+
+    /// Does what is due, and tells how long to pause.
+    fn turn(&mut self, tolerance: Tolerance) -> Duration {
+        self.discard(GRACE, HIDDEN_MAX);
+        match self.tend(tolerance) {
+            Err(fault) if !self.is_over() => {
+                let reason = chain(&fault);
+                warn!(reason, "packs were not merged; all stays as it is");
+                REST
+            }
+            _ => LOOK,
         }
     }
 
@@ -229,14 +234,7 @@ impl Keeper {
             [] => self.pack_all()?,
             _ => self.pack_contents(old, others)?,
         };
-        let is_new = listed.iter().all(|pack| pack.stem != new);
-        if let Err(fault) = disk::sync_folder(&self.folder) {
-            // A file whose flush failed is never trusted; all that it holds is in the old ones.
-            if is_new {
-                packs::remove(&new);
-            }
-            return Err(fault.into());
-        }
+        packs::trust(&new, listed, disk::sync_folder(&self.folder))?;
         // A pack that was listed while it was in flight stays one that may be taken back, until it has landed.
         if self.flights.is_still(in_flight) {
             return Ok(());

@@ -22,7 +22,7 @@ use super::{OpenFault, refs, torn_tip};
 /// How many packs are looked through at each start, those that were written last.
 const PACKS: usize = 32;
 /// Those with more bytes were not written by a group of changes, and are left out.
-const PACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const PACK_BYTES_MAX: u64 = 64 << 20;
 /// The checksum at the end of packs and their indices, in bytes.
 const CHECKSUM_BYTES: u64 = 20;
 
@@ -132,7 +132,8 @@ impl Place {
         disk::rename(&fresh, index)
     }
 
-    fn newest_damaged_packs(&self) -> io::Result<Vec<Damaged>> {
+    /// For the log: what is needed of an older one is refused when it is read.
+    pub(super) fn newest_damaged_packs(&self) -> io::Result<Vec<Damaged>> {
         let mut packs: Vec<(SystemTime, PathBuf)> = Vec::new();
         for path in self.packs_and_indices("pack")? {
             let metadata = fs::metadata(&path)?;

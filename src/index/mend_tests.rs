@@ -276,6 +276,25 @@ async fn a_torn_pack_is_named_and_nothing_is_served_without_it() {
 }
 
 #[tokio::test]
+async fn a_start_names_new_packs_that_are_torn_and_looks_into_none_that_are_large() {
+    let hurt = Hurt::new().await;
+    let named = || {
+        let damaged = place(hurt.folder.path()).newest_damaged_packs().unwrap();
+        damaged.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(named(), "");
+    let path = hurt.newest("pack");
+    hurt.tear(&path, TEARS[3]);
+    let pack = fs::File::options().write(true).open(&path).unwrap();
+    for bytes in [1 << 20, 64 << 20] {
+        pack.set_len(bytes).unwrap();
+        assert!(named().contains(path.to_str().unwrap()), "{bytes}");
+    }
+    pack.set_len((64 << 20) + 1).unwrap();
+    assert_eq!(named(), "");
+}
+
+#[tokio::test]
 async fn a_broken_object_of_an_old_pack_is_named_and_what_needs_it_is_not_served() {
     let hurt = Hurt::new().await;
     // A file that the first commit brought and that no later one changed.

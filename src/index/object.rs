@@ -28,7 +28,7 @@ pub(super) struct PackObject {
 }
 
 /// How many bytes of bodies lie in one piece of memory.
-const SHELF_BYTES: usize = 1024 * 1024;
+const SHELF_BYTES: usize = 1 << 20;
 
 /// Bytes that somebody made so that others have the same SHA-1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -269,5 +269,31 @@ mod tests {
                 prop_assert_eq!(inflated, bytes);
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_comes_out_whole() {
+        let noise = std::iter::successors(Some(1_u32), |last| {
+            let next = last ^ last << 13;
+            let next = next ^ next >> 17;
+            Some(next ^ next << 5)
+        });
+        let noise: Vec<u8> = noise.take(1 << 18).map(|number| number as u8).collect();
+        let (body, object) = Body::with_object(&noise).unwrap();
+        assert!(object.zlib.len() > noise.len());
+        assert_eq!(body.inflate(), noise);
+    }
+
+    #[test]
+    fn a_piece_of_memory_is_filled_to_its_last_byte() {
+        let mut shelf = Shelf::default();
+        let piece = 1 << 20;
+        let bodies = [5, piece - 5, 1, piece + 1].map(|length| {
+            let body = shelf.put(BlobId::from([0; 20]), &vec![7; length], 0);
+            assert_eq!(body.gzip, vec![7; length]);
+            body
+        });
+        let end_of_first = bodies[0].gzip.as_ptr_range().end;
+        assert_eq!(end_of_first, bodies[1].gzip.as_ptr());
     }
 }

@@ -211,6 +211,8 @@ mod tests {
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
 
+    use super::super::object::PackObject;
+    use super::super::pack;
     use super::*;
 
     /// Puts a loose object with these bytes, head and all, under an id that need not be its own.
@@ -238,6 +240,22 @@ mod tests {
         assert!(said(2, "tree 0\0").contains("it is a tree of 0 bytes"));
         // One of just the largest size is looked into, and this one ends early.
         assert!(!said(3, "blob 134217728\0").contains("it is a blob"));
+    }
+
+    #[test]
+    fn packs_that_come_later_are_found_however_many_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let packs = folder.path().join("objects/pack");
+        fs::create_dir_all(&packs).unwrap();
+        let objects = Objects::open(folder.path()).unwrap();
+        for number in 0..50 {
+            let tree = [number; 32];
+            let id = id_of(Kind::Tree, &tree).unwrap();
+            let object = PackObject::tree(TreeId::from(id), &tree);
+            pack::write(&packs, &[object]).unwrap();
+            let read = objects.read(&id, Kind::Tree, "a folder");
+            assert_eq!(read.unwrap(), tree, "{number}");
+        }
     }
 
     #[test]

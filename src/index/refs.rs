@@ -300,7 +300,8 @@ fn wait_for(until: Instant, path: &Path, take: impl Fn() -> io::Result<()>) -> i
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::DirEntryExt;
+    use std::cell::Cell;
+    use std::os::unix::fs::{DirEntryExt, MetadataExt};
 
     use super::*;
 
@@ -363,6 +364,41 @@ mod tests {
         assert!(matches!(held, MoveFault::NotMoved(_)), "{held}");
         assert_eq!(fs::read_to_string(&lock).unwrap(), "theirs");
         assert_eq!(read(git_dir, TIP).unwrap(), Some(id(2)));
+    }
+
+    #[test]
+    fn a_lock_of_somebody_else_is_waited_for_as_long_as_there_is_time() {
+        let path = Path::new("main.lock");
+        let tries = Cell::new(0);
+        let take = || {
+            tries.set(tries.get() + 1);
+            match tries.get() {
+                3 => Ok(()),
+                _ => Err(io::ErrorKind::AlreadyExists.into()),
+            }
+        };
+        wait_for(Instant::now() + Duration::from_secs(3600), path, take).unwrap();
+        assert_eq!(tries.replace(0), 3);
+        let fault = wait_for(Instant::now(), path, take).unwrap_err();
+        assert!(fault.to_string().contains("main.lock is there"), "{fault}");
+    }
+
+    #[test]
+    fn the_tip_is_written_anew_at_a_start() {
+        let folder = repository();
+        let tip = folder.path().join(TIP);
+        let before = fs::metadata(&tip).unwrap().ino();
+        renew_tip(folder.path(), id(1)).unwrap();
+        assert_ne!(fs::metadata(&tip).unwrap().ino(), before);
+        assert_eq!(read(folder.path(), TIP).unwrap(), Some(id(1)));
+    }
+
+    #[test]
+    fn clients_of_git_are_shown_a_tip_though_the_folder_of_its_ref_is_gone() {
+        let folder = repository();
+        assert!(!folder_of(&folder.path().join(SERVED)).exists());
+        show(folder.path(), id(1)).unwrap();
+        assert_eq!(read(folder.path(), SERVED).unwrap(), Some(id(1)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::domain::TokenId;
 /// The most tokens that can be revoked at one time.
 pub(super) const REVOKED_MAX: usize = 100_000;
 /// The largest file that is parsed, in bytes: an entry as we write it has 82.
-const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const FILE_BYTES_MAX: usize = 16 << 20;
 /// How long an entry stays after its token has expired: a clock that is set back does not revive the token.
 const KEPT_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// As long as there are no more entries, none goes: a clock that was years ahead for a moment revives no token either.
@@ -181,11 +181,14 @@ mod tests {
             id(1)
         );
         let of = |count: usize| format!("tokens = [{}]", entry.repeat(count));
-        assert_eq!(Revoked::parse(of(3).as_bytes()).unwrap().len(), 1);
+        let most = Revoked::parse(of(REVOKED_MAX).as_bytes());
+        assert_eq!(most.unwrap().len(), 1);
         let many = Revoked::parse(of(REVOKED_MAX + 1).as_bytes());
         assert!(matches!(many, Err(RevokedFault::TooMany)), "{many:?}");
-        let large = Revoked::parse(&vec![b'#'; FILE_BYTES_MAX + 1]);
-        assert!(matches!(large, Err(RevokedFault::TooLarge)));
+        let large = |bytes| Revoked::parse(&vec![b'#'; bytes]);
+        let most = 16 << 20;
+        assert!(matches!(large(most), Err(RevokedFault::Form(_))));
+        assert!(matches!(large(most + 1), Err(RevokedFault::TooLarge)));
         for text in [
             "",
             "tokens = 1",

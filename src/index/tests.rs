@@ -768,6 +768,11 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
                 .to_owned(),
         }]
     );
+    let said = damages[0].to_string();
+    assert!(
+        said.contains("of `publish b 1.0.0`: it is missing"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -119,11 +119,7 @@ impl Tree {
     /// The range of bytes of the entry `name`, empty and at its place if there is none.
     fn place_of(&self, name: &str, mode: Mode) -> (usize, usize) {
         let mut start = 0;
-        while start < self.0.len() {
-            let rest = &self.0[start..];
-            let Some((found_mode, found_name, length)) = first_entry(rest) else {
-                break;
-            };
+        while let Some((found_mode, found_name, length)) = first_entry(&self.0[start..]) {
             if found_name == name.as_bytes() {
                 return (start, start + length);
             }

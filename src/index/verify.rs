@@ -271,7 +271,32 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{blobs, open as open_index, place};
     use super::*;
+
+    #[test]
+    fn all_faults_are_counted_and_the_first_hundred_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open_index(folder.path(), "http://localhost:1").unwrap());
+        let (place, blobs) = (place(folder.path()), blobs(folder.path()));
+        let mut proof = Proof {
+            git_dir: &place.git_dir,
+            blobs: &blobs,
+            objects: &open(&place).unwrap(),
+            seen: Seen::default(),
+            report: Report::default(),
+        };
+        for number in 0..103 {
+            proof.add(CommitId::from([0; 20]), &number, String::new());
+        }
+        let Report {
+            faults_found,
+            faults,
+            ..
+        } = proof.report;
+        assert_eq!((faults_found, faults.len()), (103, 100));
+        assert_eq!((&*faults[0].what, &*faults[99].what), ("0", "99"));
+    }
 
     #[test]
     fn paths_are_quoted_as_a_shell_takes_them() {

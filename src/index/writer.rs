@@ -39,7 +39,7 @@ use super::written::{Failure, Landed, WriteFault};
 /// How often a group is judged again because others moved the branch meanwhile.
 const OVERTAKEN_MAX: usize = 16;
 /// A group takes no further change once its objects have this many bytes, uncompressed.
-const GROUP_BYTES_MAX: usize = 64 * 1024 * 1024;
+const GROUP_BYTES_MAX: usize = 64 << 20;
 /// How often it is tried to make durable what may not be, while nobody asks for a change.
 const PROVE_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks while nobody asks for a change.

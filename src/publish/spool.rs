@@ -100,3 +100,61 @@ impl Received {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[test]
+    fn up_to_64_kibibytes_are_taken_into_memory() {
+        assert!(Spool::is_small(0) && Spool::is_small(65_536));
+        assert!(!Spool::is_small(65_537));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_received_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().to_owned()).unwrap();
+        let on_disk = Spool::on_disk(blobs.incoming().unwrap()).unwrap();
+        for mut spool in [Spool::Memory(Vec::new()), on_disk] {
+            for part in ["some ", "bytes"] {
+                spool.write_all(part.as_bytes()).await.unwrap();
+            }
+            spool.flush().await.unwrap();
+            let mut received = spool.received();
+            for _ in 0..2 {
+                let mut bytes = String::new();
+                let mut reader = received.reader().unwrap();
+                reader.read_to_string(&mut bytes).unwrap();
+                assert_eq!(bytes, "some bytes");
+            }
+            let mut file = received.into_file(&blobs).unwrap();
+            let mut bytes = String::new();
+            file.file().rewind().unwrap();
+            file.file().read_to_string(&mut bytes).unwrap();
+            assert_eq!(bytes, "some bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_is_told_before_the_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cannot be written to");
+        std::fs::write(&path, "").unwrap();
+        for is_last in [false, true] {
+            let writer = tokio::fs::File::from_std(File::open(&path).unwrap());
+            let mut spool = Spool::Disk(TempFile::create(folder.path()).unwrap(), writer);
+            // It fails only behind the back of who writes.
+            spool.write_all(b"bytes").await.unwrap();
+            let told = match is_last {
+                false => spool.flush().await,
+                true => spool.shutdown().await,
+            };
+            assert!(told.is_err());
+        }
+    }
+}

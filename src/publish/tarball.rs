@@ -254,7 +254,7 @@ impl Inspection<'_> {
 
 /// Reads what follows the first block of zeros: at least one more, and no byte but zeros.
 fn read_end(rest: &mut impl Read) -> Result<(), Stop> {
-    let mut buffer = [0; 8 * 1024];
+    let mut buffer = [0; 8192];
     let mut length = 0;
     loop {
         let read = rest.read(&mut buffer)?;

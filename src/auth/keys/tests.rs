@@ -48,6 +48,12 @@ fn names(dir: &Path) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_folder_that_cannot_be_flushed_is_told() {
+    let fault = sync_folder(Path::new("/there is no such folder")).unwrap_err();
+    assert!(matches!(fault, KeyFault::Io { .. }), "{fault}");
+}
+
+#[test]
 fn first_use_makes_one_private_key_that_stays() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("deep").join("keys");

@@ -82,6 +82,7 @@ fn the_addresses_of_a_registry_follow_from_its_public_url() {
     let base: PublicUrl = "http://Localhost:80/sub/".parse().unwrap();
     let name = RegistryName::default();
     assert_eq!(base.as_str(), "http://localhost/sub");
+    assert_eq!(base.to_string(), base.as_str());
     assert_eq!(base.git_index(&name), "http://localhost/sub/crates/git");
     assert_eq!(
         base.sparse_index(&name),

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
@@ -177,6 +178,9 @@ async fn a_damaged_file_is_not_used_and_missed_by_nobody() {
         assert_eq!(told(&index.snapshot()), before);
     }
     fs::remove_file(file(folder.path())).unwrap();
+    symlink("snapshot", file(folder.path())).unwrap();
+    assert!(Kept::load(&place(folder.path()).cache).is_err(), "a circle");
+    fs::remove_file(file(folder.path())).unwrap();
     fs::create_dir(file(folder.path())).unwrap();
     assert!(Kept::load(&place(folder.path()).cache).is_err());
     let index = open(folder.path(), URL).unwrap();
@@ -312,6 +316,29 @@ fn hashed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// The crate that a file with one entry holds.
+fn found_in(id: [u8; 20], entry: &[u8]) -> Option<Crate> {
+    let length = u32::try_from(entry.len()).unwrap().to_le_bytes();
+    let kept = [HEAD.as_bytes(), &id, &length, entry].concat();
+    let kept = Kept::parse(hashed(kept)).unwrap();
+    let owners = Arc::new(Owners::first("alice".parse().unwrap()));
+    kept.find(BlobId::from(id), &owners, &mut Shelf::default())
+}
+
+#[test]
+fn more_releases_than_have_room_are_not_believed() {
+    for release_count in [1, usize::MAX / HASH_BYTES, usize::MAX] {
+        let entry = Entry {
+            name: "a",
+            size: 0,
+            gzip: &[],
+            release_count,
+        };
+        let entry = postcard::to_extend(&entry, Vec::new()).unwrap();
+        assert!(found_in([0; 20], &entry).is_none());
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(
@@ -322,11 +349,7 @@ proptest! {
         prop_assert!(Kept::parse(bytes.clone()).is_err());
         let strange = Kept::parse(hashed([HEAD.as_bytes(), &bytes].concat()));
         prop_assert!(strange.is_err() || bytes.is_empty() || bytes.len() >= 24);
-        let length = u32::try_from(entry.len()).unwrap().to_le_bytes();
-        let kept = [HEAD.as_bytes(), &id, &length, &entry].concat();
-        let kept = Kept::parse(hashed(kept)).unwrap();
-        let owners = Arc::new(Owners::first("alice".parse().unwrap()));
-        let found = kept.find(BlobId::from(id), &owners, &mut Shelf::default());
+        let found = found_in(id, &entry);
         prop_assert!(found.is_none(), "{:?}", found);
     }
 }

@@ -107,8 +107,16 @@ pub(super) fn discard(stem: &Path) {
     }
 }
 
+/// Trusts the new pack if its name was flushed, else removes it: all that it holds is in those that were listed.
+pub(super) fn trust(new: &Path, listed: &[Listed], flushed: io::Result<()>) -> Result<(), Fault> {
+    if flushed.is_err() && listed.iter().all(|pack| pack.stem != new) {
+        remove(new);
+    }
+    Ok(flushed?)
+}
+
 /// Removes a pack that nobody needs.
-pub(super) fn remove(stem: &Path) {
+fn remove(stem: &Path) {
     let _ = fs::remove_file(stem.with_extension("idx"));
     discard(stem);
 }

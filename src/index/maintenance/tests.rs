@@ -376,6 +376,36 @@ async fn what_fails_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_pack_whose_folder_was_not_flushed_goes_unless_it_was_there_before() {
+    let resting = Resting::with_packs(1).await;
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    let new = &listed[1].stem;
+    let failed = || Err(io::Error::other("the disk is gone"));
+    packs::trust(new, &listed[..1], Ok(())).unwrap();
+    packs::trust(new, &listed, failed()).unwrap_err();
+    assert_eq!(resting.packs(), 2);
+    packs::trust(new, &listed[..1], failed()).unwrap_err();
+    assert_eq!(resting.packs(), 1);
+}
+
+#[tokio::test]
+async fn what_git_prints_is_the_id_of_a_pack_or_a_fault() {
+    let resting = Resting::with_packs(0).await;
+    let name_of = |said: &str| {
+        let mut command = Command::new("echo");
+        command.arg(said);
+        resting.keeper.new_pack(command, String::new())
+    };
+    for said in ["", &"a".repeat(39), &"a".repeat(41), &"g".repeat(40)] {
+        let fault = name_of(said).unwrap_err();
+        assert!(matches!(fault, Fault::Git { .. }), "{fault}");
+    }
+    let id = "0a".repeat(20);
+    let pack = resting.keeper.folder.join(format!("pack-{id}"));
+    assert_eq!(name_of(&id).unwrap(), pack);
+}
+
+#[tokio::test]
 async fn a_merge_of_all_takes_the_index_of_several_packs_away_and_leaves_a_graph_of_commits() {
     let mut resting = Resting::with_packs(5).await;
     let objects = resting.objects();
@@ -408,12 +438,23 @@ async fn without_room_for_a_second_copy_nothing_is_begun() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_is_heard_at_once() {
-    let resting = Resting::with_packs(0).await;
-    let (call, called) = sync_channel(1);
-    call.send(()).unwrap();
-    resting.keeper.wait(&called, LOOK);
-    assert!(called.try_recv().is_err(), "it was heard");
+async fn a_call_that_waits_is_heard_at_once_but_not_after_a_failure() {
+    let mut resting = Resting::with_packs(0).await;
+    let (call, called) = sync_channel(2);
+    let left = |keeper: &Keeper, pause| {
+        (0..2).for_each(|_| call.send(()).unwrap());
+        keeper.wait(&called, pause);
+        called.try_iter().count()
+    };
+    assert_eq!(left(&resting.keeper, LOOK), 1);
+    assert_eq!(
+        left(&resting.keeper, Duration::ZERO),
+        0,
+        "the pause goes by"
+    );
+    assert_eq!(resting.keeper.turn(QUIET), LOOK);
+    fs::remove_dir_all(&resting.keeper.folder).unwrap();
+    assert_eq!(resting.keeper.turn(QUIET), REST);
     // At the end nothing is waited for.
     resting.keeper.is_over.store(true, Ordering::Release);
     resting.keeper.wait(&called, REST);

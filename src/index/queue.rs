@@ -192,7 +192,7 @@ pub(super) async fn submit(
     match tokio::time::timeout(OUTCOME_WAIT, answered).await {
         Ok(answer) => answer.unwrap_or_else(|_| Err(asker.unanswered())),
         Err(_) => Err(WriteFault::OutcomeUnknown(
-            "the disk or the forge does not answer".to_owned(),
+            "the disk does not answer, or the forge".to_owned(),
         )),
     }
 }

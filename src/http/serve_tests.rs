@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::instrument::WithSubscriber;
+use tracing::level_filters::LevelFilter;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -644,8 +645,15 @@ impl std::io::Write for Log {
 async fn one_line_a_request_without_secrets() {
     let log = Log::default();
     let sink = log.clone();
+    // Beside a single subscriber, tracing asks the thread that meets a line of code first, and keeps its answer:
+    // a neighbouring test without a log would switch ours off. Of two it asks both.
+    let _second = tracing::Dispatch::new(
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::OFF)
+            .finish(),
+    );
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
+        .with_max_level(LevelFilter::INFO)
         .with_ansi(false)
         .with_writer(move || sink.clone())
         .finish();

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::follow::Stall;
 use super::group::Group;
 use super::tests::{blobs, change, open, place, publish, yank};
+use super::written::Failure;
 use super::*;
 
 type Asking = Pin<Box<dyn Future<Output = Result<Landed, WriteFault>>>>;
@@ -237,6 +238,25 @@ async fn a_tip_that_somebody_else_moved_is_left_alone() {
     );
     assert_eq!(refs::read(&git_dir, refs::SERVED).unwrap(), ours);
     assert_eq!(pack_files(folder.path()), before);
+}
+
+#[tokio::test]
+async fn a_tip_that_somebody_else_moves_after_the_last_look_is_not_overwritten() {
+    let mut waiting = Waiting::new(&["0.1.0"]).await;
+    let _asked = waiting.ask(publish("a", "1.0.0", 1));
+    let mut group = Group::on(waiting.writer.tip.clone());
+    group.add(waiting.tickets.recv().unwrap(), &waiting.writer);
+    let git_dir = waiting.writer.git_dir.clone();
+    let theirs = ["commit-tree", "main^{tree}", "-p", "main", "-m", "x"];
+    let theirs = git_in(&git_dir, &theirs);
+    git_in(&git_dir, &["update-ref", "refs/heads/main", &theirs]);
+    let before = pack_files(waiting.folder.path());
+    let done = waiting
+        .writer
+        .write(group.tip, group.objects, std::iter::empty());
+    assert!(matches!(done, Err(Failure::JudgeAgain(_))));
+    assert_eq!(git_in(&git_dir, &["rev-parse", "main"]), theirs);
+    assert_eq!(pack_files(waiting.folder.path()), before);
 }
 
 #[tokio::test]

@@ -103,3 +103,32 @@ fn write_program(path: &Path, text: &str) -> io::Result<()> {
     disk::replace(path, text.as_bytes())?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::super::tests::place;
+    use super::*;
+
+    #[test]
+    fn the_hooks_find_the_program_where_it_is_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        fs::create_dir_all(&place.git_dir).unwrap();
+        let finder = place.git_dir.join("hooks/sidecargo");
+        for (program, expected) in [
+            (
+                "/usr/bin/sidecargo",
+                "#!/bin/sh\nexec '/usr/bin/sidecargo' \"$@\"\n",
+            ),
+            ("/it's new", "#!/bin/sh\nexec '/it'\\''s new' \"$@\"\n"),
+        ] {
+            place.install_hooks(Path::new(program)).unwrap();
+            assert_eq!(fs::read_to_string(&finder).unwrap(), expected);
+            let before = fs::metadata(&finder).unwrap().ino();
+            place.install_hooks(Path::new(program)).unwrap();
+            assert_eq!(fs::metadata(&finder).unwrap().ino(), before);
+        }
+    }
+}

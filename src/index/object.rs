@@ -278,7 +278,7 @@ mod tests {
             let next = next ^ next >> 17;
             Some(next ^ next << 5)
         });
-        let noise: Vec<u8> = noise.take(1 << 18).map(|number| number as u8).collect();
+        let noise: Vec<u8> = noise.take(1 << 21).map(|number| number as u8).collect();
         let (body, object) = Body::with_object(&noise).unwrap();
         assert!(object.zlib.len() > noise.len());
         assert_eq!(body.inflate(), noise);

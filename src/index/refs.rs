@@ -394,6 +394,15 @@ mod tests {
     }
 
     #[test]
+    fn the_tip_goes_to_where_the_forge_is_wherever_it_was() {
+        let folder = repository();
+        for byte in [5, 3] {
+            follow(folder.path(), id(byte)).unwrap();
+            assert_eq!(read(folder.path(), TIP).unwrap(), Some(id(byte)));
+        }
+    }
+
+    #[test]
     fn clients_of_git_are_shown_a_tip_though_the_folder_of_its_ref_is_gone() {
         let folder = repository();
         assert!(!folder_of(&folder.path().join(SERVED)).exists());

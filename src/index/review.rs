@@ -103,3 +103,25 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_new_each_time_and_what_cannot_be_removed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("review");
+        remove(&path).unwrap();
+        for _ in 0..2 {
+            fs::create_dir_all(path.join("left")).unwrap();
+            let fresh = Folder::make(path.clone()).unwrap();
+            assert!(path.join("pack").exists() && !path.join("left").exists());
+            drop(fresh);
+            assert!(!path.exists());
+        }
+        fs::write(&path, "a file, where a folder should be").unwrap();
+        assert!(remove(&path).is_err());
+        assert!(Folder::make(path).is_err());
+    }
+}

@@ -621,8 +621,8 @@ fn leftovers_of_an_ended_process_go_at_the_start() {
     assert_eq!(shown.trim(), index.snapshot().commit().to_string());
 }
 
-#[test]
-fn an_index_whose_writer_has_ended_says_so() {
+#[tokio::test]
+async fn an_index_whose_writer_has_ended_says_so() {
     let mut fixture = Fixture::new();
     assert!(fixture.index.has_writer());
     // Without anybody who could ask it, the writer ends.
@@ -630,6 +630,25 @@ fn an_index_whose_writer_has_ended_says_so() {
     while fixture.index.has_writer() {
         std::thread::yield_now();
     }
+    // What is against a change is told without it.
+    let change = change("alice", yank("a", "1.0.0", true));
+    let refusals = fixture.index.refusals(&change, Instant::now()).await;
+    assert!(!refusals.is_empty());
+}
+
+#[test]
+fn settings_that_cannot_be_written_are_no_start() {
+    let Fixture { folder, index } = Fixture::new();
+    drop(index);
+    // In the way of the next tip.
+    let spare = place(folder.path())
+        .git_dir
+        .join("refs/heads/sidecargo-spare.lock");
+    let _ = fs::remove_file(&spare);
+    fs::create_dir(&spare).unwrap();
+    drop(open(folder.path(), "http://localhost:1").unwrap());
+    let fault = open(folder.path(), "http://localhost:2").err().unwrap();
+    assert!(matches!(fault, OpenFault::Configure(_)), "{fault}");
 }
 
 #[test]

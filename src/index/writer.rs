@@ -255,7 +255,7 @@ impl Writer {
 
     /// Pack and `.crate` files, then the forge's branch, then the tip, then what readers see: each durable before the
     /// next.
-    fn write<'a>(
+    pub(super) fn write<'a>(
         &mut self,
         next: Tip,
         objects: Vec<PackObject>,

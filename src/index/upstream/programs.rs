@@ -193,3 +193,21 @@ fn succeeded(output: Output) -> Result<Output, UpstreamFault> {
 fn said(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_beginning_is_kept_and_all_is_read() {
+        let none = None::<&[u8]>;
+        assert_eq!(beginning(none).await.unwrap(), b"");
+        for length in [0, 3, 4096, 4097, 100_000] {
+            let bytes = vec![b'a'; length];
+            let mut pipe = bytes.as_slice();
+            let kept = beginning(Some(&mut pipe)).await.unwrap();
+            assert_eq!(kept, bytes[..length.min(4096)]);
+            assert!(pipe.is_empty());
+        }
+    }
+}

@@ -12,9 +12,14 @@ use super::super::{Action, Branch, Index, Landed, OpenFault, WriteFault, refs};
 use super::forge_for_tests::{Forge, Trouble};
 
 async fn open_in(folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
+    open_at("http://localhost:1", folder, forge).await
+}
+
+/// As [`open_in`], with another URL.
+async fn open_at(url: &'static str, folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
     let (folder, upstream) = (folder.to_owned(), forge.upstream());
     let open = move || {
-        let settings = settings("http://localhost:1");
+        let settings = settings(url);
         Index::open(
             &place(&folder),
             &settings,
@@ -122,6 +127,80 @@ async fn a_server_that_starts_with_nothing_has_the_forges_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_did_is_no_ground_for_a_refusal() {
+    let forge = Forge::start().await;
+    let first = Sidecar::start(&forge).await;
+    let second = first.beside(&forge).await;
+    first.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let change = change("alice", yank("a", "1.0.0", true));
+    assert_eq!(second.index.refusals(&change, deadline).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_servers_that_found_an_index_at_once_the_second_takes_that_of_the_first() {
+    let forge = Forge::start().await;
+    let first = Sidecar::start(&forge).await;
+    forge.git(&["update-ref", "refs/heads/other", "main"]);
+    forge.git(&["update-ref", "-d", "refs/heads/main"]);
+    forge.expect(&[Trouble::Overtake]);
+    let second = first.beside(&forge).await;
+    assert_eq!(second.commit(), first.commit());
+    // But what one holds already stays, and is not mixed with it.
+    let alone = tempfile::tempdir().unwrap();
+    let index = super::super::tests::open(alone.path(), "http://localhost:1").unwrap();
+    let before = index.snapshot().commit();
+    drop(index);
+    forge.git(&["update-ref", "-d", "refs/heads/main"]);
+    forge.expect(&[Trouble::Overtake]);
+    let fault = open_in(alone.path(), &forge).await.err().unwrap();
+    assert!(matches!(fault, OpenFault::NotEmpty(_)), "{fault}");
+    assert_eq!(place(alone.path()).tip().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_takes_no_settings_hinders_no_start() {
+    let forge = Forge::start().await;
+    let Sidecar { folder, index } = Sidecar::start(&forge).await;
+    let before = index.snapshot().commit();
+    drop(index);
+    forge.hook("exit 1");
+    let url = "http://localhost:2";
+    let index = open_at(url, folder.path(), &forge).await.unwrap();
+    assert_eq!(index.snapshot().commit(), before);
+    drop(index);
+    forge.hook("exit 0");
+    let index = open_at(url, folder.path(), &forge).await.unwrap();
+    assert_ne!(index.snapshot().commit(), before);
+    assert_eq!(forge.tip(), index.snapshot().commit().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_forge_took_is_followed_once_this_machine_can() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let lock = refs::lock_of_tip(&sidecar.folder.path().join("index.git"));
+    std::fs::create_dir(&lock).unwrap();
+    let unknown = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap_err();
+    assert!(
+        matches!(unknown, WriteFault::OutcomeUnknown(_)),
+        "{unknown}"
+    );
+    assert_ne!(forge.tip(), sidecar.commit());
+    std::fs::remove_dir(&lock).unwrap();
+    sidecar.look().await.unwrap();
+    assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forge_is_shown_by_its_url_and_without_its_token() {
+    let forge = Forge::start().await;
+    let shown = format!("{:?}", forge.upstream());
+    assert!(shown.contains("/acme/crates.git"), "{shown}");
+    assert!(!shown.contains("Basic"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_servers_at_once_lose_nothing() {
     let forge = Forge::start().await;
     let first = Sidecar::start(&forge).await;
@@ -178,10 +257,10 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
     assert_eq!(forge.pushes(), 2, "it is not sent again");
     // Also where somebody was quick to build on it: it is not made twice, and not refused for being there.
     forge.expect(&[Trouble::CutBelowOthers]);
-    sidecar.submit(yank("a", "1.0.0", true)).await.unwrap();
+    sidecar.submit(publish("a", "1.1.0", 1)).await.unwrap();
     assert_eq!(
         forge.git(&["log", "--format=%s", "-3", "main"]),
-        "more\nyank a 1.0.0\npublish a 1.0.0"
+        "more\npublish a 1.1.0\npublish a 1.0.0"
     );
     assert_eq!(
         (sidecar.commit(), sidecar.served()),
@@ -215,6 +294,7 @@ async fn a_forge_that_is_down_stops_writes_and_nothing_else() {
     assert!(matches!(failed, WriteFault::OutcomeUnknown(_)), "{failed}");
     let why = reason(sidecar.look().await);
     assert!(why.contains("the forge cannot be reached"), "{why}");
+    assert!(sidecar.index.stall().unwrap().is_away);
     assert_eq!(
         (sidecar.commit(), sidecar.served()),
         (before.clone(), before.clone())

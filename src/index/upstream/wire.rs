@@ -14,7 +14,7 @@ use super::report::words;
 use super::{NotPushed, Upstream, UpstreamFault};
 
 /// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// Why a request was not answered as it should be.
 pub(super) enum Trouble {
@@ -181,4 +181,62 @@ async fn read(mut response: Response, service: &str) -> Result<Vec<u8>, Trouble>
 
 pub(super) fn packet(text: &str) -> String {
     format!("{:04x}{text}", text.len() + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Client;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_request_that_never_went_out_it_is_known_that_nothing_was_done() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("http://{}/", listener.local_addr().unwrap());
+        drop(listener);
+        for url in [nobody.as_str(), "no URL"] {
+            let fault = Client::new().post(url).send().await.unwrap_err();
+            let trouble = Trouble::of(fault);
+            assert!(matches!(&trouble, Trouble::NotSent(_)), "{url}");
+            assert!(matches!(trouble.of_push(), NotPushed::NotDone(_)));
+        }
+    }
+
+    #[test]
+    fn what_is_closed_and_what_passes_is_told_by_the_status() {
+        let told = |status| {
+            let status = StatusCode::from_u16(status).unwrap();
+            UpstreamFault::from(Trouble::Status(status, "why".to_owned()))
+        };
+        for status in [400, 403, 404] {
+            let fault = told(status);
+            assert!(matches!(fault, UpstreamFault::Closed(_)), "{fault}");
+            assert!(!fault.is_away());
+        }
+        for status in [302, 500, 508] {
+            let fault = told(status);
+            assert!(matches!(fault, UpstreamFault::Odd(_)), "{fault}");
+            assert!(!fault.is_away());
+        }
+        for status in [429, 503] {
+            assert!(told(status).is_away());
+        }
+        assert!(UpstreamFault::from(Trouble::Broken(String::new())).is_away());
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_at_most_256_kibibytes() {
+        let answer = async |bytes| {
+            let kind = "application/x-git-upload-pack-result";
+            let answer = hyper::Response::builder().header(CONTENT_TYPE, kind);
+            let answer = answer.body(vec![b'a'; bytes]).unwrap();
+            read(Response::from(answer), "git-upload-pack").await
+        };
+        for bytes in [0, 100_000, 256 << 10] {
+            let read = answer(bytes).await;
+            assert!(read.is_ok_and(|read| read.len() == bytes), "{bytes}");
+        }
+        let read = answer((256 << 10) + 1).await;
+        assert!(matches!(read, Err(Trouble::Broken(why)) if why.contains("too long")));
+    }
 }

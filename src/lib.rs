@@ -13,6 +13,7 @@ pub mod control;
 pub mod disk;
 pub mod domain;
 pub mod fetch;
+pub mod forge;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod git;

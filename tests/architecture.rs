@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 25] = [
     (
         "app",
         &[
@@ -26,6 +26,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ("disk", &["measure"]),
     ("domain", &[]),
     ("fetch", &["config", "git", "measure"]),
+    ("forge", &[]),
     ("git", &[]),
     (
         "http",

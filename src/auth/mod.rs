@@ -14,7 +14,6 @@ mod issuer;
 mod keys;
 mod order;
 mod permission;
-mod secret;
 mod verify;
 
 pub use credentials::{AUTHORIZATION_BYTES_MAX, CredentialsFault, Malformed, token_from_header};
@@ -22,10 +21,11 @@ pub use issuer::{Issuer, MintFault, Minted};
 pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
 pub use order::{CRATE_SCOPES_MAX, Lifetime, OrderFault, TokenOrder};
 pub use permission::{AuthFault, NotPermitted};
-pub use secret::Secret;
 #[cfg(any(test, fuzzing))]
 pub use verify::fuzzing::token;
 pub use verify::{TOKEN_BYTES_MAX, TokenFault, Verifier};
+
+pub use crate::domain::Secret;
 
 #[cfg(doc)]
 use crate::domain::Grant;

@@ -1,5 +1,9 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
+mod caller;
+
+pub use caller::{Caller, Visitor};
+
 use std::env;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -15,14 +19,14 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
+use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, TokenKeys, Verifier, Wish};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::disk;
-use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
+use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId};
 use crate::fetch::{self, Fetches};
-use crate::index::{Action, Change, Index, OpenFault, Place, Settings, Snapshot};
+use crate::index::{Index, OpenFault, Place, Settings, Snapshot};
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
@@ -49,6 +53,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who may enter.
     pub verifier: Verifier,
+    /// Who else may, if there is a forge that knows them.
+    pub gate: Option<Arc<Gate>>,
     /// Git clients that read.
     pub fetches: Fetches,
     /// How often each person has written lately.
@@ -63,15 +69,6 @@ pub struct App {
     local_urls: OwnUrls,
     /// Held as long as the process may write.
     _lock: File,
-}
-
-/// Somebody who proved who they are, and the request by which they ask.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// What their token allows.
-    pub grant: Arc<Grant>,
-    /// The request, as the log names it.
-    pub request_id: PlainText,
 }
 
 /// How often a command looks whether the branch moved: it is done long before.
@@ -131,6 +128,7 @@ impl App {
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
             verifier: Verifier::new(registry, keys),
+            gate: caller::gate(&config, &public_url),
             local_urls: local_urls(&config.name, bound),
             catalog: Arc::new(Catalog::new(
                 Arc::clone(&blobs),
@@ -175,18 +173,16 @@ impl App {
         self.verifier
             .authenticate(header, Timestamp::now(), &is_revoked)
     }
-}
 
-impl Caller {
-    /// What the caller asks of the index at this moment.
-    pub fn asks(&self, at: Timestamp, action: Action) -> Change {
-        let token = format!("token {}", self.grant.token_id);
-        Change {
-            action,
-            by: self.grant.login.clone(),
-            authenticated_via: token.parse().expect("a token's id is plain ASCII"),
-            request_id: self.request_id.clone(),
-            at,
+    /// All that decides whether the caller may do what they wish.
+    pub async fn standing(&self, caller: &Caller, wish: &Wish<'_>) -> Result<Standing, GateFault> {
+        match &caller.visitor {
+            Visitor::Local(grant) => {
+                let login = grant.login.clone();
+                let names_suffice = self.gate.is_none();
+                Ok(Standing::local(login, grant.token_id, names_suffice))
+            }
+            Visitor::Guest(gate, guest) => gate.standing(guest, wish).await,
         }
     }
 }

@@ -12,12 +12,12 @@ const EDGES: [(&str, &[&str]); 25] = [
     (
         "app",
         &[
-            "auth", "blobs", "catalog", "config", "disk", "fetch", "index", "measure", "probe",
-            "rates", "tokens",
+            "auth", "blobs", "catalog", "config", "disk", "fetch", "forge", "index", "measure",
+            "probe", "rates", "tokens",
         ],
     ),
     ("audit", &["app", "index"]),
-    ("auth", &["disk", "measure"]),
+    ("auth", &["disk", "forge", "measure"]),
     ("backup", &["app", "audit", "blobs", "disk", "index"]),
     ("blobs", &["disk"]),
     ("catalog", &["blobs", "disk", "index"]),
@@ -31,8 +31,8 @@ const EDGES: [(&str, &[&str]); 25] = [
     (
         "http",
         &[
-            "app", "auth", "blobs", "catalog", "config", "fetch", "index", "measure", "metrics",
-            "owners", "publish", "rates", "yank",
+            "app", "auth", "blobs", "catalog", "config", "fetch", "forge", "index", "measure",
+            "metrics", "owners", "publish", "rates", "yank",
         ],
     ),
     ("index", &["blobs", "disk", "git", "measure"]),

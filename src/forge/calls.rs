@@ -3,7 +3,7 @@
 use super::answers::{RawRepository, RawRight, RawRun, RawTask, RawTasks, RawToken, RawUser};
 use super::client::Bytes;
 use super::{Account, Forge, ForgeFault, Repository, Run, Showing, Team, TokenInfo};
-use crate::domain::{Login, RepositoryPath, Secret, Visibility};
+use crate::domain::{Login, Person, RepositoryPath, Secret, Visibility};
 
 /// How many pages of a list are looked through, fifty entries each.
 const PAGES_MAX: u32 = 10;
@@ -110,10 +110,18 @@ impl Forge {
         Err(ForgeFault::NotFound)
     }
 
-    /// The number of a user.
-    pub async fn user_id(&self, login: &Login, showing: Showing<'_>) -> Result<u64, ForgeFault> {
-        let user: RawUser = self.json(&format!("api/v1/users/{login}"), showing).await?;
-        user.person_id().ok_or(ForgeFault::NotFound)
+    /// The account of this name.
+    pub async fn user_named(
+        &self,
+        login: &Login,
+        showing: Showing<'_>,
+    ) -> Result<Person, ForgeFault> {
+        let path = format!("api/v1/users/{login}");
+        let user: RawUser = self.json(&path, showing).await?;
+        match user.account()? {
+            Account::Person { login, id } => Ok(Person { login, id }),
+            Account::Job { .. } => Err(ForgeFault::NotFound),
+        }
     }
 
     /// The team of an organisation with this name, in whatever case.
@@ -124,16 +132,15 @@ impl Forge {
         token: &Secret,
     ) -> Result<Team, ForgeFault> {
         let path = format!("api/v1/orgs/{organisation}/teams");
-        let is_it = |team: &Team| team.name.eq_ignore_ascii_case(name);
-        self.find_team(&path, token, is_it)
-            .await?
-            .ok_or(ForgeFault::NotFound)
+        let mut teams = self.all_teams(&path, token).await?.into_iter();
+        let found = teams.find(|team| team.name.eq_ignore_ascii_case(name));
+        found.ok_or(ForgeFault::NotFound)
     }
 
-    /// Whether the owner of the token is in the team.
-    pub async fn is_in_team(&self, team: u64, token: &Secret) -> Result<bool, ForgeFault> {
-        let found = self.find_team("api/v1/user/teams", token, |own| own.id == team);
-        Ok(found.await?.is_some())
+    /// The numbers of the teams that the owner of the token is in.
+    pub async fn own_teams(&self, token: &Secret) -> Result<Vec<u64>, ForgeFault> {
+        let teams = self.all_teams("api/v1/user/teams", token).await?;
+        Ok(teams.iter().map(|team| team.id).collect())
     }
 
     /// Whether an account is in a team, asked by another that is in the organisation.
@@ -172,24 +179,18 @@ impl Forge {
         })
     }
 
-    async fn find_team(
-        &self,
-        path: &str,
-        token: &Secret,
-        is_it: impl Fn(&Team) -> bool,
-    ) -> Result<Option<Team>, ForgeFault> {
+    async fn all_teams(&self, path: &str, token: &Secret) -> Result<Vec<Team>, ForgeFault> {
+        let mut all = Vec::new();
         for page in 1..=PAGES_MAX {
             let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
             let teams: Vec<Team> = self.json(&path, Showing::Token(token)).await?;
             let count = teams.len();
-            if let Some(found) = teams.into_iter().find(&is_it) {
-                return Ok(Some(found));
-            }
+            all.extend(teams);
             if count < PAGE_ENTRIES {
                 break;
             }
         }
-        Ok(None)
+        Ok(all)
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

@@ -339,14 +339,16 @@ async fn teams_and_their_members_are_numbers() {
         .team(&"nosuch".parse().unwrap(), "platform", &alice)
         .await;
     assert_eq!(nowhere, Err(ForgeFault::NotFound));
-    assert_eq!(forge.is_in_team(6, &alice).await, Ok(true));
-    assert_eq!(forge.is_in_team(9, &alice).await, Ok(false));
+    assert_eq!(forge.own_teams(&alice).await, Ok(vec![5, 6]));
     let alices = "alice".parse().unwrap();
     assert_eq!(forge.is_member(6, &alices, 2, &alice).await, Ok(true));
     // Another account under the same name.
     assert_eq!(forge.is_member(6, &alices, 9, &alice).await, Ok(false));
     assert_eq!(forge.is_member(6, &bob, 3, &alice).await, Ok(false));
-    assert_eq!(forge.user_id(&bob, Showing::Token(&alice)).await, Ok(3));
+    let shouted = "BOB".parse().unwrap();
+    let found = forge.user_named(&shouted, Showing::Token(&alice)).await;
+    let found = found.unwrap();
+    assert_eq!((found.login.as_str(), found.id), ("bob", 3));
     let index = path("acme/index");
     let rights = forge.rights_of(&index, &bob, 3, &alice).await.unwrap();
     assert!(rights.pull && !rights.push);

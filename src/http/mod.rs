@@ -25,6 +25,8 @@ mod sparse;
 mod stall;
 
 #[cfg(test)]
+mod forge_tests;
+#[cfg(test)]
 mod serve_tests;
 
 pub use routes::{Routes, routes};

@@ -1,5 +1,9 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
+mod caller;
+
+pub use caller::{Caller, Visitor};
+
 use std::env;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -15,19 +19,19 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
+use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, TokenKeys, Verifier, Wish};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::disk;
-use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
+use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId};
 use crate::fetch::{self, Fetches};
-use crate::index::{Action, Branch, Change, Index, OpenFault, Place, Settings, Snapshot, Upstream};
+use crate::forge::{Forge, ForgeLimits, Robot};
+use crate::index::{Branch, Index, OpenFault, Place, Settings, Snapshot, Upstream};
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
 use crate::review::Reviews;
-use crate::robot;
 use crate::tokens::TokenRecords;
 
 /// How long a command waits for a server that is just making the registry.
@@ -51,6 +55,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who may enter.
     pub verifier: Verifier,
+    /// Who else may, if there is a forge that knows them.
+    pub gate: Option<Arc<Gate>>,
     /// Git clients that read.
     pub fetches: Fetches,
     /// How often each person has written lately.
@@ -67,15 +73,6 @@ pub struct App {
     local_urls: OwnUrls,
     /// Held as long as the process may write.
     _lock: File,
-}
-
-/// Somebody who proved who they are, and the request by which they ask.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// What their token allows.
-    pub grant: Arc<Grant>,
-    /// The request, as the log names it.
-    pub request_id: PlainText,
 }
 
 /// How often a command looks whether the branch moved: it is done long before.
@@ -126,9 +123,23 @@ impl App {
         let blobs = Arc::new(data.blobs()?);
         let settings = settings(&config, &public_url);
         let branch = branch(&config)?;
-        let reviews = match &branch {
-            Branch::Forge(upstream) => Some(Reviews::new(upstream.clone()).map_err(client_fault)?),
-            Branch::Here { .. } => None,
+        let forge = config.forge.as_ref().map(|forge| {
+            let robot = Robot::of(forge);
+            (
+                forge,
+                Arc::new(Forge::new(&forge.url, robot, ForgeLimits::default())),
+            )
+        });
+        let gate = forge.as_ref().map(|(settings, client)| {
+            Arc::new(caller::gate(settings, Arc::clone(client), &public_url))
+        });
+        let reviews = match (&branch, forge) {
+            (Branch::Forge(upstream), Some((settings, client))) => Some(Reviews::new(
+                upstream.clone(),
+                client,
+                settings.repository.clone(),
+            )),
+            _ => None,
         };
         let index = Index::open(&data.place(), &settings, &blobs, branch)?;
         if let Err(cause) =
@@ -143,6 +154,7 @@ impl App {
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
             verifier: Verifier::new(registry, keys),
+            gate,
             local_urls: local_urls(&config.name, bound),
             catalog: Arc::new(Catalog::new(
                 Arc::clone(&blobs),
@@ -187,18 +199,16 @@ impl App {
         self.verifier
             .authenticate(header, Timestamp::now(), &is_revoked)
     }
-}
 
-impl Caller {
-    /// What the caller asks of the index at this moment.
-    pub fn asks(&self, at: Timestamp, action: Action) -> Change {
-        let token = format!("token {}", self.grant.token_id);
-        Change {
-            action,
-            by: self.grant.login.clone(),
-            authenticated_via: token.parse().expect("a token's id is plain ASCII"),
-            request_id: self.request_id.clone(),
-            at,
+    /// All that decides whether the caller may do what they wish.
+    pub async fn standing(&self, caller: &Caller, wish: &Wish<'_>) -> Result<Standing, GateFault> {
+        match &caller.visitor {
+            Visitor::Local(grant) => {
+                let login = grant.login.clone();
+                let names_suffice = self.gate.is_none();
+                Ok(Standing::local(login, grant.token_id, names_suffice))
+            }
+            Visitor::Guest(gate, guest) => gate.standing(guest, wish).await,
         }
     }
 }
@@ -236,10 +246,6 @@ pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
 }
 
-fn client_fault(cause: impl std::error::Error + Send + Sync + 'static) -> AppFault {
-    AppFault::Client(io::Error::other(cause))
-}
-
 /// The branch that the configuration names.
 fn branch(config: &Config) -> Result<Branch, AppFault> {
     let Some(forge) = &config.forge else {
@@ -247,7 +253,10 @@ fn branch(config: &Config) -> Result<Branch, AppFault> {
         return Ok(Branch::Here { poll });
     };
     let poll = Duration::from_secs(forge.poll_secs);
-    let upstream = Upstream::new(&forge.clone_url(), robot::authorization(forge), poll);
+    let robot = Robot::of(forge);
+    let authorization = Arc::new(move || robot.authorization().map_err(io::Error::other));
+    let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
+    let client_fault = |cause| AppFault::Client(io::Error::other(cause));
     Ok(Branch::Forge(upstream.map_err(client_fault)?))
 }
 

@@ -13,6 +13,7 @@ pub mod control;
 pub mod disk;
 pub mod domain;
 pub mod fetch;
+pub mod forge;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod git;
@@ -26,7 +27,6 @@ pub mod probe;
 pub mod publish;
 pub mod rates;
 pub mod review;
-pub mod robot;
 pub mod setup;
 pub mod telemetry;
 pub mod tokens;

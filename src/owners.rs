@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::time::timeout_at;
 
-use crate::app::{App, Caller};
-use crate::auth::NotPermitted;
-use crate::domain::{Can, CrateName, Owner, Owners};
+use crate::app::{App, Caller, Visitor};
+use crate::auth::{GateFault, NotPermitted, Wish};
+use crate::domain::{Can, CrateName, Owner, OwnerFault, OwnerName, Owners, Standing};
 use crate::index::{Action, Refusal, WriteFault};
 
 /// The most owners that one request may add or remove.
@@ -19,6 +20,9 @@ pub enum OwnersFault {
     /// The token does not allow it.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
+    /// The forge does not allow it, or cannot be asked.
+    #[error(transparent)]
+    Gate(#[from] GateFault),
     /// Nobody was named.
     #[error("no owner was named; send `{{\"users\":[\"login\"]}}`")]
     Nobody,
@@ -55,21 +59,69 @@ pub async fn change(
     edit: Edit,
     named: &[String],
 ) -> Result<(), OwnersFault> {
-    caller.grant.require_on(Can::Own, &name)?;
+    caller.require_on(Can::Own, &name)?;
     match named.len() {
         0 => return Err(OwnersFault::Nobody),
         1..=NAMED_MAX => {}
         count => return Err(OwnersFault::TooMany(count)),
     }
-    let owners: Result<Vec<Owner>, _> = named.iter().map(|text| text.parse()).collect();
-    let owners = owners.map_err(|fault| WriteFault::Refused(Refusal::Owners(fault)))?;
-    let action = match edit {
-        Edit::Add => Action::AddOwners { name, owners },
-        Edit::Remove => Action::RemoveOwners { name, owners },
-    };
     let deadline = app.deadline();
+    let change = timeout_at(deadline, prepare(app, caller, name, edit, named)).await;
+    let (standing, action) = change.map_err(|_| WriteFault::Late)??;
     app.index
-        .submit(caller.asks(Timestamp::now(), action), deadline)
+        .submit(caller.asks(standing, Timestamp::now(), action), deadline)
         .await?;
     Ok(())
+}
+
+/// What has to be known before the index is asked.
+async fn prepare(
+    app: &App,
+    caller: &Caller,
+    name: CrateName,
+    edit: Edit,
+    named: &[String],
+) -> Result<(Standing, Action), OwnersFault> {
+    let snapshot = app.index.snapshot();
+    let wish = Wish {
+        can: Can::Own,
+        owners: snapshot.find(&name).map(|krate| &*krate.owners),
+        sources: None,
+    };
+    let standing = app.standing(caller, &wish).await?;
+    let action = match edit {
+        Edit::Add => {
+            let owners = resolve(app, caller, named).await?;
+            Action::AddOwners { name, owners }
+        }
+        Edit::Remove => {
+            let parse = match app.gate {
+                Some(_) => |text: &String| text.parse(),
+                // Without a forge there are no teams.
+                None => |text: &String| text.parse::<Owner>().and_then(|_| text.parse()),
+            };
+            let owners: Result<Vec<OwnerName>, OwnerFault> = named.iter().map(parse).collect();
+            let owners = owners.map_err(refused)?;
+            Action::RemoveOwners { name, owners }
+        }
+    };
+    Ok((standing, action))
+}
+
+/// The named ones with their numbers, if there is a forge that has any.
+async fn resolve(app: &App, caller: &Caller, named: &[String]) -> Result<Vec<Owner>, OwnersFault> {
+    let Some(gate) = &app.gate else {
+        let owners: Result<Vec<Owner>, _> = named.iter().map(|text| text.parse()).collect();
+        return owners.map_err(refused);
+    };
+    let names: Result<Vec<OwnerName>, _> = named.iter().map(|text| text.parse()).collect();
+    let guest = match &caller.visitor {
+        Visitor::Guest(_, guest) => Some(&**guest),
+        Visitor::Local(_) => None,
+    };
+    Ok(gate.owners(guest, &names.map_err(refused)?).await?)
+}
+
+fn refused(fault: OwnerFault) -> OwnersFault {
+    WriteFault::Refused(Refusal::Owners(fault)).into()
 }

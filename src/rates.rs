@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::domain::{Login, Rate, RateLimits};
+use crate::domain::{PlainText, Rate, RateLimits};
 
 /// The most buckets that are kept.
 const BUCKETS_MAX: usize = 100_000;
@@ -28,12 +28,12 @@ pub enum Counted {
 /// Somebody did something too often.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{login}` has {counted} too often for this registry; the next is allowed in {} seconds",
+    "`{who}` has {counted} too often for this registry; the next is allowed in {} seconds",
     .wait_secs
 )]
 pub struct TooOften {
     /// Who.
-    pub login: Login,
+    pub who: PlainText,
     /// What.
     pub counted: Counted,
     /// How long to wait, in whole seconds and at least one.
@@ -44,16 +44,16 @@ pub struct TooOften {
 #[derive(Debug, Default)]
 pub struct Rates {
     /// The moment at which each bucket is full again.
-    full_at: Mutex<HashMap<(Counted, Login), Instant>>,
+    full_at: Mutex<HashMap<(Counted, String), Instant>>,
 }
 
 impl Rates {
-    /// Takes one token of `login`'s, if the policy counts this at all.
+    /// Takes one token of somebody's, if the policy counts this at all.
     pub fn take(
         &self,
         limits: &RateLimits,
         counted: Counted,
-        login: &Login,
+        who: &PlainText,
         now: Instant,
     ) -> Result<(), TooOften> {
         let Some(rate) = rate_of(limits, counted) else {
@@ -61,7 +61,7 @@ impl Rates {
         };
         let whole = rate.interval() * rate.burst.get();
         let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (counted, login.clone());
+        let key = (counted, who.as_str().to_ascii_lowercase());
         // A policy that has become milder counts for what was taken before it, too.
         let missing = buckets
             .get(&key)
@@ -75,7 +75,7 @@ impl Rates {
             .filter(|wait| !wait.is_zero())
         {
             return Err(TooOften {
-                login: login.clone(),
+                who: who.clone(),
                 counted,
                 wait_secs: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
             });
@@ -95,7 +95,7 @@ fn rate_of(limits: &RateLimits, counted: Counted) -> Option<Rate> {
 }
 
 /// Forgets the buckets that are full; if there are none, all: so many people at once are no one person's haste.
-fn make_room(buckets: &mut HashMap<(Counted, Login), Instant>, now: Instant) {
+fn make_room(buckets: &mut HashMap<(Counted, String), Instant>, now: Instant) {
     if buckets.len() < BUCKETS_MAX {
         return;
     }
@@ -124,7 +124,7 @@ mod tests {
         toml::from_str(&text).unwrap()
     }
 
-    fn login(text: &str) -> Login {
+    fn login(text: &str) -> PlainText {
         text.parse().unwrap()
     }
 

@@ -1,20 +1,15 @@
 //! Pull requests on the index repository: judged when the forge tells of them, before anybody merges them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::header::AUTHORIZATION;
-use reqwest::redirect::Policy;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
-use crate::domain::{CommitId, harmless};
+use crate::domain::{CommitId, RepositoryPath, harmless};
+use crate::forge::{Forge, Status};
 use crate::index::{self, ReviewFault, Upstream};
-use crate::robot;
 
 /// The name of the status; a rule of protection on the forge can require it.
 const CONTEXT: &str = "sidecargo";
@@ -22,13 +17,12 @@ const CONTEXT: &str = "sidecargo";
 const SENTENCE_MAX: usize = 250;
 /// How many pull requests wait for their judgement; more are not looked at.
 const WAITING_MAX: usize = 32;
-/// For the forge to take a status.
-const STATUS_TIME: Duration = Duration::from_secs(10);
 
 /// What judges pull requests, one at a time.
 pub struct Reviews {
     upstream: Upstream,
-    client: Client,
+    forge: Arc<Forge>,
+    index: RepositoryPath,
     waiting: Semaphore,
     turn: Mutex<()>,
 }
@@ -54,37 +48,16 @@ struct Side {
     sha: CommitId,
 }
 
-#[derive(Serialize)]
-struct Status<'a> {
-    state: &'a str,
-    context: &'a str,
-    description: &'a str,
-}
-
-/// The forge has no word of what was found.
-#[derive(Debug, Error)]
-enum StatusFault {
-    #[error("the token for the forge cannot be read")]
-    Token(#[source] std::io::Error),
-    #[error("the forge does not take a status: {0}")]
-    Refused(reqwest::StatusCode),
-    #[error("the forge cannot be told")]
-    Request(#[source] reqwest::Error),
-}
-
 impl Reviews {
-    /// For the pull requests of the repository `upstream`.
-    pub fn new(upstream: Upstream) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .timeout(STATUS_TIME)
-            .build()?;
-        Ok(Self {
+    /// For the pull requests of the repository `index` at the forge, which is `upstream`.
+    pub fn new(upstream: Upstream, forge: Arc<Forge>, index: RepositoryPath) -> Self {
+        Self {
             upstream,
-            client,
+            forge,
+            index,
             waiting: Semaphore::new(WAITING_MAX),
             turn: Mutex::default(),
-        })
+        }
     }
 }
 
@@ -133,41 +106,14 @@ pub async fn review(app: Arc<App>, event: Event) {
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
-    if let Err(fault) = tell(&app, reviews, head, state, &sentence).await {
-        warn!(number, reason = %fault, cause = ?std::error::Error::source(&fault), "the forge was not told of a judgement");
-    }
-}
-
-async fn tell(
-    app: &App,
-    reviews: &Reviews,
-    head: CommitId,
-    state: &str,
-    sentence: &str,
-) -> Result<(), StatusFault> {
-    let Some(forge) = &app.config.forge else {
-        return Ok(());
-    };
-    let description = harmless(sentence, SENTENCE_MAX);
     let status = Status {
         state,
         context: CONTEXT,
-        description: &description,
+        description: &harmless(&sentence, SENTENCE_MAX),
     };
-    let body = serde_json::to_vec(&status).expect("a status is JSON");
-    let token = robot::authorization(forge)().map_err(StatusFault::Token)?;
-    let (url, repository) = (&forge.url, &forge.repository);
-    let request = reviews
-        .client
-        .post(format!("{url}/api/v1/repos/{repository}/statuses/{head}"))
-        .header(AUTHORIZATION, token)
-        .header("Content-Type", "application/json")
-        .body(body);
-    let response = request.send().await;
-    let response = response.map_err(|fault| StatusFault::Request(fault.without_url()))?;
-    match response.status() {
-        status if status.is_success() => Ok(()),
-        status => Err(StatusFault::Refused(status)),
+    let told = reviews.forge.set_status(&reviews.index, head, &status);
+    if let Err(reason) = told.await {
+        warn!(number, %reason, "the forge was not told of a judgement");
     }
 }
 

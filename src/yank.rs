@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::time::timeout_at;
 
 use crate::app::{App, Caller};
-use crate::auth::NotPermitted;
+use crate::auth::{GateFault, NotPermitted, Wish};
 use crate::domain::{Can, CrateName, CrateVersion};
 use crate::index::{Action, WriteFault};
 use crate::rates::{Counted, TooOften};
@@ -17,6 +18,9 @@ pub enum YankFault {
     /// The token does not allow it.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
+    /// The forge does not allow it, or cannot be asked.
+    #[error(transparent)]
+    Gate(#[from] GateFault),
     /// The caller has yanked too often.
     #[error(transparent)]
     TooOften(#[from] TooOften),
@@ -33,20 +37,25 @@ pub async fn set_yanked(
     version: CrateVersion,
     yanked: bool,
 ) -> Result<(), YankFault> {
-    caller.grant.require_on(Can::Yank, &name)?;
-    let snapshot = app.index.snapshot();
-    let limits = &snapshot.registry().policy.rates;
-    app.rates
-        .take(limits, Counted::Yank, &caller.grant.login, Instant::now())?;
+    caller.require_on(Can::Yank, &name)?;
     let deadline = app.deadline();
-    let change = caller.asks(
-        Timestamp::now(),
-        Action::Yank {
-            name,
-            version,
-            yanked,
-        },
-    );
+    let snapshot = app.index.snapshot();
+    let wish = Wish {
+        can: Can::Yank,
+        owners: snapshot.find(&name).map(|krate| &*krate.owners),
+        sources: None,
+    };
+    let standing = timeout_at(deadline, app.standing(caller, &wish)).await;
+    let standing = standing.map_err(|_| WriteFault::Late)??;
+    let (limits, who) = (&snapshot.registry().policy.rates, standing.actor.name());
+    app.rates
+        .take(limits, Counted::Yank, &who, Instant::now())?;
+    let action = Action::Yank {
+        name,
+        version,
+        yanked,
+    };
+    let change = caller.asks(standing, Timestamp::now(), action);
     app.index.submit(change, deadline).await?;
     Ok(())
 }

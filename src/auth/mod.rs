@@ -4,28 +4,51 @@
 //! into a [`Grant`], [`Grant::require`] and [`Grant::require_on`] say whether that covers the action.
 //! [`Issuer`] is the other end: it mints the tokens of a registry that has no forge.
 //!
+//! With a forge, a token that is not ours is the [`Gate`]'s: [`Gate::may_read`] and [`Gate::guest`] say who it is,
+//! [`Gate::standing`] all that is to be known before they change something.
+//!
 //! What must stay true: a token's text stands in no error, log or `Debug` output, and nothing in a token is believed
-//! before its signature is verified.
+//! before its signature is verified or the forge has said so.
 //! Owners of crates are not known here; a token only narrows what its person may do.
 
 mod cache;
 mod credentials;
+mod gate;
+mod id_token;
 mod issuer;
 mod keys;
 mod order;
 mod permission;
-mod secret;
+mod remembered;
+mod standing;
+mod strangers;
 mod verify;
 
 pub use credentials::{AUTHORIZATION_BYTES_MAX, CredentialsFault, Malformed, token_from_header};
+pub use gate::{Gate, GateFault, Guest};
+pub use id_token::IdTokenFault;
 pub use issuer::{Issuer, MintFault, Minted};
 pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
 pub use order::{CRATE_SCOPES_MAX, Lifetime, OrderFault, TokenOrder};
 pub use permission::{AuthFault, NotPermitted};
-pub use secret::Secret;
+pub use remembered::Holds;
+pub use standing::Wish;
 #[cfg(any(test, fuzzing))]
 pub use verify::fuzzing::token;
 pub use verify::{TOKEN_BYTES_MAX, TokenFault, Verifier};
 
+pub use crate::domain::Secret;
+
 #[cfg(doc)]
 use crate::domain::Grant;
+
+/// What the forge is called by others.
+#[derive(Debug, Clone)]
+pub struct IssuerNames {
+    /// Its base URL, with which it signs.
+    pub root: String,
+    /// Our number as an application there.
+    pub client_id: Option<String>,
+    /// What jobs say that their tokens are for.
+    pub audience: String,
+}

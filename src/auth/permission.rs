@@ -4,13 +4,13 @@ use std::fmt::Display;
 
 use thiserror::Error;
 
-use super::{CredentialsFault, TokenFault};
+use super::{CredentialsFault, GateFault, TokenFault};
 use crate::domain::{Can, CrateName, CrateScope, Grant};
 
 /// How many crates a refusal lists.
 const LISTED_CRATES_MAX: usize = 10;
 
-/// Why a caller is turned away: the first two are answered with 401, the third with 403.
+/// Why a caller is turned away: the first two are answered with 401, the third with 403, the last as it says.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthFault {
     /// The request carries no token.
@@ -22,6 +22,9 @@ pub enum AuthFault {
     /// The token is good, but not for this.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
+    /// The forge has something against the token, or cannot be asked.
+    #[error(transparent)]
+    Gate(#[from] GateFault),
 }
 
 /// What a good token does not cover.

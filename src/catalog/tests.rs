@@ -104,8 +104,7 @@ impl Fixture {
     async fn submit(&self, action: Action) {
         let change = Change {
             action,
-            by: "alice".parse().unwrap(),
-            authenticated_via: "token 00".parse().unwrap(),
+            by: crate::domain::Standing::local("alice".parse().unwrap(), [0; 16].into(), true),
             request_id: "0123".parse().unwrap(),
             at: jiff::Timestamp::from_second(1_790_000_000).unwrap(),
         };

@@ -63,8 +63,12 @@ pub struct RawForge {
     pub token_file: Option<PathBuf>,
     /// The file that holds the secret of the webhook.
     pub webhook_secret_file: Option<PathBuf>,
+    /// The number of this registry as an application there.
+    pub client_id: Option<String>,
     /// How often it is looked whether somebody else moved the branch there.
     pub poll_secs: u64,
+    /// How long those who could read may go on while the forge cannot be asked.
+    pub unreachable_secs: u64,
 }
 
 /// The section `[http]`.
@@ -139,7 +143,9 @@ impl Default for RawForge {
             repository: None,
             token_file: None,
             webhook_secret_file: None,
+            client_id: None,
             poll_secs: 30,
+            unreachable_secs: 86400,
         }
     }
 }

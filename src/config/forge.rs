@@ -10,6 +10,10 @@ use crate::domain::{PublicUrl, RepositoryPath};
 
 /// The variable that holds the robot's token where no file does.
 pub const TOKEN_VARIABLE: &str = "SIDECARGO_FORGE_TOKEN";
+/// The longest number of an application, in bytes; a forge gives a UUID.
+const CLIENT_ID_BYTES_MAX: usize = 200;
+/// Who is away for longer than a month may well have left.
+const UNREACHABLE_SECS_MAX: u64 = 30 * SECS_MAX;
 
 /// The forge and the index repository there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,8 +27,12 @@ pub struct ForgeConfig {
     pub token_file: Option<PathBuf>,
     /// The file that holds the secret with which the forge signs what it tells; without one it is not listened to.
     pub webhook_secret_file: Option<PathBuf>,
+    /// The number of this registry as an application there: what an id_token of a person must be for.
+    pub client_id: Option<String>,
     /// How often it is looked whether somebody else moved the branch, in seconds.
     pub poll_secs: u64,
+    /// How long those who could read may go on while the forge cannot be asked, in seconds.
+    pub unreachable_secs: u64,
 }
 
 impl ForgeConfig {
@@ -37,6 +45,19 @@ impl ForgeConfig {
 /// What holds of the section; a relative file starts at `folder`.
 pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfig>, ConfigFault> {
     within("forge.poll_secs", raw.poll_secs, 1, SECS_MAX)?;
+    within(
+        "forge.unreachable_secs",
+        raw.unreachable_secs,
+        0,
+        UNREACHABLE_SECS_MAX,
+    )?;
+    let is_word = |id: &String| {
+        (1..=CLIENT_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if raw.client_id.as_ref().is_some_and(|id| !is_word(id)) {
+        let reason = "it must be one word of printable ASCII, as the forge shows it";
+        return refuse("forge.client_id", reason.to_owned());
+    }
     let is_nowhere = |file: &PathBuf| file.as_os_str().is_empty();
     if raw.token_file.as_ref().is_some_and(is_nowhere) {
         let reason = "it is empty, it must name a file with a token of the forge";
@@ -49,7 +70,9 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             repository,
             token_file: raw.token_file.map(|file| folder.join(file)),
             webhook_secret_file: raw.webhook_secret_file.map(|file| folder.join(file)),
+            client_id: raw.client_id,
             poll_secs: raw.poll_secs,
+            unreachable_secs: raw.unreachable_secs,
         })),
         (Some(_), None) => missing("forge.repository", "forge.url"),
         (None, Some(_)) => missing("forge.url", "forge.repository"),
@@ -57,6 +80,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
         (None, None) if raw.webhook_secret_file.is_some() => {
             missing("forge.url", "forge.webhook_secret_file")
         }
+        (None, None) if raw.client_id.is_some() => missing("forge.url", "forge.client_id"),
         (None, None) => Ok(None),
     }
 }

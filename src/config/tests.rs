@@ -77,7 +77,7 @@ fn the_example_names_every_key_and_equals_the_defaults() {
         ("fetch", field_names::<FetchConfig>()),
         ("log", field_names::<LogConfig>()),
         ("index", field_names::<IndexConfig>()),
-        ("forge", vec!["poll_secs"]),
+        ("forge", vec!["poll_secs", "unreachable_secs"]),
     ] {
         let table = example[section].as_table().unwrap();
         assert_eq!(missing(table, names), [""; 0], "in [{section}]");
@@ -113,7 +113,8 @@ fn the_example_tells_of_a_forge_as_it_may_be_written() {
     let forge = config.forge.unwrap();
     assert_eq!(forge.clone_url(), "https://git.example.com/acme/crates.git");
     assert!(forge.token_file.unwrap().is_absolute());
-    assert_eq!(forge.poll_secs, 30);
+    assert_eq!((forge.poll_secs, forge.unreachable_secs), (30, 86400));
+    assert!(forge.client_id.is_some());
 }
 
 #[test]
@@ -134,6 +135,19 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
         (
             format!("{url}\nrepository = \"a/b/c\""),
             "names no repository",
+        ),
+        ("client_id = \"1\"".to_owned(), "`forge.url`"),
+        (
+            format!("{url}\n{repository}\nclient_id = \"a b\""),
+            "`forge.client_id`",
+        ),
+        (
+            format!("{url}\n{repository}\nclient_id = \"\""),
+            "`forge.client_id`",
+        ),
+        (
+            format!("{url}\n{repository}\nunreachable_secs = 2592001"),
+            "`forge.unreachable_secs`",
         ),
     ] {
         let fault = from_text(&format!("[forge]\n{written}")).unwrap_err();
@@ -158,6 +172,7 @@ fn the_forge_is_shown_with_where_it_comes_from() {
         ("url = \"https://git.example.com\"", "s.toml:2"),
         ("repository = \"acme/crates\"", "s.toml:3"),
         ("poll_secs = 30", "default"),
+        ("unreachable_secs = 86400", "default"),
     ] {
         let line = forge
             .lines()

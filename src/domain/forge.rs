@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::registry::PublicUrl;
+
 /// The longest name of an owner or of a repository, in bytes: what the forges allow.
 const NAME_BYTES_MAX: usize = 100;
 
@@ -29,6 +31,13 @@ impl RepositoryPath {
     /// The user or organisation.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The repository whose page or clone this URL is, if it is one of the forge at `forge`.
+    pub fn of_url(url: &str, forge: &PublicUrl) -> Option<Self> {
+        let path = url.strip_prefix(forge.as_str())?.strip_prefix('/')?;
+        let path = path.trim_end_matches('/');
+        path.strip_suffix(".git").unwrap_or(path).parse().ok()
     }
 
     /// The name without its owner.
@@ -90,6 +99,21 @@ mod tests {
         }
         let path: RepositoryPath = "acme/crates".parse().unwrap();
         assert_eq!((path.owner(), path.name()), ("acme", "crates"));
+        let forge = "https://git.example.com".parse().unwrap();
+        let of_url = |url: &str| RepositoryPath::of_url(url, &forge);
+        for url in ["", "/", ".git", ".git/"] {
+            let url = format!("https://git.example.com/acme/crates{url}");
+            assert_eq!(of_url(&url), Some(path.clone()), "{url}");
+        }
+        for url in [
+            "https://git.example.com",
+            "https://git.example.com/acme",
+            "https://git.example.com.evil/acme/crates",
+            "https://other.example/acme/crates",
+            "https://git.example.com/acme/crates/src/branch/main",
+        ] {
+            assert_eq!(of_url(url), None, "{url}");
+        }
         let long = format!("a/{}", "b".repeat(NAME_BYTES_MAX + 1));
         for text in [
             "", "acme", "acme/", "/crates", "a/b/c", "a/..", "./b", "a/b.git", "a b/c", "a%2f/b",

@@ -17,9 +17,11 @@ mod name;
 mod owners;
 mod path;
 mod policy;
+mod principal;
 mod rate;
 mod registry;
 mod requirements;
+mod secret;
 mod text;
 mod time;
 mod version;
@@ -41,12 +43,14 @@ pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
     is_windows_device,
 };
-pub use owners::{Owner, OwnerFault, Owners};
+pub use owners::{Owner, OwnerFault, OwnerName, Owners, TeamName};
 pub use path::IndexPath;
 pub use policy::{Creators, Everyone, Policy, PolicyFault};
+pub use principal::{Actor, Job, Person, Proof, Standing};
 pub use rate::{Rate, RateLimits};
 pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};
 pub use requirements::Requirements;
+pub use secret::Secret;
 pub use text::{LOGIN_BYTES_MAX, Login, LoginFault, PlainText, TextFault, is_misleading};
 pub use time::{PubTime, PubTimeFault};
 pub use version::{CrateVersion, VERSION_BYTES_MAX, VersionFault, VersionKey};

@@ -1,11 +1,17 @@
 //! Who may publish, yank and own a crate: the file `owners/<index path>.toml`.
 
+mod name;
+
+pub use name::{OwnerName, TeamName};
+
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use thiserror::Error;
 
+use super::grant::Can;
+use super::principal::{Actor, Standing};
 use super::text::{Login, PlainText};
 
 /// The most owners that a crate may have.
@@ -49,9 +55,24 @@ struct Repository {
     id: u64,
 }
 
-/// One owner as `cargo owner` names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Owner(Login);
+/// One owner, as a file of owners has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A person.
+    User {
+        /// The account's name.
+        login: Login,
+        /// Its number on the forge, if there is one.
+        id: Option<u64>,
+    },
+    /// A team of the forge.
+    Team {
+        /// Its name.
+        name: TeamName,
+        /// Its number.
+        id: u64,
+    },
+}
 
 /// Why owners cannot be changed so, or a file is not one of owners.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -62,12 +83,15 @@ pub enum OwnerFault {
     /// A team, but there is no forge that has teams.
     #[error("`{0}` names a team; teams need a forge, and this registry runs without one")]
     TeamWithoutForge(String),
+    /// Something with a colon that is not a team.
+    #[error("`{0}` names no team; write `ORGANISATION:TEAM`")]
+    Team(String),
     /// Removal of somebody who is no owner.
     #[error("`{0}` is not an owner of this crate")]
-    NotAnOwner(Login),
+    NotAnOwner(OwnerName),
     /// Removal of everybody.
     #[error("a crate must keep at least one owner; add another before `{0}` leaves")]
-    Last(Login),
+    Last(OwnerName),
     /// Too many.
     #[error("a crate can have at most {OWNERS_MAX} owners")]
     TooMany,
@@ -85,6 +109,68 @@ impl Owners {
         let mut owners = Self::default();
         owners.users.push(User { login, id: None });
         owners
+    }
+
+    /// The owners of a crate that `actor` creates: a person, or the repository that a job runs for.
+    pub fn first_of(actor: &Actor) -> Self {
+        let mut owners = Self::default();
+        match actor {
+            Actor::Local(login) => return Self::first(login.clone()),
+            Actor::Person(person) => owners.users.push(User {
+                login: person.login.clone(),
+                id: Some(person.id),
+            }),
+            Actor::Job(job) => {
+                owners.repository = Some(Repository {
+                    name: actor.name(),
+                    id: job.repository_id,
+                });
+            }
+        }
+        owners
+    }
+
+    /// Whether these can be the owners of a crate that somebody of this name created.
+    pub fn are_first_of(&self, author: &str) -> bool {
+        match (self.users.as_slice(), &*self.teams, &self.repository) {
+            ([user], [], None) => user.login.as_str() == author,
+            ([], [], Some(repository)) => repository.name.as_str() == author,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody may do this to the crate.
+    ///
+    /// People may all of it; members of a team may publish and yank, and so may people who write to the repository;
+    /// its jobs may publish. On a forge the number decides, never the name: names are given away and taken again.
+    pub fn admit(&self, by: &Standing, can: Can) -> bool {
+        let is_user = self.users.iter().any(|user| user.is(by));
+        let is_in_team = || self.teams.iter().any(|team| by.teams.contains(&team.id));
+        let is_writer = || {
+            let repository = self.repository.as_ref();
+            repository.is_some_and(|repository| by.repositories.contains(&repository.id))
+        };
+        match (can, &by.actor) {
+            (Can::Publish, Actor::Job(_)) => is_writer(),
+            (_, Actor::Job(_)) => false,
+            (Can::Publish | Can::Yank, _) => is_user || is_in_team() || is_writer(),
+            (Can::Read | Can::Own, _) => is_user,
+        }
+    }
+
+    /// The numbers of the teams.
+    pub fn team_ids(&self) -> impl Iterator<Item = u64> {
+        self.teams.iter().map(|team| team.id)
+    }
+
+    /// The teams with their numbers.
+    pub fn teams(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.teams.iter().map(|team| (team.name.as_str(), team.id))
+    }
+
+    /// The number of the repository.
+    pub fn repository_id(&self) -> Option<u64> {
+        self.repository.as_ref().map(|repository| repository.id)
     }
 
     /// Reads the file.
@@ -111,14 +197,19 @@ impl Owners {
     }
 
     /// The owners with `added`, those that already are owners left where they are.
+    ///
+    /// Somebody who was known by name alone gets the number.
     pub fn with(&self, added: &[Owner]) -> Result<Self, OwnerFault> {
         let mut owners = self.clone();
-        for Owner(login) in added {
-            if !owners.includes(login) {
-                owners.users.push(User {
-                    login: login.clone(),
-                    id: None,
-                });
+        for owner in added {
+            match owner {
+                Owner::User { login, id } => owners.add_user(login, *id),
+                Owner::Team { name, id } => {
+                    if !owners.teams.iter().any(|team| team.id == *id) {
+                        let name = name.plain();
+                        owners.teams.push(Team { name, id: *id });
+                    }
+                }
             }
         }
         if owners.users.len() + owners.teams.len() > OWNERS_MAX {
@@ -127,46 +218,101 @@ impl Owners {
         Ok(owners)
     }
 
+    fn add_user(&mut self, login: &Login, id: Option<u64>) {
+        let is_same = |user: &&mut User| match (id, user.id) {
+            (Some(id), Some(known)) => id == known,
+            _ => user.login == *login,
+        };
+        match self.users.iter_mut().find(is_same) {
+            Some(known) => known.id = known.id.or(id),
+            None => self.users.push(User {
+                login: login.clone(),
+                id,
+            }),
+        }
+    }
+
     /// The owners without `removed`: each must be one, and one person must stay.
-    pub fn without(&self, removed: &[Owner]) -> Result<Self, OwnerFault> {
+    pub fn without(&self, removed: &[OwnerName]) -> Result<Self, OwnerFault> {
         let mut owners = self.clone();
-        for Owner(login) in removed {
-            let count = owners.users.len();
-            owners.users.retain(|user| user.login != *login);
-            if owners.users.len() == count {
-                return Err(OwnerFault::NotAnOwner(login.clone()));
+        for name in removed {
+            let count = owners.users.len() + owners.teams.len();
+            match name {
+                OwnerName::User(login) => owners.users.retain(|user| user.login != *login),
+                OwnerName::Team(name) => owners.teams.retain(|team| !name.is(&team.name)),
             }
-            if owners.users.is_empty() {
-                return Err(OwnerFault::Last(login.clone()));
+            if owners.users.len() + owners.teams.len() == count {
+                return Err(OwnerFault::NotAnOwner(name.clone()));
+            }
+            if owners.users.is_empty() && matches!(name, OwnerName::User(_)) {
+                return Err(OwnerFault::Last(name.clone()));
             }
         }
         Ok(owners)
     }
 
-    /// How the people changed since `earlier`: ` +bob -carol`, each with a blank before it.
+    /// How people and teams changed since `earlier`: ` +bob -carol`, each with a blank before it.
     pub fn difference(&self, earlier: &Self) -> String {
-        let added = self.users().filter(|user| !earlier.includes(user));
+        let added = self
+            .users
+            .iter()
+            .filter(|user| !earlier.users.contains(user));
         let removed = earlier.users().filter(|user| !self.includes(user));
-        let added = added.map(|user| format!(" +{user}"));
+        let teams = self
+            .teams
+            .iter()
+            .filter(|team| !earlier.teams.contains(team));
+        let teams_gone = earlier
+            .teams
+            .iter()
+            .filter(|team| !self.teams.contains(team));
+        let added = added.map(|user| format!(" +{}", user.login));
+        let added = added.chain(teams.map(|team| format!(" +{}", team.name)));
         let removed = removed.map(|user| format!(" -{user}"));
+        let removed = removed.chain(teams_gone.map(|team| format!(" -{}", team.name)));
         added.chain(removed).collect()
+    }
+
+    /// All of them by name, with the number that the forge has for each.
+    pub fn named(&self) -> impl Iterator<Item = (String, Option<u64>)> {
+        let users = self.users.iter();
+        let users = users.map(|user| (user.login.to_string(), user.id));
+        let teams = self.teams.iter();
+        users.chain(teams.map(|team| (team.name.to_string(), Some(team.id))))
+    }
+
+    /// The same with the numbers by which a forge knows people.
+    pub fn numbered(&self) -> String {
+        let users = self.users.iter().map(|user| match user.id {
+            Some(id) => format!("{} (number {id})", user.login),
+            None => format!("{} (without a number)", user.login),
+        });
+        let teams = self.teams.iter().map(|team| team.name.to_string());
+        users.chain(teams).collect::<Vec<_>>().join(", ")
     }
 
     /// The owners in words, for a refusal: `alice, bob`.
     pub fn names(&self) -> String {
         let users = self.users.iter().map(|user| user.login.to_string());
         let teams = self.teams.iter().map(|team| team.name.to_string());
-        users.chain(teams).collect::<Vec<_>>().join(", ")
+        let pushers = self.repository.iter();
+        let pushers = pushers.map(|repository| format!("whoever writes to {}", repository.name));
+        let all: Vec<String> = users.chain(teams).chain(pushers).collect();
+        all.join(", ")
     }
 }
 
-impl Owner {
-    /// The user's login.
-    pub fn login(&self) -> &Login {
-        &self.0
+impl User {
+    fn is(&self, by: &Standing) -> bool {
+        match &by.actor {
+            Actor::Local(login) => self.login == *login && (by.names_suffice || self.id.is_none()),
+            Actor::Person(person) => self.id == Some(person.id),
+            Actor::Job(_) => false,
+        }
     }
 }
 
+/// Where there is no forge.
 impl FromStr for Owner {
     type Err = OwnerFault;
 
@@ -174,7 +320,10 @@ impl FromStr for Owner {
         if text.contains(':') {
             return Err(OwnerFault::TeamWithoutForge(super::excerpt(text)));
         }
-        Ok(Self(text.parse()?))
+        Ok(Self::User {
+            login: text.parse()?,
+            id: None,
+        })
     }
 }
 

@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{Span, field};
 use warp::http::header::{self, HeaderValue};
 
 use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
-use crate::app::App;
-use crate::domain::{Can, Grant, Visibility};
+use crate::app::{App, Visitor};
+use crate::auth::{AuthFault, Gate, token_from_header};
+use crate::domain::{Can, Grant, Secret, Visibility};
 use crate::index::Snapshot;
 
 /// How a client is asked for a token; it sends none before it is asked.
@@ -41,31 +43,78 @@ impl Challenge {
 impl Request {
     /// The index as it is now, if the sender may read it.
     ///
-    /// A private registry is read with any token of it that may `read`. The crates that a token is limited to do not
-    /// matter: a clone of the index cannot leave one out, so the registry as a whole is read or not.
+    /// A private registry is read with any token of it that may `read`, or of whoever may read the index repository on
+    /// the forge. The crates that a token is limited to do not matter: a clone of the index cannot leave one out, so
+    /// the registry as a whole is read or not. For a token of our own nothing is waited for.
     ///
     /// # Errors
     /// 401 with the challenge, or 403 for a token that allows other things.
-    pub fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
+    pub async fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
         let snapshot = self.app.index.snapshot();
         if snapshot.registry().identity.visibility == Visibility::Private {
-            self.grant(challenge)?.require(Can::Read)?;
+            match self.grant() {
+                Ok(grant) => grant.require(Can::Read)?,
+                Err(fault) => {
+                    let read = self.read_as_guest(fault).await;
+                    read.map_err(|fault| self.refusal(fault, challenge))?;
+                }
+            }
         }
         Ok(snapshot)
     }
 
-    /// What the sender's token allows.
+    /// Who asks for a change, if their token is good.
     ///
     /// # Errors
-    /// 401 with the challenge.
-    pub fn grant(&self, challenge: Challenge) -> Result<Arc<Grant>, ApiError> {
-        let header = self.asked.headers.get(header::AUTHORIZATION);
-        let grant = self
-            .app
-            .authenticate(header.map(HeaderValue::as_bytes))
-            .map_err(|fault| ApiError::from(fault).with_challenge(challenge.header(&self.app)))?;
+    /// 401 with the challenge, and what the forge has against a token of its own.
+    pub async fn visitor(&self, challenge: Challenge) -> Result<Visitor, ApiError> {
+        let visitor = match self.grant() {
+            Ok(grant) => Ok(Visitor::Local(grant)),
+            Err(fault) => self.guest(fault).await,
+        };
+        visitor.map_err(|fault| self.refusal(fault, challenge))
+    }
+
+    /// What a token of this registry allows.
+    fn grant(&self) -> Result<Arc<Grant>, AuthFault> {
+        let grant = self.app.authenticate(self.authorization())?;
         Span::current().record("principal", field::display(&grant.login));
         Ok(grant)
+    }
+
+    /// The gate and the token, if what is no token of ours can be one of the forge.
+    fn to_gate(&self, fault: AuthFault) -> Result<(&Arc<Gate>, Secret), AuthFault> {
+        match (&self.app.gate, &fault) {
+            (Some(gate), AuthFault::Token(ours)) if Gate::may_know(ours) => {
+                Ok((gate, token_from_header(self.authorization())?))
+            }
+            _ => Err(fault),
+        }
+    }
+
+    async fn read_as_guest(&self, fault: AuthFault) -> Result<(), AuthFault> {
+        let (gate, token) = self.to_gate(fault)?;
+        let peer = self.asked.peer.0.ip();
+        gate.may_read(&token, peer, Timestamp::now()).await?;
+        Span::current().record("principal", "a reader of the forge");
+        Ok(())
+    }
+
+    async fn guest(&self, fault: AuthFault) -> Result<Visitor, AuthFault> {
+        let (gate, token) = self.to_gate(fault)?;
+        let peer = self.asked.peer.0.ip();
+        let guest = gate.guest(&token, peer, Timestamp::now()).await?;
+        Span::current().record("principal", field::display(&guest));
+        Ok(Visitor::Guest(Arc::clone(gate), Box::new(guest)))
+    }
+
+    fn authorization(&self) -> Option<&[u8]> {
+        let header = self.asked.headers.get(header::AUTHORIZATION);
+        header.map(HeaderValue::as_bytes)
+    }
+
+    fn refusal(&self, fault: AuthFault, challenge: Challenge) -> ApiError {
+        ApiError::from(fault).with_challenge(challenge.header(&self.app))
     }
 }
 

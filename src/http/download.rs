@@ -27,7 +27,7 @@ const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// Answers with a `.crate` file, or a range of it, to whoever may read the index.
 pub async fn download(path: VersionPath, request: Request) -> Result<Response, ApiError> {
-    let snapshot = request.read(Challenge::Cargo)?;
+    let snapshot = request.read(Challenge::Cargo).await?;
     let cksum = cksum_of(&snapshot, &path).ok_or_else(nothing)?;
     send_file(&request, cksum).await
 }

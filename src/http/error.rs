@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use tracing::error;
+use tracing::{error, warn};
 use warp::http::{HeaderValue, StatusCode, header};
 
 use super::body::BodyFault;
 use super::context::Response;
 use super::envelope::envelope_of_all;
-use crate::auth::{AuthFault, NotPermitted};
+use crate::auth::{AuthFault, GateFault, NotPermitted};
 use crate::catalog::SearchFault;
 use crate::fetch::FetchFault;
+use crate::forge::ForgeFault;
 use crate::index::{Refusal, WriteFault};
 use crate::owners::OwnersFault;
 use crate::publish::{FrameFault, PublishFault};
@@ -105,6 +106,40 @@ impl From<AuthFault> for ApiError {
             AuthFault::Credentials(fault) => Self::new(StatusCode::UNAUTHORIZED, fault.to_string()),
             AuthFault::Token(fault) => Self::new(StatusCode::UNAUTHORIZED, fault.to_string()),
             AuthFault::NotPermitted(fault) => fault.into(),
+            AuthFault::Gate(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<GateFault> for ApiError {
+    fn from(fault: GateFault) -> Self {
+        let (status, wait_secs) = match &fault {
+            GateFault::Forge(ForgeFault::Busy { retry_after_secs }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after_secs))
+            }
+            GateFault::Forge(cause) => {
+                warn!(%cause, "the forge could not be asked");
+                if let ForgeFault::Robot(_) = cause {
+                    // What is wrong with the set-up is for its operator alone.
+                    let detail = "this server's own account at the forge does not work, so nobody can be looked up there; its operator finds the reason in the log";
+                    return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+                }
+                (StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            GateFault::Unknown | GateFault::IdToken(_) => (StatusCode::UNAUTHORIZED, None),
+            GateFault::Refused(_)
+            | GateFault::MayNotRead
+            | GateFault::JobMayNotRead
+            | GateFault::NoName(_)
+            | GateFault::ReadOnly(_)
+            | GateFault::OtherRepository
+            | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),
+            GateFault::NoUser(_) | GateFault::NoTeam(_) => (StatusCode::BAD_REQUEST, None),
+            GateFault::TooMany { wait_secs } => (StatusCode::TOO_MANY_REQUESTS, Some(*wait_secs)),
+        };
+        Self {
+            retry_after_secs: wait_secs,
+            ..Self::new(status, fault.to_string())
         }
     }
 }
@@ -165,6 +200,7 @@ impl From<YankFault> for ApiError {
     fn from(fault: YankFault) -> Self {
         match fault {
             YankFault::NotPermitted(fault) => fault.into(),
+            YankFault::Gate(fault) => fault.into(),
             YankFault::TooOften(fault) => fault.into(),
             YankFault::Write(fault) => fault.into(),
         }
@@ -175,6 +211,7 @@ impl From<OwnersFault> for ApiError {
     fn from(fault: OwnersFault) -> Self {
         match fault {
             OwnersFault::NotPermitted(fault) => fault.into(),
+            OwnersFault::Gate(fault) => fault.into(),
             OwnersFault::Write(fault) => fault.into(),
             OwnersFault::Nobody | OwnersFault::TooMany(_) => Self::bad_request(fault),
         }
@@ -185,6 +222,7 @@ impl From<PublishFault> for ApiError {
     fn from(fault: PublishFault) -> Self {
         match fault {
             PublishFault::NotPermitted(fault) => fault.into(),
+            PublishFault::Gate(fault) => fault.into(),
             PublishFault::TooOften(fault) => fault.into(),
             PublishFault::Write(fault) => fault.into(),
             PublishFault::Frame(fault) => fault.into(),

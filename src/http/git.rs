@@ -22,7 +22,7 @@ const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
 
 /// Tells a client which refs there are.
 pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiError> {
-    request.read(Challenge::Basic)?;
+    request.read(Challenge::Basic).await?;
     match query.as_str() {
         "service=git-upload-pack" => {}
         "service=git-receive-pack" => return Err(read_only()),
@@ -45,7 +45,7 @@ pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiE
 
 /// Sends a client the commits that it lacks.
 pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, ApiError> {
-    request.read(Challenge::Basic)?;
+    request.read(Challenge::Basic).await?;
     let bytes_max = REQUEST_BYTES_MAX as u64;
     let mut limits = BodyLimits::new(bytes_max, &request.app.config.http);
     // It is small: who takes long to send it only holds a connection.
@@ -72,7 +72,7 @@ pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, Ap
 
 /// A push: the index is changed by publishing.
 pub async fn receive_pack(request: Request) -> Result<Response, ApiError> {
-    request.read(Challenge::Basic)?;
+    request.read(Challenge::Basic).await?;
     Err(read_only())
 }
 

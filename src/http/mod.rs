@@ -26,6 +26,8 @@ mod stall;
 mod webhook;
 
 #[cfg(test)]
+mod forge_tests;
+#[cfg(test)]
 mod serve_tests;
 
 pub use routes::{Routes, routes};

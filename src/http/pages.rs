@@ -56,7 +56,7 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
 
 /// `/metrics`: all measures, for those who may read the registry: they tell how much happens in it.
 pub async fn metrics(metrics: Arc<Metrics>, request: Request) -> Result<Response, ApiError> {
-    request.read(Challenge::Cargo)?;
+    request.read(Challenge::Cargo).await?;
     let text = metrics.text(&request.app).map_err(ApiError::internal)?;
     let kind = metrics::CONTENT_TYPE;
     Ok(warp::reply::with_header(text, header::CONTENT_TYPE, kind).into_response())

@@ -40,15 +40,18 @@ pub struct CapabilityPath {
 
 impl Request {
     /// Who asks, if their token is good.
-    pub fn caller(&self) -> Result<Caller, ApiError> {
-        let grant = self.grant(Challenge::Cargo)?;
+    pub async fn caller(&self) -> Result<Caller, ApiError> {
+        let visitor = self.visitor(Challenge::Cargo).await?;
         let request_id = self
             .asked
             .id
             .as_str()
             .parse()
             .expect("a request id is hexadecimal digits");
-        Ok(Caller { grant, request_id })
+        Ok(Caller {
+            visitor,
+            request_id,
+        })
     }
 
     /// What the request says of the length of its body.

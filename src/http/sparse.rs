@@ -18,7 +18,7 @@ use crate::index::Body;
 /// Answers with one file of the index.
 pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiError> {
     let path = path.as_str();
-    let snapshot = request.read(Challenge::Cargo)?;
+    let snapshot = request.read(Challenge::Cargo).await?;
     let Some(body) = snapshot.file(path) else {
         return Err(missing(&request, path));
     };

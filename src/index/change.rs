@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
-    CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Login, Owner, OwnerFault,
-    Owners, PlainText, Reserved,
+    Actor, Can, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Owner,
+    OwnerFault, OwnerName, Owners, PlainText, Reserved, Standing,
 };
 
 use super::dependencies::MissingDependency;
@@ -24,10 +24,8 @@ use self::publish::FILE_BYTES_MAX;
 pub struct Change {
     /// What shall happen.
     pub action: Action,
-    /// Who asks.
-    pub by: Login,
-    /// By what they proved who they are, such as `token 5f3a…`.
-    pub authenticated_via: PlainText,
+    /// Who asks, and what was proved of them.
+    pub by: Standing,
     /// The id of the request, as the log has it.
     pub request_id: PlainText,
     /// When it was asked.
@@ -65,7 +63,7 @@ pub enum Action {
         /// The crate.
         name: CrateName,
         /// The owners that leave.
-        owners: Vec<Owner>,
+        owners: Vec<OwnerName>,
     },
 }
 
@@ -121,18 +119,18 @@ pub enum Refusal {
     #[error("the name `{0}` is reserved by the policy of this registry; choose another")]
     ReservedByPolicy(CrateName),
     /// The caller may not create crates.
-    #[error("the policy of this registry does not let `{login}` create crates; {creators} may")]
+    #[error("the policy of this registry does not let `{who}` create crates; {creators} may")]
     MayNotCreate {
         /// The caller.
-        login: Login,
+        who: PlainText,
         /// Who could.
         creators: String,
     },
     /// The caller does not own the crate.
-    #[error("`{login}` is not an owner of the crate `{name}`; its owners are {owners}")]
+    #[error("`{who}` is not an owner of the crate `{name}`; its owners are {owners}")]
     NotAnOwner {
         /// The caller.
-        login: Login,
+        who: String,
         /// The crate.
         name: CrateName,
         /// Who could.
@@ -205,7 +203,7 @@ impl Change {
         let krate = on
             .find(name)
             .ok_or_else(|| Refusal::NoSuchCrate(name.clone()))?;
-        self.must_own(krate)?;
+        self.must_be_admitted(krate, Can::Yank)?;
         let no_such_version = || Refusal::NoSuchVersion {
             name: krate.name.clone(),
             version: version.clone(),
@@ -239,7 +237,7 @@ impl Change {
         let krate = on
             .find(name)
             .ok_or_else(|| Refusal::NoSuchCrate(name.clone()))?;
-        self.must_own(krate)?;
+        self.must_be_admitted(krate, Can::Own)?;
         let owners = apply(&krate.owners)?;
         if owners == *krate.owners {
             return Ok(Verdict::Unchanged);
@@ -253,26 +251,37 @@ impl Change {
         Ok(Verdict::Edit(Box::new(edit)))
     }
 
-    fn must_own(&self, krate: &Crate) -> Result<(), Refusal> {
-        if krate.owners.includes(&self.by) {
+    fn must_be_admitted(&self, krate: &Crate, can: Can) -> Result<(), Refusal> {
+        let owners = &krate.owners;
+        if owners.admit(&self.by, can) {
             return Ok(());
         }
-        Err(Refusal::NotAnOwner {
-            login: self.by.clone(),
-            name: krate.name.clone(),
-            owners: krate.owners.names(),
-        })
+        let name = krate.name.clone();
+        let (who, owners) = match &self.by.actor {
+            // The name is there, and it is not theirs.
+            Actor::Person(person) if owners.includes(&person.login) => {
+                let who = format!("{} (number {})", person.login, person.id);
+                (who, owners.numbered())
+            }
+            actor => (actor.name().to_string(), owners.names()),
+        };
+        Err(Refusal::NotAnOwner { who, name, owners })
     }
 
     fn edit(&self, message: Message) -> Edit {
-        Edit::of_person(&self.by, self.signed_off(message))
+        Edit::of_actor(&self.by.actor, self.signed_off(message))
     }
 
-    /// The message with what every person's change says of itself.
+    /// The message with what every change of somebody says of itself.
     pub(super) fn signed_off(&self, message: Message) -> Message {
-        message
-            .with("Authenticated-via", self.authenticated_via.clone())
-            .with("Request-id", self.request_id.clone())
+        let mut message = message.with("Authenticated-via", self.by.authenticated_via());
+        if let Actor::Job(job) = &self.by.actor {
+            message = message
+                .with("CI-workflow", job.workflow.clone())
+                .with("CI-run", job.run.clone())
+                .with("CI-commit", job.commit.clone());
+        }
+        message.with("Request-id", self.request_id.clone())
     }
 }
 

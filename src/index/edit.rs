@@ -1,6 +1,6 @@
 //! What one commit changes, before it has a parent.
 
-use crate::domain::{IndexPath, Login, Owners};
+use crate::domain::{Actor, IndexPath, Owners};
 
 use super::message::{Author, Message};
 use super::object::{Body, Collision, PackObject};
@@ -27,9 +27,14 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    /// A person's change.
-    pub(super) fn of_person(by: &Login, message: Message) -> Self {
-        Self::new(Author::Person(by.clone()), message)
+    /// The change of a person or of a job.
+    pub(super) fn of_actor(by: &Actor, message: Message) -> Self {
+        let author = match by {
+            Actor::Local(login) => Author::Person(login.clone()),
+            Actor::Person(person) => Author::Person(person.login.clone()),
+            Actor::Job(job) => Author::Job(job.repository.clone()),
+        };
+        Self::new(author, message)
     }
 
     /// The registry's own change.

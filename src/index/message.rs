@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::domain::{CommitId, Login, PlainText, TreeId};
+use crate::domain::{CommitId, Login, PlainText, RepositoryPath, TreeId};
 
 /// The domain of addresses that belong to nobody (RFC 2606).
 const NOBODY: &str = "sidecargo.invalid";
@@ -21,6 +21,8 @@ pub(super) struct Message {
 pub(super) enum Author {
     /// A person with a token.
     Person(Login),
+    /// A job of the forge's CI, for its repository.
+    Job(RepositoryPath),
     /// The registry itself, for its own files.
     Registry,
 }
@@ -66,6 +68,7 @@ impl Author {
     fn identity(&self) -> String {
         match self {
             Self::Person(login) => format!("{login} <{login}@users.{NOBODY}>"),
+            Self::Job(path) => format!("{path} <{path}@jobs.{NOBODY}>"),
             Self::Registry => committer(),
         }
     }

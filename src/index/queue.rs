@@ -257,8 +257,7 @@ mod tests {
                 version: "1.0.0".parse().unwrap(),
                 yanked: true,
             },
-            by: "alice".parse().unwrap(),
-            authenticated_via: "token 00".parse().unwrap(),
+            by: crate::domain::Standing::local("alice".parse().unwrap(), [0; 16].into(), true),
             request_id: "0123".parse().unwrap(),
             at: jiff::Timestamp::UNIX_EPOCH,
         })

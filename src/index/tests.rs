@@ -2,6 +2,7 @@
 
 mod attack_tests;
 mod follow_tests;
+mod forge_tests;
 mod operator_tests;
 mod race_tests;
 
@@ -96,8 +97,7 @@ pub(super) fn settings(url: &str) -> Settings {
 pub(super) fn change(by: &str, action: Action) -> Change {
     Change {
         action,
-        by: by.parse().unwrap(),
-        authenticated_via: "token 00".parse().unwrap(),
+        by: crate::domain::Standing::local(by.parse().unwrap(), [0; 16].into(), true),
         request_id: "0123".parse().unwrap(),
         at: jiff::Timestamp::from_second(1_790_000_000).unwrap(),
     }

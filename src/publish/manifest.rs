@@ -30,6 +30,7 @@ use crate::domain::{
     PlainText, PubTime, RegistryUrl, Requirements, TextFault, VersionFault,
 };
 
+use self::about::About;
 pub use self::about::AboutFault;
 pub use self::dependency::DependencyFault;
 pub use self::features::FeaturesFault;
@@ -68,6 +69,8 @@ pub struct Release {
     pub rust_version: Option<String>,
     /// What it is, for people; not part of the index line.
     pub description: Option<String>,
+    /// Where its sources are said to be; not part of the index line.
+    pub repository: Option<String>,
 }
 
 /// What could be read of a release.
@@ -189,6 +192,7 @@ impl Read {
             links: None,
             rust_version: None,
             description: None,
+            repository: None,
         });
         let faults = Faults::none();
         Self { release, faults }
@@ -234,7 +238,8 @@ pub fn read(
         features,
         links: package.links,
         rust_version: package.rust_version,
-        description: package.description,
+        description: package.about.description,
+        repository: package.about.repository,
         ..release
     });
     if let Some(release) = &release {
@@ -276,7 +281,7 @@ fn refuse_sections(manifest: &mut Fields, faults: &mut Faults<ManifestFault>) {
 struct Package {
     links: Option<String>,
     rust_version: Option<String>,
-    description: Option<String>,
+    about: About,
 }
 
 fn read_package(
@@ -303,7 +308,7 @@ fn read_package(
     let read = Package {
         links: package.take("links", "a string"),
         rust_version: package.take("rust-version", "a string"),
-        description: about::read(&mut package, rules, faults),
+        about: about::read(&mut package, rules, faults),
     };
     if let (Some(_), Some(files)) = (&read.links, files) {
         build.check(files, faults);

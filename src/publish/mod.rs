@@ -26,9 +26,9 @@ use tokio::time::timeout_at;
 use tracing::warn;
 
 use crate::app::{App, Caller};
-use crate::auth::NotPermitted;
+use crate::auth::{GateFault, NotPermitted, Wish};
 use crate::blobs::Blobs;
-use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime};
+use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime, RepositoryPath, Standing};
 use crate::index::{Action, Blob, Change, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
@@ -48,6 +48,9 @@ pub enum PublishFault {
     /// The token does not allow it.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
+    /// The forge does not allow it, or cannot be asked.
+    #[error(transparent)]
+    Gate(#[from] GateFault),
     /// The upload did not come whole, or not in its form.
     #[error(transparent)]
     Frame(#[from] FrameFault),
@@ -106,7 +109,7 @@ where
     B: Buf,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    caller.grant.require(Can::Publish)?;
+    caller.require(Can::Publish)?;
     let snapshot = app.index.snapshot();
     let limits = &snapshot.registry().policy.limits;
 
@@ -119,7 +122,7 @@ where
     let received = spool.received();
     // Whoever may not is told nothing else. Without a name there is only the upload to tell of.
     if let Ok(name) = &upload.metadata.name {
-        caller.grant.require_on(Can::Publish, name)?;
+        caller.require_on(Can::Publish, name)?;
     }
     let deadline = app.deadline();
 
@@ -145,7 +148,10 @@ where
     let Some(release) = release else {
         return Err(PublishFault::Invalid(wrong.sentences()));
     };
-    let change = ask(caller, &release, source_commit, cksum);
+    let standing = timeout_at(deadline, standing(app, caller, &release)).await;
+    let standing = standing.map_err(|_| WriteFault::Late)??;
+    let who = standing.actor.name();
+    let change = ask(caller, standing, &release, source_commit, cksum);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
     let refusals = app.index.refusals(&change, deadline).await;
     if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
@@ -157,7 +163,7 @@ where
         return Err(WriteFault::Refused(refusal.clone()).into());
     }
     judge(wrong, &refusals)?;
-    count(app, caller, &release, &app.index.snapshot())?;
+    count(app, &who, &release, &app.index.snapshot())?;
 
     let blob = keep(&app.blobs, received, cksum);
     let landed = app.index.submit_with(change, blob, deadline).await?;
@@ -253,7 +259,7 @@ async fn heal(app: &App, received: Received, cksum: Cksum) -> io::Result<()> {
 /// Counts a version that could be published; one that is refused before costs its sender nothing.
 fn count(
     app: &App,
-    caller: &Caller,
+    who: &PlainText,
     release: &Release,
     snapshot: &Snapshot,
 ) -> Result<(), TooOften> {
@@ -262,12 +268,26 @@ fn count(
         None => Counted::NewCrate,
     };
     let limits = &snapshot.registry().policy.rates;
-    app.rates
-        .take(limits, counted, &caller.grant.login, Instant::now())
+    app.rates.take(limits, counted, who, Instant::now())
+}
+
+/// All that decides whether the caller may publish this.
+async fn standing(app: &App, caller: &Caller, release: &Release) -> Result<Standing, GateFault> {
+    let snapshot = app.index.snapshot();
+    let forge = app.config.forge.as_ref().map(|forge| &forge.url);
+    let sources = release.repository.as_ref().zip(forge);
+    let sources = sources.and_then(|(url, forge)| RepositoryPath::of_url(url, forge));
+    let wish = Wish {
+        can: Can::Publish,
+        owners: snapshot.find(&release.name).map(|krate| &*krate.owners),
+        sources: sources.as_ref(),
+    };
+    app.standing(caller, &wish).await
 }
 
 fn ask(
     caller: &Caller,
+    standing: Standing,
     release: &Release,
     source_commit: Option<PlainText>,
     cksum: Cksum,
@@ -277,7 +297,7 @@ fn ask(
         line: Box::new(release.line(cksum, PubTime::from_moment(now))),
         source_commit,
     };
-    caller.asks(now, action)
+    caller.asks(standing, now, action)
 }
 
 /// Works on the blob store off the threads that serve.

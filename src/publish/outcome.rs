@@ -3,6 +3,7 @@
 use prometheus::IntCounterVec;
 
 use super::{PublishFault, Published};
+use crate::auth::GateFault;
 use crate::index::{Refusal, WriteFault};
 
 /// One upload that is under way: counted when this is dropped, also if its client leaves before the answer.
@@ -36,7 +37,9 @@ impl Drop for Tally<'_> {
 fn failed(fault: &PublishFault) -> &'static str {
     match fault {
         PublishFault::Write(WriteFault::Refused(Refusal::SameVersion { .. })) => "there_already",
+        PublishFault::Gate(GateFault::Forge(_)) => "failed",
         PublishFault::NotPermitted(_)
+        | PublishFault::Gate(_)
         | PublishFault::Invalid(_)
         | PublishFault::Refused { .. }
         | PublishFault::Write(WriteFault::Refused(_) | WriteFault::ForgeRefused(_)) => "refused",

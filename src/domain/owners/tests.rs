@@ -9,6 +9,18 @@ fn owner(text: &str) -> Owner {
     text.parse().unwrap()
 }
 
+fn name(text: &str) -> OwnerName {
+    text.parse().unwrap()
+}
+
+/// The login of an owner that is a person.
+fn login(owner: &Owner) -> &Login {
+    match owner {
+        Owner::User { login, .. } => login,
+        Owner::Team { name, .. } => panic!("{name} is a team"),
+    }
+}
+
 fn owners(logins: &[&str]) -> Owners {
     let logins: Vec<Owner> = logins.iter().map(|login| owner(login)).collect();
     Owners::default().with(&logins).unwrap()
@@ -44,6 +56,10 @@ fn some_owners() -> impl Strategy<Value = Vec<Owner>> {
     vec("[a-d]".prop_map(|text| owner(&text)), 0..5)
 }
 
+fn some_names() -> impl Strategy<Value = Vec<OwnerName>> {
+    vec("[a-d]".prop_map(|text| name(&text)), 0..5)
+}
+
 proptest! {
     #[test]
     fn the_file_reads_back_and_is_its_own_canonical_form(owners in any_owners()) {
@@ -61,27 +77,26 @@ proptest! {
     fn adding_keeps_who_is_there_and_adds_each_once(owners in any_owners(), added in some_owners()) {
         let more = owners.with(&added).unwrap();
         prop_assert!(more.users.starts_with(&owners.users));
-        prop_assert!(added.iter().all(|owner| more.includes(owner.login())));
-        prop_assert!(more.users().all(|login| owners.includes(login) || added.iter().any(|o| o.login() == login)));
+        prop_assert!(added.iter().all(|owner| more.includes(login(owner))));
+        prop_assert!(more.users().all(|user| owners.includes(user) || added.iter().any(|o| login(o) == user)));
         prop_assert_eq!(more.with(&added).unwrap(), more);
     }
 
     #[test]
-    fn removing_takes_those_named_and_leaves_somebody(added in some_owners(), removed in some_owners()) {
+    fn removing_takes_those_named_and_leaves_somebody(added in some_owners(), removed in some_names()) {
         let owners = Owners::first("e".parse().unwrap()).with(&added).unwrap();
         match owners.without(&removed) {
             Ok(fewer) => {
                 prop_assert!(fewer.users().count() >= 1);
-                prop_assert!(removed.iter().all(|owner| !fewer.includes(owner.login())));
-                let is_removed = |login: &Login| removed.iter().any(|owner| owner.login() == login);
+                let is_removed = |login: &Login| removed.contains(&OwnerName::User(login.clone()));
                 prop_assert!(owners.users().all(|login| fewer.includes(login) != is_removed(login)));
             }
             Err(fault) => {
                 let mut seen = Vec::new();
-                let is_unknown = removed.iter().any(|owner| {
-                    let is_repeated = seen.contains(&owner);
-                    seen.push(owner);
-                    is_repeated || !owners.includes(owner.login())
+                let is_unknown = removed.iter().any(|name| {
+                    let is_repeated = seen.contains(&name);
+                    seen.push(name);
+                    is_repeated || !matches!(name, OwnerName::User(login) if owners.includes(login))
                 });
                 prop_assert!(is_unknown && matches!(fault, OwnerFault::NotAnOwner(_)), "{}", fault);
             }
@@ -92,6 +107,9 @@ proptest! {
     fn no_text_makes_it_panic(text in arbitrary::text()) {
         let _ = Owners::parse(&text);
         let _ = Owners::parse(&format!("users = [{{ login = \"{text}\" }}]"));
+        if let Err(fault) = text.parse::<OwnerName>() {
+            prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);
+        }
         if let Err(fault) = text.parse::<Owner>() {
             prop_assert!(!fault.to_string().contains(char::is_control), "{}", fault);
         }
@@ -109,30 +127,30 @@ fn the_file_is_plain_toml() {
     assert_eq!(Owners::parse(whole).unwrap().to_string(), whole);
     assert_eq!(
         Owners::parse(whole).unwrap().names(),
-        "alice, acme:platform"
+        "alice, acme:platform, whoever writes to acme/serde"
     );
 }
 
 #[test]
 fn the_last_owner_stays() {
     let both = owners(&["alice", "bob"]);
-    let one = both.without(&[owner("alice")]).unwrap();
+    let one = both.without(&[name("alice")]).unwrap();
     assert_eq!(one, owners(&["bob"]));
-    let fault = one.without(&[owner("bob")]).unwrap_err();
+    let fault = one.without(&[name("bob")]).unwrap_err();
     assert_eq!(
         fault.to_string(),
         "a crate must keep at least one owner; add another before `bob` leaves"
     );
-    let fault = both.without(&[owner("bob"), owner("alice")]).unwrap_err();
-    assert_eq!(fault, OwnerFault::Last("alice".parse().unwrap()));
-    let fault = both.without(&[owner("carol")]).unwrap_err();
+    let fault = both.without(&[name("bob"), name("alice")]).unwrap_err();
+    assert_eq!(fault, OwnerFault::Last(name("alice")));
+    let fault = both.without(&[name("carol")]).unwrap_err();
     assert_eq!(fault.to_string(), "`carol` is not an owner of this crate");
 }
 
 #[test]
 fn a_file_that_names_somebody_twice_loses_them_at_once() {
     let text = "users = [{ login = \"a\" }, { login = \"b\" }, { login = \"a\", id = 1 }]";
-    let fewer = Owners::parse(text).unwrap().without(&[owner("a")]).unwrap();
+    let fewer = Owners::parse(text).unwrap().without(&[name("a")]).unwrap();
     assert_eq!(fewer, owners(&["b"]));
 }
 
@@ -244,4 +262,137 @@ fn a_team_needs_a_forge() {
             .starts_with(r"`a\nb:c` names a team")
     );
     assert!(matches!("a b".parse::<Owner>(), Err(OwnerFault::Login(_))));
+}
+
+mod with_a_forge {
+    use super::super::super::principal::{Actor, Job, Person, Proof, Standing};
+    use super::*;
+
+    const FILE: &str = "users = [{ login = \"alice\", id = 7 }, { login = \"zoe\" }]\n\
+                        teams = [{ name = \"acme:platform\", id = 3 }]\n\
+                        repository = { name = \"acme/serde\", id = 12 }\n";
+
+    fn person(login: &str, id: u64) -> Standing {
+        let login = login.parse().unwrap();
+        Standing::of(Actor::Person(Person { login, id }), Proof::ForgeToken)
+    }
+
+    fn job(repository_id: u64) -> Actor {
+        Actor::Job(Box::new(Job {
+            repository: "acme/serde".parse().unwrap(),
+            repository_id,
+            workflow: "a.yml".parse().unwrap(),
+            run: "4".parse().unwrap(),
+            commit: "ab".parse().unwrap(),
+        }))
+    }
+
+    /// What of publish, yank and own is allowed.
+    fn allowed(by: &Standing) -> Vec<Can> {
+        let owners = Owners::parse(FILE).unwrap();
+        let all = [Can::Publish, Can::Yank, Can::Own];
+        all.into_iter()
+            .filter(|can| owners.admit(by, *can))
+            .collect()
+    }
+
+    #[test]
+    fn people_are_owners_by_their_number() {
+        assert_eq!(
+            allowed(&person("alice", 7)),
+            [Can::Publish, Can::Yank, Can::Own]
+        );
+        assert_eq!(allowed(&person("renamed", 7)).len(), 3);
+        // The name was given away; and a name without a number is nobody's.
+        assert_eq!(allowed(&person("alice", 8)), []);
+        assert_eq!(allowed(&person("zoe", 9)), []);
+    }
+
+    #[test]
+    fn a_token_of_the_registry_is_a_name_and_a_numbered_owner_is_not() {
+        let local = |login: &str, names_suffice| {
+            Standing::local(login.parse().unwrap(), [0; 16].into(), names_suffice)
+        };
+        assert_eq!(allowed(&local("zoe", false)).len(), 3);
+        assert_eq!(allowed(&local("alice", false)), []);
+        assert_eq!(allowed(&local("alice", true)).len(), 3);
+    }
+
+    #[test]
+    fn teams_publish_and_yank_and_so_do_those_who_write_to_the_repository() {
+        let mut bob = person("bob", 1);
+        assert_eq!(allowed(&bob), []);
+        bob.teams = vec![3];
+        assert_eq!(allowed(&bob), [Can::Publish, Can::Yank]);
+        bob.teams = vec![12];
+        bob.repositories = vec![3];
+        assert_eq!(allowed(&bob), []);
+        bob.repositories = vec![12];
+        assert_eq!(allowed(&bob), [Can::Publish, Can::Yank]);
+    }
+
+    #[test]
+    fn a_job_publishes_for_its_repository_and_is_nobody() {
+        let mut by = Standing::of(job(12), Proof::ForgeToken);
+        assert_eq!(allowed(&by), [], "it was not found to write there");
+        by.repositories = vec![12];
+        assert_eq!(allowed(&by), [Can::Publish]);
+        by.repositories = vec![13];
+        assert_eq!(allowed(&by), []);
+        by.teams = vec![3];
+        assert_eq!(allowed(&by), [], "a job is in no team");
+    }
+
+    #[test]
+    fn who_creates_a_crate_is_its_owner_and_a_job_makes_its_repository_that() {
+        let alice = Owners::first_of(&person("alice", 7).actor);
+        assert_eq!(
+            alice.to_string(),
+            "users = [{ login = \"alice\", id = 7 }]\n"
+        );
+        let serde = Owners::first_of(&job(12));
+        let text = "users = []\nrepository = { name = \"acme/serde\", id = 12 }\n";
+        assert_eq!(serde.to_string(), text);
+        assert!(alice.are_first_of("alice") && serde.are_first_of("acme/serde"));
+        assert!(!alice.are_first_of("bob") && !serde.are_first_of("alice"));
+        assert!(!Owners::parse(FILE).unwrap().are_first_of("alice"));
+    }
+
+    #[test]
+    fn numbers_come_and_teams_go_by_name() {
+        let owners = Owners::parse(FILE).unwrap();
+        let user = |login: &str, id| Owner::User {
+            login: login.parse().unwrap(),
+            id: Some(id),
+        };
+        let OwnerName::Team(team) = name("Acme:Core") else {
+            panic!("a team")
+        };
+        let added = [
+            user("zoe", 9),
+            user("alice", 8),
+            Owner::Team { name: team, id: 4 },
+        ];
+        let more = owners.with(&added).unwrap();
+        assert_eq!(more.with(&added).unwrap(), more);
+        assert_eq!(
+            more.numbered(),
+            "alice (number 7), zoe (number 9), alice (number 8), acme:platform, Acme:Core"
+        );
+        assert_eq!(more.difference(&owners), " +zoe +alice +Acme:Core");
+        let fewer = more
+            .without(&[name("ACME:platform"), name("alice")])
+            .unwrap();
+        assert_eq!(fewer.difference(&more), " -alice -alice -acme:platform");
+        assert_eq!(fewer.team_ids().collect::<Vec<_>>(), [4]);
+        let fault = fewer.without(&[name("acme:platform")]).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "`acme:platform` is not an owner of this crate"
+        );
+        for text in ["a:", ":b", "github:acme:core", "a b:c", "a:b/c"] {
+            let fault = text.parse::<OwnerName>().unwrap_err().to_string();
+            assert!(fault.contains("ORGANISATION:TEAM"), "{fault}");
+        }
+    }
 }

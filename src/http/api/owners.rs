@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Done, json};
-use crate::domain::Login;
 use crate::http::access::Challenge;
 use crate::http::body::BodyLimits;
 use crate::http::context::Response;
@@ -23,7 +22,7 @@ struct Users {
 #[derive(Serialize)]
 struct User {
     id: u32,
-    login: Login,
+    login: String,
     name: Option<String>,
 }
 
@@ -34,15 +33,15 @@ struct Named {
 
 /// Who owns the crate.
 pub async fn list_owners(path: NamePath, request: Request) -> Result<Response, ApiError> {
-    request.read(Challenge::Cargo)?;
+    request.read(Challenge::Cargo).await?;
     let owners = owners::list(&request.app, &path.parse()?)?;
-    let user = |login: &Login| User {
-        id: number_of(login),
-        login: login.clone(),
+    let user = |(login, id): (String, Option<u64>)| User {
+        id: number_of(&login, id),
+        login,
         name: None,
     };
     Ok(json(&Users {
-        users: owners.users().map(user).collect(),
+        users: owners.named().map(user).collect(),
     }))
 }
 
@@ -70,7 +69,7 @@ async fn change(
     body: RawBody,
     edit: Edit,
 ) -> Result<Response, ApiError> {
-    let caller = request.caller()?;
+    let caller = request.caller().await?;
     let name = path.parse()?;
     let limits = BodyLimits::new(BODY_BYTES_MAX, &request.app.config.http);
     limits.admit(request.content_length())?;
@@ -92,8 +91,11 @@ async fn change(
     }))
 }
 
-/// A number for Cargo, which wants one of 32 bits: always the same for the same login.
-fn number_of(login: &Login) -> u32 {
-    let hash = Sha256::digest(login.as_str().to_ascii_lowercase());
+/// A number for Cargo, which wants one of 32 bits: the forge's, or always the same for the same login.
+fn number_of(login: &str, id: Option<u64>) -> u32 {
+    if let Some(Ok(id)) = id.map(u32::try_from) {
+        return id;
+    }
+    let hash = Sha256::digest(login.to_ascii_lowercase());
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }

@@ -23,7 +23,7 @@ struct Warnings {
 
 /// Publishes a version.
 pub async fn publish(request: Request, body: RawBody) -> Result<Response, ApiError> {
-    let caller = request.caller()?;
+    let caller = request.caller().await?;
     let app = &request.app;
     let bytes_max = app
         .index

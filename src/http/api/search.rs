@@ -33,7 +33,7 @@ struct Meta {
 
 /// Finds crates by name, keyword and description.
 pub async fn search(request: Request, query: String) -> Result<Response, ApiError> {
-    request.read(Challenge::Cargo)?;
+    request.read(Challenge::Cargo).await?;
     let mut wanted = String::new();
     let mut per_page = PER_PAGE_DEFAULT;
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {

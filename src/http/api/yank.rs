@@ -20,7 +20,7 @@ async fn set_yanked(
     request: Request,
     yanked: bool,
 ) -> Result<Response, ApiError> {
-    let caller = request.caller()?;
+    let caller = request.caller().await?;
     let (name, version) = path.parse()?;
     crate::yank::set_yanked(&request.app, &caller, name, version, yanked).await?;
     Ok(json(&Done {

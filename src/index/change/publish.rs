@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Change, Refusal, plain};
-use crate::domain::{CrateName, IndexFile, IndexLine, IndexPath, Owners, PlainText};
+use crate::domain::{Can, CrateName, IndexFile, IndexLine, IndexPath, Owners, PlainText};
 use crate::index::dependencies;
 use crate::index::edit::Verdict;
 use crate::index::message::Message;
@@ -30,14 +30,14 @@ impl Change {
             .with("Crate", plain(&line.name))
             .with("Version", plain(&line.vers))
             .with("Cksum", plain(&line.cksum))
-            .with("Published-by", plain(&self.by));
+            .with("Published-by", self.by.actor.name());
         if let Some(commit) = source_commit {
             message = message.with("Source-commit", commit.clone());
         }
         let path = IndexPath::of(&line.name);
         let mut edit = self.edit(message).with(&path, bytes)?;
         if existing.is_none() {
-            edit = edit.with_owners(&path, &Owners::first(self.by.clone()))?;
+            edit = edit.with_owners(&path, &Owners::first_of(&self.by.actor))?;
         }
         Ok(Verdict::Edit(Box::new(edit)))
     }
@@ -50,7 +50,7 @@ impl Change {
         let mut refusals: Vec<Refusal> =
             against_name(on, existing, &line.name).into_iter().collect();
         let right = match existing {
-            Some(krate) => self.must_own(krate),
+            Some(krate) => self.must_be_admitted(krate, Can::Publish),
             None => self.may_create(on),
         };
         if let Err(refusal) = right {
@@ -77,11 +77,11 @@ impl Change {
 
     fn may_create(&self, on: &Snapshot) -> Result<(), Refusal> {
         let policy = &on.registry().policy;
-        if policy.may_create(&self.by) {
+        if policy.may_create(self.by.actor.login()) {
             return Ok(());
         }
         Err(Refusal::MayNotCreate {
-            login: self.by.clone(),
+            who: self.by.actor.name(),
             creators: policy.creators(),
         })
     }

@@ -92,7 +92,6 @@ fn cksum(file: u8) -> Cksum {
 impl Asked {
     fn action(self) -> Action {
         let name = NAMES[self.name].parse().unwrap();
-        let owners = |user: usize| vec![USERS[user].parse().unwrap()];
         match self.wish {
             Wish::Publish { version, file } => {
                 let action = publish(NAMES[self.name], VERSIONS[version], 0);
@@ -108,11 +107,11 @@ impl Asked {
             Wish::Yank { version, yanked } => yank(NAMES[self.name], VERSIONS[version], yanked),
             Wish::Own { user } => Action::AddOwners {
                 name,
-                owners: owners(user),
+                owners: vec![USERS[user].parse().unwrap()],
             },
             Wish::Disown { user } => Action::RemoveOwners {
                 name,
-                owners: owners(user),
+                owners: vec![USERS[user].parse().unwrap()],
             },
         }
     }

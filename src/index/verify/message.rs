@@ -1,6 +1,6 @@
 //! Whether a commit of the registry says what it does, and does nothing else.
 
-use crate::domain::{IndexLine, IndexPath, Owners, TokenId};
+use crate::domain::{IndexLine, IndexPath, TokenId};
 use crate::index::history::Judged;
 use crate::index::message::Said;
 use crate::index::registry_files::{
@@ -12,6 +12,8 @@ use crate::index::snapshot::Crate;
 
 /// What every change that a person asks the registry for says of its request.
 const REQUEST: [&str; 2] = ["Authenticated-via", "Request-id"];
+/// What a change that a job of the forge's CI asks for says between the two.
+const JOB: [&str; 3] = ["CI-workflow", "CI-run", "CI-commit"];
 
 /// Checks subject and trailers against the files that differ.
 pub(super) fn check(judged: &Judged<'_>) -> Result<(), String> {
@@ -74,9 +76,9 @@ impl Commit<'_> {
             return self.files(&[path.as_str()]);
         }
         self.files(&[path.as_str(), &path.owners_file()])?;
-        match author.parse().map(Owners::first) {
-            Ok(first) if first == *krate.owners => Ok(()),
-            _ => Err(format!(
+        match krate.owners.are_first_of(&author) {
+            true => Ok(()),
+            false => Err(format!(
                 "the crate is new, but its owner is not `{author}`, who published it"
             )),
         }
@@ -155,7 +157,13 @@ impl Commit<'_> {
 
     /// Its trailers must be these, each once.
     fn keys(&self, first: &[&str], then: &[&str]) -> Result<(), String> {
-        let found = self.said.keys();
+        let mut found = self.said.keys();
+        if let Some(at) = found.windows(JOB.len()).position(|keys| keys == JOB) {
+            let is_between = at > 0 && found[at - 1] == REQUEST[0];
+            if is_between && found.get(at + JOB.len()) == Some(&REQUEST[1]) {
+                found.drain(at..at + JOB.len());
+            }
+        }
         let expected = [first, then].concat();
         if let Some(missing) = expected.iter().find(|key| !found.contains(*key)) {
             return Err(format!("its message has no `{missing}`"));

@@ -62,13 +62,21 @@ pub enum AboutFault {
     TooManyCategories { found: usize, max: usize },
 }
 
-/// Checks the keys and gives the description.
+/// What of it is kept.
+#[derive(Default)]
+pub(super) struct About {
+    pub(super) description: Option<String>,
+    pub(super) repository: Option<String>,
+}
+
+/// Checks the keys.
 pub(super) fn read(
     package: &mut Fields,
     rules: &ManifestRules<'_>,
     faults: &mut Faults<ManifestFault>,
-) -> Option<String> {
+) -> About {
     let mut found = Vec::new();
+    let mut repository = None;
     let description: Option<String> = package.take("description", "a string");
     if rules.require.description {
         found.extend(description_fault(description.as_deref()));
@@ -76,6 +84,9 @@ pub(super) fn read(
     found.extend(license_fault(package, rules.require));
     for key in ["homepage", "documentation", "repository"] {
         let url: Option<String> = package.take(key, "a string");
+        if key == "repository" {
+            repository.clone_from(&url);
+        }
         let wrong = url.filter(|url| rules.require.web_urls && !is_web_url(url));
         found.extend(wrong.map(|url| AboutFault::Url {
             key,
@@ -86,7 +97,10 @@ pub(super) fn read(
     for fault in found {
         faults.add(fault.into());
     }
-    description
+    About {
+        description,
+        repository,
+    }
 }
 
 fn description_fault(description: Option<&str>) -> Option<AboutFault> {

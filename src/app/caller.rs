@@ -1,0 +1,71 @@
+//! Who asks for a change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::auth::{Gate, Guest, Holds, IssuerNames, NotPermitted};
+use crate::config::ForgeConfig;
+use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
+use crate::forge::{Forge, KeyPatience};
+use crate::index::{Action, Change};
+
+/// Somebody who proved who they are, and the request by which they ask.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is.
+    pub visitor: Visitor,
+    /// The request, as the log names it.
+    pub request_id: PlainText,
+}
+
+/// Whose token it is.
+#[derive(Debug, Clone)]
+pub enum Visitor {
+    /// One of this registry.
+    Local(Arc<Grant>),
+    /// One of the forge, which decides for each change.
+    Guest(Arc<Gate>, Box<Guest>),
+}
+
+impl Caller {
+    /// Whether the token covers the action where no crate is concerned; what the forge allows is asked later.
+    pub fn require(&self, can: Can) -> Result<(), NotPermitted> {
+        match &self.visitor {
+            Visitor::Local(grant) => grant.require(can),
+            Visitor::Guest(..) => Ok(()),
+        }
+    }
+
+    /// Whether the token covers the action on `krate`; what the forge allows is asked later.
+    pub fn require_on(&self, can: Can, krate: &CrateName) -> Result<(), NotPermitted> {
+        match &self.visitor {
+            Visitor::Local(grant) => grant.require_on(can, krate),
+            Visitor::Guest(..) => Ok(()),
+        }
+    }
+
+    /// What the caller asks of the index at this moment.
+    pub fn asks(&self, by: Standing, at: Timestamp, action: Action) -> Change {
+        Change {
+            action,
+            by,
+            request_id: self.request_id.clone(),
+            at,
+        }
+    }
+}
+
+/// The gate for those whom the forge knows; nothing is asked of it yet.
+pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicUrl) -> Gate {
+    let names = IssuerNames {
+        root: forge.url.to_string(),
+        client_id: forge.client_id.clone(),
+        audience: public_url.to_string(),
+    };
+    let holds = Holds::with_unreachable(Duration::from_secs(forge.unreachable_secs));
+    let index = forge.repository.clone();
+    let patience = KeyPatience::default();
+    Gate::new(client, index, names, holds, patience)
+}

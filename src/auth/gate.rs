@@ -1,0 +1,393 @@
+//! Those who come with a token of the forge.
+//!
+//! A token that the forge signed is verified with its keys; any other of its own is shown to it, and what it answers is
+//! remembered for a while. Who may read is who may read the index repository there. What somebody may change is found
+//! out in `standing.rs`, each time anew.
+
+mod fault;
+
+pub use fault::GateFault;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, Wanted};
+use super::remembered::{Known, Remembered, TokenHash};
+use super::strangers::Strangers;
+use super::{Holds, IssuerNames, TokenFault};
+use crate::domain::{Job, Person, PlainText, RepositoryPath, Secret, Visibility};
+use crate::forge::{
+    Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Run, Showing,
+};
+
+/// Where the forge has the keys of its people and of its jobs.
+const PEOPLE_DISCOVERY: &str = ".well-known/openid-configuration";
+const JOBS_DISCOVERY: &str = "api/actions/.well-known/openid-configuration";
+/// How many tokens that were never good are asked about at once, and how long others wait for that.
+const NEWCOMERS: usize = 8;
+const NEWCOMER_WAIT: Duration = Duration::from_secs(4);
+/// The digits of an access token, and of a job's.
+const OPAQUE_DIGITS: usize = 40;
+
+/// Somebody with a token of the forge, who wants to change something.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    pub(super) who: Who,
+    pub(super) proof: GuestProof,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Who {
+    Person(Person),
+    /// A job whose repository is known.
+    Job(Job),
+    /// A job of which only the number is.
+    Task(u64),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum GuestProof {
+    /// The token was shown to the forge, and can be again.
+    Shown(Secret),
+    /// The forge signed it, and the groups that it names.
+    Signed(Vec<PlainText>),
+}
+
+/// The forge as the one who decides.
+#[derive(Debug)]
+pub struct Gate {
+    pub(super) forge: Arc<Forge>,
+    /// The index repository.
+    pub(super) index: RepositoryPath,
+    issuers: Issuers,
+    remembered: Remembered,
+    strangers: Strangers,
+    /// Tokens that were never good and are being asked about.
+    newcomers: Semaphore,
+}
+
+impl Gate {
+    /// The gate of the registry whose index is in this repository.
+    pub fn new(
+        forge: Arc<Forge>,
+        index: RepositoryPath,
+        names: IssuerNames,
+        holds: Holds,
+        patience: KeyPatience,
+    ) -> Self {
+        let jobs = format!("{}/api/actions", names.root);
+        Self {
+            forge,
+            index,
+            issuers: Issuers {
+                people: IssuerKeys::new(names.root, PEOPLE_DISCOVERY, patience),
+                jobs: IssuerKeys::new(jobs, JOBS_DISCOVERY, patience),
+                client_id: names.client_id,
+                audience: names.audience,
+            },
+            remembered: Remembered::new(holds),
+            strangers: Strangers::default(),
+            newcomers: Semaphore::new(NEWCOMERS),
+        }
+    }
+
+    /// Whether a token that this registry did not make can be one of the forge.
+    pub fn may_know(fault: &TokenFault) -> bool {
+        match fault {
+            TokenFault::TooLong | TokenFault::NotOurs => true,
+            TokenFault::Algorithm | TokenFault::UnknownKey(_) => true,
+            // Signed with a key of ours.
+            _ => false,
+        }
+    }
+
+    /// Whether the token may read the registry.
+    pub async fn may_read(
+        &self,
+        token: &Secret,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), GateFault> {
+        let hash = Remembered::hash(token);
+        if let Some(answer) = self.answered(&hash, now) {
+            return answer;
+        }
+        let _flight = self.remembered.flight(hash).await;
+        // Somebody with the same token may have asked meanwhile.
+        if let Some(answer) = self.answered(&hash, now) {
+            return answer;
+        }
+        let _turn = self.question(token, &hash, peer, now).await?;
+        let answer = self.ask_reading(token, now).await;
+        self.note(hash, peer, &answer);
+        match answer {
+            Ok(_) => Ok(()),
+            Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Who wants to change something; the forge is asked each time.
+    pub async fn guest(
+        &self,
+        token: &Secret,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<Guest, GateFault> {
+        let hash = Remembered::hash(token);
+        let _flight = self.remembered.flight(hash).await;
+        if let Known::Bad(fault @ GateFault::Unknown) = self.remembered.known(&hash, now) {
+            return Err(fault);
+        }
+        let _turn = self.question(token, &hash, peer, now).await?;
+        let guest = match is_opaque(token) {
+            true => self.shown(token).await,
+            false => self.signed(token, now).await,
+        };
+        match &guest {
+            Ok(_) => self.strangers.give_back(peer),
+            Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
+            Err(GateFault::Forge(_)) => {
+                self.strangers.give_back(peer);
+                self.remembered.failed();
+            }
+            Err(_) => {}
+        }
+        guest
+    }
+
+    /// The answer, if it is known or if nobody can be asked.
+    fn answered(&self, hash: &TokenHash, now: Timestamp) -> Option<Result<(), GateFault>> {
+        match self.remembered.known(hash, now) {
+            Known::Good => Some(Ok(())),
+            Known::Stale if self.remembered.failed_lately() => Some(Ok(())),
+            Known::Bad(fault) => Some(Err(fault)),
+            Known::Stale | Known::Nothing => None,
+        }
+    }
+
+    fn is_stale(&self, hash: &TokenHash, now: Timestamp) -> bool {
+        matches!(self.remembered.known(hash, now), Known::Good | Known::Stale)
+    }
+
+    /// The right to ask about a token. One that the forge alone knows and that was never good counts against its
+    /// address, and waits for a place among those: so many good ones at once are none too many.
+    async fn question(
+        &self,
+        token: &Secret,
+        hash: &TokenHash,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<Option<SemaphorePermit<'_>>, GateFault> {
+        if !is_opaque(token) || self.is_stale(hash, now) {
+            return Ok(None);
+        }
+        let too_many = |wait_secs| GateFault::TooMany { wait_secs };
+        self.strangers
+            .look(peer, Instant::now())
+            .map_err(too_many)?;
+        let Ok(Ok(turn)) = timeout(NEWCOMER_WAIT, self.newcomers.acquire()).await else {
+            return Err(GateFault::Forge(ForgeFault::Busy {
+                retry_after_secs: NEWCOMER_WAIT.as_secs(),
+            }));
+        };
+        self.strangers
+            .take(peer, Instant::now())
+            .map_err(too_many)?;
+        Ok(Some(turn))
+    }
+
+    fn note(&self, hash: TokenHash, peer: IpAddr, answer: &Result<Option<Timestamp>, GateFault>) {
+        match answer {
+            Ok(expires) => {
+                self.strangers.give_back(peer);
+                self.remembered.good(hash, *expires);
+            }
+            Err(GateFault::Forge(_)) => {
+                self.strangers.give_back(peer);
+                self.remembered.failed();
+            }
+            Err(fault) => self.remembered.bad(hash, fault.clone()),
+        }
+    }
+
+    /// Asks whether the token may read, and when it ends, if it says so.
+    async fn ask_reading(
+        &self,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, GateFault> {
+        if is_opaque(token) {
+            self.must_read_by(token).await?;
+            return Ok(None);
+        }
+        let Signed { who, expires } = self.verify(token, Wanted::Read, now).await?;
+        match who {
+            SignedFor::Person(person, _) => self.must_read_as(&person).await?,
+            SignedFor::Job(_) => self.jobs_must_read().await?,
+        }
+        Ok(Some(expires))
+    }
+
+    /// Whether the token is shown the index repository.
+    pub(super) async fn must_read_by(&self, token: &Secret) -> Result<(), GateFault> {
+        let seen = self.forge.repository(&self.index, Showing::Token(token));
+        match seen.await {
+            Ok(seen) if seen.rights.pull => Ok(()),
+            Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Whether the person may read the index repository; our own account asks, for they gave us nothing to show.
+    pub(super) async fn must_read_as(&self, person: &Person) -> Result<(), GateFault> {
+        let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
+        let (login, id) = (&person.login, person.id);
+        let rights = self.forge.rights_of(&self.index, login, id, &robot).await;
+        match rights {
+            Ok(rights) if rights.pull => Ok(()),
+            Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
+            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
+        }
+    }
+
+    /// Whether everybody may read: of a job that shows no token nothing else can be known.
+    pub(super) async fn jobs_must_read(&self) -> Result<(), GateFault> {
+        match self.forge.visibility(&self.index).await {
+            Ok(Visibility::Public) => Ok(()),
+            Ok(Visibility::Private) => Err(GateFault::JobMayNotRead),
+            Err(fault) => Err(GateFault::Forge(fault)),
+        }
+    }
+
+    async fn verify(
+        &self,
+        token: &Secret,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Signed, GateFault> {
+        match self.issuers.verify(token, wanted, now, &self.forge).await {
+            Err(IdTokenFault::Issuer(IssuerFault::Forge(fault))) => Err(GateFault::Forge(fault)),
+            verdict => Ok(verdict?),
+        }
+    }
+
+    /// Whose token it is, as the forge says.
+    async fn shown(&self, token: &Secret) -> Result<Guest, GateFault> {
+        let who = match self.forge.account(token).await {
+            Ok(Account::Person { login, id }) => Who::Person(Person { login, id }),
+            Ok(Account::Job { task }) => self.job(token, task).await?,
+            Err(ForgeFault::Forbidden(words)) if words.contains("scope") => {
+                return Err(GateFault::NoName(words));
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let proof = GuestProof::Shown(token.clone());
+        Ok(Guest { who, proof })
+    }
+
+    async fn job(&self, token: &Secret, task: Option<u64>) -> Result<Who, GateFault> {
+        if self
+            .forge
+            .kind()
+            .await
+            .map_err(GateFault::Forge)?
+            .tells_runs()
+        {
+            let (repository, run) = self.forge.own_run(token).await?;
+            return Ok(Who::Job(job_of(repository.path, repository.id, &run)?));
+        }
+        task.map(Who::Task).ok_or(GateFault::OtherRepository)
+    }
+
+    async fn signed(&self, token: &Secret, now: Timestamp) -> Result<Guest, GateFault> {
+        let (who, groups) = match self.verify(token, Wanted::Write, now).await?.who {
+            SignedFor::Person(person, groups) => (Who::Person(person), groups),
+            SignedFor::Job(job) => {
+                let repository_id = match job.repository_id {
+                    Some(id) => id,
+                    None => self.id_of(&job.repository).await?,
+                };
+                let job = Job {
+                    repository: job.repository,
+                    repository_id,
+                    workflow: job.workflow,
+                    run: job.run,
+                    commit: job.commit,
+                };
+                (Who::Job(job), Vec::new())
+            }
+        };
+        let proof = GuestProof::Signed(groups);
+        Ok(Guest { who, proof })
+    }
+
+    /// The number of a repository whose job's token does not say it, as older forges do.
+    async fn id_of(&self, path: &RepositoryPath) -> Result<u64, GateFault> {
+        let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
+        match self.forge.repository(path, Showing::Token(&robot)).await {
+            Ok(seen) => Ok(seen.id),
+            Err(ForgeFault::NotFound) => Err(GateFault::OtherRepository),
+            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
+        }
+    }
+}
+
+/// A job that runs what was taken into the repository, not what somebody proposes.
+pub(super) fn job_of(
+    repository: RepositoryPath,
+    repository_id: u64,
+    run: &Run,
+) -> Result<Job, GateFault> {
+    if run.event.starts_with("pull_request") {
+        return Err(IdTokenFault::PullRequest.into());
+    }
+    let plain = |text: &str| -> Result<PlainText, GateFault> {
+        let odd = |_| GateFault::Forge(ForgeFault::Odd("a run with an odd name".to_owned()));
+        text.parse().map_err(odd)
+    };
+    Ok(Job {
+        repository,
+        repository_id,
+        workflow: plain(&run.workflow)?,
+        run: plain(&run.number.to_string())?,
+        commit: plain(&run.commit)?,
+    })
+}
+
+/// What the forge refuses to our own account is a fault of the set-up, not of the one who asks.
+pub(super) fn of_robot(fault: ForgeFault) -> ForgeFault {
+    match fault {
+        ForgeFault::Unauthenticated | ForgeFault::Forbidden(_) => {
+            ForgeFault::Robot(fault.to_string())
+        }
+        fault => fault,
+    }
+}
+
+/// Whether the token is of the form that both forges give to access tokens and to jobs.
+fn is_opaque(token: &Secret) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let token = token.expose();
+    token.len() == OPAQUE_DIGITS && token.bytes().all(is_digit)
+}
+
+/// Their name, for the log.
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Who::Person(person) => person.login.fmt(f),
+            Who::Job(job) => job.repository.fmt(f),
+            Who::Task(task) => write!(f, "job {task} of the forge"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

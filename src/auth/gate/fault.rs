@@ -1,0 +1,78 @@
+//! Why somebody with a token of the forge is turned away.
+
+use thiserror::Error;
+
+use super::IdTokenFault;
+use crate::domain::{Login, TeamName};
+use crate::forge::ForgeFault;
+
+/// Why somebody with a token of the forge is turned away.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GateFault {
+    /// The forge cannot be asked now.
+    #[error("{0}; it decides who may do this, so try again later")]
+    Forge(ForgeFault),
+    /// The forge does not know the token.
+    #[error("{}", ForgeFault::Unauthenticated)]
+    Unknown,
+    /// Not a good token of those that it signs.
+    #[error(transparent)]
+    IdToken(#[from] IdTokenFault),
+    /// The forge knows the token and refuses.
+    #[error("{}", ForgeFault::Forbidden(.0.clone()))]
+    Refused(String),
+    /// The index repository is not shown to it.
+    #[error(
+        "this token may not read the index repository of this registry on the forge; it needs the scope `read:repository`, and its owner the right to read there"
+    )]
+    MayNotRead,
+    /// A job, which cannot be asked about.
+    #[error(
+        "an id-token of a job does not read a private registry; use the job's token, or one of this registry"
+    )]
+    JobMayNotRead,
+    /// The token does not tell whose it is.
+    #[error(
+        "the token does not tell whose it is, give it the scope `read:user` too; the forge says: {0}"
+    )]
+    NoName(String),
+    /// The token may only read.
+    #[error(
+        "this token may not write on the forge, so it may change nothing here; give it the scope `write:repository` ({0})"
+    )]
+    ReadOnly(ForgeFault),
+    /// A job whose repository is not known, or not this crate's.
+    #[error(
+        "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`"
+    )]
+    OtherRepository,
+    /// Jobs do nothing else.
+    #[error("a job of the forge's CI may publish, and nothing else")]
+    JobsPublish,
+    /// There is nobody of that name.
+    #[error("the forge has no user `{0}`, or does not show them")]
+    NoUser(Login),
+    /// There is no such team.
+    #[error(
+        "the forge has no team `{0}`, or does not show it: a token needs the scope `read:organization`, and its owner must be in the organisation"
+    )]
+    NoTeam(TeamName),
+    /// Too many unknown tokens.
+    #[error(
+        "too many unknown tokens came from this address; the next is looked at in {wait_secs} seconds"
+    )]
+    TooMany {
+        /// How long to wait.
+        wait_secs: u64,
+    },
+}
+
+impl From<ForgeFault> for GateFault {
+    fn from(fault: ForgeFault) -> Self {
+        match fault {
+            ForgeFault::Unauthenticated => Self::Unknown,
+            ForgeFault::Forbidden(words) => Self::Refused(words),
+            fault => Self::Forge(fault),
+        }
+    }
+}

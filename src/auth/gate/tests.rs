@@ -1,0 +1,931 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::super::Wish;
+use super::*;
+use crate::domain::{Actor, Can, Owner, OwnerName, Owners, Proof, Standing};
+use crate::forge::double::*;
+use crate::forge::{ForgeLimits, Kind, Robot};
+
+const ROBOT: &str = "f000000000000000000000000000000000000001";
+const ALICE: &str = "a000000000000000000000000000000000000001";
+/// Alice's, for reading alone.
+const READER: &str = "a000000000000000000000000000000000000002";
+/// Alice's, that does not tell her name.
+const NAMELESS: &str = "a000000000000000000000000000000000000003";
+const BOB: &str = "b000000000000000000000000000000000000001";
+/// Of a stranger who may write to a repository of their own, and does not see the index.
+const EVE: &str = "e000000000000000000000000000000000000001";
+const JOB: &str = "c000000000000000000000000000000000000001";
+const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
+const REGISTRY: &str = "https://crates.example";
+
+/// A moment to which the times in tokens belong.
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + secs).unwrap()
+}
+
+fn secret(text: impl Into<String>) -> Secret {
+    Secret::new(text.into())
+}
+
+fn peer() -> IpAddr {
+    "192.0.2.1".parse().unwrap()
+}
+
+fn world() -> World {
+    let user = |login, id| User {
+        login,
+        id,
+        is_blocked: false,
+    };
+    let of = |id, scopes: &'static [&'static str]| Token {
+        of: Holder::User(id),
+        scopes,
+    };
+    let job = Token {
+        of: Holder::Job {
+            task: 7,
+            repository: 12,
+        },
+        scopes: &[],
+    };
+    let repository = |id, path, is_private, rights: &[(u64, &'static str)]| Repository {
+        id,
+        path,
+        is_private,
+        is_archived: false,
+        rights: rights.to_vec(),
+    };
+    let team = |id, name, members: &[u64]| Team {
+        id,
+        organisation: "acme",
+        name,
+        members: members.to_vec(),
+    };
+    World {
+        users: vec![
+            user("robot", 1),
+            user("alice", 7),
+            user("bob", 8),
+            user("eve", 9),
+        ],
+        tokens: [
+            (ROBOT, of(1, &["all"])),
+            (ALICE, of(7, &["all"])),
+            (READER, of(7, &["read:user", "read:repository"])),
+            (NAMELESS, of(7, &["write:repository"])),
+            (
+                BOB,
+                of(8, &["read:user", "write:repository", "read:organization"]),
+            ),
+            (EVE, of(9, &["all"])),
+            (JOB, job),
+        ]
+        .into(),
+        repositories: vec![
+            repository(
+                1,
+                "acme/crates",
+                true,
+                &[(1, "admin"), (7, "read"), (8, "read")],
+            ),
+            repository(12, "acme/serde", true, &[(1, "admin"), (8, "write")]),
+        ],
+        teams: vec![team(2, "Owners", &[1]), team(3, "Platform", &[8])],
+        tasks: vec![task("push")],
+        ..World::gitea()
+    }
+}
+
+fn task(event: &str) -> Value {
+    json!({"id": 7, "repository": "acme/serde", "run_number": 4, "event": event,
+        "workflow_id": "release.yml", "head_sha": "ab".repeat(20)})
+}
+
+/// A gate before a forge, with keys of both issuers.
+struct Bench {
+    double: ForgeDouble,
+    people: SigningKey,
+    jobs: SigningKey,
+    gate: Gate,
+}
+
+fn holds() -> Holds {
+    Holds {
+        good: Duration::from_secs(3600),
+        bad: Duration::from_secs(3600),
+        unreachable: Duration::from_secs(7200),
+        pause: Duration::ZERO,
+    }
+}
+
+/// Everything is asked for anew.
+fn forgetful() -> Holds {
+    Holds {
+        good: Duration::ZERO,
+        bad: Duration::ZERO,
+        ..holds()
+    }
+}
+
+async fn bench(holds: Holds) -> Bench {
+    let (people, jobs) = (SigningKey::new("people"), SigningKey::new("jobs"));
+    let mut world = world();
+    world.keys = vec![people.jwk()];
+    world.job_keys = vec![jobs.jwk()];
+    let double = ForgeDouble::start(world).await;
+    let url = double.url();
+    let robot = Robot::Token(secret(ROBOT));
+    let forge = Forge::new(&url.parse().unwrap(), robot, ForgeLimits::default());
+    let names = IssuerNames {
+        root: url,
+        client_id: Some(CLIENT.to_owned()),
+        audience: REGISTRY.to_owned(),
+    };
+    let index = "acme/crates".parse().unwrap();
+    let gate = Gate::new(Arc::new(forge), index, names, holds, KeyPatience::default());
+    Bench {
+        double,
+        people,
+        jobs,
+        gate,
+    }
+}
+
+fn owners(text: &str) -> Owners {
+    Owners::parse(text).unwrap()
+}
+
+impl Bench {
+    async fn reads(&self, token: &str) -> Result<(), GateFault> {
+        self.gate.may_read(&secret(token), peer(), at(0)).await
+    }
+
+    /// What a token comes to on a crate with these owners.
+    async fn stands(
+        &self,
+        token: &str,
+        owners: Option<&Owners>,
+        can: Can,
+    ) -> Result<Standing, GateFault> {
+        let sources = "acme/serde".parse().unwrap();
+        let guest = self.gate.guest(&secret(token), peer(), at(0)).await?;
+        let wish = Wish {
+            can,
+            owners,
+            sources: Some(&sources),
+        };
+        self.gate.standing(&guest, &wish).await
+    }
+
+    /// Whether a token may publish, yank or own a crate with these owners.
+    async fn may(&self, token: &str, file: &str, can: Can) -> bool {
+        let owners = owners(file);
+        match self.stands(token, Some(&owners), can).await {
+            Ok(standing) => owners.admit(&standing, can),
+            Err(_) => false,
+        }
+    }
+
+    fn person(&self) -> Value {
+        json!({"iss": self.double.url(), "sub": "7", "aud": [CLIENT], "iat": at(0).as_second(),
+            "exp": at(3600).as_second(), "name": "alice", "preferred_username": "alice",
+            "groups": ["acme", "acme:platform"]})
+    }
+
+    fn job(&self) -> Value {
+        json!({"iss": format!("{}/api/actions", self.double.url()), "aud": REGISTRY,
+            "sub": "repo:acme/serde:ref:refs/tags/v1", "iat": at(0).as_second(), "nbf": at(0).as_second(),
+            "exp": at(3600).as_second(), "event_name": "push", "repository": "acme/serde",
+            "repository_id": "12", "workflow": "release.yml", "run_id": "4", "sha": "ab".repeat(20),
+            "ref": "refs/tags/v1", "ref_type": "tag"})
+    }
+
+    async fn guest_of(&self, token: &str, now: i64) -> Result<Guest, IdTokenFault> {
+        match self.gate.guest(&secret(token), peer(), at(now)).await {
+            Ok(guest) => Ok(guest),
+            Err(GateFault::IdToken(fault)) => Err(fault),
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+
+    /// What a person's token comes to with another value of a claim.
+    async fn with(&self, claim: &str, value: Value) -> Result<Guest, IdTokenFault> {
+        let claims = changed(self.person(), claim, value);
+        self.guest_of(&self.people.sign(&claims), 0).await
+    }
+
+    async fn job_with(&self, claim: &str, value: Value) -> Result<Guest, IdTokenFault> {
+        let claims = changed(self.job(), claim, value);
+        self.guest_of(&self.jobs.sign(&claims), 0).await
+    }
+}
+
+fn changed(mut claims: Value, claim: &str, value: Value) -> Value {
+    let map = claims.as_object_mut().unwrap();
+    match value {
+        Value::Null => map.remove(claim),
+        value => map.insert(claim.to_owned(), value),
+    };
+    claims
+}
+
+mod reading {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_the_index_on_the_forge_reads_the_registry() {
+        let bench = bench(holds()).await;
+        for token in [ALICE, READER, BOB, NAMELESS] {
+            assert_eq!(bench.reads(token).await, Ok(()), "{token}");
+        }
+        assert_eq!(bench.reads(EVE).await, Err(GateFault::MayNotRead));
+        assert_eq!(bench.reads(JOB).await, Err(GateFault::MayNotRead));
+        assert_eq!(bench.reads(&"0".repeat(40)).await, Err(GateFault::Unknown));
+        // The repository is shown, its code is not.
+        bench.double.world().repositories[0]
+            .rights
+            .push((9, "none"));
+        let other = super::bench(holds()).await;
+        other.double.world().repositories[0]
+            .rights
+            .push((9, "none"));
+        assert_eq!(other.reads(EVE).await, Err(GateFault::MayNotRead));
+    }
+
+    #[tokio::test]
+    async fn a_good_token_and_a_bad_one_are_asked_about_once() {
+        let bench = bench(holds()).await;
+        for _ in 0..3 {
+            bench.reads(ALICE).await.unwrap();
+            bench.reads(EVE).await.unwrap_err();
+        }
+        assert_eq!(bench.double.asked("/api/v1/repos/acme/crates"), 2);
+        assert_eq!(bench.double.asked("/"), 2);
+    }
+
+    #[tokio::test]
+    async fn many_with_one_token_are_one_question() {
+        let bench = bench(holds()).await;
+        let gate = Arc::new(Semaphore::new(0));
+        bench.double.world().trouble = Trouble::Held(Arc::clone(&gate));
+        let opened = async {
+            gate.add_permits(1);
+        };
+        let all = join_all((0..50).map(|_| bench.reads(ALICE)));
+        let (all, ()) = tokio::join!(all, opened);
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(bench.double.asked("/"), 1);
+        assert!(format!("{:?}", bench.gate).starts_with("Gate"));
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_is_asked_again_when_its_time_is_over() {
+        let bench = bench(forgetful()).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.double.world().repositories[0].rights.clear();
+        assert_eq!(bench.reads(ALICE).await, Err(GateFault::MayNotRead));
+        bench.double.world().repositories[0]
+            .rights
+            .push((7, "read"));
+        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        assert_eq!(bench.double.asked("/"), 3);
+    }
+
+    #[tokio::test]
+    async fn who_could_read_goes_on_while_the_forge_is_away() {
+        let bench = bench(forgetful()).await;
+        bench.reads(ALICE).await.unwrap();
+        for trouble in [Trouble::Status(502), Trouble::Busy("9"), Trouble::Html] {
+            bench.double.world().trouble = trouble;
+            assert_eq!(bench.reads(ALICE).await, Ok(()));
+            let new = bench.reads(BOB).await.unwrap_err();
+            assert!(matches!(new, GateFault::Forge(_)), "{new}");
+            let write = bench.stands(ALICE, None, Can::Publish).await.unwrap_err();
+            assert!(matches!(write, GateFault::Forge(_)), "{write}");
+        }
+        // It is back, and it says no.
+        bench.double.world().trouble = Trouble::None;
+        bench.double.world().users[1].is_blocked = true;
+        assert!(matches!(
+            bench.reads(ALICE).await,
+            Err(GateFault::Refused(_))
+        ));
+        bench.double.world().trouble = Trouble::Status(502);
+        assert!(matches!(bench.reads(ALICE).await, Err(GateFault::Forge(_))));
+    }
+
+    #[tokio::test]
+    async fn who_could_read_does_not_wait_for_a_forge_that_just_failed() {
+        let patient = Holds {
+            pause: Duration::from_secs(3600),
+            ..forgetful()
+        };
+        let bench = bench(patient).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.double.world().trouble = Trouble::Status(502);
+        for _ in 0..5 {
+            assert_eq!(bench.reads(ALICE).await, Ok(()));
+        }
+        assert_eq!(bench.double.asked("/"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_yes_does_not_hold_for_ever() {
+        let short = Holds {
+            unreachable: Duration::ZERO,
+            ..forgetful()
+        };
+        let bench = bench(short).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.double.world().trouble = Trouble::Status(502);
+        assert!(matches!(bench.reads(ALICE).await, Err(GateFault::Forge(_))));
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_unknown_tokens_is_not_passed_on_and_known_ones_work() {
+        let bench = bench(Holds {
+            bad: Duration::from_secs(3600),
+            ..forgetful()
+        })
+        .await;
+        bench.reads(ALICE).await.unwrap();
+        let made_up: Vec<String> = (0..300).map(|number| format!("{number:040x}")).collect();
+        let storm = join_all(made_up.iter().map(|token| bench.reads(token))).await;
+        let is_refused = |answer: &&Result<_, _>| matches!(answer, Err(GateFault::TooMany { .. }));
+        assert_eq!(storm.iter().filter(is_refused).count(), 280);
+        assert_eq!(bench.double.asked("/"), 21);
+        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        assert_eq!(bench.double.asked("/"), 22);
+        bench.stands(ALICE, None, Can::Publish).await.unwrap();
+        // Another address is another's.
+        let other = "192.0.2.2".parse().unwrap();
+        let read = bench.gate.may_read(&secret(BOB), other, at(0)).await;
+        assert_eq!(read, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_persons_id_token_reads_if_they_may_until_it_ends() {
+        let bench = bench(holds()).await;
+        let token = secret(bench.people.sign(&bench.person()));
+        let read = async |now| bench.gate.may_read(&token, peer(), at(now)).await;
+        assert_eq!(read(3000).await, Ok(()), "it may be old for a read");
+        assert_eq!(read(3500).await, Ok(()));
+        assert_eq!(bench.double.asked("/api/v1/repos/acme/crates/collab"), 1);
+        let over = read(3660).await.unwrap_err();
+        assert!(matches!(over, GateFault::IdToken(IdTokenFault::Expired(_))));
+        let eve = changed(bench.person(), "sub", json!("9"));
+        let eve = changed(eve, "preferred_username", json!("eve"));
+        let eve = bench.reads(&bench.people.sign(&eve)).await;
+        assert_eq!(eve, Err(GateFault::MayNotRead));
+        // The name is that of another account by now.
+        let renamed = changed(bench.person(), "sub", json!("99"));
+        let renamed = bench.reads(&bench.people.sign(&renamed)).await;
+        assert_eq!(renamed, Err(GateFault::MayNotRead));
+    }
+
+    #[tokio::test]
+    async fn a_jobs_id_token_reads_what_everybody_may() {
+        let bench = bench(forgetful()).await;
+        let token = bench.jobs.sign(&bench.job());
+        assert_eq!(bench.reads(&token).await, Err(GateFault::JobMayNotRead));
+        bench.double.world().repositories[0].is_private = false;
+        assert_eq!(bench.reads(&token).await, Ok(()));
+    }
+}
+
+mod signed {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_good_one_says_who() {
+        let bench = bench(holds()).await;
+        let guest = bench.guest_of(&bench.people.sign(&bench.person()), 0).await;
+        let guest = guest.unwrap();
+        assert!(matches!(&guest.who, Who::Person(person) if person.id == 7));
+        assert!(matches!(&guest.proof, GuestProof::Signed(groups) if groups.len() == 2));
+        let token = bench.jobs.sign(&bench.job());
+        let guest = bench.guest_of(&token, 0).await.unwrap();
+        assert_eq!(guest.to_string(), "acme/serde");
+        assert!(matches!(guest.who, Who::Job(job) if job.repository_id == 12));
+        for claim in ["groups", "name"] {
+            bench.with(claim, Value::Null).await.unwrap();
+        }
+        bench.with("aud", json!(CLIENT)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_of_another_application_or_issuer_is_refused() {
+        let bench = bench(holds()).await;
+        for audience in [
+            json!(["another"]),
+            json!([CLIENT, "another"]),
+            json!([]),
+            json!(""),
+        ] {
+            let fault = bench.with("aud", audience).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::OtherAudience);
+        }
+        let issuers = ["https://evil.example", "", "http://127.0.0.1"];
+        for issuer in issuers
+            .map(|issuer| json!(issuer))
+            .into_iter()
+            .chain([Value::Null])
+        {
+            let fault = bench.with("iss", issuer).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::Foreign);
+        }
+        // Each issuer signs with its own key, and says for whom.
+        let fault = bench.guest_of(&bench.jobs.sign(&bench.person()), 0).await;
+        assert!(matches!(
+            fault,
+            Err(IdTokenFault::Issuer(IssuerFault::UnknownKey))
+        ));
+        let fault = bench.job_with("aud", json!(CLIENT)).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::OtherAudience);
+    }
+
+    #[tokio::test]
+    async fn tokens_for_the_forges_own_api_are_refused_with_a_hint() {
+        let bench = bench(holds()).await;
+        for (kind, word) in [(0, "access"), (1, "refresh")] {
+            let claims =
+                json!({"gnt": 1, "tt": kind, "iat": at(0).as_second(), "exp": at(60).as_second()});
+            let token = bench.people.sign(&claims);
+            let fault = bench.guest_of(&token, 0).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::OAuth(word));
+            assert!(
+                fault
+                    .to_string()
+                    .contains("use an id_token or an access token")
+            );
+            let read = bench.reads(&token).await.unwrap_err();
+            assert_eq!(read, GateFault::IdToken(IdTokenFault::OAuth(word)));
+        }
+        // Dressed as the other kind.
+        for (claim, value) in [("gnt", json!(1)), ("tt", json!(0)), ("tt", json!(1))] {
+            let fault = bench.with(claim, value).await.unwrap_err();
+            assert!(matches!(fault, IdTokenFault::OAuth(_)), "{fault}");
+        }
+        assert_eq!(bench.double.asked("/"), 0, "nothing was shown to anybody");
+    }
+
+    #[tokio::test]
+    async fn signatures_and_algorithms_cannot_be_chosen() {
+        let bench = bench(holds()).await;
+        let claims = bench.person();
+        let header = |alg: &str| json!({"alg": alg, "kid": "people", "typ": "JWT"});
+        let forged = sign_with_secret(&bench.people.public, &header("HS256"), &claims);
+        let fault = bench.guest_of(&forged, 0).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::Symmetric);
+        let other = SigningKey::new("people");
+        for token in [
+            other.sign(&claims),
+            sign_with_secret(&bench.people.public, &header("ES256"), &claims),
+            bench.people.sign_as(&header("RS256"), &claims),
+            bench.people.sign_as(&header("none"), &claims),
+            bench.people.sign_as(&header("ES384"), &claims),
+        ] {
+            let fault = bench.guest_of(&token, 0).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::Signature);
+        }
+        let good = bench.people.sign(&claims);
+        let (rest, _) = good.rsplit_once('.').unwrap();
+        let fault = bench.guest_of(&format!("{rest}."), 0).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::Signature);
+        for header in [
+            json!({"alg": "ES256", "typ": "JWT"}),
+            json!({"alg": "ES256", "kid": "people", "typ": "at+jwt"}),
+            json!({"alg": "ES256", "kid": "people", "crit": ["exp"]}),
+            json!({"kid": "people"}),
+        ] {
+            let token = bench.people.sign_as(&header, &claims);
+            let fault = bench.guest_of(&token, 0).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::Foreign, "{header}");
+        }
+        for text in ["", "a", "a.b", "a.b.c", "....", "ä.ä.ä"] {
+            let fault = bench.guest_of(text, 0).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::Foreign, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn times_are_kept_with_a_minute_of_patience() {
+        let bench = bench(holds()).await;
+        let token = bench.people.sign(&bench.person());
+        let age = async |secs| bench.guest_of(&token, secs).await.map(|_| ());
+        assert_eq!(age(-60).await, Ok(()));
+        assert_eq!(age(-61).await, Err(IdTokenFault::NotYetValid(at(0))));
+        assert_eq!(age(600).await, Ok(()));
+        assert_eq!(age(601).await, Err(IdTokenFault::TooOld(at(0))));
+        assert_eq!(age(3660).await, Err(IdTokenFault::Expired(at(3600))));
+        let later = json!(at(61).as_second());
+        let fault = bench.with("nbf", later).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::NotYetValid(at(61)));
+    }
+
+    #[tokio::test]
+    async fn claims_of_another_form_are_refused() {
+        let bench = bench(holds()).await;
+        for (claim, values) in [
+            (
+                "sub",
+                vec![
+                    Value::Null,
+                    json!(7),
+                    json!("0"),
+                    json!("07"),
+                    json!("+7"),
+                    json!("-2"),
+                    json!("alice"),
+                ],
+            ),
+            (
+                "preferred_username",
+                vec![Value::Null, json!("a b"), json!("a\n"), json!(7)],
+            ),
+            ("exp", vec![Value::Null, json!("soon"), json!(1.5)]),
+            ("iat", vec![Value::Null, json!(i64::MAX)]),
+            ("nbf", vec![json!("now")]),
+            ("aud", vec![Value::Null, json!(1)]),
+            ("groups", vec![json!("acme"), json!([1])]),
+        ] {
+            for value in values {
+                let fault = bench.with(claim, value.clone()).await.unwrap_err();
+                assert_eq!(fault, IdTokenFault::Claim(claim), "{value}");
+            }
+        }
+        for (claim, value) in [
+            ("repository", json!("acme")),
+            ("repository_id", json!(12)),
+            ("workflow", json!("a\nb")),
+            ("run_id", Value::Null),
+            ("sha", json!("<>")),
+            ("event_name", Value::Null),
+        ] {
+            let fault = bench.job_with(claim, value).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::Claim(claim));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_pull_request_is_refused() {
+        let bench = bench(holds()).await;
+        for event in ["pull_request", "pull_request_target", "pull_request_sync"] {
+            let fault = bench
+                .job_with("event_name", json!(event))
+                .await
+                .unwrap_err();
+            assert_eq!(fault, IdTokenFault::PullRequest);
+        }
+        bench
+            .job_with("event_name", json!("workflow_dispatch"))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_older_forge_leaves_the_number_of_the_repository_to_be_asked() {
+        let bench = bench(holds()).await;
+        let guest = bench.job_with("repository_id", Value::Null).await.unwrap();
+        assert!(matches!(guest.who, Who::Job(job) if job.repository_id == 12));
+        let claims = changed(bench.job(), "repository_id", Value::Null);
+        let claims = changed(claims, "repository", json!("acme/unseen"));
+        let unseen = secret(bench.jobs.sign(&claims));
+        let fault = bench.gate.guest(&unseen, peer(), at(0)).await.unwrap_err();
+        assert_eq!(fault, GateFault::OtherRepository);
+    }
+
+    #[tokio::test]
+    async fn without_a_number_of_ours_nobodys_token_is_for_us() {
+        let mut bench = bench(holds()).await;
+        bench.gate.issuers.client_id = None;
+        let fault = bench.guest_of(&bench.people.sign(&bench.person()), 0).await;
+        assert_eq!(fault.unwrap_err(), IdTokenFault::NoClient);
+    }
+}
+
+mod writing {
+    use super::*;
+
+    const ALICES: &str = "users = [{ login = \"alice\", id = 7 }]";
+    const TEAMS: &str = "users = []\nteams = [{ name = \"acme:platform\", id = 3 }]";
+    const SERDES: &str = "users = []\nrepository = { name = \"acme/serde\", id = 12 }";
+
+    #[tokio::test]
+    async fn an_owner_writes_with_a_token_that_may_write() {
+        let bench = bench(holds()).await;
+        for can in [Can::Publish, Can::Yank, Can::Own] {
+            assert!(bench.may(ALICE, ALICES, can).await, "{can}");
+            assert!(!bench.may(BOB, ALICES, can).await, "{can}");
+        }
+        let owners = owners(ALICES);
+        let fault = bench.stands(READER, Some(&owners), Can::Publish).await;
+        assert!(matches!(fault, Err(GateFault::ReadOnly(_))));
+        let fault = bench.stands(NAMELESS, Some(&owners), Can::Publish).await;
+        assert!(matches!(fault, Err(GateFault::NoName(words)) if words.contains("read:user")));
+        let fault = bench.stands("no token", Some(&owners), Can::Publish).await;
+        assert_eq!(fault, Err(IdTokenFault::Foreign.into()));
+    }
+
+    #[tokio::test]
+    async fn a_write_asks_again_whatever_is_remembered() {
+        let bench = bench(holds()).await;
+        bench.reads(ALICE).await.unwrap();
+        assert!(bench.may(ALICE, ALICES, Can::Publish).await);
+        bench.double.world().users[1].is_blocked = true;
+        let owners = owners(ALICES);
+        let fault = bench
+            .stands(ALICE, Some(&owners), Can::Publish)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&fault, GateFault::Refused(words) if words.contains("prohibited")),
+            "{fault}"
+        );
+        assert_eq!(
+            bench.reads(ALICE).await,
+            Ok(()),
+            "what may be read is not asked yet"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_took_the_name_of_an_owner_is_another() {
+        let bench = bench(holds()).await;
+        bench.double.world().users[1].login = "old";
+        bench.double.world().users[3].login = "alice";
+        bench.double.world().repositories[0]
+            .rights
+            .push((9, "read"));
+        assert!(!bench.may(EVE, ALICES, Can::Publish).await);
+        assert!(
+            bench.may(ALICE, ALICES, Can::Publish).await,
+            "under another name"
+        );
+        let forged = changed(bench.person(), "sub", json!("9"));
+        assert!(
+            !bench
+                .may(&bench.people.sign(&forged), ALICES, Can::Publish)
+                .await
+        );
+    }
+
+    #[tokio::test]
+    async fn a_new_crate_needs_the_right_to_read_the_index() {
+        let bench = bench(holds()).await;
+        let standing = bench.stands(ALICE, None, Can::Publish).await.unwrap();
+        assert_eq!(
+            standing.authenticated_via().as_str(),
+            "forge token of user 7"
+        );
+        let fault = bench.stands(EVE, None, Can::Publish).await.unwrap_err();
+        assert_eq!(fault, GateFault::MayNotRead);
+        let fault = bench.stands(READER, None, Can::Publish).await.unwrap_err();
+        assert!(matches!(fault, GateFault::ReadOnly(_)));
+        let token = bench.people.sign(&bench.person());
+        let standing = bench.stands(&token, None, Can::Publish).await.unwrap();
+        assert_eq!(standing.authenticated_via().as_str(), "id-token of user 7");
+    }
+
+    #[tokio::test]
+    async fn members_of_an_owning_team_publish() {
+        let bench = bench(holds()).await;
+        assert!(bench.may(BOB, TEAMS, Can::Publish).await);
+        assert!(bench.may(BOB, TEAMS, Can::Yank).await);
+        assert!(!bench.may(BOB, TEAMS, Can::Own).await);
+        assert!(!bench.may(ALICE, TEAMS, Can::Publish).await);
+        // A token that does not tell its teams: our own account is in the organisation.
+        let scopes = &["read:user", "write:repository"];
+        bench.double.world().tokens.get_mut(BOB).unwrap().scopes = scopes;
+        assert!(bench.may(BOB, TEAMS, Can::Publish).await);
+        // A signed one must name the team, and the number must be right.
+        let bob = changed(bench.person(), "sub", json!("8"));
+        let bob = changed(bob, "preferred_username", json!("bob"));
+        assert!(
+            bench
+                .may(&bench.people.sign(&bob), TEAMS, Can::Publish)
+                .await
+        );
+        let without = changed(bob, "groups", json!(["acme"]));
+        assert!(
+            !bench
+                .may(&bench.people.sign(&without), TEAMS, Can::Publish)
+                .await
+        );
+        assert!(
+            !bench
+                .may(&bench.people.sign(&bench.person()), TEAMS, Can::Publish)
+                .await
+        );
+    }
+
+    #[tokio::test]
+    async fn who_pushes_to_the_repository_publishes() {
+        let bench = bench(holds()).await;
+        assert!(bench.may(BOB, SERDES, Can::Publish).await);
+        assert!(!bench.may(BOB, SERDES, Can::Own).await);
+        assert!(!bench.may(ALICE, SERDES, Can::Publish).await);
+        assert!(!bench.may(EVE, SERDES, Can::Publish).await);
+        let bob = changed(bench.person(), "sub", json!("8"));
+        let bob = changed(bob, "preferred_username", json!("bob"));
+        assert!(
+            bench
+                .may(&bench.people.sign(&bob), SERDES, Can::Publish)
+                .await
+        );
+        assert!(
+            !bench
+                .may(&bench.people.sign(&bench.person()), SERDES, Can::Publish)
+                .await
+        );
+        // The right is there and the scope is not.
+        let scopes = &["read:user", "read:repository"];
+        bench.double.world().tokens.get_mut(BOB).unwrap().scopes = scopes;
+        assert!(!bench.may(BOB, SERDES, Can::Publish).await);
+        // The scope is there and the right is not: a public repository shows everybody the first step of a push.
+        bench.double.world().repositories[1].is_private = false;
+        assert!(!bench.may(EVE, SERDES, Can::Publish).await);
+    }
+
+    #[tokio::test]
+    async fn an_archived_repository_lets_nobody_publish() {
+        let bench = bench(holds()).await;
+        bench.double.world().repositories[1].is_archived = true;
+        for token in [BOB, JOB] {
+            assert!(!bench.may(token, SERDES, Can::Publish).await, "{token}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_forge_tells_what_a_token_is_limited_to() {
+        let bench = bench(holds()).await;
+        bench.double.world().version = "1.27.0";
+        assert_eq!(bench.gate.forge.kind().await, Ok(Kind::Gitea(1, 27)));
+        assert!(bench.may(ALICE, ALICES, Can::Publish).await);
+        assert_eq!(bench.double.asked("/acme/crates.git"), 0);
+        assert!(!bench.may(READER, ALICES, Can::Publish).await);
+    }
+
+    #[tokio::test]
+    async fn a_job_publishes_for_its_own_repository_and_does_nothing_else() {
+        let bench = bench(holds()).await;
+        let owners = owners(SERDES);
+        let signed = bench.jobs.sign(&bench.job());
+        for (token, via) in [(JOB, "forge token"), (&*signed, "id-token")] {
+            let standing = bench
+                .stands(token, Some(&owners), Can::Publish)
+                .await
+                .unwrap();
+            assert!(owners.admit(&standing, Can::Publish));
+            let said = standing.authenticated_via();
+            assert_eq!(said.as_str(), format!("job {via} of repository 12"));
+            let Actor::Job(job) = standing.actor else {
+                panic!("a job")
+            };
+            assert_eq!(
+                (job.workflow.as_str(), job.run.as_str()),
+                ("release.yml", "4")
+            );
+            for can in [Can::Yank, Can::Own] {
+                let fault = bench.stands(token, Some(&owners), can).await.unwrap_err();
+                assert_eq!(fault, GateFault::JobsPublish);
+            }
+            assert!(!bench.may(token, ALICES, Can::Publish).await, "{via}");
+            let other = "users = []\nrepository = { name = \"acme/serde\", id = 1 }";
+            assert!(!bench.may(token, other, Can::Publish).await, "{via}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_jobs_first_publish_makes_its_repository_the_owner() {
+        let bench = bench(holds()).await;
+        let fault = bench.stands(JOB, None, Can::Publish).await.unwrap_err();
+        assert_eq!(fault, GateFault::MayNotRead, "the index is private");
+        bench.double.world().repositories[0].is_private = false;
+        for token in [JOB.to_owned(), bench.jobs.sign(&bench.job())] {
+            let standing = bench.stands(&token, None, Can::Publish).await.unwrap();
+            assert_eq!(
+                Owners::first_of(&standing.actor).to_string(),
+                format!("{SERDES}\n")
+            );
+        }
+        // Another repository's job that names this one.
+        bench.double.world().tokens.get_mut(JOB).unwrap().of = Holder::Job {
+            task: 7,
+            repository: 1,
+        };
+        let fault = bench.stands(JOB, None, Can::Publish).await.unwrap_err();
+        assert_eq!(fault, GateFault::OtherRepository);
+    }
+
+    #[tokio::test]
+    async fn the_token_of_a_job_of_a_pull_request_is_refused() {
+        let bench = bench(holds()).await;
+        let owners = owners(SERDES);
+        for event in ["pull_request", "pull_request_target"] {
+            bench.double.world().tasks = vec![task(event)];
+            let fault = bench
+                .stands(JOB, Some(&owners), Can::Publish)
+                .await
+                .unwrap_err();
+            assert_eq!(fault, IdTokenFault::PullRequest.into());
+        }
+        // A job that the forge does not list may be one.
+        bench.double.world().tasks.clear();
+        let fault = bench
+            .stands(JOB, Some(&owners), Can::Publish)
+            .await
+            .unwrap_err();
+        assert_eq!(fault, GateFault::OtherRepository);
+    }
+
+    #[tokio::test]
+    async fn a_forge_that_tells_runs_needs_no_hint() {
+        let bench = bench(holds()).await;
+        let run = |trigger: &str| {
+            json!({"index_in_repo": 9, "workflow_id": "b.yml", "commit_sha": "cd".repeat(20), "event": "push",
+                "trigger_event": trigger, "is_fork_pull_request": false,
+                "repository": {"id": 12, "full_name": "acme/serde", "private": true, "archived": false}})
+        };
+        {
+            let mut world = bench.double.world();
+            world.is_forgejo = true;
+            world.version = "16.0.0+gitea-1.22.0";
+            world.run = run("push");
+        }
+        let guest = bench.gate.guest(&secret(JOB), peer(), at(0)).await.unwrap();
+        let owners = owners(SERDES);
+        let wish = Wish {
+            can: Can::Publish,
+            owners: Some(&owners),
+            sources: None,
+        };
+        let standing = bench.gate.standing(&guest, &wish).await.unwrap();
+        assert!(owners.admit(&standing, Can::Publish));
+        assert_eq!(standing.proof, Proof::ForgeToken);
+        bench.double.world().run = run("pull_request");
+        let fault = bench
+            .gate
+            .guest(&secret(JOB), peer(), at(0))
+            .await
+            .unwrap_err();
+        assert_eq!(fault, IdTokenFault::PullRequest.into());
+    }
+
+    #[tokio::test]
+    async fn owners_are_looked_up_and_what_is_not_there_is_said() {
+        let bench = bench(holds()).await;
+        let names = |texts: &[&str]| -> Vec<OwnerName> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let guest = bench.gate.guest(&secret(BOB), peer(), at(0)).await.unwrap();
+        let found = bench
+            .gate
+            .owners(Some(&guest), &names(&["ALICE", "acme:platform"]))
+            .await;
+        let ids: Vec<u64> = found
+            .unwrap()
+            .iter()
+            .map(|owner| match owner {
+                Owner::User { id, .. } => id.unwrap(),
+                Owner::Team { id, .. } => *id,
+            })
+            .collect();
+        assert_eq!(ids, [7, 3]);
+        for (name, sentence) in [
+            ("carol", "no user `carol`"),
+            ("acme:nosuch", "no team `acme:nosuch`"),
+            ("nowhere:core", "no team `nowhere:core`"),
+        ] {
+            let fault = bench.gate.owners(None, &names(&[name])).await.unwrap_err();
+            assert!(fault.to_string().contains(sentence), "{fault}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_token_is_seen_anywhere() {
+        let bench = bench(holds()).await;
+        let guest = bench
+            .gate
+            .guest(&secret(ALICE), peer(), at(0))
+            .await
+            .unwrap();
+        let seen = format!("{guest:?} {guest} {:?}", bench.gate);
+        assert!(!seen.contains(ALICE) && !seen.contains(ROBOT), "{seen}");
+        for token in [
+            READER,
+            NAMELESS,
+            EVE,
+            "0123456789012345678901234567890123456789",
+        ] {
+            let fault = bench.stands(token, None, Can::Publish).await.unwrap_err();
+            let seen = format!("{fault} {fault:?}");
+            assert!(!seen.contains(token), "{seen}");
+        }
+    }
+}

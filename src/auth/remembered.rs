@@ -1,0 +1,181 @@
+//! What the forge answered lately about the tokens that it was shown.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
+
+use super::GateFault;
+use crate::domain::Secret;
+
+/// How many tokens that may read are remembered, and how many that may not: a storm of the latter costs none of the
+/// former.
+const GOOD_MAX: usize = 10_000;
+const BAD_MAX: usize = 10_000;
+
+/// The SHA-256 of a token: the text itself is not kept.
+pub(super) type TokenHash = [u8; 32];
+
+/// How long answers hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Holds {
+    /// That a token may read.
+    pub good: Duration,
+    /// That it may not.
+    pub bad: Duration,
+    /// That it may read, while the forge cannot be asked.
+    pub unreachable: Duration,
+    /// How long a forge that could not be asked is left alone about tokens that were good.
+    pub pause: Duration,
+}
+
+impl Holds {
+    /// The ordinary ones.
+    pub fn with_unreachable(unreachable: Duration) -> Self {
+        Self {
+            good: Duration::from_secs(60),
+            bad: Duration::from_secs(10),
+            unreachable,
+            pause: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The two memories, and who is being asked about.
+pub(super) struct Remembered {
+    holds: Holds,
+    good: Cache<TokenHash, Good>,
+    bad: Cache<TokenHash, Bad>,
+    flights: Mutex<HashMap<TokenHash, Arc<tokio::sync::Mutex<()>>>>,
+    failed: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone)]
+struct Good {
+    asked: Instant,
+    /// When the token itself ends, if it says so.
+    expires: Option<Timestamp>,
+}
+
+#[derive(Clone)]
+struct Bad {
+    asked: Instant,
+    fault: GateFault,
+}
+
+/// What is known of a token.
+pub(super) enum Known {
+    /// It may read.
+    Good,
+    /// It could read some time ago, and that holds if the forge cannot be asked.
+    Stale,
+    /// It is refused.
+    Bad(GateFault),
+    Nothing,
+}
+
+/// The one question about a token; others about the same one wait for its end.
+pub(super) struct Flight<'a> {
+    remembered: &'a Remembered,
+    hash: TokenHash,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Remembered {
+    pub(super) fn new(holds: Holds) -> Self {
+        Self {
+            holds,
+            good: Cache::new(GOOD_MAX),
+            bad: Cache::new(BAD_MAX),
+            flights: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    pub(super) fn hash(token: &Secret) -> TokenHash {
+        Sha256::digest(token.expose().as_bytes()).into()
+    }
+
+    pub(super) fn known(&self, hash: &TokenHash, now: Timestamp) -> Known {
+        if let Some(good) = self.good.get(hash) {
+            let is_over = good.expires.is_some_and(|expires| now >= expires);
+            let age = good.asked.elapsed();
+            if !is_over && age < self.holds.good {
+                return Known::Good;
+            }
+            if !is_over && age < self.holds.unreachable {
+                return Known::Stale;
+            }
+        }
+        match self.bad.get(hash) {
+            Some(bad) if bad.asked.elapsed() < self.holds.bad => Known::Bad(bad.fault),
+            _ => Known::Nothing,
+        }
+    }
+
+    pub(super) fn good(&self, hash: TokenHash, expires: Option<Timestamp>) {
+        let asked = Instant::now();
+        self.bad.remove(&hash);
+        self.good.insert(hash, Good { asked, expires });
+    }
+
+    pub(super) fn bad(&self, hash: TokenHash, fault: GateFault) {
+        let asked = Instant::now();
+        self.good.remove(&hash);
+        self.bad.insert(hash, Bad { asked, fault });
+    }
+
+    /// The forge could not be asked.
+    pub(super) fn failed(&self) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the forge could not be asked a moment ago: nobody who was good waits for it again so soon.
+    pub(super) fn failed_lately(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|failed| failed.elapsed() < self.holds.pause)
+    }
+
+    /// Waits until nobody else asks about the token.
+    pub(super) async fn flight(&self, hash: TokenHash) -> Flight<'_> {
+        let turn = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(flights.entry(hash).or_default())
+        };
+        // Made before the wait, so that one who leaves while waiting tidies up too.
+        let mut flight = Flight {
+            remembered: self,
+            hash,
+            turn: None,
+        };
+        flight.turn = Some(turn.lock_owned().await);
+        flight
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        drop(self.turn.take());
+        let flights = &self.remembered.flights;
+        let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waits holds a count of its own.
+        if let Some(turn) = flights.get(&self.hash)
+            && Arc::strong_count(turn) == 1
+        {
+            flights.remove(&self.hash);
+        }
+    }
+}
+
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remembered")
+            .field("holds", &self.holds)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! What is found out of somebody before they change something.
+//!
+//! That a token may write is two facts: what its owner may do, which is compared with the owners of the crate, and what
+//! the token is limited to. The forge tells the second of an access token by its scopes or by the first step of a push.
+
+use super::gate::{Gate, GateFault, Guest, GuestProof, Who, job_of, of_robot};
+use crate::domain::{
+    Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
+    Standing, TeamName,
+};
+use crate::forge::{ForgeFault, Repository, Showing};
+
+/// The most teams of a crate that our own account asks about, one question each.
+const TEAMS_MAX: usize = 20;
+
+/// What somebody wants to change.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// How.
+    pub can: Can,
+    /// The owners of the crate, if it is there.
+    pub owners: Option<&'a Owners>,
+    /// Where its manifest says that its sources are. It grants nothing; a job is only looked for there.
+    pub sources: Option<&'a RepositoryPath>,
+}
+
+impl Gate {
+    /// All that decides whether the guest may do what they wish.
+    pub async fn standing(&self, guest: &Guest, wish: &Wish<'_>) -> Result<Standing, GateFault> {
+        match (&guest.who, &guest.proof) {
+            (Who::Person(person), GuestProof::Shown(token)) => {
+                self.of_shown_person(person, token, wish).await
+            }
+            (Who::Person(person), GuestProof::Signed(groups)) => {
+                self.of_signed_person(person, groups, wish).await
+            }
+            _ if wish.can != Can::Publish => Err(GateFault::JobsPublish),
+            (Who::Job(job), GuestProof::Shown(token)) => {
+                let seen = self
+                    .forge
+                    .repository_of_id(job.repository_id, Showing::Token(token));
+                self.must_push(&hidden_or(seen.await)?, token).await?;
+                self.of_job(job.clone(), Some(token), wish).await
+            }
+            (Who::Job(job), GuestProof::Signed(_)) => self.of_job(job.clone(), None, wish).await,
+            (Who::Task(task), GuestProof::Shown(token)) => {
+                let job = self.bind(*task, token, wish).await?;
+                self.of_job(job, Some(token), wish).await
+            }
+            (Who::Task(_), GuestProof::Signed(_)) => Err(GateFault::OtherRepository),
+        }
+    }
+
+    async fn of_shown_person(
+        &self,
+        person: &Person,
+        token: &Secret,
+        wish: &Wish<'_>,
+    ) -> Result<Standing, GateFault> {
+        let mut standing = Standing::of(Actor::Person(person.clone()), Proof::ForgeToken);
+        let Some(owners) = wish.owners else {
+            self.must_read_by(token).await?;
+            self.must_be_writing(token).await?;
+            return Ok(standing);
+        };
+        let narrow = self.must_be_writing(token).await.err();
+        if let Some(fault @ GateFault::Forge(_)) = narrow {
+            return Err(fault);
+        }
+        if narrow.is_none() && !owners.admit(&standing, wish.can) {
+            standing.teams = self.teams_by(person, token, owners).await?;
+        }
+        let is_admitted = narrow.is_none() && owners.admit(&standing, wish.can);
+        if !is_admitted && let Some(id) = owners.repository_id() {
+            let seen = self.forge.repository_of_id(id, Showing::Token(token)).await;
+            match hidden_or(seen) {
+                Ok(seen) => match self.must_push(&seen, token).await {
+                    Ok(()) => standing.repositories = vec![id],
+                    Err(fault @ GateFault::Forge(_)) => return Err(fault),
+                    Err(_) => {}
+                },
+                Err(fault @ GateFault::Forge(_)) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+        match narrow {
+            Some(fault) if standing.repositories.is_empty() => Err(fault),
+            _ => Ok(standing),
+        }
+    }
+
+    async fn of_signed_person(
+        &self,
+        person: &Person,
+        groups: &[PlainText],
+        wish: &Wish<'_>,
+    ) -> Result<Standing, GateFault> {
+        let mut standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
+        let Some(owners) = wish.owners else {
+            self.must_read_as(person).await?;
+            return Ok(standing);
+        };
+        if owners.admit(&standing, wish.can) {
+            return Ok(standing);
+        }
+        let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
+        // Names are given away: a group of the token is only a reason to ask about the number.
+        let is_named = |name: &str| {
+            let is_it = |group: &PlainText| group.as_str().eq_ignore_ascii_case(name);
+            groups.iter().any(is_it)
+        };
+        let named = owners.teams().filter(|(name, _)| is_named(name));
+        let ids: Vec<u64> = named.map(|(_, id)| id).collect();
+        standing.teams = self.teams_as(person, &ids, &robot).await?;
+        if !owners.admit(&standing, wish.can)
+            && let Some(id) = owners.repository_id()
+            && self.pushes(person, id, &robot).await?
+        {
+            standing.repositories = vec![id];
+        }
+        Ok(standing)
+    }
+
+    /// A job acts for its repository alone. A crate that is not there yet it may create if it may read the index.
+    async fn of_job(
+        &self,
+        job: Job,
+        token: Option<&Secret>,
+        wish: &Wish<'_>,
+    ) -> Result<Standing, GateFault> {
+        if wish.owners.is_none() {
+            match token {
+                Some(token) => self.must_read_by(token).await?,
+                None => self.jobs_must_read().await?,
+            }
+        }
+        let proof = match token {
+            Some(_) => Proof::ForgeToken,
+            None => Proof::IdToken,
+        };
+        let repositories = vec![job.repository_id];
+        Ok(Standing {
+            repositories,
+            ..Standing::of(Actor::Job(Box::new(job)), proof)
+        })
+    }
+
+    /// The job behind a token that does not tell its repository: only a job of that one may write there.
+    async fn bind(&self, task: u64, token: &Secret, wish: &Wish<'_>) -> Result<Job, GateFault> {
+        let showing = Showing::Token(token);
+        let linked = wish.owners.and_then(Owners::repository_id);
+        let seen = match (wish.owners, linked, wish.sources) {
+            (Some(_), Some(id), _) => self.forge.repository_of_id(id, showing).await,
+            (None, _, Some(path)) => self.forge.repository(path, showing).await,
+            _ => return Err(GateFault::OtherRepository),
+        };
+        let seen = hidden_or(seen)?;
+        self.must_push(&seen, token).await?;
+        let run = self.forge.run_of_task(&seen.path, task, token).await;
+        job_of(seen.path, seen.id, &hidden_or(run)?)
+    }
+
+    /// Whether the owner of the token may push there, and the token too.
+    async fn must_push(&self, seen: &Repository, token: &Secret) -> Result<(), GateFault> {
+        if !seen.rights.push || seen.is_archived {
+            return Err(GateFault::OtherRepository);
+        }
+        narrow_or(self.forge.may_token_write(&seen.path, token).await)
+    }
+
+    /// Whether the token may write anywhere, as its scopes say or the first step of a push to the index repository.
+    async fn must_be_writing(&self, token: &Secret) -> Result<(), GateFault> {
+        if self
+            .forge
+            .kind()
+            .await
+            .map_err(GateFault::Forge)?
+            .tells_scopes()
+            && let Ok(info) = self.forge.token_info(token).await
+            && info.may_write()
+        {
+            return Ok(());
+        }
+        narrow_or(self.forge.may_token_write(&self.index, token).await)
+    }
+
+    /// The teams of the crate that the owner of the token is in.
+    async fn teams_by(
+        &self,
+        person: &Person,
+        token: &Secret,
+        owners: &Owners,
+    ) -> Result<Vec<u64>, GateFault> {
+        let ids: Vec<u64> = owners.team_ids().collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        match self.forge.own_teams(token).await {
+            Ok(own) => Ok(ids.into_iter().filter(|id| own.contains(id)).collect()),
+            // A token without the scope for it: our own account may know.
+            Err(ForgeFault::Forbidden(_)) => match self.forge.robot_token() {
+                Ok(robot) => self.teams_as(person, &ids, &robot).await,
+                Err(_) => Ok(Vec::new()),
+            },
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The same, asked by our own account, which must be in the organisation.
+    async fn teams_as(
+        &self,
+        person: &Person,
+        ids: &[u64],
+        robot: &Secret,
+    ) -> Result<Vec<u64>, GateFault> {
+        let mut found = Vec::new();
+        for id in ids.iter().take(TEAMS_MAX) {
+            let asked = self.forge.is_member(*id, &person.login, person.id, robot);
+            match asked.await {
+                Ok(true) => found.push(*id),
+                Ok(false) => {}
+                Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a person who shows no token may push, asked by our own account, which must administer the repository.
+    async fn pushes(&self, person: &Person, id: u64, robot: &Secret) -> Result<bool, GateFault> {
+        let seen = self.forge.repository_of_id(id, Showing::Token(robot)).await;
+        let Ok(seen) = hidden_or(seen) else {
+            return Ok(false);
+        };
+        let login = &person.login;
+        let rights = self.forge.rights_of(&seen.path, login, person.id, robot);
+        match rights.await {
+            Ok(rights) => Ok(rights.push && !seen.is_archived),
+            Err(ForgeFault::Forbidden(_) | ForgeFault::NotFound) => Ok(false),
+            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
+        }
+    }
+
+    /// The named ones with the numbers that the forge has for them.
+    pub async fn owners(
+        &self,
+        asking: Option<&Guest>,
+        names: &[OwnerName],
+    ) -> Result<Vec<Owner>, GateFault> {
+        let token = match asking.map(|guest| &guest.proof) {
+            Some(GuestProof::Shown(token)) => token.clone(),
+            _ => self.forge.robot_token().map_err(GateFault::Forge)?,
+        };
+        let mut owners = Vec::with_capacity(names.len());
+        for name in names {
+            owners.push(match name {
+                OwnerName::User(login) => self.user(login, &token).await?,
+                OwnerName::Team(name) => self.team(name, &token).await?,
+            });
+        }
+        Ok(owners)
+    }
+
+    async fn user(&self, login: &crate::domain::Login, token: &Secret) -> Result<Owner, GateFault> {
+        match self.forge.user_named(login, Showing::Token(token)).await {
+            Ok(person) => Ok(Owner::User {
+                login: person.login,
+                id: Some(person.id),
+            }),
+            Err(ForgeFault::NotFound) => Err(GateFault::NoUser(login.clone())),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn team(&self, name: &TeamName, token: &Secret) -> Result<Owner, GateFault> {
+        let found = self.forge.team(name.organisation(), name.team(), token);
+        match found.await {
+            Ok(team) => Ok(Owner::Team {
+                name: name.clone(),
+                id: team.id,
+            }),
+            Err(ForgeFault::NotFound | ForgeFault::Forbidden(_)) => {
+                Err(GateFault::NoTeam(name.clone()))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// What is not shown to a token is another's.
+fn hidden_or<T>(seen: Result<T, ForgeFault>) -> Result<T, GateFault> {
+    seen.map_err(|fault| match fault {
+        ForgeFault::NotFound | ForgeFault::Forbidden(_) => GateFault::OtherRepository,
+        fault => fault.into(),
+    })
+}
+
+fn narrow_or(answer: Result<(), ForgeFault>) -> Result<(), GateFault> {
+    answer.map_err(|fault| match fault {
+        ForgeFault::NotFound | ForgeFault::Forbidden(_) => GateFault::ReadOnly(fault),
+        fault => fault.into(),
+    })
+}

@@ -1,0 +1,231 @@
+//! The questions.
+
+use serde::Serialize;
+
+use super::answers::{RawRepository, RawRight, RawRun, RawTask, RawTasks, RawToken, RawUser};
+use super::client::Bytes;
+use super::{Account, Forge, ForgeFault, Repository, Run, Showing, Team, TokenInfo};
+use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility};
+
+/// How many pages of a list are looked through, fifty entries each.
+const PAGES_MAX: u32 = 10;
+const PAGE_ENTRIES: usize = 50;
+
+/// What is said of a commit.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// `success`, `failure` or `error`.
+    pub state: &'a str,
+    /// Who says it.
+    pub context: &'a str,
+    /// In words.
+    pub description: &'a str,
+}
+
+const ADVERTISEMENT: &str = "application/x-git-receive-pack-advertisement";
+const ADVERTISEMENT_START: &[u8] = b"001f# service=git-receive-pack";
+
+impl Forge {
+    /// Whose token it is. It must have the scope `read:user`, but for a job's.
+    pub async fn account(&self, token: &Secret) -> Result<Account, ForgeFault> {
+        let showing = Showing::Token(token);
+        let user: RawUser = self.json("api/v1/user", showing).await?;
+        user.account()
+    }
+
+    /// A repository, with what the one who asks may do there.
+    pub async fn repository(
+        &self,
+        path: &RepositoryPath,
+        showing: Showing<'_>,
+    ) -> Result<Repository, ForgeFault> {
+        let path = format!("api/v1/repos/{path}");
+        Ok(self.json::<RawRepository>(&path, showing).await?.into())
+    }
+
+    /// The repository with this number, whatever it is called.
+    pub async fn repository_of_id(
+        &self,
+        id: u64,
+        showing: Showing<'_>,
+    ) -> Result<Repository, ForgeFault> {
+        let path = format!("api/v1/repositories/{id}");
+        Ok(self.json::<RawRepository>(&path, showing).await?.into())
+    }
+
+    /// Who sees the repository: everybody does if a stranger is shown it and it is not private.
+    pub async fn visibility(&self, path: &RepositoryPath) -> Result<Visibility, ForgeFault> {
+        match self.repository(path, Showing::Nobody).await {
+            Ok(seen) if !seen.is_private && seen.rights.pull => Ok(Visibility::Public),
+            Ok(_)
+            | Err(ForgeFault::NotFound | ForgeFault::Unauthenticated | ForgeFault::Forbidden(_)) => {
+                Ok(Visibility::Private)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether the token's scopes let it write to the repository.
+    ///
+    /// This is the first step of a push, which changes nothing. It tells of the token alone: whether its owner may
+    /// write there is in [`Repository::rights`], and only both together are a right.
+    pub async fn may_token_write(
+        &self,
+        path: &RepositoryPath,
+        token: &Secret,
+    ) -> Result<(), ForgeFault> {
+        let address = format!("{path}.git/info/refs?service=git-receive-pack");
+        let first = Bytes::First(ADVERTISEMENT_START.len());
+        let answer = self.get(&address, Showing::AsGit(token), first).await?;
+        if answer.content_type == ADVERTISEMENT && answer.body.starts_with(ADVERTISEMENT_START) {
+            return Ok(());
+        }
+        // So a page is shown to accounts that were blocked.
+        Err(ForgeFault::Forbidden(
+            "it shows a page for people; the account may be blocked".to_owned(),
+        ))
+    }
+
+    /// What a token is limited to, if the forge is one that tells (see [`super::Kind::tells_scopes`]).
+    pub async fn token_info(&self, token: &Secret) -> Result<TokenInfo, ForgeFault> {
+        let showing = Showing::Token(token);
+        let raw: RawToken = self.json("api/v1/token", showing).await?;
+        Ok(TokenInfo { scopes: raw.scopes })
+    }
+
+    /// The run to which a job's token belongs, if the forge is one that tells (see [`super::Kind::tells_runs`]).
+    pub async fn own_run(&self, token: &Secret) -> Result<(Repository, Run), ForgeFault> {
+        let showing = Showing::Token(token);
+        let run: RawRun = self.json("api/v1/actions/run", showing).await?;
+        Ok(run.split())
+    }
+
+    /// The run to which a job belongs, by the list of the repository's jobs.
+    pub async fn run_of_task(
+        &self,
+        repository: &RepositoryPath,
+        task: u64,
+        token: &Secret,
+    ) -> Result<Run, ForgeFault> {
+        let path = format!("api/v1/repos/{repository}/actions/tasks");
+        for page in 1..=PAGES_MAX {
+            let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
+            let tasks: RawTasks = self.json(&path, Showing::Token(token)).await?;
+            let count = tasks.workflow_runs.len();
+            let mut found = tasks.workflow_runs.into_iter();
+            if let Some(found) = found.find(|entry: &RawTask| entry.id == task) {
+                return Ok(found.into());
+            }
+            if count < PAGE_ENTRIES {
+                break;
+            }
+        }
+        Err(ForgeFault::NotFound)
+    }
+
+    /// The account of this name.
+    pub async fn user_named(
+        &self,
+        login: &Login,
+        showing: Showing<'_>,
+    ) -> Result<Person, ForgeFault> {
+        let path = format!("api/v1/users/{login}");
+        let user: RawUser = self.json(&path, showing).await?;
+        match user.account()? {
+            Account::Person { login, id } => Ok(Person { login, id }),
+            Account::Job { .. } => Err(ForgeFault::NotFound),
+        }
+    }
+
+    /// The team of an organisation with this name, in whatever case.
+    pub async fn team(
+        &self,
+        organisation: &Login,
+        name: &str,
+        token: &Secret,
+    ) -> Result<Team, ForgeFault> {
+        let path = format!("api/v1/orgs/{organisation}/teams");
+        let mut teams = self.all_teams(&path, token).await?.into_iter();
+        let found = teams.find(|team| team.name.eq_ignore_ascii_case(name));
+        found.ok_or(ForgeFault::NotFound)
+    }
+
+    /// The numbers of the teams that the owner of the token is in.
+    pub async fn own_teams(&self, token: &Secret) -> Result<Vec<u64>, ForgeFault> {
+        let teams = self.all_teams("api/v1/user/teams", token).await?;
+        Ok(teams.iter().map(|team| team.id).collect())
+    }
+
+    /// Whether an account is in a team, asked by another that is in the organisation.
+    pub async fn is_member(
+        &self,
+        team: u64,
+        login: &Login,
+        id: u64,
+        token: &Secret,
+    ) -> Result<bool, ForgeFault> {
+        let path = format!("api/v1/teams/{team}/members/{login}");
+        match self.json::<RawUser>(&path, Showing::Token(token)).await {
+            Ok(member) => Ok(member.person_id() == Some(id)),
+            Err(ForgeFault::NotFound) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What an account may do in a repository, asked by another that administers it.
+    pub async fn rights_of(
+        &self,
+        path: &RepositoryPath,
+        login: &Login,
+        id: u64,
+        token: &Secret,
+    ) -> Result<super::Rights, ForgeFault> {
+        let path = format!("api/v1/repos/{path}/collaborators/{login}/permission");
+        let right: RawRight = self.json(&path, Showing::Token(token)).await?;
+        if right.user.person_id() != Some(id) {
+            return Ok(super::Rights::default());
+        }
+        let push = matches!(&*right.permission, "write" | "admin" | "owner");
+        Ok(super::Rights {
+            pull: push || right.permission == "read",
+            push,
+        })
+    }
+
+    /// Puts a status on a commit, as the server's own account. Its pages show it beside the commit, and a rule of
+    /// protection can require it.
+    pub async fn set_status(
+        &self,
+        path: &RepositoryPath,
+        commit: CommitId,
+        status: &Status<'_>,
+    ) -> Result<(), ForgeFault> {
+        let path = format!("api/v1/repos/{path}/statuses/{commit}");
+        let robot = self.robot_token()?;
+        let json = serde_json::to_vec(status).expect("a status is JSON");
+        let answer = self.post(&path, Showing::Token(&robot), json).await;
+        answer.map(|_| ())
+    }
+
+    async fn all_teams(&self, path: &str, token: &Secret) -> Result<Vec<Team>, ForgeFault> {
+        let mut all = Vec::new();
+        for page in 1..=PAGES_MAX {
+            let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
+            let teams: Vec<Team> = self.json(&path, Showing::Token(token)).await?;
+            let count = teams.len();
+            all.extend(teams);
+            if count < PAGE_ENTRIES {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+    ) -> Result<T, ForgeFault> {
+        self.get(path, showing, Bytes::All).await?.json()
+    }
+}

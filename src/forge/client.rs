@@ -1,0 +1,373 @@
+//! One question to the forge and its answer: bounded in time, in size, and in number.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
+use url::Url;
+
+use super::kind::KnownKind;
+use super::{ForgeFault, Robot};
+use crate::domain::{PublicUrl, Secret};
+
+/// The questions at one moment.
+const TURNS: usize = 8;
+/// The longest answer that is read, in bytes: fifty teams of an organisation have 30 kB.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// How long a busy forge is left alone if it does not say, and at most, in seconds.
+const RETRY_SECS: u64 = 5;
+const RETRY_SECS_MAX: u64 = 300;
+
+/// How long a question may take.
+#[derive(Debug, Clone, Copy)]
+pub struct ForgeLimits {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the whole question, once it has its turn.
+    pub total: Duration,
+    /// For its turn.
+    pub turn: Duration,
+}
+
+impl Default for ForgeLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs(8),
+            turn: Duration::from_secs(4),
+        }
+    }
+}
+
+/// The forge, as one who asks it sees it.
+pub struct Forge {
+    root: Url,
+    limits: ForgeLimits,
+    /// Made when the first question comes: to read the machine's certificates takes a while.
+    http: OnceCell<Client>,
+    turns: Semaphore,
+    pub(super) robot: Robot,
+    pub(super) kind: KnownKind,
+}
+
+/// By whom a question is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Showing<'a> {
+    /// Nobody in particular.
+    Nobody,
+    /// The owner of a token.
+    Token(&'a Secret),
+    /// The same as git does it: only so the git addresses look at what a token is limited to.
+    AsGit(&'a Secret),
+}
+
+/// A whole answer of a status that is no refusal.
+pub(super) struct Answer {
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ForgeFault> {
+        serde_json::from_slice(&self.body).map_err(|fault| {
+            // The text of a fault may repeat what stands in the answer.
+            let place = format!("line {}, column {}", fault.line(), fault.column());
+            ForgeFault::Odd(format!("not the JSON that was asked for ({place})"))
+        })
+    }
+}
+
+impl Forge {
+    /// The forge at `url`; nothing is asked yet.
+    pub fn new(url: &PublicUrl, robot: Robot, limits: ForgeLimits) -> Self {
+        let root = Url::parse(&format!("{url}/")).expect("a public URL is a URL");
+        Self {
+            root,
+            limits,
+            http: OnceCell::new(),
+            turns: Semaphore::new(TURNS),
+            robot,
+            kind: KnownKind::default(),
+        }
+    }
+
+    /// The token of the server's own account.
+    ///
+    /// # Errors
+    /// `Robot`.
+    pub fn robot_token(&self) -> Result<Secret, ForgeFault> {
+        self.robot.token()
+    }
+
+    /// The base of all its addresses, with a slash at the end.
+    pub(super) fn root(&self) -> &str {
+        self.root.as_str()
+    }
+
+    /// The address of a page below the root: written behind it, so that it cannot be at another host.
+    fn address(&self, path: &str) -> Result<Url, ForgeFault> {
+        let odd = |_| ForgeFault::Odd("an address that is none".to_owned());
+        Url::parse(&format!("{}{path}", self.root)).map_err(odd)
+    }
+
+    /// Asks for what is at `path`, a relative one.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+        bytes: Bytes,
+    ) -> Result<Answer, ForgeFault> {
+        self.question(path, showing, Sent(Method::GET, None), bytes)
+            .await
+    }
+
+    /// Makes what `path` is for, of a body that is JSON.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+        json: Vec<u8>,
+    ) -> Result<Answer, ForgeFault> {
+        self.question(path, showing, Sent(Method::POST, Some(json)), Bytes::All)
+            .await
+    }
+
+    async fn question(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+        sent: Sent,
+        bytes: Bytes,
+    ) -> Result<Answer, ForgeFault> {
+        let turn = timeout(self.limits.turn, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(ForgeFault::Busy {
+                retry_after_secs: RETRY_SECS,
+            });
+        };
+        let asked = self.ask(self.address(path)?, showing, sent, bytes);
+        timeout(self.limits.total, asked).await.map_err(|_| {
+            let secs = self.limits.total.as_secs();
+            ForgeFault::Unreachable(format!("no whole answer within {secs} seconds"))
+        })?
+    }
+
+    async fn ask(
+        &self,
+        url: Url,
+        showing: Showing<'_>,
+        sent: Sent,
+        bytes: Bytes,
+    ) -> Result<Answer, ForgeFault> {
+        let mut response = self.send(url.clone(), showing, sent.clone()).await?;
+        let is_renamed = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
+        );
+        if is_renamed && let Some(renamed) = self.renamed(&url, &response) {
+            response = self.send(renamed, showing, sent).await?;
+        }
+        answer(response, bytes).await
+    }
+
+    async fn send(
+        &self,
+        url: Url,
+        showing: Showing<'_>,
+        Sent(method, json): Sent,
+    ) -> Result<Response, ForgeFault> {
+        let request = self.http().await?.request(method, url);
+        let request = match json {
+            Some(json) => request.header(CONTENT_TYPE, "application/json").body(json),
+            None => request,
+        };
+        let request = match showing {
+            Showing::Nobody => request,
+            Showing::Token(token) => request.header(
+                AUTHORIZATION,
+                hidden(&format!("Bearer {}", token.expose()))?,
+            ),
+            Showing::AsGit(token) => request.basic_auth("sidecargo", Some(token.expose())),
+        };
+        request.send().await.map_err(unreachable)
+    }
+
+    async fn http(&self) -> Result<&Client, ForgeFault> {
+        let limits = self.limits;
+        self.http
+            .get_or_try_init(|| async move {
+                Client::builder()
+                    .user_agent(concat!("sidecargo/", env!("CARGO_PKG_VERSION")))
+                    .redirect(Policy::none())
+                    .no_proxy()
+                    .connect_timeout(limits.connect)
+                    .build()
+                    .map_err(unreachable)
+            })
+            .await
+    }
+
+    /// Where a renamed owner or repository is now: the same question under another name, at this very forge.
+    fn renamed(&self, asked: &Url, response: &Response) -> Option<Url> {
+        let location = response.headers().get(LOCATION)?.to_str().ok()?;
+        let url = asked.join(location).ok()?;
+        let is_here = url.origin() == asked.origin() && url.username().is_empty();
+        let is_same = is_same_question(self.below_root(asked)?, self.below_root(&url)?);
+        (is_here && is_same && url.query() == asked.query()).then_some(url)
+    }
+
+    fn below_root<'a>(&self, url: &'a Url) -> Option<&'a str> {
+        url.path().strip_prefix(self.root.path())
+    }
+}
+
+/// Whether two paths ask the same of two owners or repositories.
+fn is_same_question(asked: &str, other: &str) -> bool {
+    let git = "/info/refs";
+    if let (Some(_), Some(repository)) = (asked.strip_suffix(git), other.strip_suffix(git)) {
+        return repository.split('/').count() == 2 && !repository.starts_with("api/");
+    }
+    let api = |path: &str| -> Option<Vec<String>> {
+        let rest = path.strip_prefix("api/v1/")?;
+        Some(rest.split('/').map(str::to_owned).collect())
+    };
+    match (api(asked), api(other)) {
+        (Some(asked), Some(other)) => {
+            // `repos/{owner}/{name}/…`, `orgs/{name}/…`, `users/{name}`
+            let names = if asked[0] == "repos" { 3 } else { 2 };
+            asked[0] == other[0] && asked.get(names..) == other.get(names..)
+        }
+        _ => false,
+    }
+}
+
+/// What is sent.
+#[derive(Clone)]
+struct Sent(Method, Option<Vec<u8>>);
+
+/// How much of an answer is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bytes {
+    /// All of it, or it is refused.
+    All,
+    /// So many, and the rest is not asked for.
+    First(usize),
+}
+
+async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFault> {
+    let status = response.status();
+    let header = |name| {
+        response
+            .headers()
+            .get(name)?
+            .to_str()
+            .ok()
+            .map(str::to_owned)
+    };
+    let retry_after = header(RETRY_AFTER);
+    let content_type = header(CONTENT_TYPE).unwrap_or_default();
+    let mut body = Vec::new();
+    let enough = match bytes {
+        Bytes::First(enough) => enough,
+        Bytes::All => usize::MAX,
+    };
+    while body.len() < enough {
+        let Some(chunk) = response.chunk().await.map_err(unreachable)? else {
+            break;
+        };
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            let reason = format!("it has more than {ANSWER_BYTES_MAX} bytes");
+            return Err(ForgeFault::Odd(reason));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    match status.as_u16() {
+        200 | 201 => Ok(Answer { content_type, body }),
+        401 => Err(ForgeFault::Unauthenticated),
+        403 => Err(ForgeFault::forbidden(&body)),
+        404 => Err(ForgeFault::NotFound),
+        // An account that must do something at the forge first: to change its password, for example.
+        303 => Err(ForgeFault::Forbidden(
+            "it sends to a page for people; sign in there and see what it asks for".to_owned(),
+        )),
+        429 | 503 => Err(ForgeFault::Busy {
+            retry_after_secs: retry_secs(retry_after.as_deref()),
+        }),
+        code @ 500.. => Err(ForgeFault::Unreachable(format!("it answers {code}"))),
+        code => Err(ForgeFault::Odd(format!("it answers {code}"))),
+    }
+}
+
+fn retry_secs(retry_after: Option<&str>) -> u64 {
+    let secs = retry_after.and_then(|text| text.trim().parse().ok());
+    secs.unwrap_or(RETRY_SECS).clamp(1, RETRY_SECS_MAX)
+}
+
+/// What went wrong on the way, without the address, which stands in the configuration.
+fn unreachable(fault: reqwest::Error) -> ForgeFault {
+    let fault = fault.without_url();
+    let mut cause: &dyn std::error::Error = &fault;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    ForgeFault::Unreachable(crate::domain::harmless(&cause.to_string(), 200))
+}
+
+fn hidden(text: &str) -> Result<HeaderValue, ForgeFault> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| ForgeFault::Unauthenticated)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for Forge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forge")
+            .field("root", &self.root.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_followed_to_the_same_question_alone() {
+        for (asked, other) in [
+            ("api/v1/repos/alice/pub", "api/v1/repos/alice/pub2"),
+            ("api/v1/orgs/old/teams", "api/v1/orgs/new/teams"),
+            ("alice/pub.git/info/refs", "alice/pub2/info/refs"),
+        ] {
+            assert!(is_same_question(asked, other), "{asked} {other}");
+        }
+        for (asked, other) in [
+            ("api/v1/repos/alice/pub", "user/login"),
+            ("api/v1/repos/alice/pub", "api/v1/user"),
+            ("api/v1/repos/alice/pub", "api/v1/repos/alice/pub/keys"),
+            ("api/v1/orgs/old/teams", "api/v1/orgs/new/members"),
+            ("alice/pub.git/info/refs", "user/settings/change_password"),
+            ("alice/pub.git/info/refs", "api/v1/x/info/refs"),
+        ] {
+            assert!(!is_same_question(asked, other), "{asked} {other}");
+        }
+    }
+
+    #[test]
+    fn a_busy_forge_says_for_how_long() {
+        for (said, secs) in [
+            (Some("7"), 7),
+            (Some("0"), 1),
+            (Some("99999"), RETRY_SECS_MAX),
+            (Some("Fri, 31 Dec 1999 23:59:59 GMT"), RETRY_SECS),
+            (None, RETRY_SECS),
+        ] {
+            assert_eq!(retry_secs(said), secs, "{said:?}");
+        }
+    }
+}

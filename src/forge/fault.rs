@@ -1,0 +1,67 @@
+//! What can come of a question to the forge that is no answer to it.
+
+use thiserror::Error;
+
+use crate::domain::harmless;
+
+/// How much of the forge's words a refusal repeats, in characters.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// Why the forge did not answer a question.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ForgeFault {
+    /// No connection, no answer in time, or one that says that the forge itself fails.
+    #[error("the forge cannot be reached: {0}")]
+    Unreachable(String),
+    /// It has too much to do, or we ask it too much.
+    #[error("the forge is busy; try again in {retry_after_secs} seconds")]
+    Busy {
+        /// How long to wait.
+        retry_after_secs: u64,
+    },
+    /// It does not know the token that it was shown, or wants one.
+    #[error(
+        "the forge does not accept this token; it may be revoked, or copied in part: make a new one"
+    )]
+    Unauthenticated,
+    /// It knows the token and refuses.
+    #[error("the forge refuses: {0}")]
+    Forbidden(String),
+    /// There is no such thing, or it is not shown to the one who asks.
+    #[error("the forge has no such thing, or does not show it to this token")]
+    NotFound,
+    /// An answer that no forge gives.
+    #[error("the forge's answer is not understood: {0}")]
+    Odd(String),
+    /// The token of the server's own account is not to be had.
+    #[error("the token of the server's own account at the forge cannot be read: {0}")]
+    Robot(String),
+}
+
+impl ForgeFault {
+    /// Whether the same question may well be answered later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Busy { .. } | Self::Odd(_) | Self::Robot(_) => true,
+            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => false,
+        }
+    }
+
+    /// A refusal in the words of the forge: one line, short and harmless, whatever it sent.
+    pub(super) fn forbidden(body: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Said {
+            message: String,
+        }
+        let text = String::from_utf8_lossy(body);
+        let said = match serde_json::from_str::<Said>(&text) {
+            Ok(said) => said.message,
+            Err(_) => text.lines().next().unwrap_or_default().to_owned(),
+        };
+        let words = said.trim();
+        Self::Forbidden(match words.is_empty() || words.starts_with('<') {
+            true => "it does not say why".to_owned(),
+            false => harmless(words, WORDS_CHARS_MAX),
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! The keys with which the forge signs what it says of its people and jobs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use jsonwebtoken::jwk::{Jwk, KeyAlgorithm};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::client::Bytes;
+use super::{Forge, ForgeFault, Showing};
+
+/// The most keys of an issuer; a forge has one.
+const KEYS_MAX: usize = 32;
+/// The longest name of a key, in bytes.
+const KID_BYTES_MAX: usize = 256;
+
+/// The algorithms with which an issuer may sign: those whose verifying key cannot sign.
+const ALGORITHMS: [(KeyAlgorithm, Algorithm, &str); 9] = [
+    (KeyAlgorithm::RS256, Algorithm::RS256, "RS256"),
+    (KeyAlgorithm::RS384, Algorithm::RS384, "RS384"),
+    (KeyAlgorithm::RS512, Algorithm::RS512, "RS512"),
+    (KeyAlgorithm::PS256, Algorithm::PS256, "PS256"),
+    (KeyAlgorithm::PS384, Algorithm::PS384, "PS384"),
+    (KeyAlgorithm::PS512, Algorithm::PS512, "PS512"),
+    (KeyAlgorithm::ES256, Algorithm::ES256, "ES256"),
+    (KeyAlgorithm::ES384, Algorithm::ES384, "ES384"),
+    (KeyAlgorithm::EdDSA, Algorithm::EdDSA, "EdDSA"),
+];
+
+/// Why an issuer's key is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum IssuerFault {
+    /// The forge did not answer.
+    #[error(transparent)]
+    Forge(#[from] ForgeFault),
+    /// It signs with a secret instead of a key.
+    #[error(
+        "the forge signs with a secret that it shares (HS256); an administrator has to set JWT_SIGNING_ALGORITHM to RS256 or ES256, until then use an access token"
+    )]
+    Symmetric,
+    /// It is another issuer than the configured one.
+    #[error("the forge says that it is another issuer than `forge.url`; that must be its ROOT_URL")]
+    OtherIssuer,
+    /// It has no key of this name.
+    #[error("the token is signed with a key that the forge does not have; get a new one")]
+    UnknownKey,
+}
+
+/// A key of an issuer and how it is used.
+pub struct VerifyingKey {
+    algorithm: Algorithm,
+    name: &'static str,
+    key: DecodingKey,
+}
+
+/// How often keys are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyPatience {
+    /// How long keys are believed before they are asked for again.
+    pub fresh: Duration,
+    /// How long nothing is asked after the last question, whatever key a token names.
+    pub pause: Duration,
+}
+
+impl Default for KeyPatience {
+    fn default() -> Self {
+        Self {
+            fresh: Duration::from_secs(600),
+            pause: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The keys of one issuer: asked for when they are needed, and kept.
+pub struct IssuerKeys {
+    issuer: String,
+    /// Relative to the forge's root.
+    discovery: String,
+    patience: KeyPatience,
+    known: ArcSwapOption<Known>,
+    /// When the forge was asked last: one question at a time.
+    asked: Mutex<Option<Instant>>,
+}
+
+struct Known {
+    keys: HashMap<String, Arc<VerifyingKey>>,
+    is_symmetric: bool,
+    since: Instant,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
+impl VerifyingKey {
+    /// Whether the signature is that of the message; `algorithm` is what the token says it is signed with.
+    pub fn verifies(&self, algorithm: &str, message: &[u8], signature: &str) -> bool {
+        let verdict =
+            || jsonwebtoken::crypto::verify(signature, message, &self.key, self.algorithm);
+        algorithm == self.name && matches!(verdict(), Ok(true))
+    }
+
+    /// The key, unless it is one that we do not use.
+    fn of(jwk: &Value) -> Option<(String, Self)> {
+        let text = |name| jwk.get(name).and_then(Value::as_str);
+        let kid = text("kid").filter(|kid| kid.len() <= KID_BYTES_MAX)?;
+        if text("use").is_some_and(|used| used != "sig") {
+            return None;
+        }
+        let jwk: Jwk = serde_json::from_value(jwk.clone()).ok()?;
+        let algorithm = jwk.common.key_algorithm?;
+        let known = ALGORITHMS.iter().find(|(known, ..)| *known == algorithm);
+        let (_, algorithm, name) = *known?;
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        let key = Self {
+            algorithm,
+            name,
+            key,
+        };
+        Some((kid.to_owned(), key))
+    }
+}
+
+impl IssuerKeys {
+    /// The keys of `issuer`, whose discovery document is at a path below the forge's root.
+    pub fn new(issuer: String, discovery: impl Into<String>, patience: KeyPatience) -> Self {
+        Self {
+            issuer,
+            discovery: discovery.into(),
+            patience,
+            known: ArcSwapOption::empty(),
+            asked: Mutex::new(None),
+        }
+    }
+
+    /// Who signs.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The key of this name.
+    ///
+    /// Old ones hold as long as the forge cannot be asked. A name that is not known is asked for, but not at every
+    /// token that somebody makes up.
+    pub async fn key(&self, kid: &str, forge: &Forge) -> Result<Arc<VerifyingKey>, IssuerFault> {
+        if let Some(key) = self.fresh(kid) {
+            return Ok(key);
+        }
+        let mut asked = self.asked.lock().await;
+        // Somebody may have asked while this waited.
+        if let Some(key) = self.fresh(kid) {
+            return Ok(key);
+        }
+        let is_allowed = asked.is_none_or(|asked| asked.elapsed() >= self.patience.pause);
+        if is_allowed {
+            let known = self.ask(forge).await;
+            *asked = Some(Instant::now());
+            match known {
+                Ok(known) => self.known.store(Some(Arc::new(known))),
+                Err(fault) => return self.kept(kid).ok_or(fault),
+            }
+        }
+        drop(asked);
+        match self.kept(kid) {
+            Some(key) => Ok(key),
+            None => Err(self.missing()),
+        }
+    }
+
+    fn fresh(&self, kid: &str) -> Option<Arc<VerifyingKey>> {
+        let known = self.known.load();
+        let known = known.as_ref()?;
+        if known.since.elapsed() >= self.patience.fresh {
+            return None;
+        }
+        known.keys.get(kid).cloned()
+    }
+
+    fn kept(&self, kid: &str) -> Option<Arc<VerifyingKey>> {
+        self.known.load().as_ref()?.keys.get(kid).cloned()
+    }
+
+    fn missing(&self) -> IssuerFault {
+        match &*self.known.load() {
+            Some(known) if known.is_symmetric => IssuerFault::Symmetric,
+            Some(_) => IssuerFault::UnknownKey,
+            None => IssuerFault::Forge(ForgeFault::Unreachable(
+                "it did not tell its keys a moment ago".to_owned(),
+            )),
+        }
+    }
+
+    async fn ask(&self, forge: &Forge) -> Result<Known, IssuerFault> {
+        let answer = forge.get(&self.discovery, Showing::Nobody, Bytes::All);
+        let discovery: Discovery = answer.await?.json()?;
+        if discovery.issuer != self.issuer {
+            return Err(IssuerFault::OtherIssuer);
+        }
+        // Only at the forge itself: the token says nothing of where its key is, and the forge nothing of others.
+        let path = discovery.jwks_uri.strip_prefix(forge.root());
+        let Some(path) = path else {
+            return Err(IssuerFault::OtherIssuer);
+        };
+        let answer = forge.get(path, Showing::Nobody, Bytes::All).await?;
+        let set: KeySet = answer.json()?;
+        let is_symmetric = |jwk: &Value| jwk.get("kty").and_then(Value::as_str) == Some("oct");
+        let keys = set.keys.iter().take(KEYS_MAX).filter_map(VerifyingKey::of);
+        Ok(Known {
+            keys: keys.map(|(kid, key)| (kid, Arc::new(key))).collect(),
+            is_symmetric: set.keys.iter().any(is_symmetric),
+            since: Instant::now(),
+        })
+    }
+}
+
+impl fmt::Debug for IssuerKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuerKeys")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}

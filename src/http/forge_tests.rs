@@ -1,0 +1,235 @@
+//! Requests with tokens of the forge, over a real socket, and a double of the forge behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::serve::ServeLimits;
+use super::*;
+use crate::app::App;
+use crate::auth::{Gate, Holds, IssuerNames};
+use crate::config::{Arguments, Config, Environment};
+use crate::domain::{Secret, Visibility};
+use crate::forge::double::*;
+use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
+use crate::publish::tarball_builder::Tarball;
+
+const ALICE: &str = "a000000000000000000000000000000000000001";
+const READER: &str = "a000000000000000000000000000000000000002";
+const BOB: &str = "b000000000000000000000000000000000000001";
+const EVE: &str = "e000000000000000000000000000000000000001";
+
+struct Bench {
+    double: ForgeDouble,
+    root: String,
+    http: Client,
+    server: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+fn world() -> World {
+    let user = |login, id| User {
+        login,
+        id,
+        is_blocked: false,
+    };
+    let of = |id, scopes: &'static [&'static str]| Token {
+        of: Holder::User(id),
+        scopes,
+    };
+    World {
+        users: vec![user("alice", 7), user("bob", 8), user("eve", 9)],
+        tokens: [
+            (ALICE, of(7, &["all"])),
+            (READER, of(7, &["read:user", "read:repository"])),
+            (BOB, of(8, &["all"])),
+            (EVE, of(9, &["all"])),
+        ]
+        .into(),
+        repositories: vec![Repository {
+            id: 1,
+            path: "acme/crates",
+            is_private: true,
+            is_archived: false,
+            rights: vec![(7, "admin"), (8, "read")],
+        }],
+        teams: vec![Team {
+            id: 3,
+            organisation: "acme",
+            name: "core",
+            members: vec![7],
+        }],
+        ..World::gitea()
+    }
+}
+
+fn gate(double: &ForgeDouble) -> Arc<Gate> {
+    let robot = Robot::Token(Secret::new(ALICE.to_owned()));
+    let url = double.url();
+    let names = IssuerNames {
+        root: url.clone(),
+        client_id: None,
+        audience: "http://localhost".to_owned(),
+    };
+    let forge = Forge::new(&url.parse().unwrap(), robot, ForgeLimits::default());
+    let index = "acme/crates".parse().unwrap();
+    let holds = Holds::with_unreachable(Duration::from_secs(3600));
+    let patience = KeyPatience::default();
+    Arc::new(Gate::new(Arc::new(forge), index, names, holds, patience))
+}
+
+impl Bench {
+    /// A private registry whose people are those of a forge.
+    async fn start() -> Self {
+        let double = ForgeDouble::start(world()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = Arguments {
+            data: Some(folder.path().join("data")),
+            visibility: Some(Visibility::Private),
+            ..Arguments::default()
+        };
+        let config = Config::load(&arguments, &Environment::default(), folder.path()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let limits = ServeLimits::from(&config.http);
+        let mut app = App::open(config, address).unwrap();
+        app.gate = Some(gate(&double));
+        let routes = routes(Arc::new(app));
+        let server = tokio::spawn(serve(listener, routes, limits, std::future::pending()));
+        Self {
+            double,
+            root: format!("http://{address}/crates"),
+            http: Client::builder().no_proxy().build().unwrap(),
+            server,
+            _folder: folder,
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Vec<u8>,
+    ) -> (StatusCode, String) {
+        let request = self.http.request(method, format!("{}/{path}", self.root));
+        let request = match token {
+            "" => request,
+            token => request.header("authorization", token),
+        };
+        let answer = request.body(body).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    async fn read(&self, path: &str, token: &str) -> (StatusCode, String) {
+        self.ask(Method::GET, path, token, Vec::new()).await
+    }
+
+    async fn publish(&self, version: &str, token: &str) -> (StatusCode, String) {
+        let manifest = format!(
+            "[package]\nname = \"a\"\nversion = \"{version}\"\nedition = \"2021\"\n\
+             description = \"A crate of a test\"\nlicense = \"MIT\"\n"
+        );
+        let crate_file = Tarball::of_crate("a", version, &manifest).finish();
+        let metadata = json!({"name": "a", "vers": version}).to_string();
+        let mut body = Vec::new();
+        for part in [metadata.as_bytes(), &crate_file] {
+            body.extend_from_slice(&u32::try_from(part.len()).unwrap().to_le_bytes());
+            body.extend_from_slice(part);
+        }
+        self.ask(Method::PUT, "api/v1/crates/new", token, body)
+            .await
+    }
+
+    async fn own(&self, method: Method, token: &str, names: &[&str]) -> (StatusCode, String) {
+        let body = json!({"users": names}).to_string().into_bytes();
+        self.ask(method, "api/v1/crates/a/owners", token, body)
+            .await
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_registry_is_read_by_those_who_read_its_repository() {
+    let bench = Bench::start().await;
+    let config = "index/config.json";
+    for token in [ALICE.to_owned(), format!("Bearer {READER}"), BOB.to_owned()] {
+        assert_eq!(bench.read(config, &token).await.0, StatusCode::OK);
+    }
+    assert_eq!(bench.read(config, "").await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(bench.double.asked("/"), 3);
+    let (status, text) = bench.read(config, EVE).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("may not read the index repository"), "{text}");
+    let (status, text) = bench.read(config, &"0".repeat(40)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{text}");
+    bench.double.world().trouble = Trouble::Status(502);
+    let (status, _) = bench.read(config, &"1".repeat(40)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(bench.read(config, ALICE).await.0, StatusCode::OK);
+    bench.double.world().trouble = Trouble::None;
+    for number in 0..500 {
+        let (status, _) = bench.read(config, &format!("{number:040x}")).await;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return;
+        }
+    }
+    panic!("unknown tokens are asked about for ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crate_belongs_to_accounts_of_the_forge() {
+    let bench = Bench::start().await;
+    let (status, text) = bench.publish("1.0.0", READER).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("may not write on the forge"), "{text}");
+    assert_eq!(bench.publish("1.0.0", EVE).await.0, StatusCode::FORBIDDEN);
+    let (status, text) = bench.publish("1.0.0", ALICE).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let (status, text) = bench.publish("1.0.1", BOB).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("`bob` is not an owner"), "{text}");
+    for (name, sentence) in [("carol", "no user `carol`"), ("acme:nosuch", "no team")] {
+        let (status, text) = bench.own(Method::PUT, ALICE, &[name]).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(text.contains(sentence), "{text}");
+    }
+    let (status, text) = bench.own(Method::PUT, ALICE, &["bob", "acme:core"]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let (_, text) = bench.read("api/v1/crates/a/owners", BOB).await;
+    let owners: Value = serde_json::from_str(&text).unwrap();
+    let listed = |index: usize| {
+        (
+            &owners["users"][index]["login"],
+            &owners["users"][index]["id"],
+        )
+    };
+    assert_eq!(listed(1), (&json!("bob"), &json!(8)));
+    assert_eq!(listed(2), (&json!("acme:core"), &json!(3)));
+    assert_eq!(bench.publish("1.0.1", BOB).await.0, StatusCode::OK);
+    let yank = "api/v1/crates/a/1.0.1/yank";
+    let (status, _) = bench.ask(Method::DELETE, yank, READER, Vec::new()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, text) = bench.ask(Method::DELETE, yank, ALICE, Vec::new()).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let (status, text) = bench.own(Method::DELETE, BOB, &["alice"]).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert_eq!(
+        bench.publish("1.0.2", ALICE).await.0,
+        StatusCode::OK,
+        "she is in the team"
+    );
+    let (status, _) = bench.own(Method::PUT, ALICE, &["alice"]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "which does not own");
+}

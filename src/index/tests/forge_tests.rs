@@ -1,0 +1,143 @@
+//! Changes of people and jobs of the forge: what their commits say, and whom owners admit.
+
+use super::*;
+
+fn by(actor: Actor) -> Standing {
+    Standing::of(actor, Proof::ForgeToken)
+}
+
+fn person(login: &str, id: u64) -> Standing {
+    let login = login.parse().unwrap();
+    by(Actor::Person(Person { login, id }))
+}
+
+fn job() -> Standing {
+    let job = Job {
+        repository: "acme/serde".parse().unwrap(),
+        repository_id: 12,
+        workflow: "release.yml".parse().unwrap(),
+        run: "4".parse().unwrap(),
+        commit: "ab".repeat(20).parse().unwrap(),
+    };
+    Standing {
+        repositories: vec![12],
+        ..by(Actor::Job(Box::new(job)))
+    }
+}
+
+impl Fixture {
+    async fn submit_as(&self, by: Standing, action: Action) -> Result<Landed, WriteFault> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let change = Change {
+            by,
+            ..change("nobody", action)
+        };
+        self.index.submit(change, deadline).await
+    }
+
+    fn owners_of(&self, name: &str) -> String {
+        let name = name.parse().unwrap();
+        self.index
+            .snapshot()
+            .find(&name)
+            .unwrap()
+            .owners
+            .to_string()
+    }
+}
+
+#[tokio::test]
+async fn the_commit_of_a_job_names_its_run_and_its_repository_becomes_the_owner() {
+    let fixture = Fixture::new();
+    let refused = fixture
+        .submit_as(person("bob", 8), publish("dep", "1.0.0", 1))
+        .await;
+    refused.unwrap();
+    fixture
+        .submit_as(job(), publish("Serde", "1.0.0", 2))
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture.owners_of("Serde"),
+        "users = []\nrepository = { name = \"acme/serde\", id = 12 }\n"
+    );
+    let commit = fixture.git(&["log", "-1", "--format=%an <%ae>%n%B", "main"]);
+    let cksum = Cksum::from([2; 32]);
+    assert_eq!(
+        commit.trim_end(),
+        format!(
+            "acme/serde <acme/serde@jobs.sidecargo.invalid>\n\
+             publish Serde 1.0.0\n\n\
+             Crate: Serde\nVersion: 1.0.0\nCksum: {cksum}\nPublished-by: acme/serde\n\
+             Authenticated-via: job forge token of repository 12\nCI-workflow: release.yml\nCI-run: 4\n\
+             CI-commit: {}\nRequest-id: 0123",
+            "ab".repeat(20)
+        )
+    );
+    fixture
+        .submit_as(job(), publish("Serde", "1.0.1", 3))
+        .await
+        .unwrap();
+
+    // Whoever reads the history finds each commit as it should be, but for the files, which this store does not have.
+    let folder = fixture.folder.path();
+    let report = verify(&place(folder), &blobs(folder), None, &mut |_| {}).unwrap();
+    assert_eq!((report.commits, report.signed), (4, 4));
+    let is_of_file = |fault: &Fault| fault.what.starts_with("the crate file of ");
+    assert!(report.faults.iter().all(is_of_file), "{:?}", report.faults);
+}
+
+#[tokio::test]
+async fn on_a_forge_the_number_is_the_owner() {
+    let fixture = Fixture::new();
+    fixture
+        .submit_as(person("alice", 7), publish("a", "1.0.0", 1))
+        .await
+        .unwrap();
+    assert_eq!(
+        fixture.owners_of("a"),
+        "users = [{ login = \"alice\", id = 7 }]\n"
+    );
+    let said = fixture.git(&[
+        "log",
+        "-1",
+        "--format=%(trailers:key=Authenticated-via)",
+        "main",
+    ]);
+    assert_eq!(said.trim(), "Authenticated-via: forge token of user 7");
+    let renamed = fixture
+        .submit_as(person("alicia", 7), publish("a", "1.0.1", 2))
+        .await;
+    renamed.unwrap();
+    let other = fixture
+        .submit_as(person("alice", 9), publish("a", "1.0.2", 3))
+        .await;
+    assert_eq!(
+        other.unwrap_err().to_string(),
+        "`alice (number 9)` is not an owner of the crate `a`; its owners are alice (number 7)"
+    );
+    // What was found out of somebody is compared with the owners of the moment.
+    let mut bob = person("bob", 8);
+    bob.teams = vec![3];
+    let early = fixture
+        .submit_as(bob.clone(), publish("a", "1.0.2", 3))
+        .await;
+    assert!(matches!(
+        early,
+        Err(WriteFault::Refused(Refusal::NotAnOwner { .. }))
+    ));
+    let OwnerName::Team(team) = "acme:platform".parse().unwrap() else {
+        panic!("a team")
+    };
+    let add = Action::AddOwners {
+        name: "a".parse().unwrap(),
+        owners: vec![Owner::Team { name: team, id: 3 }],
+    };
+    fixture.submit_as(person("alice", 7), add).await.unwrap();
+    let subject = fixture.git(&["log", "-1", "--format=%s", "main"]);
+    assert_eq!(subject, "own a +acme:platform\n");
+    fixture
+        .submit_as(bob, publish("a", "1.0.2", 3))
+        .await
+        .unwrap();
+}

@@ -3,7 +3,7 @@
 //! Every step looks first and changes only what is otherwise, so it may be run again at any time, also after it
 //! stopped in the middle.
 
-mod forge;
+mod owner;
 mod told;
 
 use std::fs;
@@ -14,10 +14,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use getrandom::fill;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
 use serde_json::{Map, Value, json};
 
-pub use forge::{Forge, ForgeFault};
+pub use owner::Owner;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
 
@@ -54,7 +53,7 @@ impl Plan {
     /// Carries it out; `tell` hears of each step.
     pub async fn carry_out(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         let robot = forge.read(&format!("/users/{}", self.robot)).await?;
@@ -76,7 +75,7 @@ impl Plan {
     /// What is to be changed is changed, unless this is only a rehearsal.
     async fn change(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         what: &str,
         (method, path, body): (Method, &str, Value),
         tell: &mut dyn FnMut(&Step),
@@ -96,7 +95,7 @@ impl Plan {
 
     async fn repository(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<Value, SetupFault> {
         let what = format!("the repository {}", self.repository);
@@ -129,7 +128,7 @@ impl Plan {
     /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
     async fn settings(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -170,7 +169,7 @@ impl Plan {
 
     async fn robot_may_write(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -191,7 +190,7 @@ impl Plan {
 
     async fn reviewers_see_it(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -223,7 +222,7 @@ impl Plan {
     /// Nobody but the server pushes, nobody rewrites, and a merge needs a reviewer and the server's word.
     async fn protection(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -279,7 +278,7 @@ impl Plan {
 
     async fn webhook(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -320,14 +319,6 @@ impl Plan {
         let call = (method, &*path, body);
         self.change(forge, &what, call, tell).await.map(drop)
     }
-}
-
-/// How a token is sent; it is never shown.
-pub fn header(token: &str) -> Result<HeaderValue, SetupFault> {
-    let mut value = HeaderValue::from_str(&format!("token {token}"))
-        .map_err(|_| ForgeFault::NotKnown("it is not one word of ASCII".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// The secret in the file, or a new one in a new file.

@@ -47,7 +47,7 @@ const EDGES: [(&str, &[&str]); 28] = [
     ("probe", &["disk"]),
     ("rates", &[]),
     ("review", &["app", "forge", "index"]),
-    ("setup", &["disk"]),
+    ("setup", &["disk", "forge"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("webhook", &[]),

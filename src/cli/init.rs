@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use sidecargo::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
-use sidecargo::setup::{self, Forge, Plan};
+use sidecargo::domain::{Login, PublicUrl, RegistryName, RepositoryPath, Secret};
+use sidecargo::setup::{self, Owner, Plan};
 
 /// The variable that holds the token of whoever sets the repository up.
 const TOKEN_VARIABLE: &str = "SIDECARGO_OWNER_TOKEN";
@@ -53,7 +53,7 @@ impl Init {
             .ok()
             .filter(|token| !token.trim().is_empty())
             .with_context(|| format!("there is no token of the owner in {TOKEN_VARIABLE}"))?;
-        let forge = Forge::new(&self.forge, setup::header(token.trim())?)?;
+        let forge = Owner::new(&self.forge, Secret::new(token.trim().to_owned()));
         let plan = Plan {
             repository: self.repository,
             robot: self.robot,

@@ -127,14 +127,15 @@ impl Forge {
             .await
     }
 
-    /// Makes what `path` is for, of a body that is JSON.
-    pub(super) async fn post(
+    /// Does something at `path` with a body that is JSON.
+    pub(super) async fn send_json(
         &self,
+        method: Method,
         path: &str,
         showing: Showing<'_>,
         json: Vec<u8>,
     ) -> Result<Answer, ForgeFault> {
-        self.question(path, showing, Sent(Method::POST, Some(json)), Bytes::All)
+        self.question(path, showing, Sent(method, Some(json)), Bytes::All)
             .await
     }
 
@@ -288,7 +289,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         body.extend_from_slice(&chunk);
     }
     match status.as_u16() {
-        200 | 201 => Ok(Answer { content_type, body }),
+        200..=205 => Ok(Answer { content_type, body }),
         401 => Err(ForgeFault::Unauthenticated),
         403 => Err(ForgeFault::forbidden(&body)),
         404 => Err(ForgeFault::NotFound),
@@ -300,7 +301,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             retry_after_secs: retry_secs(retry_after.as_deref()),
         }),
         code @ 500.. => Err(ForgeFault::Unreachable(format!("it answers {code}"))),
-        code => Err(ForgeFault::Odd(format!("it answers {code}"))),
+        code => Err(ForgeFault::odd(code, &body)),
     }
 }
 

@@ -13,6 +13,7 @@ mod fault;
 mod keys;
 mod kind;
 mod robot;
+mod values;
 
 pub use answers::{Account, Repository, Rights, Run, Team, TokenInfo};
 pub use calls::Status;

@@ -153,7 +153,7 @@ fn what_is_missing_on_the_forge_is_named() {
     acme.init(&[]).fails_with("the repository is not set up");
     acme.owner_token = "0".repeat(40);
     acme.init(&[])
-        .fails_with("the forge does not know the token");
+        .fails_with("the forge does not accept this token");
     acme.owner_token = String::new();
     acme.init(&[]).fails_with("SIDECARGO_OWNER_TOKEN");
     acme.owner_token = good;

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod config;
 pub mod control;
 pub mod disk;
+pub mod doctor;
 pub mod domain;
 pub mod fetch;
 pub mod forge;

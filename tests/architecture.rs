@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 28] = [
+const EDGES: [(&str, &[&str]); 29] = [
     (
         "app",
         &[
@@ -24,6 +24,10 @@ const EDGES: [(&str, &[&str]); 28] = [
     ("config", &[]),
     ("control", &["app", "disk", "operator"]),
     ("disk", &["measure"]),
+    (
+        "doctor",
+        &["app", "config", "forge", "git", "setup", "webhook"],
+    ),
     ("domain", &[]),
     ("fetch", &["config", "git", "measure"]),
     ("forge", &["config"]),

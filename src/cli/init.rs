@@ -49,11 +49,9 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let token = std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|token| !token.trim().is_empty())
+        let token = owner_token()
             .with_context(|| format!("there is no token of the owner in {TOKEN_VARIABLE}"))?;
-        let forge = Owner::new(&self.forge, Secret::new(token.trim().to_owned()));
+        let forge = Owner::new(&self.forge, Secret::new(token));
         let plan = Plan {
             repository: self.repository,
             robot: self.robot,
@@ -83,6 +81,13 @@ impl Init {
     }
 }
 
+/// The token of whoever owns the repository, if one is given.
+pub(super) fn owner_token() -> Option<String> {
+    let token = std::env::var(TOKEN_VARIABLE).ok()?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
 /// What the server needs, and what is left to do by hand.
 fn configuration(url: &PublicUrl, plan: &Plan) -> String {
     let Plan {
@@ -95,8 +100,8 @@ fn configuration(url: &PublicUrl, plan: &Plan) -> String {
     } = plan;
     let visibility = if plan.is_private { "private" } else { "public" };
     format!(
-        "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scope `write:repository`,\n\
-         # and put it into the file `forge-token`, which only the server may read.\n\
+        "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scopes `write:repository`,\n\
+         # `read:organization` and `read:user`, and put it into the file `forge-token`, which only the server may read.\n\
          name = \"{name}\"\npublic_url = \"{public_url}\"\nvisibility = \"{visibility}\"\n\n\
          [forge]\nurl = \"{url}\"\nrepository = \"{repository}\"\ntoken_file = \"forge-token\"\n\
          webhook_secret_file = {:?}",

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -68,6 +70,8 @@ pub enum Showing<'a> {
 
 /// A whole answer of a status that is no refusal.
 pub(super) struct Answer {
+    /// What its clock says.
+    pub(super) date: Option<Timestamp>,
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
 }
@@ -272,6 +276,9 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             .map(str::to_owned)
     };
     let retry_after = header(RETRY_AFTER);
+    // The form of RFC 9110, 5.6.7 is one of that of mail.
+    let date = header(DATE).and_then(|text| rfc2822::parse(&text).ok());
+    let date = date.map(|date| date.timestamp());
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
     let mut body = Vec::new();
     let enough = match bytes {
@@ -289,7 +296,11 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         body.extend_from_slice(&chunk);
     }
     match status.as_u16() {
-        200..=205 => Ok(Answer { content_type, body }),
+        200..=205 => Ok(Answer {
+            date,
+            content_type,
+            body,
+        }),
         401 => Err(ForgeFault::Unauthenticated),
         403 => Err(ForgeFault::forbidden(&body)),
         404 => Err(ForgeFault::NotFound),

@@ -181,6 +181,16 @@ impl IssuerKeys {
         }
     }
 
+    /// Whether the forge is this issuer and has a key that we use.
+    pub async fn check(&self, forge: &Forge) -> Result<(), IssuerFault> {
+        let known = self.ask(forge).await?;
+        match known.keys.is_empty() {
+            true if known.is_symmetric => Err(IssuerFault::Symmetric),
+            true => Err(IssuerFault::UnknownKey),
+            false => Ok(()),
+        }
+    }
+
     fn fresh(&self, kid: &str) -> Option<Arc<VerifyingKey>> {
         let known = self.known.load();
         let known = known.as_ref()?;

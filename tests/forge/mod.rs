@@ -4,6 +4,7 @@
 
 mod api;
 mod checkout;
+mod doctor;
 mod gitea;
 mod inbox;
 mod index;

@@ -21,7 +21,7 @@ pub use owner::Owner;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
 use wanted::{EVENTS, differing, drop_unknown, protection, same_members, settings, tells_all};
-pub use wanted::{is_told, otherwise_protected, otherwise_set};
+pub use wanted::{hook_telling, otherwise_protected, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
@@ -37,8 +37,10 @@ pub struct Plan {
     pub reviewers: Option<String>,
     /// Whether only those see it who are let in.
     pub is_private: bool,
-    /// Where the server will be reached.
+    /// Where people reach the server.
     pub public_url: PublicUrl,
+    /// Where the forge reaches it.
+    pub told_at: PublicUrl,
     /// The registry's name.
     pub name: RegistryName,
     /// The file with the secret of the webhook; made if it is not there.
@@ -255,7 +257,7 @@ impl Plan {
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
-        let url = format!("{}/webhook", self.public_url.registry_root(&self.name));
+        let url = format!("{}/webhook", self.told_at.registry_root(&self.name));
         let what = format!("a webhook that tells {url}");
         let hooks = match found.is_null() {
             true => None,

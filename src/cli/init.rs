@@ -14,6 +14,7 @@ const TOKEN_VARIABLE: &str = "SIDECARGO_OWNER_TOKEN";
 
 /// Makes or adopts the index repository on a forge, and prints the configuration for it. May be run again.
 ///
+/// The steps are told on the standard error, and the standard output is the configuration alone.
 /// It acts with the token in the variable SIDECARGO_OWNER_TOKEN: of somebody who owns the repository or its
 /// organisation, with the scopes `write:repository`, `write:organization` and `read:user`. The server never needs it.
 #[derive(Debug, Args)]
@@ -33,6 +34,9 @@ pub(super) struct Init {
     /// The base URL at which people and the forge will reach the server.
     #[arg(long, value_name = "URL")]
     public_url: PublicUrl,
+    /// The base URL at which the forge reaches the server, if it is another.
+    #[arg(long, value_name = "URL")]
+    told_at: Option<PublicUrl>,
     /// The registry's name.
     #[arg(long, default_value_t)]
     name: RegistryName,
@@ -57,12 +61,16 @@ impl Init {
             robot: self.robot,
             reviewers: self.reviewers,
             is_private: !self.public,
+            told_at: self.told_at.unwrap_or_else(|| self.public_url.clone()),
             public_url: self.public_url,
             name: self.name,
             secret_file: std::path::absolute(self.secret_file)?,
             is_dry: self.dry_run,
         };
-        let mut out = std::io::stdout();
+        let mut out: Box<dyn Write> = match plan.is_dry {
+            true => Box::new(std::io::stdout()),
+            false => Box::new(std::io::stderr()),
+        };
         let mut tell = |step: &setup::Step| {
             // Nobody may be reading; the repository is set up all the same.
             let _ = writeln!(out, "{step}");
@@ -75,7 +83,7 @@ impl Init {
                 "the repository is not set up; what was done stays, and this can be run again",
             )?;
         if !plan.is_dry {
-            writeln!(std::io::stdout(), "\n{}", configuration(&self.forge, &plan))?;
+            writeln!(std::io::stdout(), "{}", configuration(&self.forge, &plan))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{Secret, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{Robot, Showing};
-use crate::setup::{is_told, otherwise_protected, otherwise_set};
+use crate::setup::{hook_telling, otherwise_protected, otherwise_set};
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -20,7 +20,7 @@ const DISCOVERY: &str = ".well-known/openid-configuration";
 pub(super) struct Examined<'a> {
     forge: Forge,
     settings: &'a ForgeConfig,
-    /// Where the forge has to tell of events.
+    /// How the address ends at which the forge has to tell of events.
     webhook: String,
     owner: Option<Secret>,
 }
@@ -29,11 +29,10 @@ type Seen = Result<String, String>;
 
 impl<'a> Examined<'a> {
     pub(super) fn new(config: &Config, settings: &'a ForgeConfig, owner: Option<Secret>) -> Self {
-        let public_url = config.public_url(config.listen);
         Self {
             forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
             settings,
-            webhook: format!("{}/webhook", public_url.registry_root(&config.name)),
+            webhook: format!("/{}/webhook", config.name),
             owner,
         }
     }
@@ -213,16 +212,14 @@ impl<'a> Examined<'a> {
             });
         };
         let hooks = self.look(&self.api("/hooks?limit=50"), owner).await;
-        let seen = match hooks {
-            Ok(hooks) if is_told(&hooks, &self.webhook) => {
-                Ok(format!("the forge tells {}", self.webhook))
-            }
-            Ok(_) => Err(format!(
-                "the forge does not tell {} of pushes and pull requests: `sidecargo init` sees to it",
+        let hooks = hooks.map_err(|fault| fault.to_string());
+        let seen = hooks.and_then(|hooks| match hook_telling(&hooks, &self.webhook) {
+            Some(url) => Ok(format!("the forge tells {}", harmless(url, WORDS_MAX))),
+            None => Err(format!(
+                "the forge does not tell this server's `{}` of pushes and pull requests: `sidecargo init` sees to it",
                 self.webhook
             )),
-            Err(fault) => Err(fault.to_string()),
-        };
+        });
         tell(find(what, seen));
     }
 

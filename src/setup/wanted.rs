@@ -59,11 +59,11 @@ pub(super) fn tells_all(hook: &Value) -> bool {
     hook["active"] == true && EVENTS.iter().all(hears)
 }
 
-/// Whether one of the repository's hooks tells all of it to `url`.
-pub fn is_told(hooks: &Value, url: &str) -> bool {
-    let hooks = hooks.as_array();
-    let is_it = |hook: &Value| hook["config"]["url"] == url && tells_all(hook);
-    hooks.is_some_and(|hooks| hooks.iter().any(is_it))
+/// The first of the repository's hooks that tells all of it to an address that ends so.
+pub fn hook_telling<'a>(hooks: &'a Value, end: &str) -> Option<&'a str> {
+    let url = |hook: &'a Value| hook["config"]["url"].as_str().filter(|_| tells_all(hook));
+    let mut urls = hooks.as_array()?.iter().filter_map(url);
+    urls.find(|url| url.ends_with(end))
 }
 
 /// The names of the settings that are otherwise in the repository `found`.
@@ -157,16 +157,16 @@ mod tests {
     fn a_hook_must_be_alive_and_tell_all() {
         let url = "https://crates.example.com/crates/webhook";
         let hook = |url: &str, active, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url } }]);
-        assert!(is_told(
-            &hook(url, true, &["pull_request", "push", "create"]),
-            url
-        ));
-        assert!(!is_told(&hook(url, false, &EVENTS), url));
-        assert!(!is_told(&hook(url, true, &["push"]), url));
-        assert!(!is_told(
-            &hook("https://other.example.com", true, &EVENTS),
-            url
-        ));
-        assert!(!is_told(&Value::Null, url));
+        let end = "/crates/webhook";
+        let good = hook(url, true, &["pull_request", "push", "create"]);
+        assert_eq!(hook_telling(&good, end), Some(url));
+        for hooks in [
+            hook(url, false, &EVENTS),
+            hook(url, true, &["push"]),
+            hook("https://other.example.com", true, &EVENTS),
+            Value::Null,
+        ] {
+            assert_eq!(hook_telling(&hooks, end), None);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::api::number;
 use super::gitea::Gitea;
 use super::setup::{Organisation, configuration, start};
 use crate::common::ran::{Ran, run};
@@ -130,7 +131,9 @@ fn what_somebody_changed_is_told_with_its_cure() {
             .says("protection of the branch")
             .contains("not protected")
     );
-    acme.tell("http://elsewhere.test");
+    let silent = json!({ "active": false });
+    let hook = number(&acme.read("/hooks")[0], "id");
+    acme.change("PATCH", &format!("/hooks/{hook}"), &silent, 200);
     assert!(patient.says("webhook").contains("does not tell"));
 
     let key = fs::read_dir(patient.registry.data().join("keys")).unwrap();

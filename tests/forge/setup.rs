@@ -140,15 +140,15 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
     );
 
     let again = acme.init(&reviewed).succeeds();
-    let changed = again.stdout.lines().filter(|line| line.starts_with("done"));
-    assert_eq!(changed.count(), 0, "{}", again.stdout);
+    let changed = again.stderr.lines().filter(|line| line.starts_with("done"));
+    assert_eq!(changed.count(), 0, "{again}");
     // What somebody has changed is put right, and nothing else.
     let other = json!({ "required_approvals": 0, "push_whitelist_usernames": [] });
     let path = format!("/repos/{}/crates/branch_protections/main", acme.name);
     done(forge.admin().send("PATCH", &path, &other), 200);
     let mended = acme.init(&reviewed).succeeds();
     let changed: Vec<&str> = mended
-        .stdout
+        .stderr
         .lines()
         .filter(|line| line.starts_with("done"))
         .collect();

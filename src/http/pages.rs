@@ -8,6 +8,7 @@ use warp::http::header;
 use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
+use super::html::{self, escape};
 use super::request::Request;
 use super::snippets::Snippets;
 use crate::domain::Visibility;
@@ -79,17 +80,7 @@ fn page(snippets: &Snippets<'_>) -> String {
         Visibility::Public => public_body(snippets),
         Visibility::Private => private_body(snippets),
     };
-    format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Registry {name}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}pre{{background:#8881;padding:1rem;overflow:auto}}</style>
-<h1>Registry {name}</h1>
-{body}</html>
-"#
-    )
+    html::page(&format!("Registry {name}"), &body)
 }
 
 fn public_body(snippets: &Snippets<'_>) -> String {
@@ -142,13 +133,6 @@ cargo login --registry {name}
 </pre>
 "#
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

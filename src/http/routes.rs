@@ -20,7 +20,7 @@ use super::answered::{Answered, AnsweredBy};
 use super::context::{Asked, Response};
 use super::error::ApiError;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
-use super::{access, api, download, git, pages, sparse, webhook};
+use super::{access, api, browse, download, git, pages, sparse, webhook};
 use crate::app::App;
 use crate::measure;
 use crate::metrics::Metrics;
@@ -83,6 +83,8 @@ pub fn routes(app: Arc<App>) -> Routes {
         route("search", crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search).boxed()),
 
         route("webhook", r.clone().and(path("webhook")).and(end()).and(post()).and(request.clone()).and(body()).then(webhook::event).boxed()),
+        route("crates", r.clone().and(end()).and(read()).and(request.clone()).and(query()).then(browse::crates).boxed()),
+        route("of_repository", r.clone().and(path("repositories")).and(param()).and(end()).and(read()).and(request.clone()).then(browse::of_repository).boxed()),
         route("me", r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me).boxed()),
         route("healthz", path("healthz").and(end()).and(read()).and(request.clone()).then(pages::health).boxed()),
         route("readyz", path("readyz").and(end()).and(read()).and(request.clone()).then(pages::ready).boxed()),

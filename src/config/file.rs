@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
@@ -89,6 +90,8 @@ pub struct HttpConfig {
     pub shutdown_secs: u64,
     /// For a publish, from the last byte of its body.
     pub publish_deadline_secs: u64,
+    /// Networks of proxies that say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The section `[fetch]`.
@@ -160,6 +163,7 @@ impl Default for HttpConfig {
             connections_max: 512,
             shutdown_secs: 30,
             publish_deadline_secs: 20,
+            trusted_proxies: Vec::new(),
         }
     }
 }

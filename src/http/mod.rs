@@ -18,6 +18,7 @@ mod exchange;
 mod git;
 mod html;
 mod pages;
+mod proxies;
 mod range;
 mod request;
 mod routes;
@@ -32,6 +33,7 @@ mod forge_tests;
 #[cfg(test)]
 mod serve_tests;
 
+pub use proxies::Proxies;
 pub use routes::{Routes, routes};
 pub use serve::{ServeLimits, serve};
 pub use snippets::Snippets;

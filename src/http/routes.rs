@@ -19,6 +19,7 @@ use warp::{Filter, delete, ext, get, head, post, put};
 use super::answered::{Answered, AnsweredBy};
 use super::context::{Asked, Response};
 use super::error::ApiError;
+use super::proxies::Proxies;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
 use super::{access, api, browse, download, git, pages, sparse, webhook};
 use crate::app::App;
@@ -35,6 +36,8 @@ pub struct Routes {
     pub(super) outside: Arc<AnsweredBy>,
     /// Connections that are served.
     pub(super) connections: IntGauge,
+    /// Who may say for whom they ask.
+    pub(super) proxies: Proxies,
 }
 
 /// The table of routes; what no route takes gets the error envelope too.
@@ -46,6 +49,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     let connections = measure::level("sidecargo_http_connections", "Connections that are served, also those that idle.");
     let metrics = Arc::new(Metrics::new(&app, answered.measure(), connections.clone()));
     let route = |name, handled| route(answered.by(name), handled);
+    let proxies = Proxies::new(&app.config.http.trusted_proxies);
     let r = path(app.config.name.to_string());
     let request = request(Arc::clone(&app));
 
@@ -94,7 +98,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     .unify()
     .map(move |response| access::keep_private(&app, response))
     .boxed();
-    Routes { filter, outside, connections }
+    Routes { filter, outside, connections, proxies }
 }
 
 /// A handler's result as an answer, which is counted.

@@ -85,6 +85,15 @@ pub fn ssh_keygen() -> Option<PathBuf> {
     on_path("ssh-keygen")
 }
 
+/// `nginx`, or `None` after the calling test was reported as skipped.
+pub fn nginx() -> Option<PathBuf> {
+    let installed = Path::new("/usr/sbin/nginx");
+    match installed.is_file() {
+        true => Some(installed.to_owned()),
+        false => on_path("nginx"),
+    }
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let path = env::split_paths(&folders)

@@ -122,6 +122,7 @@ impl Gitea {
             server: None,
             names: AtomicUsize::new(0),
         };
+        gitea.take_templates();
         for _ in 0..TRIES_MAX {
             gitea.port = free_port();
             if gitea.try_start() {
@@ -242,6 +243,28 @@ impl Gitea {
             .spawn()
             .unwrap();
         Server { gitea, guard }
+    }
+
+    /// Gives it the templates that put the registry into its pages.
+    fn take_templates(&self) {
+        let folder = self.folder.path().join("custom/templates/custom");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [
+            (
+                "extra_links.tmpl",
+                include_str!("../../packaging/forge/templates/custom/extra_links.tmpl"),
+            ),
+            (
+                "extra_tabs.tmpl",
+                include_str!("../../packaging/forge/templates/custom/extra_tabs.tmpl"),
+            ),
+            (
+                "footer.tmpl",
+                include_str!("../../packaging/forge/templates/custom/footer.tmpl"),
+            ),
+        ] {
+            fs::write(folder.join(name), text).unwrap();
+        }
     }
 
     fn create_admin(&self) -> String {

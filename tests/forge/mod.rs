@@ -9,6 +9,7 @@ mod gitea;
 mod inbox;
 mod index;
 mod itself;
+mod look;
 mod runner;
 mod scene;
 mod setup;

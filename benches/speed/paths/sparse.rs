@@ -153,7 +153,7 @@ fn load<'a>(targets: &'a Targets, headers: &'a [(&'a str, &'a str)]) -> Load<'a>
 }
 
 /// Runs a load; the answers, and how many there were for each second of the server's CPU.
-fn measure(
+pub fn measure(
     load: &Load<'_>,
     port: u16,
     cpu: impl Fn() -> anyhow::Result<f64>,
@@ -196,7 +196,14 @@ pub fn private(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let data = registry::copy(&bench.work, SIZE)?;
         let core = Some(SERVER_CORE);
         Ok((
-            Server::start(data.path(), &Settings { core, is_private })?,
+            Server::start(
+                data.path(),
+                &Settings {
+                    core,
+                    is_private,
+                    ..Settings::default()
+                },
+            )?,
             data,
         ))
     };

@@ -3,8 +3,10 @@
 //! Where it is not built, a test of it is skipped.
 
 mod api;
+mod beside;
 mod checkout;
 mod gitea;
+mod id_tokens;
 mod inbox;
 mod index;
 mod itself;

@@ -3,6 +3,8 @@
 //! That a token may write is two facts: what its owner may do, which is compared with the owners of the crate, and what
 //! the token is limited to. The forge tells the second of an access token by its scopes or by the first step of a push.
 
+use tracing::warn;
+
 use super::gate::{Gate, GateFault, Guest, GuestProof, Who, job_of, of_robot};
 use crate::domain::{
     Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
@@ -157,7 +159,11 @@ impl Gate {
         let seen = hidden_or(seen)?;
         self.must_push(&seen, token).await?;
         let run = self.forge.run_of_task(&seen.path, task, token).await;
-        job_of(seen.path, seen.id, &hidden_or(run)?)
+        let run = run.map_err(|fault| match fault {
+            ForgeFault::NotFound | ForgeFault::Forbidden(_) => GateFault::HiddenRun,
+            fault => fault.into(),
+        })?;
+        job_of(seen.path, seen.id, &run)
     }
 
     /// Whether the owner of the token may push there, and the token too.
@@ -206,7 +212,8 @@ impl Gate {
         }
     }
 
-    /// The same, asked by our own account, which must be in the organisation.
+    /// The same, asked by our own account, which must be in the team or own the organisation: of another team it is
+    /// told nothing.
     async fn teams_as(
         &self,
         person: &Person,
@@ -219,6 +226,12 @@ impl Gate {
             match asked.await {
                 Ok(true) => found.push(*id),
                 Ok(false) => {}
+                Err(ForgeFault::Forbidden(words)) => {
+                    warn!(
+                        team.id = id,
+                        words, "this server's own account is not told who is in a team"
+                    );
+                }
                 Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
             }
         }

@@ -66,7 +66,7 @@ impl Caller<'_> {
     #[track_caller]
     pub fn write_file(&self, repository: &Repository, branch: &str, path: &str, text: &str) {
         let mut change = json!({
-            "content": BASE64_STANDARD.encode(text),
+            "content": base64(text),
             "message": format!("write {path}"),
         });
         if branch != "main" {
@@ -165,4 +165,9 @@ pub fn text(json: &Value, field: &str) -> String {
     let text = json[field].as_str();
     text.unwrap_or_else(|| panic!("`{field}` is no text: {json}"))
         .to_owned()
+}
+
+/// A text as the API wants the content of a file.
+pub fn base64(text: &str) -> String {
+    BASE64_STANDARD.encode(text)
 }

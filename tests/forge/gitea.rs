@@ -174,6 +174,11 @@ impl Gitea {
         self.folder.path()
     }
 
+    /// The file with the key that signs tokens; a start without it makes another.
+    pub fn signing_key(&self) -> PathBuf {
+        self.folder.path().join("data/jwt/private.pem")
+    }
+
     /// Where people find it, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -3,14 +3,20 @@
 //! Where it is not built, a test of it is skipped.
 
 mod api;
+mod beside;
 mod checkout;
 mod doctor;
 mod gitea;
+mod id_tokens;
 mod inbox;
 mod index;
 mod itself;
+mod jobs;
 mod look;
+mod people;
 mod runner;
 mod scene;
 mod setup;
 mod sign_in;
+mod strangers;
+mod teams;

@@ -58,16 +58,24 @@ impl Gitea {
     /// Makes an account whose name begins with `word`.
     #[track_caller]
     pub fn user(&self, word: &str) -> User {
-        let login = self.fresh_name(word);
+        self.account(&self.fresh_name(word))
+    }
+
+    /// Makes an account of this name, which must be free.
+    #[track_caller]
+    pub fn account(&self, login: &str) -> User {
         let wanted = json!({
             "username": login,
-            "email": format!("{login}@localhost.test"),
+            // Nobody else has it, whoever had the name before.
+            "email": format!("{}@localhost.test", self.fresh_name("mail")),
             "password": PASSWORD,
             "must_change_password": false,
         });
         let made = done(self.admin().send("POST", "/admin/users", &wanted), 201);
-        let id = number(&made, "id");
-        User { login, id }
+        User {
+            login: login.to_owned(),
+            id: number(&made, "id"),
+        }
     }
 
     /// Lets an account sign in no more, or again.

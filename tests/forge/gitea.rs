@@ -95,10 +95,43 @@ struct Server {
 
 impl Gitea {
     /// One that all tests of this run may share, or `None` after the calling test was reported as skipped.
+    ///
+    /// It is the forge that the environment names, if it names one.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Gitea> = OnceLock::new();
+        if let Some((url, token)) = tools::other_forge() {
+            return Some(SHARED.get_or_init(|| Self::other(&url, token)));
+        }
         let tools = tools::gitea()?;
         Some(SHARED.get_or_init(|| Self::launch(tools, Settings::default())))
+    }
+
+    /// As [`Gitea::shared`], for what a test can only know of the one that the pins name; of another it is skipped.
+    pub fn pinned() -> Option<&'static Self> {
+        if tools::other_forge().is_some() {
+            tools::skip("the forge that the environment names is another than the pinned one");
+            return None;
+        }
+        Self::shared()
+    }
+
+    /// A forge that runs already and was here before.
+    fn other(url: &str, admin_token: String) -> Self {
+        let port = url.strip_prefix("http://127.0.0.1:");
+        let port = port.and_then(|port| port.trim_end_matches('/').parse().ok());
+        let mut first = [0; 4];
+        getrandom::fill(&mut first).unwrap();
+        Self {
+            folder: TempDir::new().unwrap(),
+            tools: PathBuf::new(),
+            port: port.expect("tests reach the forge at http://127.0.0.1 and a port"),
+            settings: Settings::default(),
+            admin_token,
+            secrets: String::new(),
+            server: None,
+            // What earlier runs have left there has other names.
+            names: AtomicUsize::new(u32::from_le_bytes(first) as usize),
+        }
     }
 
     /// One that nobody else uses, or `None` after the calling test was reported as skipped.

@@ -80,7 +80,7 @@ fn free_port() -> u16 {
 #[test]
 fn crates_are_in_the_navigation_and_on_their_repository() {
     let Some(nginx) = tools::nginx() else { return };
-    let Some(forge) = Gitea::shared() else { return };
+    let Some(forge) = Gitea::pinned() else { return };
     let port = free_port();
     let registry = Registry::start_with(&format!(
         "public_url = \"http://localhost:{port}\"\n[http]\ntrusted_proxies = [\"127.0.0.1/32\"]\n"

@@ -18,7 +18,7 @@ use tracing::warn;
 use crate::auth::{self, AuthFault, Issuer, TokenKeys, Verifier};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, FetchConfig};
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PlainText, PublicUrl, RegistryName, TokenId};
 use crate::fetch::{self, Fetches};
@@ -141,7 +141,7 @@ impl App {
         Ok(Self {
             reviews,
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
-            fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
+            fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
             local_urls: local_urls(&config.name, bound),
             catalog: Arc::new(Catalog::new(
@@ -234,6 +234,13 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
 /// The record of the tokens of the registry in a data folder.
 pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
+}
+
+/// What serves clients of git.
+fn fetches(index: &Index, config: &FetchConfig) -> Fetches {
+    let moves = index.moves();
+    let served = Box::new(move || moves.borrow().commit());
+    Fetches::new(index.git_dir().to_owned(), config.into(), served)
 }
 
 fn client_fault(cause: impl std::error::Error + Send + Sync + 'static) -> AppFault {

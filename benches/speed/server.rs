@@ -27,6 +27,8 @@ pub struct Settings {
     pub core: Option<usize>,
     /// Whether nobody reads without a token.
     pub is_private: bool,
+    /// Further settings, as a file has them.
+    pub more: &'static str,
 }
 
 /// A running Sidecargo.
@@ -50,6 +52,11 @@ impl Server {
             .env("SIDECARGO_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if !settings.more.is_empty() {
+            let file = data.join("bench.toml");
+            fs::write(&file, settings.more)?;
+            command.arg("--config").arg(file);
+        }
         if settings.is_private {
             command.args(["--visibility", "private"]);
         }

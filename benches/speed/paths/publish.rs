@@ -37,8 +37,12 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn start(work: &Path, count: usize) -> anyhow::Result<Self> {
+        Self::start_with(work, count, &Settings::default())
+    }
+
+    pub fn start_with(work: &Path, count: usize, settings: &Settings) -> anyhow::Result<Self> {
         let data = registry::copy(work, count)?;
-        let server = Server::start(data.path(), &Settings::default())?;
+        let server = Server::start(data.path(), settings)?;
         server.settle()?;
         Ok(Self {
             token: server.token(OWNER)?,

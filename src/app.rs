@@ -22,7 +22,7 @@ use tracing::warn;
 use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, TokenKeys, Verifier, Wish};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, FetchConfig};
 use crate::disk;
 use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId};
 use crate::fetch::{self, Fetches};
@@ -152,7 +152,7 @@ impl App {
         Ok(Self {
             reviews,
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
-            fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
+            fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
             gate,
             local_urls: local_urls(&config.name, bound),
@@ -244,6 +244,13 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
 /// The record of the tokens of the registry in a data folder.
 pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
+}
+
+/// What serves clients of git.
+fn fetches(index: &Index, config: &FetchConfig) -> Fetches {
+    let moves = index.moves();
+    let served = Box::new(move || moves.borrow().commit());
+    Fetches::new(index.git_dir().to_owned(), config.into(), served)
 }
 
 /// The branch that the configuration names.

@@ -20,7 +20,7 @@ type Look = fn(&App) -> f64;
 
 /// The name, what it says, and the look.
 #[rustfmt::skip]
-const LOOKS: [(&str, &str, Look); 15] = [
+const LOOKS: [(&str, &str, Look); 16] = [
     ("sidecargo_index_crates", "Crates of the commit that is served.",
         |app| app.index.snapshot().crate_count() as f64),
     ("sidecargo_index_snapshot_age_seconds", "How long the commit that is served has been served.",
@@ -37,6 +37,8 @@ const LOOKS: [(&str, &str, Look); 15] = [
         |app| app.fetches.running() as f64),
     ("sidecargo_fetch_processes_max", "The most of them at one time, as configured.",
         |app| app.config.fetch.children_max as f64),
+    ("sidecargo_fetch_memory_bytes", "Memory that holds clones which are sent again.",
+        |app| app.fetches.bytes_remembered() as f64),
     ("sidecargo_tokens_remembered", "Verified tokens in the cache.",
         |app| app.verifier.remembered() as f64),
     ("sidecargo_blobs_memory_bytes", "Crate files that are kept in memory to be downloaded again.",
@@ -85,6 +87,7 @@ impl Metrics {
         metrics.add(disk::flushes().clone());
         metrics.add(fetch.waiting.clone());
         metrics.add(fetch.refused.clone());
+        metrics.add(fetch.remembered.clone());
         metrics.add(auth.cache_hits.clone());
         metrics.add(auth.cache_misses.clone());
         for (name, help, look) in LOOKS {

@@ -27,8 +27,8 @@ pub struct Settings {
     pub core: Option<usize>,
     /// Whether nobody reads without a token.
     pub is_private: bool,
-    /// A configuration file.
-    pub config: Option<PathBuf>,
+    /// Further settings, as a file has them.
+    pub more: String,
 }
 
 /// A running Sidecargo.
@@ -52,8 +52,10 @@ impl Server {
             .env("SIDECARGO_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if let Some(config) = &settings.config {
-            command.arg("--config").arg(config);
+        if !settings.more.is_empty() {
+            let file = data.join("bench.toml");
+            fs::write(&file, &settings.more)?;
+            command.arg("--config").arg(file);
         }
         if settings.is_private {
             command.args(["--visibility", "private"]);

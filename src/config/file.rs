@@ -110,6 +110,8 @@ pub struct FetchConfig {
     pub total_secs: u64,
     /// CPU time of one process.
     pub cpu_secs: u64,
+    /// Memory for answers that are sent again, in MiB.
+    pub remembered_mb: usize,
 }
 
 /// The section `[log]`.
@@ -177,6 +179,7 @@ impl Default for FetchConfig {
             stall_secs: 30,
             total_secs: 1800,
             cpu_secs: 60,
+            remembered_mb: 64,
         }
     }
 }

@@ -242,6 +242,32 @@ fn the_process_is_measured() {
 }
 
 #[test]
+fn a_commit_that_is_cloned_again_is_sent_from_memory_until_there_is_another() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let remembered = "sidecargo_fetches_remembered_total";
+    let head = || {
+        let clone = Clone::of(&registry);
+        clone.git(&["fsck", "--strict"]);
+        (clone.git(&["rev-parse", "HEAD"]), Metrics::of(&registry))
+    };
+    let (first, metrics) = head();
+    assert_eq!(metrics.get(remembered), 0.0);
+    assert!(metrics.get("sidecargo_fetch_memory_bytes") > 0.0);
+    let (again, metrics) = head();
+    assert_eq!((again, metrics.get(remembered)), (first.clone(), 1.0));
+    Release::new("krate", "1.1.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let (other, metrics) = head();
+    assert_ne!(other, first);
+    assert_eq!(metrics.get(remembered), 1.0);
+}
+
+#[test]
 fn metrics_name_no_crate_no_person_and_no_path() {
     let registry = Registry::start();
     let token = registry.token("petronella");

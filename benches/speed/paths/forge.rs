@@ -136,16 +136,14 @@ fn beside(bench: &Bench, gitea: &Gitea, core: Option<usize>) -> anyhow::Result<P
     ))?;
     let token = data.path().join("forge-token");
     fs::write(&token, &gitea.token)?;
-    let config = data.path().join("sidecargo.toml");
-    let text = format!(
+    let more = format!(
         "[forge]\nurl = \"{}\"\nrepository = \"{USER}/crates\"\ntoken_file = {:?}\n",
         gitea.url(),
         token.display().to_string()
     );
-    fs::write(&config, text)?;
     let settings = Settings {
         core,
-        config: Some(config),
+        more,
         ..Settings::default()
     };
     Publisher::start_on(data, SIZE, &settings)

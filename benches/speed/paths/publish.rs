@@ -37,10 +37,14 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn start(work: &Path, count: usize) -> anyhow::Result<Self> {
-        Self::start_on(registry::copy(work, count)?, count, &Settings::default())
+        Self::start_with(work, count, &Settings::default())
     }
 
-    /// As [`Publisher::start`], on a registry of `count` crates that is there already.
+    pub fn start_with(work: &Path, count: usize, settings: &Settings) -> anyhow::Result<Self> {
+        Self::start_on(registry::copy(work, count)?, count, settings)
+    }
+
+    /// As [`Publisher::start_with`], on a registry of `count` crates that is there already.
     pub fn start_on(
         data: tempfile::TempDir,
         count: usize,

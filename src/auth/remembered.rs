@@ -179,3 +179,31 @@ impl fmt::Debug for Remembered {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asked_leaves_nothing_behind_once_nobody_waits() {
+        let remembered = Remembered::new(Holds::with_unreachable(Duration::ZERO));
+        let count = || remembered.flights.lock().unwrap().len();
+        let first = remembered.flight([1; 32]).await;
+        let other = remembered.flight([2; 32]).await;
+        let mut second = Box::pin(remembered.flight([1; 32]));
+        let mut third = Box::pin(remembered.flight([1; 32]));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        assert!(futures_util::poll!(&mut third).is_pending());
+        assert_eq!(count(), 2);
+        drop(other);
+        drop(first);
+        assert_eq!(count(), 1, "one waits");
+        let second = second.await;
+        assert!(futures_util::poll!(&mut third).is_pending());
+        // One that leaves while it waits takes nothing from the others.
+        drop(third);
+        assert_eq!(count(), 1);
+        drop(second);
+        assert_eq!(count(), 0);
+    }
+}

@@ -140,4 +140,21 @@ mod tests {
         strangers.take(ip("192.0.2.1"), now).unwrap();
         assert_eq!(strangers.0.lock().unwrap().len(), 1);
     }
+
+    #[test]
+    fn who_showed_nothing_lately_is_forgotten_first() {
+        let (strangers, now) = (Strangers::default(), Instant::now());
+        let (one, new) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        for _ in 0..BURST {
+            strangers.take(one, now).unwrap();
+        }
+        for number in 1..ADDRESSES_MAX as u32 {
+            strangers.take(IpAddr::V4(number.into()), now).unwrap();
+        }
+        let later = now + INTERVAL;
+        strangers.take(new, later).unwrap();
+        assert_eq!(strangers.0.lock().unwrap().len(), 2);
+        strangers.take(one, later).unwrap();
+        assert!(strangers.take(one, later).is_err());
+    }
 }

@@ -133,3 +133,58 @@ impl fmt::Display for Proof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login() -> Login {
+        "alice".parse().unwrap()
+    }
+
+    #[test]
+    fn a_commit_says_who_acted_and_by_what_they_proved_it() {
+        let job = Job {
+            repository: "acme/serde".parse().unwrap(),
+            repository_id: 12,
+            workflow: "a.yml".parse().unwrap(),
+            run: "4".parse().unwrap(),
+            commit: "ab".parse().unwrap(),
+        };
+        let token = TokenId::from([0; 16]);
+        let id = 7;
+        let person = Actor::Person(Person { login: login(), id });
+        for (actor, proof, name, via) in [
+            (
+                Actor::Local(login()),
+                Proof::Token(token),
+                "alice",
+                format!("token {token}"),
+            ),
+            (
+                person.clone(),
+                Proof::ForgeToken,
+                "alice",
+                "forge token of user 7".to_owned(),
+            ),
+            (
+                person,
+                Proof::IdToken,
+                "alice",
+                "id-token of user 7".to_owned(),
+            ),
+            (
+                Actor::Job(Box::new(job)),
+                Proof::IdToken,
+                "acme/serde",
+                "job id-token of repository 12".to_owned(),
+            ),
+        ] {
+            assert_eq!(actor.name().as_str(), name);
+            let is_person = !matches!(actor, Actor::Job(_));
+            assert_eq!(actor.login(), is_person.then(login).as_ref());
+            let standing = Standing::of(actor, proof);
+            assert_eq!(standing.authenticated_via().as_str(), via);
+        }
+    }
+}

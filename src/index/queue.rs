@@ -332,6 +332,33 @@ mod tests {
         assert!(wait_for_blobs(tickets[1..2].iter_mut()));
     }
 
+    #[test]
+    fn whose_time_is_over_before_their_turn_is_told_and_the_others_keep_their_places() {
+        let now = Instant::now();
+        let (over, later) = (now - Duration::from_millis(1), now + OUTCOME_WAIT);
+        let (mut tickets, mut answers) = (VecDeque::new(), Vec::new());
+        let deadlines = [later, over, later + OUTCOME_WAIT, over];
+        for deadline in deadlines {
+            let (answer, answered) = oneshot::channel();
+            tickets.push_back(Ticket {
+                ask: change(),
+                asked: std::time::Instant::now(),
+                deadline,
+                blob: Blob::Kept,
+                state: Arc::new(AtomicU8::new(WAITING)),
+                answer,
+            });
+            answers.push(answered);
+        }
+        answer_late(&mut tickets);
+        let left: Vec<Instant> = tickets.iter().map(Ticket::deadline).collect();
+        assert_eq!(left, [deadlines[0], deadlines[2]]);
+        let told = answers.iter_mut().map(|answered| answered.try_recv().ok());
+        let told: Vec<_> = told.collect();
+        let late = Some(Err(WriteFault::Late));
+        assert_eq!(told, [None, late.clone(), None, late]);
+    }
+
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let (queue, _tickets) = sync_channel(0);

@@ -368,6 +368,31 @@ mod reading {
         assert_eq!(read, Ok(()));
     }
 
+    #[test]
+    fn what_a_key_of_ours_signed_is_not_shown_to_the_forge() {
+        let key = "A".repeat(43).parse().unwrap();
+        for fault in [
+            TokenFault::TooLong,
+            TokenFault::NotOurs,
+            TokenFault::Algorithm,
+            TokenFault::UnknownKey(key),
+        ] {
+            assert!(Gate::may_know(&fault), "{fault}");
+        }
+        for fault in [
+            TokenFault::Signature,
+            TokenFault::OtherRegistry,
+            TokenFault::MissingClaim("exp"),
+            TokenFault::ClaimForm("exp"),
+            TokenFault::UnknownClaim,
+            TokenFault::Expired(at(0)),
+            TokenFault::Revoked([0; 16].into()),
+            TokenFault::NotYetValid(at(0)),
+        ] {
+            assert!(!Gate::may_know(&fault), "{fault}");
+        }
+    }
+
     #[tokio::test]
     async fn a_persons_id_token_reads_if_they_may_until_it_ends() {
         let bench = bench(holds()).await;
@@ -416,6 +441,15 @@ mod signed {
             bench.with(claim, Value::Null).await.unwrap();
         }
         bench.with("aud", json!(CLIENT)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_person_is_in_a_thousand_groups_at_most() {
+        let bench = bench(holds()).await;
+        let groups = |count| json!(vec!["acme"; count]);
+        bench.with("groups", groups(1_000)).await.unwrap();
+        let fault = bench.with("groups", groups(1_001)).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::Claim("groups"));
     }
 
     #[tokio::test]
@@ -753,6 +787,31 @@ mod writing {
     }
 
     #[tokio::test]
+    async fn who_does_not_see_the_index_publishes_where_they_push() {
+        let bench = bench(holds()).await;
+        bench.double.world().repositories[1]
+            .rights
+            .push((9, "write"));
+        assert!(bench.may(EVE, SERDES, Can::Publish).await);
+        assert!(!bench.may(EVE, SERDES, Can::Own).await);
+        let fault = bench.stands(EVE, Some(&owners(ALICES)), Can::Publish).await;
+        assert!(matches!(fault, Err(GateFault::ReadOnly(_))));
+    }
+
+    #[tokio::test]
+    async fn of_an_owner_no_more_is_asked() {
+        let bench = bench(holds()).await;
+        let file = format!("{ALICES}\n{}", SERDES.replace("users = []\n", ""));
+        let file = format!("{file}\n{}", TEAMS.replace("users = []\n", ""));
+        assert!(bench.may(ALICE, &file, Can::Publish).await);
+        assert_eq!(bench.double.asked("/api/v1/user/teams"), 0);
+        assert_eq!(bench.double.asked("/api/v1/repositories"), 0);
+        assert!(bench.may(BOB, &file, Can::Publish).await);
+        assert_eq!(bench.double.asked("/api/v1/user/teams"), 1);
+        assert_eq!(bench.double.asked("/api/v1/repositories"), 0);
+    }
+
+    #[tokio::test]
     async fn an_archived_repository_lets_nobody_publish() {
         let bench = bench(holds()).await;
         bench.double.world().repositories[1].is_archived = true;
@@ -905,6 +964,11 @@ mod writing {
             let fault = bench.gate.owners(None, &names(&[name])).await.unwrap_err();
             assert!(fault.to_string().contains(sentence), "{fault}");
         }
+        // Who asks needs no account of the registry for it.
+        bench.double.world().tokens.remove(ROBOT);
+        let alice = names(&["alice"]);
+        bench.gate.owners(None, &alice).await.unwrap_err();
+        bench.gate.owners(Some(&guest), &alice).await.unwrap();
     }
 
     #[tokio::test]
@@ -917,6 +981,7 @@ mod writing {
             .unwrap();
         let seen = format!("{guest:?} {guest} {:?}", bench.gate);
         assert!(!seen.contains(ALICE) && !seen.contains(ROBOT), "{seen}");
+        assert!(seen.contains("Remembered") && seen.contains("Strangers"));
         for token in [
             READER,
             NAMELESS,

@@ -16,7 +16,7 @@ pub enum OwnerName {
 }
 
 /// A team of the forge, `organisation:team`; the case does not matter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeamName {
     organisation: Login,
     team: Login,
@@ -42,14 +42,6 @@ impl TeamName {
         self.to_string().eq_ignore_ascii_case(name.as_str())
     }
 }
-
-impl PartialEq for TeamName {
-    fn eq(&self, other: &Self) -> bool {
-        self.organisation == other.organisation && self.team == other.team
-    }
-}
-
-impl Eq for TeamName {}
 
 impl fmt::Display for TeamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -385,14 +385,37 @@ mod with_a_forge {
             .unwrap();
         assert_eq!(fewer.difference(&more), " -alice -alice -acme:platform");
         assert_eq!(fewer.team_ids().collect::<Vec<_>>(), [4]);
+        assert_eq!(fewer.teams().collect::<Vec<_>>(), [("Acme:Core", 4)]);
+        assert_eq!(fewer.repository_id(), Some(12));
         let fault = fewer.without(&[name("acme:platform")]).unwrap_err();
         assert_eq!(
             fault.to_string(),
             "`acme:platform` is not an owner of this crate"
         );
+        let named: Vec<_> = owners.named().collect();
+        let expected = [
+            ("alice", Some(7)),
+            ("zoe", None),
+            ("acme:platform", Some(3)),
+        ];
+        assert_eq!(named, expected.map(|(name, id)| (name.to_owned(), id)));
         for text in ["a:", ":b", "github:acme:core", "a b:c", "a:b/c"] {
             let fault = text.parse::<OwnerName>().unwrap_err().to_string();
             assert!(fault.contains("ORGANISATION:TEAM"), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_team_is_named_with_its_organisation_and_case_does_not_matter() {
+        let team = |text: &str| match name(text) {
+            OwnerName::Team(team) => team,
+            OwnerName::User(login) => panic!("{login} is a person"),
+        };
+        let platform = team("Acme:Platform");
+        assert_eq!(platform.organisation().as_str(), "Acme");
+        assert_eq!(platform.team(), "Platform");
+        assert_eq!(platform, team("acme:platform"));
+        assert_ne!(platform, team("acme:core"));
+        assert_ne!(platform, team("other:platform"));
     }
 }

@@ -283,6 +283,30 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_came_twice_or_has_no_answer_is_done_if_the_branch_is_there() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let before = sidecar.index.snapshot().commit();
+    let landed = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    // The forge has all objects, so nothing is sent with it.
+    let output = std::process::Command::new("git")
+        .args(["pack-objects", "--stdout", "-q"])
+        .current_dir(forge.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let push = || {
+        let (upstream, pack) = (forge.upstream(), output.stdout.clone());
+        spawn_blocking(move || upstream.push(Some(before), landed.commit, pack))
+    };
+    push().await.unwrap().unwrap();
+    forge.git(&["update-ref", "refs/heads/main", &before.to_string()]);
+    forge.expect(&[Trouble::CutAfter]);
+    push().await.unwrap().unwrap();
+    assert_eq!(forge.tip(), landed.commit.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forge_that_is_down_stops_writes_and_nothing_else() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;

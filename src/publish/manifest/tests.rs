@@ -82,6 +82,9 @@ rust-version = "1.65"
 build = "build.rs"
 links = "demo-native"
 description = "Shows all."
+homepage = "https://demo.example"
+repository = "https://forge.example/acme/demo"
+documentation = "https://docs.example/demo"
 publish = ["crates"]
 [package.metadata.docs.rs]
 workspace = true
@@ -121,6 +124,8 @@ lto = true
 "#,
     );
     assert_eq!(release.description.as_deref(), Some("Shows all."));
+    let sources = release.repository.as_deref();
+    assert_eq!(sources, Some("https://forge.example/acme/demo"));
     let index = "https://github.com/rust-lang/crates.io-index";
     let expected = format!(
         concat!(

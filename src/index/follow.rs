@@ -1,6 +1,7 @@
 //! Following the branch where somebody else moved it.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +16,19 @@ use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::refs;
 use super::rule::By;
+use super::upstream::{Limits, UpstreamFault};
 use super::writer::{Writer, chain};
 
 /// After a fault the branch is looked at again only after this many times what the look took.
 const PATIENCE: u32 = 20;
+/// The same where nothing is known against what is there, but that it did not come.
+const PATIENCE_WITH_FETCHES: u32 = 2;
 
 /// For what is new on the forge to come: the writer waits for it.
-const FETCH_TIME: Duration = Duration::from_secs(120);
+const FETCH: Limits = Limits {
+    time: Duration::from_secs(120),
+    file_bytes: 1 << 30,
+};
 /// How soon the forge is asked again after it did not tell where its branch is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -74,8 +81,17 @@ impl Writer {
             return Err(stall.reason.clone());
         }
         let started = Instant::now();
+        let mut patience = PATIENCE;
         let outcome = match found {
-            Ok(Some(found)) => self.follow(found),
+            Ok(Some(found)) => match self.bring(found) {
+                Ok(found) => self.follow(found),
+                Err(fault) => {
+                    if !matches!(fault, UpstreamFault::TooLarge(_)) {
+                        patience = PATIENCE_WITH_FETCHES;
+                    }
+                    Err(fault.to_string())
+                }
+            },
             Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
             Err(NoBranch { reason, .. }) => Err(reason),
         };
@@ -89,7 +105,7 @@ impl Writer {
                 "the branch is not followed; nothing is written until that is mended"
             );
         }
-        let pause = (started.elapsed() * PATIENCE).min(Duration::from_secs(60));
+        let pause = (started.elapsed() * patience).min(Duration::from_secs(60));
         self.stalled.store(Some(Arc::new(Stall {
             reason: reason.clone(),
             is_away,
@@ -133,7 +149,6 @@ impl Writer {
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {
         let say = |fault: HistoryFault| chain(&fault);
-        let found = self.bring(found)?;
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;
@@ -165,21 +180,21 @@ impl Writer {
     }
 
     /// Sees to it that the objects of a commit of the forge's branch are here; the branch may be further by then.
-    fn bring(&self, found: CommitId) -> Result<CommitId, String> {
+    fn bring(&self, found: CommitId) -> Result<CommitId, UpstreamFault> {
         let Some(upstream) = &self.upstream else {
             return Ok(found);
         };
-        let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
+        let fault_here = |cause: &dyn std::error::Error| UpstreamFault::Git(chain(cause));
+        let objects = Objects::open(&self.git_dir).map_err(|fault| fault_here(&fault))?;
         // Of a push whose answer did not come they are.
         if objects.commit(found).is_ok() {
             return Ok(found);
         }
-        let _flight = self.flights.copy();
-        let arrived = upstream.fetch(&self.git_dir, FETCH_TIME);
-        let arrived = arrived.map_err(|fault| fault.to_string())?;
+        let packs = self.git_dir.join("objects/pack");
+        let fetch = || upstream.fetch(&self.git_dir, FETCH);
+        let arrived = self.flights.copy(&packs, fetch)?;
         // git flushes files, and not the folder that names them.
-        disk::sync_folder(&self.git_dir.join("objects/pack"))
-            .map_err(|cause| format!("the commits of the forge were not made durable: {cause}"))?;
+        disk::sync_folder(&packs).map_err(|cause| fault_here(&cause))?;
         Ok(arrived)
     }
 
@@ -187,7 +202,11 @@ impl Writer {
     /// else wrote.
     fn keep(&self, found: CommitId) -> io::Result<()> {
         let packs = self.git_dir.join("objects/pack");
-        let _flight = self.flights.copy();
+        self.flights.copy(&packs, || self.pack(found, &packs))?;
+        disk::sync_folder(&packs)
+    }
+
+    fn pack(&self, found: CommitId, packs: &Path) -> io::Result<()> {
         let mut child = git::command(&self.git_dir)
             .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
             .arg(packs.join("pack"))
@@ -208,6 +227,6 @@ impl Writer {
                 said.trim_end()
             )));
         }
-        disk::sync_folder(&packs)
+        Ok(())
     }
 }

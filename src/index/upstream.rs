@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use crate::domain::CommitId;
 
 use super::refs;
-pub(super) use programs::Quarantine;
+pub(super) use programs::{Limits, Quarantine};
 use report::Report;
 use wire::packet;
 
@@ -79,6 +79,9 @@ pub enum UpstreamFault {
     /// The token cannot be read.
     #[error("the token for the forge cannot be read: {0}")]
     Token(String),
+    /// What is new there is more than is taken.
+    #[error("what is to be fetched from the forge has more than {0} bytes, so it is not taken")]
+    TooLarge(u64),
     /// The git program did not do it.
     #[error("git fails on the commits of the forge: {0}")]
     Git(String),

@@ -47,6 +47,8 @@ pub struct Stall {
 /// It is not known where the branch is.
 struct NoBranch {
     reason: String,
+    /// The same for the log, with what is for the operator alone.
+    logged: String,
     is_away: bool,
 }
 
@@ -82,6 +84,7 @@ impl Writer {
         }
         let started = Instant::now();
         let mut patience = PATIENCE;
+        let mut logged = None;
         let outcome = match found {
             Ok(Some(found)) => match self.bring(found) {
                 Ok(found) => self.follow(found),
@@ -93,7 +96,10 @@ impl Writer {
                 }
             },
             Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
-            Err(NoBranch { reason, .. }) => Err(reason),
+            Err(fault) => {
+                logged = Some(fault.logged);
+                Err(fault.reason)
+            }
         };
         let Err(reason) = outcome else {
             self.stalled.store(None);
@@ -101,7 +107,7 @@ impl Writer {
         };
         if known.is_none_or(|stall| stall.reason != reason) {
             error!(
-                reason,
+                reason = logged.as_ref().unwrap_or(&reason),
                 "the branch is not followed; nothing is written until that is mended"
             );
         }
@@ -118,9 +124,13 @@ impl Writer {
     /// Where the branch is, on the forge or here.
     fn branch(&mut self) -> Result<Option<CommitId>, NoBranch> {
         let Some(upstream) = &self.upstream else {
-            return refs::read(&self.git_dir, refs::TIP).map_err(|cause| NoBranch {
-                reason: format!("the branch cannot be read: {cause}"),
-                is_away: false,
+            return refs::read(&self.git_dir, refs::TIP).map_err(|cause| {
+                let reason = format!("the branch cannot be read: {cause}");
+                NoBranch {
+                    logged: reason.clone(),
+                    reason,
+                    is_away: false,
+                }
             });
         };
         self.looked = Instant::now();
@@ -132,6 +142,7 @@ impl Writer {
         self.look_due = Instant::now() + pause;
         found.map_err(|fault| NoBranch {
             reason: fault.to_string(),
+            logged: chain(&fault),
             is_away: fault.is_away(),
         })
     }

@@ -114,10 +114,8 @@ impl Upstream {
         objects: &Path,
         limits: Limits,
     ) -> Result<(), UpstreamFault> {
-        let token = (self.authorization)();
-        let token = token.map_err(|cause| UpstreamFault::Token(cause.to_string()))?;
-        let token = token.to_str();
-        let token = token.map_err(|_| UpstreamFault::Token("it is not ASCII".to_owned()))?;
+        let token = self.token()?;
+        let token = token.to_str().expect("it is a word and its base64");
         command
             // By the environment, which nobody else on the machine can read, unlike arguments.
             .env("GIT_CONFIG_COUNT", "1")

@@ -1,5 +1,7 @@
 //! What the git program does for us with the forge: fetching, and trying a merge.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -22,6 +24,12 @@ const MERGE: Limits = Limits {
     time: Duration::from_secs(30),
     file_bytes: 64 << 20,
 };
+/// Where the client in this process finds the certificates that it trusts, if not with the system's, and how git is
+/// told to find them there, too.
+const CERTIFICATES: [(&str, &str); 2] = [
+    ("SSL_CERT_FILE", "GIT_SSL_CAINFO"),
+    ("SSL_CERT_DIR", "GIT_SSL_CAPATH"),
+];
 /// The most bytes that are read of what git says.
 const SAID_BYTES_MAX: u64 = 4096;
 
@@ -121,6 +129,7 @@ impl Upstream {
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.extraHeader")
             .env("GIT_CONFIG_VALUE_0", format!("Authorization: {token}"))
+            .envs(certificates(|name| env::var_os(name)))
             // The header would go wherever it is sent to.
             .args(["-c", "http.followRedirects=false"])
             // One that does not come forward is given up before its time is over.
@@ -235,6 +244,13 @@ async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> 
     Ok(kept)
 }
 
+fn certificates(
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> impl Iterator<Item = (&'static str, OsString)> {
+    let known = move |(ours, gits): (&str, &'static str)| Some((gits, variable(ours)?));
+    CERTIFICATES.into_iter().filter_map(known)
+}
+
 /// Whether a program was ended in this folder because it wrote a file of so many bytes.
 fn has_cut_file(folder: &Path, bytes: u64) -> bool {
     let is_cut = |entry: fs::DirEntry| {
@@ -258,6 +274,20 @@ fn said(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_trusts_the_certificates_that_this_process_trusts() {
+        let told = |set: &[&str]| -> Vec<_> {
+            let known = |name: &str| set.contains(&name).then(|| name.to_lowercase().into());
+            certificates(known).collect()
+        };
+        let file = ("GIT_SSL_CAINFO", "ssl_cert_file".into());
+        let folder = ("GIT_SSL_CAPATH", "ssl_cert_dir".into());
+        assert_eq!(told(&[]), []);
+        let both = [file, folder];
+        assert_eq!(told(&["SSL_CERT_FILE"]), both[..1]);
+        assert_eq!(told(&["SSL_CERT_FILE", "SSL_CERT_DIR"]), both);
+    }
 
     #[tokio::test]
     async fn the_beginning_is_kept_and_all_is_read() {

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, TokenKeys, Verifier, Wish};
+use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, KeySearch, TokenKeys, Verifier, Wish};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::{Config, FetchConfig};
@@ -55,6 +55,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who may enter.
     pub verifier: Verifier,
+    /// What finds the keys that other servers have made.
+    key_search: KeySearch,
     /// Who else may, if there is a forge that knows them.
     pub gate: Option<Arc<Gate>>,
     /// Git clients that read.
@@ -154,6 +156,7 @@ impl App {
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
+            key_search: KeySearch::of(data.keys()),
             gate,
             local_urls: local_urls(&config.name, bound),
             catalog: Arc::new(Catalog::new(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::auth::{Gate, Guest, Holds, IssuerNames, NotPermitted};
+use super::App;
+use crate::auth::{AuthFault, Gate, Guest, Holds, IssuerNames, NotPermitted, TokenFault};
 use crate::config::ForgeConfig;
 use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
 use crate::forge::{Forge, KeyPatience};
@@ -68,4 +69,21 @@ pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicU
     let index = forge.repository.clone();
     let patience = KeyPatience::default();
     Gate::new(client, index, names, holds, patience)
+}
+
+impl App {
+    /// As [`App::authenticate`]; a key that is not known is looked for first, because another server may have made it.
+    pub async fn authenticate_by_any_key(
+        &self,
+        header: Option<&[u8]>,
+    ) -> Result<Arc<Grant>, AuthFault> {
+        match self.authenticate(header) {
+            Err(AuthFault::Token(TokenFault::UnknownKey(id)))
+                if self.key_search.find(&id, &self.verifier).await =>
+            {
+                self.authenticate(header)
+            }
+            done => done,
+        }
+    }
 }

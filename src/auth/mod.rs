@@ -16,6 +16,7 @@ mod credentials;
 mod gate;
 mod id_token;
 mod issuer;
+mod key_search;
 mod keys;
 mod order;
 mod permission;
@@ -28,6 +29,7 @@ pub use credentials::{AUTHORIZATION_BYTES_MAX, CredentialsFault, Malformed, toke
 pub use gate::{Gate, GateFault, Guest};
 pub use id_token::IdTokenFault;
 pub use issuer::{Issuer, MintFault, Minted};
+pub use key_search::KeySearch;
 pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
 pub use order::{CRATE_SCOPES_MAX, Lifetime, OrderFault, TokenOrder};
 pub use permission::{AuthFault, NotPermitted};

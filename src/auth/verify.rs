@@ -164,6 +164,11 @@ impl Verifier {
         self.trust.store(Arc::new(Trust::in_keys(keys)));
     }
 
+    /// Whether the key is one of those.
+    pub fn knows(&self, key: &KeyId) -> bool {
+        self.trust.load().keys.verifying_key(key).is_some()
+    }
+
     /// How many tokens are remembered.
     pub fn remembered(&self) -> usize {
         self.trust.load().cache.len()

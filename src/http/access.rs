@@ -45,14 +45,15 @@ impl Request {
     ///
     /// A private registry is read with any token of it that may `read`, or of whoever may read the index repository on
     /// the forge. The crates that a token is limited to do not matter: a clone of the index cannot leave one out, so
-    /// the registry as a whole is read or not. For a token of our own nothing is waited for.
+    /// the registry as a whole is read or not. For a token of our own nothing is waited for,
+    /// unless another server has signed it with a new key.
     ///
     /// # Errors
     /// 401 with the challenge, or 403 for a token that allows other things.
     pub async fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
         let snapshot = self.app.index.snapshot();
         if snapshot.registry().identity.visibility == Visibility::Private {
-            match self.grant() {
+            match self.grant().await {
                 Ok(grant) => grant.require(Can::Read)?,
                 Err(fault) => {
                     let read = self.read_as_guest(fault).await;
@@ -68,7 +69,7 @@ impl Request {
     /// # Errors
     /// 401 with the challenge, and what the forge has against a token of its own.
     pub async fn visitor(&self, challenge: Challenge) -> Result<Visitor, ApiError> {
-        let visitor = match self.grant() {
+        let visitor = match self.grant().await {
             Ok(grant) => Ok(Visitor::Local(grant)),
             Err(fault) => self.guest(fault).await,
         };
@@ -76,8 +77,11 @@ impl Request {
     }
 
     /// What a token of this registry allows.
-    fn grant(&self) -> Result<Arc<Grant>, AuthFault> {
-        let grant = self.app.authenticate(self.authorization())?;
+    async fn grant(&self) -> Result<Arc<Grant>, AuthFault> {
+        let grant = self
+            .app
+            .authenticate_by_any_key(self.authorization())
+            .await?;
         Span::current().record("principal", field::display(&grant.login));
         Ok(grant)
     }

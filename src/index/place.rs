@@ -18,7 +18,7 @@ use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
-use super::upstream::{ARRIVED, NotPushed, Upstream};
+use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
 use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
@@ -34,7 +34,10 @@ pub struct Place {
 }
 
 /// For the whole index to come from a forge at the first start.
-const COPY_TIME: Duration = Duration::from_secs(3600);
+const COPY: Limits = Limits {
+    time: Duration::from_secs(3600),
+    file_bytes: 16 << 30,
+};
 
 impl Place {
     /// Makes the registry's repository if there is none yet: of the forge's branch, if there is one.
@@ -80,7 +83,12 @@ impl Place {
         template::lay_out(&self.git_dir).map_err(io_fault)?;
         self.clean().map_err(io_fault)?;
         let before = refs::read(&self.git_dir, refs::TIP).map_err(io_fault)?;
-        let commit = upstream.fetch(&self.git_dir, COPY_TIME)?;
+        let fetched = upstream.fetch(&self.git_dir, COPY);
+        if fetched.is_err() {
+            // Half of a whole index, perhaps, and a start that is tried again and again.
+            self.clean().map_err(io_fault)?;
+        }
+        let commit = fetched?;
         disk::sync_folder(&self.packs()).map_err(io_fault)?;
         let fits = match before {
             Some(before) if !is_ancestor(&self.git_dir, before, commit).map_err(io_fault)? => {
@@ -212,8 +220,9 @@ impl Place {
             disk::remove_leftovers(folder)?;
         }
         let graph = self.git_dir.join("objects/info/commit-graph.lock");
-        let incoming = self.git_dir.join(INCOMING).with_extension("lock");
-        for lock in [refs::lock_of_tip(&self.git_dir), graph, incoming] {
+        let lock_of = |name| self.git_dir.join(name).with_extension("lock");
+        let tip = refs::lock_of_tip(&self.git_dir);
+        for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
             match fs::remove_file(lock) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -208,9 +208,16 @@ fn the_map_names_only_what_is_there() {
     ] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
-            let is_path = ["src/", "tests/", "fuzz/", "index-template/", "packaging/"]
-                .iter()
-                .any(|top| quoted.starts_with(top));
+            let is_path = [
+                "src/",
+                "tests/",
+                "fuzz/",
+                "index-template/",
+                "packaging/",
+                "contrib/",
+            ]
+            .iter()
+            .any(|top| quoted.starts_with(top));
             let path = quoted.split(' ').next().unwrap();
             assert!(
                 !is_path || root.join(path).exists(),

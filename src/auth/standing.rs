@@ -159,7 +159,11 @@ impl Gate {
         let seen = hidden_or(seen)?;
         self.must_push(&seen, token).await?;
         let run = self.forge.run_of_task(&seen.path, task, token).await;
-        job_of(seen.path, seen.id, &hidden_or(run)?)
+        let run = run.map_err(|fault| match fault {
+            ForgeFault::NotFound | ForgeFault::Forbidden(_) => GateFault::HiddenRun,
+            fault => fault.into(),
+        })?;
+        job_of(seen.path, seen.id, &run)
     }
 
     /// Whether the owner of the token may push there, and the token too.

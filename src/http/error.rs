@@ -133,6 +133,7 @@ impl From<GateFault> for ApiError {
             | GateFault::NoName(_)
             | GateFault::ReadOnly(_)
             | GateFault::OtherRepository
+            | GateFault::HiddenRun
             | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),
             GateFault::NoUser(_) | GateFault::NoTeam(_) => (StatusCode::BAD_REQUEST, None),
             GateFault::TooMany { wait_secs } => (StatusCode::TOO_MANY_REQUESTS, Some(*wait_secs)),

@@ -10,6 +10,7 @@ mod id_tokens;
 mod inbox;
 mod index;
 mod itself;
+mod jobs;
 mod people;
 mod runner;
 mod scene;

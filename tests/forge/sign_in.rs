@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::api::{done, text};
 use super::gitea::{Gitea, PASSWORD};
-use super::scene::User;
+use super::scene::{User, admin};
 use crate::common::http::{Reply, request};
 
 /// Where the browser would go after all. Any port will do for an application that is registered without one.
@@ -68,6 +68,18 @@ impl Gitea {
             ("redirect_uri", REDIRECT),
             ("code_verifier", VERIFIER),
         ])
+    }
+
+    /// Fills in a form of the administrator's pages, for what the API does not know.
+    #[track_caller]
+    pub fn fill_in(&self, path: &str, fields: &[(&str, &str)]) {
+        let mut browser = Browser {
+            forge: self,
+            cookies: BTreeMap::new(),
+        };
+        browser.sign_in(&admin());
+        let reply = browser.post(path, fields);
+        assert!(matches!(reply.status, 200 | 303), "{reply:?}");
     }
 
     /// Gets all tokens anew.

@@ -1,14 +1,11 @@
 //! Who asks for a change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::auth::{Gate, Guest, Holds, IssuerNames, NotPermitted};
-use crate::config::ForgeConfig;
-use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
-use crate::forge::{Forge, KeyPatience};
+use crate::auth::{Gate, Guest, NotPermitted};
+use crate::domain::{Can, CrateName, Grant, PlainText, Standing};
 use crate::index::{Action, Change};
 
 /// Somebody who proved who they are, and the request by which they ask.
@@ -55,17 +52,4 @@ impl Caller {
             at,
         }
     }
-}
-
-/// The gate for those whom the forge knows; nothing is asked of it yet.
-pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicUrl) -> Gate {
-    let names = IssuerNames {
-        root: forge.url.to_string(),
-        client_id: forge.client_id.clone(),
-        audience: public_url.to_string(),
-    };
-    let holds = Holds::with_unreachable(Duration::from_secs(forge.unreachable_secs));
-    let index = forge.repository.clone();
-    let patience = KeyPatience::default();
-    Gate::new(client, index, names, holds, patience)
 }

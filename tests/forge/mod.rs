@@ -18,3 +18,4 @@ mod setup;
 mod sign_in;
 mod strangers;
 mod teams;
+mod visibility;

@@ -59,7 +59,7 @@ pub(super) fn watch(
 /// The gate for those whom the forge knows; nothing is asked of it yet.
 pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicUrl) -> Gate {
     let names = IssuerNames {
-        root: forge.url.to_string(),
+        root: forge.issuer.to_string(),
         client_id: forge.client_id.clone(),
         audience: public_url.to_string(),
     };

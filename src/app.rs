@@ -1,6 +1,7 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
 mod caller;
+mod forge;
 
 pub use caller::{Caller, Visitor};
 
@@ -24,15 +25,16 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::{Config, FetchConfig};
 use crate::disk;
-use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId};
+use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId, Visibility};
 use crate::fetch::{self, Fetches};
 use crate::forge::{Forge, ForgeLimits, Robot};
-use crate::index::{Branch, Index, OpenFault, Place, Settings, Snapshot, Upstream};
+use crate::index::{Branch, Index, OpenFault, Place, Settings, Snapshot};
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
 use crate::review::Reviews;
 use crate::tokens::TokenRecords;
+use crate::visibility::Watch;
 
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ pub struct App {
     pub inspections: Arc<Semaphore>,
     /// What judges pull requests, if the index is on a forge.
     pub reviews: Option<Reviews>,
+    /// What looks whether everybody may read, if a forge decides that.
+    pub watch: Option<Watch>,
     /// Whether the disk takes what is written.
     pub disk: Probe,
     /// What became of uploads of versions.
@@ -123,19 +127,22 @@ impl App {
         let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
-        let settings = settings(&config, &public_url);
-        let branch = branch(&config)?;
-        let forge = config.forge.as_ref().map(|forge| {
+        let branch = forge::branch(&config)?;
+        let of_forge = config.forge.as_ref().map(|forge| {
             let robot = Robot::of(forge);
             (
                 forge,
                 Arc::new(Forge::new(&forge.url, robot, ForgeLimits::default())),
             )
         });
-        let gate = forge.as_ref().map(|(settings, client)| {
-            Arc::new(caller::gate(settings, Arc::clone(client), &public_url))
+        let mut settings = settings(&config, &public_url);
+        let watch = of_forge
+            .as_ref()
+            .and_then(|(of_forge, client)| forge::watch(of_forge, client, &mut settings));
+        let gate = of_forge.as_ref().map(|(settings, client)| {
+            Arc::new(forge::gate(settings, Arc::clone(client), &public_url))
         });
-        let reviews = match (&branch, forge) {
+        let reviews = match (&branch, of_forge) {
             (Branch::Forge(upstream), Some((settings, client))) => Some(Reviews::new(
                 upstream.clone(),
                 client,
@@ -153,6 +160,7 @@ impl App {
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
             reviews,
+            watch,
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
             fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
@@ -179,6 +187,14 @@ impl App {
             config,
             _lock: lock,
         })
+    }
+
+    /// Who may read: the stricter of what the index says and of what the forge said last.
+    pub fn visibility(&self, snapshot: &Snapshot) -> Visibility {
+        match &self.watch {
+            Some(watch) if watch.is_closed() => Visibility::Private,
+            _ => snapshot.registry().identity.visibility,
+        }
     }
 
     /// Every index URL that means this registry.
@@ -256,26 +272,13 @@ fn fetches(index: &Index, config: &FetchConfig) -> Fetches {
     Fetches::new(index.git_dir().to_owned(), config.into(), served)
 }
 
-/// The branch that the configuration names.
-fn branch(config: &Config) -> Result<Branch, AppFault> {
-    let Some(forge) = &config.forge else {
-        let poll = Duration::from_secs(config.index.poll_secs);
-        return Ok(Branch::Here { poll });
-    };
-    let poll = Duration::from_secs(forge.poll_secs);
-    let robot = Robot::of(forge);
-    let authorization = Arc::new(move || robot.authorization().map_err(io::Error::other));
-    let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
-    let client_fault = |cause| AppFault::Client(io::Error::other(cause));
-    Ok(Branch::Forge(upstream.map_err(client_fault)?))
-}
-
 /// What of the configuration stands in the index too.
 fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
     Settings {
         name: config.name.clone(),
         public_url: public_url.clone(),
         visibility: config.visibility,
+        keeps_visibility: false,
         capability_downloads: config.capability_downloads,
     }
 }

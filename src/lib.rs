@@ -31,5 +31,6 @@ pub mod review;
 pub mod setup;
 pub mod telemetry;
 pub mod tokens;
+pub mod visibility;
 pub mod webhook;
 pub mod yank;

@@ -8,12 +8,24 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 29] = [
+const EDGES: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "auth", "blobs", "catalog", "config", "disk", "fetch", "forge", "index", "measure",
-            "probe", "rates", "review", "tokens",
+            "auth",
+            "blobs",
+            "catalog",
+            "config",
+            "disk",
+            "fetch",
+            "forge",
+            "index",
+            "measure",
+            "probe",
+            "rates",
+            "review",
+            "tokens",
+            "visibility",
         ],
     ),
     ("audit", &["app", "index"]),
@@ -55,6 +67,7 @@ const EDGES: [(&str, &[&str]); 29] = [
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("webhook", &[]),
+    ("visibility", &["forge", "index"]),
     ("yank", &["app", "auth", "index", "rates"]),
 ];
 

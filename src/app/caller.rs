@@ -1,15 +1,12 @@
 //! Who asks for a change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::App;
-use crate::auth::{AuthFault, Gate, Guest, Holds, IssuerNames, NotPermitted, TokenFault};
-use crate::config::ForgeConfig;
-use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
-use crate::forge::{Forge, KeyPatience};
+use crate::auth::{AuthFault, Gate, Guest, NotPermitted, TokenFault};
+use crate::domain::{Can, CrateName, Grant, PlainText, Standing};
 use crate::index::{Action, Change};
 
 /// Somebody who proved who they are, and the request by which they ask.
@@ -56,19 +53,6 @@ impl Caller {
             at,
         }
     }
-}
-
-/// The gate for those whom the forge knows; nothing is asked of it yet.
-pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicUrl) -> Gate {
-    let names = IssuerNames {
-        root: forge.url.to_string(),
-        client_id: forge.client_id.clone(),
-        audience: public_url.to_string(),
-    };
-    let holds = Holds::with_unreachable(Duration::from_secs(forge.unreachable_secs));
-    let index = forge.repository.clone();
-    let patience = KeyPatience::default();
-    Gate::new(client, index, names, holds, patience)
 }
 
 impl App {

@@ -82,12 +82,15 @@ impl Gate {
         patience: KeyPatience,
     ) -> Self {
         let jobs = format!("{}/api/actions", names.root);
+        let people = names.root.clone();
+        let keys =
+            |issuer, discovery| IssuerKeys::new(issuer, names.root.clone(), discovery, patience);
         Self {
             forge,
             index,
             issuers: Issuers {
-                people: IssuerKeys::new(names.root, PEOPLE_DISCOVERY, patience),
-                jobs: IssuerKeys::new(jobs, JOBS_DISCOVERY, patience),
+                people: keys(people, PEOPLE_DISCOVERY),
+                jobs: keys(jobs, JOBS_DISCOVERY),
                 client_id: names.client_id,
                 audience: names.audience,
             },

@@ -47,7 +47,7 @@ use crate::domain::Grant;
 /// What the forge is called by others.
 #[derive(Debug, Clone)]
 pub struct IssuerNames {
-    /// Its base URL, with which it signs.
+    /// Its base URL as it calls itself, with which it signs.
     pub root: String,
     /// Our number as an application there.
     pub client_id: Option<String>,

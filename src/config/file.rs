@@ -58,6 +58,8 @@ pub struct IndexConfig {
 pub struct RawForge {
     /// Its base URL.
     pub url: Option<PublicUrl>,
+    /// What it calls itself, if that is another URL.
+    pub issuer: Option<PublicUrl>,
     /// The index repository there.
     pub repository: Option<RepositoryPath>,
     /// The file that holds the robot's token.
@@ -145,6 +147,7 @@ impl Default for RawForge {
     fn default() -> Self {
         Self {
             url: None,
+            issuer: None,
             repository: None,
             token_file: None,
             webhook_secret_file: None,

@@ -115,6 +115,7 @@ fn the_example_tells_of_a_forge_as_it_may_be_written() {
     assert!(forge.token_file.unwrap().is_absolute());
     assert_eq!((forge.poll_secs, forge.unreachable_secs), (30, 86400));
     assert!(forge.client_id.is_some());
+    assert_eq!(forge.issuer, forge.url);
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
             "names no repository",
         ),
         ("client_id = \"1\"".to_owned(), "`forge.url`"),
+        ("issuer = \"http://a\"".to_owned(), "`forge.url`"),
         (
             format!("{url}\n{repository}\nclient_id = \"a b\""),
             "`forge.client_id`",

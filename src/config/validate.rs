@@ -28,7 +28,9 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         return refuse("log.filter", fault.to_string());
     }
     let visibility = raw.visibility.unwrap_or_default();
-    if raw.capability_downloads && visibility == Visibility::Public {
+    // With a forge, it may become private any day.
+    let is_open = visibility == Visibility::Public && raw.forge.url.is_none();
+    if raw.capability_downloads && is_open {
         let reason = "it is on, but `visibility` is `public`: everybody can download already";
         return refuse("capability_downloads", reason.to_owned());
     }

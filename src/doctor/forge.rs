@@ -234,8 +234,8 @@ impl<'a> Examined<'a> {
                 verdict: Verdict::Unknown(how.to_owned()),
             };
         }
-        let issuer = self.settings.url.to_string();
-        let keys = IssuerKeys::new(issuer, DISCOVERY, KeyPatience::default());
+        let issuer = self.settings.issuer.to_string();
+        let keys = IssuerKeys::new(issuer.clone(), issuer, DISCOVERY, KeyPatience::default());
         match keys.check(&self.forge).await {
             Ok(()) => find(what, Ok("the forge signs with a key".to_owned())),
             Err(fault @ IssuerFault::Forge(_)) => find(

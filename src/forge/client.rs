@@ -109,11 +109,6 @@ impl Forge {
         self.robot.token()
     }
 
-    /// The base of all its addresses, with a slash at the end.
-    pub(super) fn root(&self) -> &str {
-        self.root.as_str()
-    }
-
     /// The address of a page below the root: written behind it, so that it cannot be at another host.
     fn address(&self, path: &str) -> Result<Url, ForgeFault> {
         let odd = |_| ForgeFault::Odd("an address that is none".to_owned());

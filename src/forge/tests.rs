@@ -381,7 +381,12 @@ mod keys {
     }
 
     fn keys(double: &ForgeDouble, patience: KeyPatience) -> IssuerKeys {
-        IssuerKeys::new(double.url(), ".well-known/openid-configuration", patience)
+        IssuerKeys::new(
+            double.url(),
+            double.url(),
+            ".well-known/openid-configuration",
+            patience,
+        )
     }
 
     fn parts(token: &str) -> (&[u8], &str) {

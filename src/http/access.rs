@@ -52,7 +52,7 @@ impl Request {
     /// 401 with the challenge, or 403 for a token that allows other things.
     pub async fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
         let snapshot = self.app.index.snapshot();
-        if snapshot.registry().identity.visibility == Visibility::Private {
+        if self.app.visibility(&snapshot) == Visibility::Private {
             match self.grant().await {
                 Ok(grant) => grant.require(Can::Read)?,
                 Err(fault) => {
@@ -124,7 +124,7 @@ impl Request {
 
 /// The answer, kept out of caches that several people share if the registry is private.
 pub fn keep_private(app: &App, mut response: Response) -> Response {
-    let visibility = app.index.snapshot().registry().identity.visibility;
+    let visibility = app.visibility(&app.index.snapshot());
     if visibility == Visibility::Private {
         let caching = response.headers().get(header::CACHE_CONTROL);
         let caching = private_caching(caching.and_then(|caching| caching.to_str().ok()));

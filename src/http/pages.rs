@@ -69,7 +69,7 @@ pub async fn me(request: Request) -> Result<Response, ApiError> {
     let snippets = Snippets {
         name: &app.config.name,
         public_url: &app.public_url,
-        visibility: app.index.snapshot().registry().identity.visibility,
+        visibility: app.visibility(&app.index.snapshot()),
     };
     Ok(warp::reply::html(page(&snippets)).into_response())
 }

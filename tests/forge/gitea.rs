@@ -51,6 +51,8 @@ pub enum Signing {
 /// What a test may want otherwise.
 #[derive(Clone)]
 pub struct Settings {
+    /// The host by which it calls itself.
+    pub host: &'static str,
     /// How tokens are signed.
     pub signing: Signing,
     /// The name of whoever commits with a trusted key.
@@ -64,6 +66,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            host: "127.0.0.1",
             signing: Signing::Es256,
             signer_name: "Registry".to_owned(),
             signer_email: "registry@localhost.test".to_owned(),
@@ -355,6 +358,7 @@ impl Gitea {
         include_str!("app.ini")
             .replace("{folder}", folder.to_str().unwrap())
             .replace("{pages}", pages.to_str().unwrap())
+            .replace("{host}", self.settings.host)
             .replace("{port}", &self.port.to_string())
             .replace("{secret}", &self.secrets)
             .replace("{signing}", signing)

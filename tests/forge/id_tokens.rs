@@ -286,6 +286,30 @@ fn a_forge_that_changes_its_key_is_followed() {
 }
 
 #[test]
+fn a_forge_may_call_itself_otherwise_than_the_server_does() {
+    let settings = Settings {
+        host: "localhost",
+        ..Settings::default()
+    };
+    let Some(forge) = Gitea::start_with(settings) else {
+        return;
+    };
+    let scene = SignedIn::start(&forge);
+    let sentence = "neither a token of this registry nor one of its forge";
+    scene.assert_refused(&scene.tokens.id, sentence);
+    let wanted = Wanted::private().signs_in(&scene.client);
+    let issuer = format!("http://localhost:{}", forge.port);
+    let wanted = Wanted {
+        of_forge: format!("{}issuer = \"{issuer}\"\n", wanted.of_forge),
+        ..wanted
+    };
+    let beside = Beside::start_as(&forge, &wanted);
+    forge.collaborate(&beside.repository, &scene.alice, "read");
+    assert_eq!(claims(&scene.tokens.id)["iss"], issuer);
+    publish(&beside.developer(&scene.tokens.id), "0.1.0").succeeds();
+}
+
+#[test]
 fn a_forge_that_signs_with_secrets_is_told_what_to_set() {
     let settings = Settings {
         signing: Signing::Hs256,

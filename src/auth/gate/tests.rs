@@ -900,7 +900,7 @@ mod writing {
             .stands(JOB, Some(&owners), Can::Publish)
             .await
             .unwrap_err();
-        assert_eq!(fault, GateFault::OtherRepository);
+        assert_eq!(fault, GateFault::HiddenRun);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod disk;
 pub mod domain;
+pub mod exchange;
 pub mod fetch;
 pub mod forge;
 #[cfg(any(test, fuzzing))]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 28] = [
+const EDGES: [(&str, &[&str]); 29] = [
     (
         "app",
         &[
@@ -25,14 +25,15 @@ const EDGES: [(&str, &[&str]); 28] = [
     ("control", &["app", "disk", "operator"]),
     ("disk", &["measure"]),
     ("domain", &[]),
+    ("exchange", &["app", "auth", "index"]),
     ("fetch", &["config", "git", "measure"]),
     ("forge", &["config"]),
     ("git", &[]),
     (
         "http",
         &[
-            "app", "auth", "blobs", "catalog", "config", "fetch", "forge", "index", "measure",
-            "metrics", "owners", "publish", "rates", "review", "webhook", "yank",
+            "app", "auth", "blobs", "catalog", "config", "exchange", "fetch", "forge", "index",
+            "measure", "metrics", "owners", "publish", "rates", "review", "webhook", "yank",
         ],
     ),
     ("index", &["blobs", "disk", "git", "measure"]),

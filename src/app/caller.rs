@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::auth::{Gate, Guest, Holds, IssuerNames, NotPermitted};
 use crate::config::ForgeConfig;
-use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
+use crate::domain::{Can, Cksum, CrateName, CrateVersion, Grant, PlainText, PublicUrl, Standing};
 use crate::forge::{Forge, KeyPatience};
 use crate::index::{Action, Change};
 
@@ -27,13 +27,15 @@ pub enum Visitor {
     Local(Arc<Grant>),
     /// One of the forge, which decides for each change.
     Guest(Arc<Gate>, Box<Guest>),
+    /// One of this registry that speaks for a guest from the forge: both decide.
+    Minted(Arc<Grant>, Arc<Gate>, Box<Guest>),
 }
 
 impl Caller {
     /// Whether the token covers the action where no crate is concerned; what the forge allows is asked later.
     pub fn require(&self, can: Can) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require(can),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require(can),
             Visitor::Guest(..) => Ok(()),
         }
     }
@@ -41,7 +43,21 @@ impl Caller {
     /// Whether the token covers the action on `krate`; what the forge allows is asked later.
     pub fn require_on(&self, can: Can, krate: &CrateName) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require_on(can, krate),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require_on(can, krate),
+            Visitor::Guest(..) => Ok(()),
+        }
+    }
+
+    /// Whether the token covers this version of its crate, and the file if one is concerned.
+    pub fn require_release(
+        &self,
+        version: &CrateVersion,
+        cksum: Option<&Cksum>,
+    ) -> Result<(), NotPermitted> {
+        match &self.visitor {
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => {
+                grant.require_release(version, cksum)
+            }
             Visitor::Guest(..) => Ok(()),
         }
     }

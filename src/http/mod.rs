@@ -15,6 +15,7 @@ mod envelope;
 mod error;
 mod exchange;
 mod git;
+mod login;
 mod pages;
 mod range;
 mod request;
@@ -25,6 +26,8 @@ mod sparse;
 mod stall;
 mod webhook;
 
+#[cfg(test)]
+mod exchange_tests;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod control;
 pub mod disk;
 pub mod doctor;
 pub mod domain;
+pub mod exchange;
 pub mod fetch;
 pub mod forge;
 #[cfg(any(test, fuzzing))]

@@ -41,14 +41,15 @@ const EDGES: &[(&str, &[&str])] = &[
         &["app", "config", "forge", "git", "setup", "webhook"],
     ),
     ("domain", &[]),
+    ("exchange", &["app", "auth", "index"]),
     ("fetch", &["config", "git", "measure"]),
     ("forge", &["config"]),
     ("git", &[]),
     (
         "http",
         &[
-            "app", "auth", "blobs", "catalog", "config", "fetch", "forge", "index", "measure",
-            "metrics", "owners", "publish", "rates", "review", "webhook", "yank",
+            "app", "auth", "blobs", "catalog", "config", "exchange", "fetch", "forge", "index",
+            "measure", "metrics", "owners", "publish", "rates", "review", "webhook", "yank",
         ],
     ),
     ("index", &["blobs", "disk", "git", "measure"]),

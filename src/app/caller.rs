@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::App;
 use crate::auth::{AuthFault, Gate, Guest, NotPermitted, TokenFault};
-use crate::domain::{Can, CrateName, Grant, PlainText, Standing};
+use crate::domain::{Can, Cksum, CrateName, CrateVersion, Grant, PlainText, Standing};
 use crate::index::{Action, Change};
 
 /// Somebody who proved who they are, and the request by which they ask.
@@ -25,13 +25,15 @@ pub enum Visitor {
     Local(Arc<Grant>),
     /// One of the forge, which decides for each change.
     Guest(Arc<Gate>, Box<Guest>),
+    /// One of this registry that speaks for a guest from the forge: both decide.
+    Minted(Arc<Grant>, Arc<Gate>, Box<Guest>),
 }
 
 impl Caller {
     /// Whether the token covers the action where no crate is concerned; what the forge allows is asked later.
     pub fn require(&self, can: Can) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require(can),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require(can),
             Visitor::Guest(..) => Ok(()),
         }
     }
@@ -39,7 +41,21 @@ impl Caller {
     /// Whether the token covers the action on `krate`; what the forge allows is asked later.
     pub fn require_on(&self, can: Can, krate: &CrateName) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require_on(can, krate),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require_on(can, krate),
+            Visitor::Guest(..) => Ok(()),
+        }
+    }
+
+    /// Whether the token covers this version of its crate, and the file if one is concerned.
+    pub fn require_release(
+        &self,
+        version: &CrateVersion,
+        cksum: Option<&Cksum>,
+    ) -> Result<(), NotPermitted> {
+        match &self.visitor {
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => {
+                grant.require_release(version, cksum)
+            }
             Visitor::Guest(..) => Ok(()),
         }
     }

@@ -5,10 +5,15 @@
 //! out in `standing.rs`, each time anew.
 
 mod fault;
+mod guest;
+mod vouched;
 
 pub use fault::GateFault;
+pub use guest::Guest;
+pub use vouched::Vouched;
 
-use std::fmt;
+pub(super) use guest::{GuestProof, Who, job_of};
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,14 +22,12 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, Wanted};
+use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, SignedJob, Wanted};
 use super::remembered::{Known, Remembered, TokenHash};
 use super::strangers::Strangers;
 use super::{Holds, IssuerNames, TokenFault};
-use crate::domain::{Job, Person, PlainText, RepositoryPath, Secret, Visibility};
-use crate::forge::{
-    Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Run, Showing,
-};
+use crate::domain::{Person, RepositoryPath, Secret, Visibility};
+use crate::forge::{Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Showing};
 
 /// Where the forge has the keys of its people and of its jobs.
 const PEOPLE_DISCOVERY: &str = ".well-known/openid-configuration";
@@ -34,30 +37,6 @@ const NEWCOMERS: usize = 8;
 const NEWCOMER_WAIT: Duration = Duration::from_secs(4);
 /// The digits of an access token, and of a job's.
 const OPAQUE_DIGITS: usize = 40;
-
-/// Somebody with a token of the forge, who wants to change something.
-#[derive(Debug, Clone)]
-pub struct Guest {
-    pub(super) who: Who,
-    pub(super) proof: GuestProof,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Who {
-    Person(Person),
-    /// A job whose repository is known.
-    Job(Job),
-    /// A job of which only the number is.
-    Task(u64),
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum GuestProof {
-    /// The token was shown to the forge, and can be again.
-    Shown(Secret),
-    /// The forge signed it, and the groups that it names.
-    Signed(Vec<PlainText>),
-}
 
 /// The forge as the one who decides.
 #[derive(Debug)]
@@ -133,6 +112,31 @@ impl Gate {
             Ok(_) => Ok(()),
             Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether somebody may read for whom a token of ours speaks; all such tokens of one person are one question.
+    pub async fn may_read_as(&self, guest: &Guest, now: Timestamp) -> Result<(), GateFault> {
+        let Who::Person(person) = &guest.who else {
+            return self.jobs_must_read().await;
+        };
+        let hash = Remembered::hash(&Secret::new(format!("person {}", person.id)));
+        if let Some(answer) = self.answered(&hash, now) {
+            return answer;
+        }
+        let _flight = self.remembered.flight(hash).await;
+        if let Some(answer) = self.answered(&hash, now) {
+            return answer;
+        }
+        let answer = self.must_read_as(person).await;
+        match &answer {
+            Ok(()) => self.remembered.good(hash, None),
+            Err(GateFault::Forge(_)) => self.remembered.failed(),
+            Err(fault) => self.remembered.bad(hash, fault.clone()),
+        }
+        match answer {
+            Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
+            answer => answer,
         }
     }
 
@@ -230,7 +234,7 @@ impl Gate {
             self.must_read_by(token).await?;
             return Ok(None);
         }
-        let Signed { who, expires } = self.verify(token, Wanted::Read, now).await?;
+        let Signed { who, expires, .. } = self.verify(token, Wanted::Read, now).await?;
         match who {
             SignedFor::Person(person, _) => self.must_read_as(&person).await?,
             SignedFor::Job(_) => self.jobs_must_read().await?,
@@ -308,60 +312,6 @@ impl Gate {
         }
         task.map(Who::Task).ok_or(GateFault::OtherRepository)
     }
-
-    async fn signed(&self, token: &Secret, now: Timestamp) -> Result<Guest, GateFault> {
-        let (who, groups) = match self.verify(token, Wanted::Write, now).await?.who {
-            SignedFor::Person(person, groups) => (Who::Person(person), groups),
-            SignedFor::Job(job) => {
-                let repository_id = match job.repository_id {
-                    Some(id) => id,
-                    None => self.id_of(&job.repository).await?,
-                };
-                let job = Job {
-                    repository: job.repository,
-                    repository_id,
-                    workflow: job.workflow,
-                    run: job.run,
-                    commit: job.commit,
-                };
-                (Who::Job(job), Vec::new())
-            }
-        };
-        let proof = GuestProof::Signed(groups);
-        Ok(Guest { who, proof })
-    }
-
-    /// The number of a repository whose job's token does not say it, as older forges do.
-    async fn id_of(&self, path: &RepositoryPath) -> Result<u64, GateFault> {
-        let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
-        match self.forge.repository(path, Showing::Token(&robot)).await {
-            Ok(seen) => Ok(seen.id),
-            Err(ForgeFault::NotFound) => Err(GateFault::OtherRepository),
-            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
-        }
-    }
-}
-
-/// A job that runs what was taken into the repository, not what somebody proposes.
-pub(super) fn job_of(
-    repository: RepositoryPath,
-    repository_id: u64,
-    run: &Run,
-) -> Result<Job, GateFault> {
-    if run.event.starts_with("pull_request") {
-        return Err(IdTokenFault::PullRequest.into());
-    }
-    let plain = |text: &str| -> Result<PlainText, GateFault> {
-        let odd = |_| GateFault::Forge(ForgeFault::Odd("a run with an odd name".to_owned()));
-        text.parse().map_err(odd)
-    };
-    Ok(Job {
-        repository,
-        repository_id,
-        workflow: plain(&run.workflow)?,
-        run: plain(&run.number.to_string())?,
-        commit: plain(&run.commit)?,
-    })
 }
 
 /// What the forge refuses to our own account is a fault of the set-up, not of the one who asks.
@@ -379,17 +329,6 @@ fn is_opaque(token: &Secret) -> bool {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let token = token.expose();
     token.len() == OPAQUE_DIGITS && token.bytes().all(is_digit)
-}
-
-/// Their name, for the log.
-impl fmt::Display for Guest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.who {
-            Who::Person(person) => person.login.fmt(f),
-            Who::Job(job) => job.repository.fmt(f),
-            Who::Task(task) => write!(f, "job {task} of the forge"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,13 @@ impl Gate {
                 self.of_shown_person(person, token, wish).await
             }
             (Who::Person(person), GuestProof::Signed(groups)) => {
-                self.of_signed_person(person, groups, wish).await
+                let standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
+                self.of_unshown_person(person, standing, Some(groups), wish)
+                    .await
+            }
+            (Who::Person(person), GuestProof::Minted(id)) => {
+                let standing = Standing::of(Actor::Person(person.clone()), Proof::Token(*id));
+                self.of_unshown_person(person, standing, None, wish).await
             }
             _ if wish.can != Can::Publish => Err(GateFault::JobsPublish),
             (Who::Job(job), GuestProof::Shown(token)) => {
@@ -42,14 +48,14 @@ impl Gate {
                     .forge
                     .repository_of_id(job.repository_id, Showing::Token(token));
                 self.must_push(&hidden_or(seen.await)?, token).await?;
-                self.of_job(job.clone(), Some(token), wish).await
+                self.of_job(job.clone(), &guest.proof, wish).await
             }
-            (Who::Job(job), GuestProof::Signed(_)) => self.of_job(job.clone(), None, wish).await,
+            (Who::Job(job), _) => self.of_job(job.clone(), &guest.proof, wish).await,
             (Who::Task(task), GuestProof::Shown(token)) => {
                 let job = self.bind(*task, token, wish).await?;
-                self.of_job(job, Some(token), wish).await
+                self.of_job(job, &guest.proof, wish).await
             }
-            (Who::Task(_), GuestProof::Signed(_)) => Err(GateFault::OtherRepository),
+            (Who::Task(_), _) => Err(GateFault::OtherRepository),
         }
     }
 
@@ -91,13 +97,14 @@ impl Gate {
         }
     }
 
-    async fn of_signed_person(
+    /// Somebody whose token cannot be shown to the forge; `groups` are those that it names, if it names any.
+    async fn of_unshown_person(
         &self,
         person: &Person,
-        groups: &[PlainText],
+        mut standing: Standing,
+        groups: Option<&Vec<PlainText>>,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
-        let mut standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
         let Some(owners) = wish.owners else {
             self.must_read_as(person).await?;
             return Ok(standing);
@@ -109,7 +116,7 @@ impl Gate {
         // Names are given away: a group of the token is only a reason to ask about the number.
         let is_named = |name: &str| {
             let is_it = |group: &PlainText| group.as_str().eq_ignore_ascii_case(name);
-            groups.iter().any(is_it)
+            groups.is_none_or(|groups| groups.iter().any(is_it))
         };
         let named = owners.teams().filter(|(name, _)| is_named(name));
         let ids: Vec<u64> = named.map(|(_, id)| id).collect();
@@ -127,18 +134,19 @@ impl Gate {
     async fn of_job(
         &self,
         job: Job,
-        token: Option<&Secret>,
+        proof: &GuestProof,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
         if wish.owners.is_none() {
-            match token {
-                Some(token) => self.must_read_by(token).await?,
-                None => self.jobs_must_read().await?,
+            match proof {
+                GuestProof::Shown(token) => self.must_read_by(token).await?,
+                GuestProof::Signed(_) | GuestProof::Minted(_) => self.jobs_must_read().await?,
             }
         }
-        let proof = match token {
-            Some(_) => Proof::ForgeToken,
-            None => Proof::IdToken,
+        let proof = match proof {
+            GuestProof::Shown(_) => Proof::ForgeToken,
+            GuestProof::Signed(_) => Proof::IdToken,
+            GuestProof::Minted(id) => Proof::Token(*id),
         };
         let repositories = vec![job.repository_id];
         Ok(Standing {

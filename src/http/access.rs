@@ -12,7 +12,7 @@ use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
 use crate::app::{App, Visitor};
-use crate::auth::{AuthFault, Gate, token_from_header};
+use crate::auth::{AuthFault, Gate, Guest, TokenFault, token_from_header};
 use crate::domain::{Can, Grant, Secret, Visibility};
 use crate::index::Snapshot;
 
@@ -54,7 +54,11 @@ impl Request {
         let snapshot = self.app.index.snapshot();
         if self.app.visibility(&snapshot) == Visibility::Private {
             match self.grant().await {
-                Ok(grant) => grant.require(Can::Read)?,
+                Ok(grant) => {
+                    grant.require(Can::Read)?;
+                    let read = self.read_behind(&grant).await;
+                    read.map_err(|fault| self.refusal(fault, challenge))?;
+                }
                 Err(fault) => {
                     let read = self.read_as_guest(fault).await;
                     read.map_err(|fault| self.refusal(fault, challenge))?;
@@ -70,7 +74,10 @@ impl Request {
     /// 401 with the challenge, and what the forge has against a token of its own.
     pub async fn visitor(&self, challenge: Challenge) -> Result<Visitor, ApiError> {
         let visitor = match self.grant().await {
-            Ok(grant) => Ok(Visitor::Local(grant)),
+            Ok(grant) => self.behind(&grant).map(|behind| match behind {
+                Some((gate, guest)) => Visitor::Minted(grant, gate, Box::new(guest)),
+                None => Visitor::Local(grant),
+            }),
             Err(fault) => self.guest(fault).await,
         };
         visitor.map_err(|fault| self.refusal(fault, challenge))
@@ -82,8 +89,18 @@ impl Request {
             .app
             .authenticate_by_any_key(self.authorization())
             .await?;
-        Span::current().record("principal", field::display(&grant.login));
+        let name = grant.bearer.name();
+        Span::current().record("principal", field::display(name.as_str()));
         Ok(grant)
+    }
+
+    /// The guest for whom a token of ours speaks, and who decides about them.
+    fn behind(&self, grant: &Grant) -> Result<Option<(Arc<Gate>, Guest)>, AuthFault> {
+        let Some(guest) = Guest::behind(grant) else {
+            return Ok(None);
+        };
+        let gate = self.app.gate.clone().ok_or(TokenFault::NoForge)?;
+        Ok(Some((gate, guest)))
     }
 
     /// The gate and the token, if what is no token of ours can be one of the forge.
@@ -94,6 +111,13 @@ impl Request {
             }
             _ => Err(fault),
         }
+    }
+
+    async fn read_behind(&self, grant: &Grant) -> Result<(), AuthFault> {
+        if let Some((gate, guest)) = self.behind(grant)? {
+            gate.may_read_as(&guest, Timestamp::now()).await?;
+        }
+        Ok(())
     }
 
     async fn read_as_guest(&self, fault: AuthFault) -> Result<(), AuthFault> {

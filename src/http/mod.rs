@@ -17,6 +17,7 @@ mod error;
 mod exchange;
 mod git;
 mod html;
+mod login;
 mod pages;
 mod proxies;
 mod range;
@@ -28,6 +29,8 @@ mod sparse;
 mod stall;
 mod webhook;
 
+#[cfg(test)]
+mod exchange_tests;
 #[cfg(test)]
 mod forge_tests;
 #[cfg(test)]

@@ -124,6 +124,9 @@ where
     if let Ok(name) = &upload.metadata.name {
         caller.require_on(Can::Publish, name)?;
     }
+    if let Ok(version) = &upload.metadata.version {
+        caller.require_release(version, Some(&upload.cksum))?;
+    }
     let deadline = app.deadline();
 
     let cksum = upload.cksum;

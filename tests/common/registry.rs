@@ -484,6 +484,11 @@ fn is_of_the_store(path: &Path) -> bool {
     if path.starts_with("blobs") {
         return is_hex(name, 64);
     }
+    if path.starts_with("spent") {
+        return name
+            .split_once('-')
+            .is_some_and(|(mark, _)| is_hex(mark, 64));
+    }
     let stem = name.split('.').next().unwrap();
     if stem == "sidecargo-spare" {
         return path.starts_with("index.git");

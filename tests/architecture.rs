@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 400;
 
 /// Modules that a module may use, beside `domain`, which all may, and itself.
-const EDGES: [(&str, &[&str]); 29] = [
+const EDGES: [(&str, &[&str]); 30] = [
     (
         "app",
         &[
@@ -23,6 +23,7 @@ const EDGES: [(&str, &[&str]); 29] = [
     ("catalog", &["blobs", "disk", "index"]),
     ("config", &[]),
     ("control", &["app", "disk", "operator"]),
+    ("credential", &["disk"]),
     ("disk", &["measure"]),
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),

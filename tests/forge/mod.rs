@@ -8,6 +8,7 @@ mod gitea;
 mod inbox;
 mod index;
 mod itself;
+mod login;
 mod runner;
 mod scene;
 mod setup;

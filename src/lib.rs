@@ -10,6 +10,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod config;
 pub mod control;
+pub mod credential;
 pub mod disk;
 pub mod doctor;
 pub mod domain;

@@ -35,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("catalog", &["blobs", "disk", "index"]),
     ("config", &[]),
     ("control", &["app", "disk", "operator"]),
+    ("credential", &["disk"]),
     ("disk", &["measure"]),
     (
         "doctor",

@@ -260,8 +260,17 @@ impl Gate {
         match rights {
             Ok(rights) if rights.pull => Ok(()),
             Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
+            // Our account does not administer the repository: of one that all see that need not be asked.
+            Err(ForgeFault::Forbidden(_)) if self.is_seen_by_all().await => Ok(()),
             Err(fault) => Err(GateFault::Forge(of_robot(fault))),
         }
+    }
+
+    async fn is_seen_by_all(&self) -> bool {
+        matches!(
+            self.forge.visibility(&self.index).await,
+            Ok(Visibility::Public)
+        )
     }
 
     /// Whether everybody may read: of a job that shows no token nothing else can be known.

@@ -560,6 +560,22 @@ async fn a_persons_token_is_for_what_it_was_asked_for_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_index_that_all_may_read_nobody_need_be_asked() {
+    for (visibility, status) in [
+        (Visibility::Public, StatusCode::OK),
+        // Our own account does not administer it, so nothing is known of anybody.
+        (Visibility::Private, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let bench = Bench::start(visibility).await;
+        bench.double.world().repositories[0].rights[0] = (1, "write");
+        let asked = json!({"jwt": bench.person("alice", 7), "can": ["publish"]});
+        let token = bench.token(&asked).await;
+        let (answered, text) = bench.publish("a", "1.0.0", &token).await;
+        assert_eq!(answered, status, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_may_do_is_asked_when_the_token_is_used() {
     let bench = Bench::start(Visibility::Private).await;
     let all = async |login: &str, id| {

@@ -23,7 +23,7 @@ pub async fn login(request: Request) -> Result<Response, ApiError> {
     let forge = request.app.config.forge.as_ref();
     let sign_in = forge.and_then(|forge| {
         Some(SignIn {
-            forge: forge.url.as_str(),
+            forge: forge.issuer.as_str(),
             client_id: forge.client_id.as_deref()?,
             scope: SCOPE,
         })

@@ -71,16 +71,34 @@ pub async fn me(request: Request) -> Result<Response, ApiError> {
         public_url: &app.public_url,
         visibility: app.visibility(&app.index.snapshot()),
     };
-    Ok(warp::reply::html(page(&snippets)).into_response())
+    let forge = app.config.forge.as_ref();
+    let forge = forge.filter(|forge| forge.client_id.is_some());
+    let sign_in = forge.map(|forge| sign_in(&snippets, forge.issuer.as_str()));
+    Ok(warp::reply::html(page(&snippets, &sign_in.unwrap_or_default())).into_response())
 }
 
-fn page(snippets: &Snippets<'_>) -> String {
+/// How people come without a token, if there is a forge where they sign in.
+fn sign_in(snippets: &Snippets<'_>, forge: &str) -> String {
+    let name = snippets.name;
+    let provided = escape(&snippets.provided());
+    let forge = escape(forge);
+    format!(
+        r#"<h2>Sign in</h2>
+<p>With Cargo since 1.74 and the program <code>cargo-credential-sidecargo</code> no token is needed: paste this instead,</p>
+<pre id="provided">{provided}</pre>
+<p>and sign in at {forge}:</p>
+<pre>cargo login --registry {name}</pre>
+"#
+    )
+}
+
+fn page(snippets: &Snippets<'_>, sign_in: &str) -> String {
     let name = snippets.name;
     let body = match snippets.visibility {
         Visibility::Public => public_body(snippets),
         Visibility::Private => private_body(snippets),
     };
-    html::page(&format!("Registry {name}"), &body)
+    html::page(&format!("Registry {name}"), &format!("{body}{sign_in}"))
 }
 
 fn public_body(snippets: &Snippets<'_>) -> String {

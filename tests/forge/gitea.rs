@@ -61,6 +61,8 @@ pub struct Settings {
     pub signer_email: String,
     /// The trusted keys, in OpenSSH's format.
     pub trusted_keys: Vec<String>,
+    /// Whether a refresh token is good once.
+    pub refreshes_once: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +73,7 @@ impl Default for Settings {
             signer_name: "Registry".to_owned(),
             signer_email: "registry@localhost.test".to_owned(),
             trusted_keys: Vec::new(),
+            refreshes_once: false,
         }
     }
 }
@@ -362,6 +365,10 @@ impl Gitea {
             .replace("{port}", &self.port.to_string())
             .replace("{secret}", &self.secrets)
             .replace("{signing}", signing)
+            .replace(
+                "{refreshes_once}",
+                &self.settings.refreshes_once.to_string(),
+            )
             .replace("{signer_name}", &self.settings.signer_name)
             .replace("{signer_email}", &self.settings.signer_email)
             .replace("{trusted_keys}", &self.settings.trusted_keys.join(", "))

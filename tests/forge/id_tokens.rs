@@ -166,7 +166,7 @@ fn no_other_token_that_the_forge_signed_is_taken_for_one() {
     scene.assert_refused(&scene.tokens.access, access);
     scene.assert_refused(&scene.tokens.refresh, "this is an OAuth refresh token");
     let other = forge.sign_in(&scene.alice, &forge.application(), SCOPE).id;
-    scene.assert_refused(&other, "the token is for another application");
+    scene.assert_refused(&other, "the claim `aud` of the token");
 
     let signer = Signer::of(forge, good);
     let now = Timestamp::now().as_second();
@@ -180,10 +180,13 @@ fn no_other_token_that_the_forge_signed_is_taken_for_one() {
     // This is how the others differ from one that is good.
     scene.beside.read(&with(&[])).succeeds();
     let both = json!([scene.client, "another"]);
-    let elsewhere = "neither a token of this registry nor one of its forge";
+    let elsewhere = "the claim `iss` of the token";
     for (changes, sentence) in [
-        (vec![("aud", json!("another"))], "for another application"),
-        (vec![("aud", both)], "for another application"),
+        (
+            vec![("aud", json!("another"))],
+            "the claim `aud` of the token",
+        ),
+        (vec![("aud", both)], "the claim `aud` of the token"),
         (vec![("iss", json!("https://git.example.com"))], elsewhere),
         (vec![("iss", json!(format!("{}/", forge.url())))], elsewhere),
         (vec![("sub", json!("0"))], "the claim `sub`"),
@@ -295,8 +298,7 @@ fn a_forge_may_call_itself_otherwise_than_the_server_does() {
         return;
     };
     let scene = SignedIn::start(&forge);
-    let sentence = "neither a token of this registry nor one of its forge";
-    scene.assert_refused(&scene.tokens.id, sentence);
+    scene.assert_refused(&scene.tokens.id, "the claim `iss` of the token");
     let wanted = Wanted::private().signs_in(&scene.client);
     let issuer = format!("http://localhost:{}", forge.port);
     let wanted = Wanted {

@@ -277,7 +277,7 @@ fn a_job_of_a_pull_request_publishes_nothing_be_it_of_a_fork_or_not() {
     assert_eq!(job.context["event_name"], "pull_request");
     let rights = forge.with_token(&job.token).read(&repository.api());
     assert_eq!(rights["permissions"]["push"], true, "{rights}");
-    let said = "a job of a pull request may not publish";
+    let said = "a pull request's, whose jobs may not publish";
     let refused = release.publish(port, &job.token);
     assert!(refused.refusal().contains(said), "{refused:?}");
     job.end();

@@ -12,6 +12,7 @@ mod inbox;
 mod index;
 mod itself;
 mod jobs;
+mod login;
 mod look;
 mod people;
 mod runner;

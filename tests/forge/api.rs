@@ -89,11 +89,14 @@ impl Caller<'_> {
         opened
     }
 
-    /// Merges a pull request as one commit, if the forge lets it.
+    /// Merges a pull request as one commit, if the forge lets it, once it has looked whether that can be done.
     #[track_caller]
     pub fn squash(&self, repository: &Repository, pull_request: i64) -> Reply {
         let path = format!("{}/pulls/{pull_request}/merge", repository.api());
-        self.send("POST", &path, &json!({ "Do": "squash" }))
+        eventually("the forge knows whether it can be merged", || {
+            let reply = self.send("POST", &path, &json!({ "Do": "squash" }));
+            (!reply.text().contains("try again later")).then_some(reply)
+        })
     }
 
     /// Says of a commit that it is good.

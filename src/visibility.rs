@@ -107,7 +107,10 @@ impl Watch {
     /// Looks for ever.
     pub async fn follow(&self, index: &Index) {
         loop {
-            let wait = self.lock().wait(Instant::now());
+            let wait = match self.now(index) {
+                Visibility::Private => self.lock().wait(Instant::now()),
+                Visibility::Public => None,
+            };
             let pause = wait.map_or(self.poll, |wait| wait.min(self.poll));
             // Either will do.
             let _ = timeout(pause, self.hastened.notified()).await;
@@ -125,11 +128,7 @@ impl Watch {
                 None
             }
         };
-        let is = match self.is_closed() {
-            true => Visibility::Private,
-            false => index.snapshot().registry().identity.visibility,
-        };
-        let heard = self.lock().hear(answer, is, now);
+        let heard = self.lock().hear(answer, self.now(index), now);
         // Again, as long as the commit that closes it has not come about.
         let private = answer.filter(|answer| *answer == Visibility::Private);
         let Some(to) = heard.or(private) else {
@@ -148,6 +147,14 @@ impl Watch {
             Err(reason) => {
                 warn!(%reason, visibility = %to, "the index does not say yet who may read");
             }
+        }
+    }
+
+    /// Who may read at this moment.
+    fn now(&self, index: &Index) -> Visibility {
+        match self.is_closed() {
+            true => Visibility::Private,
+            false => index.snapshot().registry().identity.visibility,
         }
     }
 

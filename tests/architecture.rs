@@ -44,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),
     ("fetch", &["config", "git", "measure"]),
-    ("forge", &["config"]),
+    ("forge", &["config", "measure"]),
     ("git", &[]),
     (
         "http",

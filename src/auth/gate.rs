@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::IntCounterVec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, SignedJob, Wanted};
-use super::remembered::{Known, Remembered, TokenHash};
+use super::remembered::{Known, Look, Remembered, TokenHash};
 use super::strangers::Strangers;
 use super::{Holds, IssuerNames, TokenFault};
 use crate::domain::{Person, RepositoryPath, Secret, Visibility};
@@ -97,12 +98,12 @@ impl Gate {
         now: Timestamp,
     ) -> Result<(), GateFault> {
         let hash = Remembered::hash(token);
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let _flight = self.remembered.flight(hash).await;
         // Somebody with the same token may have asked meanwhile.
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let _turn = self.question(token, &hash, peer, now).await?;
@@ -110,7 +111,10 @@ impl Gate {
         self.note(hash, peer, &answer);
         match answer {
             Ok(_) => Ok(()),
-            Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
+            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
+                self.remembered.count(Look::Outlasted);
+                Ok(())
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -121,11 +125,11 @@ impl Gate {
             return self.jobs_must_read().await;
         };
         let hash = Remembered::hash(&Secret::new(format!("person {}", person.id)));
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let _flight = self.remembered.flight(hash).await;
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let answer = self.must_read_as(person).await;
@@ -135,7 +139,10 @@ impl Gate {
             Err(fault) => self.remembered.bad(hash, fault.clone()),
         }
         match answer {
-            Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
+            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
+                self.remembered.count(Look::Outlasted);
+                Ok(())
+            }
             answer => answer,
         }
     }
@@ -157,6 +164,7 @@ impl Gate {
             true => self.shown(token).await,
             false => self.signed(token, now).await,
         };
+        self.remembered.count(Look::Asked);
         match &guest {
             Ok(_) => self.strangers.give_back(peer),
             Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
@@ -169,18 +177,19 @@ impl Gate {
         guest
     }
 
-    /// The answer, if it is known or if nobody can be asked.
-    fn answered(&self, hash: &TokenHash, now: Timestamp) -> Option<Result<(), GateFault>> {
-        match self.remembered.known(hash, now) {
-            Known::Good => Some(Ok(())),
-            Known::Stale if self.remembered.failed_lately() => Some(Ok(())),
-            Known::Bad(fault) => Some(Err(fault)),
-            Known::Stale | Known::Nothing => None,
-        }
+    /// The forge.
+    pub fn forge(&self) -> &Forge {
+        &self.forge
     }
 
-    fn is_stale(&self, hash: &TokenHash, now: Timestamp) -> bool {
-        matches!(self.remembered.known(hash, now), Known::Good | Known::Stale)
+    /// What came of looks at tokens.
+    pub fn looked(&self) -> &IntCounterVec {
+        self.remembered.looked()
+    }
+
+    /// How many tokens are remembered that may read.
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
     }
 
     /// The right to ask about a token. One that the forge alone knows and that was never good counts against its
@@ -192,10 +201,13 @@ impl Gate {
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Option<SemaphorePermit<'_>>, GateFault> {
-        if !is_opaque(token) || self.is_stale(hash, now) {
+        if !is_opaque(token) || self.remembered.is_known(hash, now) {
             return Ok(None);
         }
-        let too_many = |wait_secs| GateFault::TooMany { wait_secs };
+        let too_many = |wait_secs| {
+            self.remembered.count(Look::HeldOff);
+            GateFault::TooMany { wait_secs }
+        };
         self.strangers
             .look(peer, Instant::now())
             .map_err(too_many)?;
@@ -211,6 +223,7 @@ impl Gate {
     }
 
     fn note(&self, hash: TokenHash, peer: IpAddr, answer: &Result<Option<Timestamp>, GateFault>) {
+        self.remembered.count(Look::Asked);
         match answer {
             Ok(expires) => {
                 self.strangers.give_back(peer);

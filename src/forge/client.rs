@@ -1,7 +1,7 @@
 //! One question to the forge and its answer: bounded in time, in size, and in number.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::kind::KnownKind;
-use super::{ForgeFault, Robot};
+use super::{ForgeFault, Measures, Robot};
 use crate::domain::{PublicUrl, Secret};
 
 /// The questions at one moment.
@@ -55,6 +55,7 @@ pub struct Forge {
     turns: Semaphore,
     pub(super) robot: Robot,
     pub(super) kind: KnownKind,
+    measures: Measures,
 }
 
 /// By whom a question is asked.
@@ -98,6 +99,7 @@ impl Forge {
             turns: Semaphore::new(TURNS),
             robot,
             kind: KnownKind::default(),
+            measures: Measures::new(),
         }
     }
 
@@ -107,6 +109,11 @@ impl Forge {
     /// `Robot`.
     pub fn robot_token(&self) -> Result<Secret, ForgeFault> {
         self.robot.token()
+    }
+
+    /// What is measured of its questions.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// The address of a page below the root: written behind it, so that it cannot be at another host.
@@ -139,6 +146,19 @@ impl Forge {
     }
 
     async fn question(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+        sent: Sent,
+        bytes: Bytes,
+    ) -> Result<Answer, ForgeFault> {
+        let began = Instant::now();
+        let told = self.in_turn(path, showing, sent, bytes).await;
+        self.measures.note(&told, began);
+        told
+    }
+
+    async fn in_turn(
         &self,
         path: &str,
         showing: Showing<'_>,

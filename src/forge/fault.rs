@@ -47,6 +47,16 @@ impl ForgeFault {
         }
     }
 
+    /// In one word, for those who count.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => "refused",
+            Self::Busy { .. } => "busy",
+            Self::Unreachable(_) => "unreachable",
+            Self::Odd(_) | Self::Robot(_) => "odd",
+        }
+    }
+
     /// A refusal in the words of the forge.
     pub(super) fn forbidden(body: &[u8]) -> Self {
         Self::Forbidden(words(body))

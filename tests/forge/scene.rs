@@ -58,16 +58,22 @@ impl Gitea {
     /// Makes an account whose name begins with `word`.
     #[track_caller]
     pub fn user(&self, word: &str) -> User {
-        self.account(&self.fresh_name(word))
+        let login = self.fresh_name(word);
+        self.sign_up(&login, &login)
     }
 
     /// Makes an account of this name, which must be free.
     #[track_caller]
     pub fn account(&self, login: &str) -> User {
+        // Whoever had the name before may still have the address.
+        self.sign_up(login, &self.fresh_name("mail"))
+    }
+
+    #[track_caller]
+    fn sign_up(&self, login: &str, mail: &str) -> User {
         let wanted = json!({
             "username": login,
-            // Nobody else has it, whoever had the name before.
-            "email": format!("{}@localhost.test", self.fresh_name("mail")),
+            "email": format!("{mail}@localhost.test"),
             "password": PASSWORD,
             "must_change_password": false,
         });

@@ -7,6 +7,7 @@ use std::thread;
 use super::beside::{Beside, DEVELOPER, Wanted, publish};
 use super::gitea::Gitea;
 use crate::common::http::{Reply, get};
+use crate::common::metrics::Metrics;
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
 
@@ -27,6 +28,12 @@ fn read(registry: &Registry, path: &str, token: Option<&str>) -> Reply {
         None => request,
     };
     request.send(registry.port)
+}
+
+/// A number of `/metrics`, read with this token; 0 if it was never counted on.
+fn measured(registry: &Registry, token: &str, series: &str) -> f64 {
+    let reply = read(registry, "/metrics", Some(token)).succeeds();
+    Metrics::parse(reply.text()).unwrap().get(series)
 }
 
 fn statuses(registry: &Registry, token: Option<&str>) -> [u16; 6] {
@@ -86,7 +93,19 @@ fn while_the_forge_is_away_its_readers_read_on_and_nobody_else_does_anything() {
         } = beside;
         (registry, secret, known, unseen)
     };
+    let looks = |look: &str| {
+        let series = format!("sidecargo_forge_tokens_total{{look=\"{look}\"}}");
+        measured(&registry, &known, &series)
+    };
+    let questions = |outcome: &str| {
+        let series = format!("sidecargo_forge_questions_total{{outcome=\"{outcome}\"}}");
+        measured(&registry, &known, &series)
+    };
     assert_eq!(statuses(&registry, Some(&known)), [200; 6]);
+    assert!(questions("answered") > 0.0 && looks("asked") > 0.0);
+    assert!(measured(&registry, &known, "sidecargo_forge_tokens_remembered") > 0.0);
+    assert!(measured(&registry, &known, "sidecargo_forge_question_seconds_count") > 0.0);
+    assert_eq!(looks("held_off"), 0.0);
     let own = registry.token("alice");
     forge.stop();
     assert_eq!(statuses(&registry, Some(&known)), [200; 6]);
@@ -103,6 +122,7 @@ fn while_the_forge_is_away_its_readers_read_on_and_nobody_else_does_anything() {
         assert!(said.contains("the forge cannot be reached"), "{said}");
         assert!(said.contains("it decides who may do this"), "{said}");
     }
+    assert!(questions("unreachable") > 0.0 && looks("remembered") + looks("outlasted") > 0.0);
     forge.start_again();
     assert_eq!(statuses(&registry, Some(&unseen)), [200; 6]);
     Release::new("greeter", "0.1.1")

@@ -1,10 +1,12 @@
 //! A registry is as public as its index repository on the forge.
 
-use super::beside::{Beside, DEVELOPER, Wanted, publish};
+use aws_lc_rs::hmac;
+
+use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
 use super::scene::Visibility;
 use crate::common::cargos::{Sandbox, View};
-use crate::common::http::get;
+use crate::common::http::{get, request};
 use crate::common::project::Project;
 use crate::common::registry::Registry;
 use crate::common::watch::eventually;
@@ -75,6 +77,35 @@ fn a_repository_that_is_hidden_hides_the_registry_at_once() {
     beside.registry.start_again();
     assert_eq!(anonymous(&beside.registry), 401);
     beside.tip();
+}
+
+#[test]
+fn an_event_of_the_repository_hastens_the_look() {
+    let Some(forge) = Gitea::shared() else { return };
+    // So that it is not seen by looking.
+    let beside = Beside::start_and_look_each(forge, 3600);
+    forge.show(&beside.repository, Visibility::Private);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, HOOK_SECRET.as_bytes());
+    let body = "{}";
+    let tag = hmac::sign(&key, body.as_bytes());
+    let digits: String = tag
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let event = |signature: &str| {
+        let event = request("POST", "/crates/webhook")
+            .header("X-GitHub-Event", "repository")
+            .header("X-Hub-Signature-256", signature)
+            .body(body);
+        event.send(beside.registry.port).status
+    };
+    assert_eq!(event(&format!("sha256={}", "0".repeat(64))), 401);
+    assert_eq!(anonymous(&beside.registry), 200);
+    assert_eq!(event(&format!("sha256={digits}")), 200);
+    eventually("nobody reads without a token", || {
+        (anonymous(&beside.registry) == 401).then_some(())
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Where it is not built, a test of it is skipped.
 
 mod api;
+mod between;
 mod checkout;
 mod doctor;
 mod gitea;
@@ -10,7 +11,9 @@ mod inbox;
 mod index;
 mod itself;
 mod look;
+mod race;
 mod runner;
 mod scene;
 mod setup;
 mod sign_in;
+mod trouble;

@@ -60,20 +60,44 @@ impl Place {
         if self.has_forge()? && has_tip {
             return Ok(());
         }
-        if upstream.tip()?.is_none() {
-            if !has_tip {
-                self.found(settings, store)?;
-            }
-            match upstream.push(None, self.tip()?, self.only_pack()?) {
-                // Another server was quicker, and nobody has seen what was founded here.
-                Err(NotPushed::Elsewhere) if !has_tip => {
-                    fs::remove_dir_all(&self.git_dir).map_err(|source| self.io_fault(source))?;
-                }
-                Err(NotPushed::Elsewhere) => {}
-                pushed => pushed?,
-            }
-        }
+        self.found_there(settings, store, upstream, has_tip)?;
         self.copy_from(upstream)
+    }
+
+    /// Puts the first commit onto the forge's branch, if it has none: ours, or one that is made for it.
+    ///
+    /// That one is made beside the place of the repository: if the push fails, or this process is killed meanwhile, and
+    /// another server is quicker in the end, nothing here is in the way.
+    fn found_there(
+        &self,
+        settings: &Settings,
+        store: StoreId,
+        upstream: &Upstream,
+        has_tip: bool,
+    ) -> Result<(), OpenFault> {
+        let beside = Self {
+            git_dir: self.git_dir.with_extension("founding"),
+            ..self.clone()
+        };
+        let clear = || match fs::remove_dir_all(&beside.git_dir) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io_fault(source)),
+            _ => Ok(()),
+        };
+        clear()?;
+        if upstream.tip()?.is_some() {
+            return Ok(());
+        }
+        let first = if has_tip { self } else { &beside };
+        if !has_tip {
+            beside.found(settings, store)?;
+        }
+        let pushed = upstream.push(None, first.tip()?, first.only_pack()?);
+        clear()?;
+        match pushed {
+            // Another server was quicker.
+            Err(NotPushed::Elsewhere) => Ok(()),
+            pushed => Ok(pushed?),
+        }
     }
 
     /// Makes the forge's branch that of the repository here; what it holds is judged when the index is opened.

@@ -105,6 +105,11 @@ pub fn nginx() -> Option<PathBuf> {
     }
 }
 
+/// `openssl`, which makes certificates, or `None` after the calling test was reported as skipped.
+pub fn openssl() -> Option<PathBuf> {
+    on_path("openssl")
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let path = env::split_paths(&folders)

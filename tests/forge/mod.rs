@@ -4,6 +4,7 @@
 
 mod api;
 mod beside;
+mod between;
 mod checkout;
 mod doctor;
 mod gitea;
@@ -15,10 +16,12 @@ mod jobs;
 mod login;
 mod look;
 mod people;
+mod race;
 mod runner;
 mod scene;
 mod setup;
 mod sign_in;
 mod strangers;
 mod teams;
+mod trouble;
 mod visibility;

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
-use super::super::{Action, Branch, Index, Landed, OpenFault, WriteFault, refs};
+use super::super::{Action, Branch, Index, Landed, OpenFault, Place, WriteFault, refs};
 use super::forge_for_tests::{Forge, Trouble};
 use super::{Limits, Quarantine, UpstreamFault};
 
@@ -158,6 +158,36 @@ async fn of_two_servers_that_found_an_index_at_once_the_second_takes_that_of_the
     let fault = open_in(alone.path(), &forge).await.err().unwrap();
     assert!(matches!(fault, OpenFault::NotEmpty(_)), "{fault}");
     assert_eq!(place(alone.path()).tip().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_commit_that_did_not_arrive_is_in_nobodys_way() {
+    let forge = Forge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    forge.expect(&[Trouble::Status(403)]);
+    let fault = open_in(folder.path(), &forge).await.err().unwrap();
+    assert!(matches!(fault, OpenFault::Found(_)), "{fault}");
+    // As a kill leaves it.
+    let settings = settings("http://localhost:1");
+    let beside = Place {
+        git_dir: folder.path().join("index.founding"),
+        ..place(folder.path())
+    };
+    beside
+        .ensure(&settings, blobs(folder.path()).id(), None)
+        .unwrap();
+    let second = Sidecar::start(&forge).await;
+    for shared in ["keys", "blobs"] {
+        let (here, there) = (
+            second.folder.path().join(shared),
+            folder.path().join(shared),
+        );
+        let _ = std::fs::remove_dir_all(&there);
+        std::os::unix::fs::symlink(here, there).unwrap();
+    }
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    assert_eq!(index.snapshot().commit().to_string(), second.commit());
+    assert!(!beside.git_dir.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
+use crate::common::watch::eventually;
+
 /// What is asked of the forge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -118,10 +120,14 @@ impl Between {
     }
 
     /// Waits until so many requests are held.
+    #[track_caller]
     pub fn wait_until_held(&self, count: usize) {
-        let inner = self.state.inner.lock().unwrap();
-        let is_less = |inner: &mut Inner| inner.held < count;
-        drop(self.state.changed.wait_while(inner, is_less).unwrap());
+        eventually("requests are held", || (self.held() >= count).then_some(()));
+    }
+
+    /// How many requests are held, or are just being answered.
+    pub fn held(&self) -> usize {
+        self.state.inner.lock().unwrap().held
     }
 
     /// Lets go what is held.
@@ -136,11 +142,10 @@ impl Between {
         inner.seen.get(&step).copied().unwrap_or_default()
     }
 
-    /// Waits until the forge has answered all that was passed on, whoever hears it.
+    /// Waits until the forge has answered all that was held, whoever hears it.
+    #[track_caller]
     pub fn wait_until_none_is_held(&self) {
-        let inner = self.state.inner.lock().unwrap();
-        let is_some = |inner: &mut Inner| inner.held > 0;
-        drop(self.state.changed.wait_while(inner, is_some).unwrap());
+        eventually("nothing is held", || (self.held() == 0).then_some(()));
     }
 }
 
@@ -175,12 +180,10 @@ impl State {
             Some(Trouble::Hold) => {
                 let mut inner = self.inner.lock().unwrap();
                 inner.held += 1;
-                self.changed.notify_all();
                 let is_held = |inner: &mut Inner| !inner.lets_go && !inner.is_over;
                 drop(self.changed.wait_while(inner, is_held).unwrap());
                 let passed = self.pass(&request, client);
                 self.inner.lock().unwrap().held -= 1;
-                self.changed.notify_all();
                 passed
             }
         }

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError::Disconnected;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -30,6 +32,8 @@ const CLIENTS: usize = 6;
 const UPLOADS: usize = 3;
 /// How often a publish is tried whose outcome is not known.
 const TRIES_MAX: usize = 20;
+/// The pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often they want the same name and version in a round.
 const CONTESTS: usize = 1;
 
@@ -288,7 +292,9 @@ impl Sidecar {
                 self.registry.kill();
             }
             Death::InFlight | Death::Overtaken => {
-                self.between.wait_until_held(1);
+                // If all are done before, its pushes came to nothing.
+                let is_over = || matches!(answered.recv_timeout(LOOK_AGAIN), Err(Disconnected));
+                while self.between.held() == 0 && !is_over() {}
                 self.registry.kill();
                 if let Death::Overtaken = death {
                     self.registry.start_again();

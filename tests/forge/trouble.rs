@@ -311,6 +311,41 @@ fn a_push_of_which_nothing_is_heard_is_found_once_the_forge_answers() {
 }
 
 #[test]
+fn what_is_new_on_the_forge_and_does_not_come_whole_is_fetched_again() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, 1);
+    scene.lands("0.1.0");
+    let good = scene.here();
+    let clone = scene.clone();
+    for trouble in [Trouble::CutAnswer, Trouble::CutBefore, Trouble::Answer(503)] {
+        scene.between.always(Step::Fetch, Some(trouble));
+        clone.git(&["commit", "--quiet", "--allow-empty", "-m", "nothing"]);
+        clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+        let why = eventually("writes stop", || {
+            let ready = scene.ready();
+            (ready.status == 503).then(|| ready.refusal())
+        });
+        assert!(
+            why.contains("git fails on the commits of the forge"),
+            "{why}"
+        );
+        scene.cannot("0.2.0");
+        assert_ne!(scene.here(), scene.tip());
+        scene.between.always(Step::Fetch, None);
+        eventually("it is good again", || {
+            (scene.here() == scene.tip()).then_some(())
+        });
+    }
+    assert_ne!(scene.here(), good);
+    let packs = fs::read_dir(scene.registry.repository().join("objects/pack")).unwrap();
+    let names = packs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names.filter(|name| name.starts_with("tmp_")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    scene.lands("0.2.0");
+    scene.settles(&["0.1.0", "0.2.0"]);
+}
+
+#[test]
 fn a_push_that_outlives_its_server_is_taken_once_or_not_at_all() {
     let Some(forge) = Gitea::shared() else { return };
     let mut scene = Scene::set(forge, 1);

@@ -1,14 +1,17 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
 mod caller;
+mod data;
+mod forge;
 
 pub use caller::{Caller, Visitor};
+pub(crate) use data::Data;
 
 use std::env;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,20 +22,25 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::auth::{self, AuthFault, Gate, GateFault, Issuer, TokenKeys, Verifier, Wish};
+use crate::auth::{
+    self, AuthFault, Gate, GateFault, Issuer, KeySearch, Spent, TokenFault, TokenKeys, Verifier,
+    Wish,
+};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
-use crate::config::Config;
-use crate::disk;
-use crate::domain::{Grant, OwnUrls, PublicUrl, RegistryName, Standing, TokenId};
+use crate::config::{Config, FetchConfig};
+use crate::domain::{
+    Actor, Grant, OwnUrls, Proof, PublicUrl, RegistryName, Standing, TokenId, Visibility,
+};
 use crate::fetch::{self, Fetches};
 use crate::forge::{Forge, ForgeLimits, Robot};
-use crate::index::{Branch, Index, OpenFault, Place, Settings, Snapshot, Upstream};
+use crate::index::{Branch, Index, OpenFault, Settings, Snapshot};
 use crate::measure;
 use crate::probe::Probe;
 use crate::rates::Rates;
 use crate::review::Reviews;
 use crate::tokens::TokenRecords;
+use crate::visibility::Watch;
 
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
@@ -55,8 +63,12 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who may enter.
     pub verifier: Verifier,
+    /// What finds the keys that other servers have made.
+    key_search: KeySearch,
     /// Who else may, if there is a forge that knows them.
     pub gate: Option<Arc<Gate>>,
+    /// Tokens that are good no more before their time.
+    pub spent: Arc<Spent>,
     /// Git clients that read.
     pub fetches: Fetches,
     /// How often each person has written lately.
@@ -65,6 +77,8 @@ pub struct App {
     pub inspections: Arc<Semaphore>,
     /// What judges pull requests, if the index is on a forge.
     pub reviews: Option<Reviews>,
+    /// What looks whether everybody may read, if a forge decides that.
+    pub watch: Option<Watch>,
     /// Whether the disk takes what is written.
     pub disk: Probe,
     /// What became of uploads of versions.
@@ -74,9 +88,6 @@ pub struct App {
     /// Held as long as the process may write.
     _lock: File,
 }
-
-/// How often a command looks whether the branch moved: it is done long before.
-const COMMAND_POLL: Duration = Duration::from_secs(60);
 
 /// The registry cannot be opened.
 #[derive(Debug, Error)]
@@ -121,19 +132,22 @@ impl App {
         let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
-        let settings = settings(&config, &public_url);
-        let branch = branch(&config)?;
-        let forge = config.forge.as_ref().map(|forge| {
+        let branch = forge::branch(&config)?;
+        let of_forge = config.forge.as_ref().map(|forge| {
             let robot = Robot::of(forge);
             (
                 forge,
                 Arc::new(Forge::new(&forge.url, robot, ForgeLimits::default())),
             )
         });
-        let gate = forge.as_ref().map(|(settings, client)| {
-            Arc::new(caller::gate(settings, Arc::clone(client), &public_url))
+        let mut settings = settings(&config, &public_url);
+        let watch = of_forge
+            .as_ref()
+            .and_then(|(of_forge, client)| forge::watch(of_forge, client, &mut settings));
+        let gate = of_forge.as_ref().map(|(settings, client)| {
+            Arc::new(forge::gate(settings, Arc::clone(client), &public_url))
         });
-        let reviews = match (&branch, forge) {
+        let reviews = match (&branch, of_forge) {
             (Branch::Forge(upstream), Some((settings, client))) => Some(Reviews::new(
                 upstream.clone(),
                 client,
@@ -151,10 +165,13 @@ impl App {
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
             reviews,
+            watch,
             disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
-            fetches: Fetches::new(index.git_dir().to_owned(), (&config.fetch).into()),
+            fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
+            key_search: KeySearch::of(data.keys()),
             gate,
+            spent: Arc::new(data.spent()?),
             local_urls: local_urls(&config.name, bound),
             catalog: Arc::new(Catalog::new(
                 Arc::clone(&blobs),
@@ -178,6 +195,14 @@ impl App {
         })
     }
 
+    /// Who may read: the stricter of what the index says and of what the forge said last.
+    pub fn visibility(&self, snapshot: &Snapshot) -> Visibility {
+        match &self.watch {
+            Some(watch) if watch.is_closed() => Visibility::Private,
+            _ => snapshot.registry().identity.visibility,
+        }
+    }
+
     /// Every index URL that means this registry.
     pub fn own_urls(&self, snapshot: &Snapshot) -> OwnUrls {
         snapshot
@@ -196,19 +221,26 @@ impl App {
     pub fn authenticate(&self, header: Option<&[u8]>) -> Result<Arc<Grant>, AuthFault> {
         let snapshot = self.index.snapshot();
         let is_revoked = |id: &TokenId| snapshot.registry().revoked.contains(id);
-        self.verifier
-            .authenticate(header, Timestamp::now(), &is_revoked)
+        let grant = self
+            .verifier
+            .authenticate(header, Timestamp::now(), &is_revoked)?;
+        let is_of_guest = !matches!(grant.bearer, Actor::Local(_));
+        if is_of_guest && self.spent.is_given_back(grant.token_id) {
+            return Err(TokenFault::GivenBack(grant.token_id).into());
+        }
+        Ok(grant)
     }
 
     /// All that decides whether the caller may do what they wish.
     pub async fn standing(&self, caller: &Caller, wish: &Wish<'_>) -> Result<Standing, GateFault> {
         match &caller.visitor {
-            Visitor::Local(grant) => {
-                let login = grant.login.clone();
-                let names_suffice = self.gate.is_none();
-                Ok(Standing::local(login, grant.token_id, names_suffice))
+            Visitor::Local(grant) => Ok(Standing {
+                names_suffice: self.gate.is_none(),
+                ..Standing::of(grant.bearer.clone(), Proof::Token(grant.token_id))
+            }),
+            Visitor::Guest(gate, guest) | Visitor::Minted(_, gate, guest) => {
+                gate.standing(guest, wish).await
             }
-            Visitor::Guest(gate, guest) => gate.standing(guest, wish).await,
         }
     }
 }
@@ -246,18 +278,11 @@ pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
 }
 
-/// The branch that the configuration names.
-fn branch(config: &Config) -> Result<Branch, AppFault> {
-    let Some(forge) = &config.forge else {
-        let poll = Duration::from_secs(config.index.poll_secs);
-        return Ok(Branch::Here { poll });
-    };
-    let poll = Duration::from_secs(forge.poll_secs);
-    let robot = Robot::of(forge);
-    let authorization = Arc::new(move || robot.authorization().map_err(io::Error::other));
-    let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
-    let client_fault = |cause| AppFault::Client(io::Error::other(cause));
-    Ok(Branch::Forge(upstream.map_err(client_fault)?))
+/// What serves clients of git.
+fn fetches(index: &Index, config: &FetchConfig) -> Fetches {
+    let moves = index.moves();
+    let served = Box::new(move || moves.borrow().commit());
+    Fetches::new(index.git_dir().to_owned(), config.into(), served)
 }
 
 /// What of the configuration stands in the index too.
@@ -266,112 +291,8 @@ fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
         name: config.name.clone(),
         public_url: public_url.clone(),
         visibility: config.visibility,
+        keeps_visibility: false,
         capability_downloads: config.capability_downloads,
-    }
-}
-
-/// The folders of a registry on disk.
-pub(crate) struct Data<'a> {
-    folder: &'a Path,
-}
-
-impl<'a> Data<'a> {
-    pub(crate) fn new(folder: &'a Path) -> Self {
-        Self { folder }
-    }
-
-    /// Where its index is, or will be.
-    pub(crate) fn place(&self) -> Place {
-        Place {
-            git_dir: self.folder.join("index.git"),
-            keys: self.keys(),
-            cache: self.cache(),
-        }
-    }
-
-    /// The place of a registry that must be there.
-    pub(crate) fn existing_place(&self) -> Result<Place, AppFault> {
-        let place = self.place();
-        match place.git_dir.exists() {
-            true => Ok(place),
-            false => Err(AppFault::NoRegistry(self.folder.to_owned())),
-        }
-    }
-
-    pub(crate) fn keys(&self) -> PathBuf {
-        self.folder.join("keys")
-    }
-
-    /// What can be made again; it may be deleted at any time.
-    fn cache(&self) -> PathBuf {
-        self.folder.join("cache")
-    }
-
-    pub(crate) fn tokens(&self) -> TokenRecords {
-        TokenRecords::new(self.folder.join("tokens"))
-    }
-
-    /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
-    pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
-        let place = self.existing_place()?;
-        let lock = self.lock()?;
-        let settings = Settings::recorded(&place.identity()?);
-        let branch = Branch::Here { poll: COMMAND_POLL };
-        let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
-        Ok((index, lock))
-    }
-
-    /// Removes what commands left that were killed: a copy of a key, the half of a record.
-    fn clean(&self) {
-        for folder in [self.keys(), self.folder.join("tokens")] {
-            if let Err(cause) = disk::remove_old_leftovers(&folder) {
-                warn!(%cause, folder = %folder.display(), "temporary files were not removed");
-            }
-        }
-    }
-
-    /// The store of a registry that must be there.
-    pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
-        let folder = self.folder.join("blobs");
-        Blobs::existing(folder.clone()).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => AppFault::NoStore(folder),
-            _ => self.fault(source),
-        })
-    }
-
-    fn blobs(&self) -> Result<Blobs, AppFault> {
-        Blobs::open(self.folder.join("blobs")).map_err(|source| self.fault(source))
-    }
-
-    /// Makes sure that no other process writes here; the lock ends with the file.
-    pub(crate) fn lock(&self) -> Result<File, AppFault> {
-        disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
-        let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
-            Err(TryLockError::Error(source)) => Err(self.fault(source)),
-        }
-    }
-
-    /// As [`Data::lock`], and patient: it must not be called where other work waits.
-    fn lock_within(&self, patience: Duration) -> Result<File, AppFault> {
-        let started = Instant::now();
-        loop {
-            match self.lock() {
-                Err(AppFault::Locked(_)) if started.elapsed() < patience => {
-                    thread::sleep(LOOK_AGAIN);
-                }
-                locked => return locked,
-            }
-        }
-    }
-
-    fn fault(&self, source: io::Error) -> AppFault {
-        AppFault::Io {
-            folder: self.folder.to_owned(),
-            source,
-        }
     }
 }
 

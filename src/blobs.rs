@@ -79,7 +79,8 @@ impl Blobs {
     fn lay_out(folder: PathBuf, id: StoreId) -> io::Result<Self> {
         let incoming = folder.join("incoming");
         disk::create_folder(&incoming)?;
-        disk::remove_leftovers(&incoming)?;
+        // Other servers may use the store.
+        disk::remove_unheld_leftovers(&incoming)?;
         // All of them now, so that keeping a file never depends on a folder that is not durable yet.
         let prefixes = (0..=u8::MAX).map(|prefix| folder.join(format!("{prefix:02x}")));
         disk::create_folders(&folder, prefixes)?;
@@ -118,7 +119,7 @@ impl Blobs {
 
     /// A file to receive an upload into; gone when dropped.
     pub fn incoming(&self) -> io::Result<TempFile> {
-        TempFile::create(&self.incoming_folder())
+        TempFile::create_held(&self.incoming_folder())
     }
 
     /// Keeps a received file whose SHA-256 is `cksum`: durable when this returns.
@@ -204,7 +205,11 @@ fn read_or_create_id(folder: &Path) -> io::Result<StoreId> {
     if !path.exists() {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::from)?;
-        disk::replace(&path, format!("{}\n", StoreId::from(bytes)).as_bytes())?;
+        match disk::create(&path, format!("{}\n", StoreId::from(bytes)).as_bytes()) {
+            // Another server was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
     }
     read_id(folder)
 }
@@ -230,6 +235,33 @@ mod tests {
         let mut temp = blobs.incoming().unwrap();
         temp.file().write_all(bytes).unwrap();
         (temp, Cksum::from(<[u8; 32]>::from(Sha256::digest(bytes))))
+    }
+
+    #[test]
+    fn a_store_that_is_opened_again_keeps_what_others_are_receiving() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Blobs::open(folder.path().join("blobs")).unwrap();
+        let (temp, cksum) = received(&first, b"bytes");
+        fs::write(first.incoming_folder().join("tmp_left"), "half").unwrap();
+        let second = Blobs::open(folder.path().join("blobs")).unwrap();
+        assert_eq!(fs::read_dir(second.incoming_folder()).unwrap().count(), 1);
+        first.keep(temp, &cksum).unwrap();
+        assert!(second.is_intact(&cksum).unwrap());
+    }
+
+    #[test]
+    fn of_servers_that_make_a_store_at_once_all_have_the_same() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let open = || Blobs::open(folder.path().join("blobs")).unwrap().id();
+            let ids: Vec<StoreId> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                { threads.into_iter() }
+                    .map(|thread| thread.join().unwrap())
+                    .collect()
+            });
+            assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Nothing else in the product renames or flushes. A temporary file's name starts with [`TEMP_PREFIX`], so what a
 //! killed process left behind is known by its name.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,22 @@ impl TempFile {
     /// Creates one that only this user may read.
     pub fn create_private(folder: &Path) -> io::Result<Self> {
         Self::create_with_mode(folder, 0o600)
+    }
+
+    /// Creates one that [`remove_unheld_leftovers`] of another process leaves alone as long as it is open.
+    pub fn create_held(folder: &Path) -> io::Result<Self> {
+        loop {
+            let temp = Self::create(folder)?;
+            // Until it is held, somebody may take it for one that was left.
+            match temp.file.try_lock() {
+                Err(TryLockError::WouldBlock) => continue,
+                // Where files cannot be held, only old ones are removed.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            if temp.file.metadata()?.nlink() > 0 {
+                return Ok(temp);
+            }
+        }
     }
 
     fn create_with_mode(folder: &Path, mode: u32) -> io::Result<Self> {
@@ -164,11 +180,19 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// Of several processes that try at once, one succeeds; the others get [`io::ErrorKind::AlreadyExists`].
 pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = folder_of(path);
-    let temp = write_synced(TempFile::create_private(folder)?, bytes)?;
+    create_from(TempFile::create_private(folder_of(path))?, path, bytes)
+}
+
+/// As [`create_private`], for a file that others may read.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_from(TempFile::create(folder_of(path))?, path, bytes)
+}
+
+fn create_from(temp: TempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = write_synced(temp, bytes)?;
     // A hard link, unlike a rename, never replaces; the temporary name goes when `temp` is dropped.
     fs::hard_link(&temp.path, path)?;
-    sync_folder(folder)
+    sync_folder(folder_of(path))
 }
 
 /// Creates a folder and its parents, durable.
@@ -208,41 +232,69 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Removes the temporary files in `folder` that an ended process left.
 pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
-    remove_temp_files(folder, |_| Ok(true))
+    remove_temp_files(folder, |_, _| Ok(true))
+}
+
+/// As [`remove_leftovers`], in a folder where other processes hold what they need ([`TempFile::create_held`]).
+pub fn remove_unheld_leftovers(folder: &Path) -> io::Result<usize> {
+    remove_temp_files(folder, |path, metadata| {
+        let file = File::open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // Held until it is gone, so that nobody begins to hold it meanwhile.
+                fs::remove_file(path)?;
+                Ok(false)
+            }
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(_)) => is_old(metadata),
+        }
+    })
 }
 
 /// As [`remove_leftovers`], in a folder where other processes may be at work: what they need is left to them.
 ///
 /// A file that has its real name too is needed by nobody, nor is one that is older than it ever gets.
 pub fn remove_old_leftovers(folder: &Path) -> io::Result<usize> {
-    let is_left = |metadata: &Metadata| {
-        // By a clock that was set back meanwhile, it is of a time to come.
-        let age = metadata
-            .modified()?
-            .elapsed()
-            .unwrap_or_else(|ahead| ahead.duration());
-        Ok(metadata.nlink() > 1 || age > TEMP_FILE_LIFE)
-    };
+    let is_left = |_: &Path, metadata: &Metadata| Ok(metadata.nlink() > 1 || is_old(metadata)?);
     match remove_temp_files(folder, is_left) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         removed => removed,
     }
 }
 
+fn is_old(metadata: &Metadata) -> io::Result<bool> {
+    // By a clock that was set back meanwhile, it is of a time to come.
+    let age = metadata
+        .modified()?
+        .elapsed()
+        .unwrap_or_else(|ahead| ahead.duration());
+    Ok(age > TEMP_FILE_LIFE)
+}
+
 fn remove_temp_files(
     folder: &Path,
-    is_left: impl Fn(&Metadata) -> io::Result<bool>,
+    is_left: impl Fn(&Path, &Metadata) -> io::Result<bool>,
 ) -> io::Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes())
-            && entry.file_type()?.is_file()
-            && is_left(&entry.metadata()?)?
-        {
-            fs::remove_file(entry.path())?;
-            count += 1;
+        if !name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+            continue;
+        }
+        let path = entry.path();
+        let remove = || -> io::Result<bool> {
+            let metadata = entry.metadata()?;
+            let is_left = metadata.is_file() && is_left(&path, &metadata)?;
+            if is_left {
+                fs::remove_file(&path)?;
+            }
+            Ok(is_left)
+        };
+        match remove() {
+            // Its own process was faster, or another one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => count += usize::from(removed?),
         }
     }
     Ok(count)
@@ -272,6 +324,52 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    #[test]
+    fn what_another_process_holds_is_not_taken_for_a_leftover() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = TempFile::create_held(folder.path()).unwrap();
+        let mut left = TempFile::create_held(folder.path()).unwrap();
+        let path = left.path.clone();
+        // As a process that was killed leaves it.
+        left.is_kept = true;
+        drop(left);
+        fs::write(folder.path().join("tmp_of-an-older-program"), "").unwrap();
+        fs::write(folder.path().join("named"), "").unwrap();
+        // A program that another thread starts in this moment has all files open for an instant.
+        while path.exists() {
+            remove_unheld_leftovers(folder.path()).unwrap();
+        }
+        assert!(held.path.exists());
+        let target = folder.path().join("kept");
+        held.rename(&target).unwrap();
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["kept", "named"]);
+    }
+
+    #[test]
+    fn of_many_who_hold_and_remove_at_once_none_loses_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        let held = TempFile::create_held(folder.path()).unwrap();
+                        assert!(held.path.exists());
+                        held.rename(&folder.path().join("kept")).unwrap();
+                    }
+                });
+                scope.spawn(|| {
+                    for _ in 0..300 {
+                        remove_unheld_leftovers(folder.path()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn leftovers_go_from_a_folder_in_which_others_work_and_what_they_need_stays() {

@@ -10,8 +10,11 @@ pub mod blobs;
 pub mod catalog;
 pub mod config;
 pub mod control;
+pub mod credential;
 pub mod disk;
+pub mod doctor;
 pub mod domain;
+pub mod exchange;
 pub mod fetch;
 pub mod forge;
 #[cfg(any(test, fuzzing))]
@@ -30,5 +33,6 @@ pub mod review;
 pub mod setup;
 pub mod telemetry;
 pub mod tokens;
+pub mod visibility;
 pub mod webhook;
 pub mod yank;

@@ -31,7 +31,7 @@ pub fn level(name: &str, help: &str) -> IntGauge {
     IntGauge::new(name, help).expect(SOUND)
 }
 
-/// How long something on the disk takes, in seconds; the name ends in `_seconds`.
+/// How long something on the disk or at the forge takes, in seconds; the name ends in `_seconds`.
 pub fn durations(name: &str, help: &str) -> Histogram {
     spread(name, help, &DISK_SECS)
 }

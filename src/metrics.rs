@@ -20,7 +20,7 @@ type Look = fn(&App) -> f64;
 
 /// The name, what it says, and the look.
 #[rustfmt::skip]
-const LOOKS: [(&str, &str, Look); 15] = [
+const LOOKS: &[(&str, &str, Look)] = &[
     ("sidecargo_index_crates", "Crates of the commit that is served.",
         |app| app.index.snapshot().crate_count() as f64),
     ("sidecargo_index_snapshot_age_seconds", "How long the commit that is served has been served.",
@@ -37,8 +37,12 @@ const LOOKS: [(&str, &str, Look); 15] = [
         |app| app.fetches.running() as f64),
     ("sidecargo_fetch_processes_max", "The most of them at one time, as configured.",
         |app| app.config.fetch.children_max as f64),
+    ("sidecargo_fetch_memory_bytes", "Memory that holds clones which are sent again.",
+        |app| app.fetches.bytes_remembered() as f64),
     ("sidecargo_tokens_remembered", "Verified tokens in the cache.",
         |app| app.verifier.remembered() as f64),
+    ("sidecargo_forge_tokens_remembered", "Tokens of the forge that may read, and are remembered.",
+        |app| app.gate.as_ref().map_or(0, |gate| gate.remembered()) as f64),
     ("sidecargo_blobs_memory_bytes", "Crate files that are kept in memory to be downloaded again.",
         |app| app.blobs.bytes_in_memory() as f64),
     ("sidecargo_catalog_crates", "Crates that a search can find.",
@@ -85,12 +89,19 @@ impl Metrics {
         metrics.add(disk::flushes().clone());
         metrics.add(fetch.waiting.clone());
         metrics.add(fetch.refused.clone());
+        metrics.add(fetch.remembered.clone());
         metrics.add(auth.cache_hits.clone());
         metrics.add(auth.cache_misses.clone());
+        if let Some(gate) = &app.gate {
+            let forge = gate.forge().measures();
+            metrics.add(forge.questions.clone());
+            metrics.add(forge.seconds.clone());
+            metrics.add(gate.looked().clone());
+        }
         for (name, help, look) in LOOKS {
             let level = gauge(name, help);
             metrics.add(level.clone());
-            metrics.looks.push((level, look));
+            metrics.looks.push((level, *look));
         }
         metrics.add(metrics.uptime.clone());
         metrics.add(build());

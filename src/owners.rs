@@ -116,7 +116,7 @@ async fn resolve(app: &App, caller: &Caller, named: &[String]) -> Result<Vec<Own
     };
     let names: Result<Vec<OwnerName>, _> = named.iter().map(|text| text.parse()).collect();
     let guest = match &caller.visitor {
-        Visitor::Guest(_, guest) => Some(&**guest),
+        Visitor::Guest(_, guest) | Visitor::Minted(_, _, guest) => Some(&**guest),
         Visitor::Local(_) => None,
     };
     Ok(gate.owners(guest, &names.map_err(refused)?).await?)

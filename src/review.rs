@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{info, warn};
 
@@ -33,6 +34,16 @@ pub struct Event {
     action: String,
     number: u64,
     pull_request: PullRequest,
+    #[serde(default)]
+    changes: Option<Changes>,
+}
+
+/// What became another, of an `edited` pull request.
+#[derive(Debug, Deserialize)]
+struct Changes {
+    /// The branch into which it shall be merged.
+    #[serde(rename = "ref")]
+    base: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,14 +75,13 @@ impl Reviews {
 impl Event {
     /// Whether there is something new to be judged, on the branch that is the index.
     fn is_new(&self) -> bool {
-        let is_news = [
-            "opened",
-            "reopened",
-            "synchronized",
-            "synchronize",
-            "edited",
-        ];
-        is_news.contains(&self.action.as_str()) && self.pull_request.base.name == "main"
+        let is_news = match self.action.as_str() {
+            "opened" | "reopened" | "synchronized" | "synchronize" => true,
+            // Not for another title.
+            "edited" => { self.changes.as_ref() }.is_some_and(|changes| changes.base.is_some()),
+            _ => false,
+        };
+        is_news && self.pull_request.base.name == index::BRANCH
     }
 }
 
@@ -99,9 +109,9 @@ pub async fn review(app: Arc<App>, event: Event) {
     });
     let (state, sentence) = match judged.await {
         Ok(Ok(())) => ("success", "keeps the rules of the index".to_owned()),
-        Ok(Err(fault @ (ReviewFault::Forbidden(_) | ReviewFault::Conflict))) => {
-            ("failure", fault.to_string())
-        }
+        Ok(Err(
+            fault @ (ReviewFault::Forbidden(_) | ReviewFault::TooLarge(_) | ReviewFault::Conflict),
+        )) => ("failure", fault.to_string()),
         Ok(Err(fault)) => ("error", fault.to_string()),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
@@ -121,10 +131,10 @@ pub async fn review(app: Arc<App>, event: Event) {
 mod tests {
     use super::*;
 
-    fn event(action: &str, base: &str) -> Event {
+    fn event(action: &str, base: &str, changes: &str) -> Event {
         let id = "1".repeat(40);
         let json = format!(
-            r#"{{"action":"{action}","number":7,"more":{{}},"pull_request":{{"id":1,
+            r#"{{"action":"{action}","number":7,"more":{{}},{changes}"pull_request":{{"id":1,
             "head":{{"label":"x","ref":"x","sha":"{id}"}},"base":{{"ref":"{base}","sha":"{id}"}}}}}}"#
         );
         serde_json::from_str(&json).unwrap()
@@ -132,18 +142,22 @@ mod tests {
 
     #[test]
     fn only_what_is_new_on_the_branch_is_judged() {
-        for action in [
-            "opened",
-            "reopened",
-            "synchronized",
-            "synchronize",
-            "edited",
-        ] {
-            assert!(event(action, "main").is_new(), "{action}");
-            assert!(!event(action, "other").is_new(), "{action}");
+        for action in ["opened", "reopened", "synchronized", "synchronize"] {
+            assert!(event(action, "main", "").is_new(), "{action}");
+            assert!(!event(action, "other", "").is_new(), "{action}");
         }
-        for action in ["closed", "labeled", ""] {
-            assert!(!event(action, "main").is_new(), "{action}");
+        for action in ["closed", "labeled", "edited", ""] {
+            assert!(!event(action, "main", "").is_new(), "{action}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_edited_is_judged_again_only_for_another_branch() {
+        let title = r#""changes":{"title":{"from":"a"},"added_labels":null},"#;
+        let base = r#""changes":{"title":{"from":"a"},"ref":{"from":"other"}},"#;
+        for (changes, is_new) in [(title, false), (base, true), (r#""changes":null,"#, false)] {
+            assert_eq!(event("edited", "main", changes).is_new(), is_new);
+            assert!(!event("edited", "other", changes).is_new());
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Every step looks first and changes only what is otherwise, so it may be run again at any time, also after it
 //! stopped in the middle.
 
-mod forge;
+mod owner;
 mod told;
+mod wanted;
 
 use std::fs;
 use std::io;
@@ -14,20 +15,16 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use getrandom::fill;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-pub use forge::{Forge, ForgeFault};
+pub use owner::Owner;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
+use wanted::{EVENTS, differing, drop_unknown, protection, same_members, settings, tells_all};
+pub use wanted::{hook_telling, otherwise_protected, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
-
-/// Events that the server wants to hear of. The forges add what belongs to them.
-const EVENTS: [&str; 2] = ["push", "pull_request"];
-/// The status by which the server says what it thinks of a pull request.
-const STATUS: &str = "sidecargo";
 
 /// What shall be.
 #[derive(Debug)]
@@ -40,8 +37,10 @@ pub struct Plan {
     pub reviewers: Option<String>,
     /// Whether only those see it who are let in.
     pub is_private: bool,
-    /// Where the server will be reached.
+    /// Where people reach the server.
     pub public_url: PublicUrl,
+    /// Where the forge reaches it.
+    pub told_at: PublicUrl,
     /// The registry's name.
     pub name: RegistryName,
     /// The file with the secret of the webhook; made if it is not there.
@@ -54,7 +53,7 @@ impl Plan {
     /// Carries it out; `tell` hears of each step.
     pub async fn carry_out(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         let robot = forge.read(&format!("/users/{}", self.robot)).await?;
@@ -76,7 +75,7 @@ impl Plan {
     /// What is to be changed is changed, unless this is only a rehearsal.
     async fn change(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         what: &str,
         (method, path, body): (Method, &str, Value),
         tell: &mut dyn FnMut(&Step),
@@ -96,7 +95,7 @@ impl Plan {
 
     async fn repository(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<Value, SetupFault> {
         let what = format!("the repository {}", self.repository);
@@ -129,25 +128,15 @@ impl Plan {
     /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
     async fn settings(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         let url = self.public_url.registry_root(&self.name);
-        let wanted = json!({
-            "description": format!("The index of the Cargo registry `{}`", self.name),
-            "website": format!("{url}/me"),
-            "private": self.is_private,
-            "has_issues": false,
-            "has_wiki": false,
-            "has_projects": false,
-            "allow_merge_commits": false,
-            "allow_rebase": false,
-            "allow_rebase_explicit": false,
-            "allow_fast_forward_only_merge": false,
-            "allow_squash_merge": true,
-            "default_merge_style": "squash",
-        });
+        let mut wanted = settings();
+        wanted["description"] = format!("The index of the Cargo registry `{}`", self.name).into();
+        wanted["website"] = format!("{url}/me").into();
+        wanted["private"] = self.is_private.into();
         let what = "its settings: squash as the only way to merge, no issues, no wiki";
         match differing(&wanted, found) {
             None => tell(&is_so(what)),
@@ -170,7 +159,7 @@ impl Plan {
 
     async fn robot_may_write(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -191,7 +180,7 @@ impl Plan {
 
     async fn reviewers_see_it(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -223,42 +212,27 @@ impl Plan {
     /// Nobody but the server pushes, nobody rewrites, and a merge needs a reviewer and the server's word.
     async fn protection(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         let teams: Vec<&String> = self.reviewers.iter().collect();
-        let mut wanted = json!({
-            "rule_name": "main",
-            "enable_push": true,
-            "enable_push_whitelist": true,
-            "push_whitelist_usernames": [self.robot],
-            "push_whitelist_teams": [],
-            "push_whitelist_deploy_keys": false,
-            "enable_merge_whitelist": !teams.is_empty(),
-            "merge_whitelist_teams": teams,
-            "enable_approvals_whitelist": !teams.is_empty(),
-            "approvals_whitelist_teams": teams,
-            "required_approvals": 1,
-            "dismiss_stale_approvals": true,
-            "enable_status_check": true,
-            "status_check_contexts": [STATUS],
-            "block_on_rejected_reviews": true,
-        });
+        let mut wanted = protection();
+        for (key, names) in [
+            ("push_whitelist_usernames", json!([self.robot])),
+            ("enable_merge_whitelist", json!(!teams.is_empty())),
+            ("merge_whitelist_teams", json!(teams)),
+            ("enable_approvals_whitelist", json!(!teams.is_empty())),
+            ("approvals_whitelist_teams", json!(teams)),
+        ] {
+            wanted[key] = names;
+        }
         let rule = match found.is_null() {
             true => None,
             false => forge.read(&self.api("/branch_protections/main")).await?,
         };
-        // The forges have different names for it; one that does not know a name passes over it.
         if let Some(rule) = &rule {
-            for key in ["block_admin_merge_override", "apply_to_admins"] {
-                if rule.get(key).is_some() {
-                    wanted[key] = json!(true);
-                }
-            }
-        } else {
-            wanted["block_admin_merge_override"] = json!(true);
-            wanted["apply_to_admins"] = json!(true);
+            drop_unknown(&mut wanted, rule);
         }
         let what = "its protection: only the server pushes, nobody rewrites, a merge needs an approval and the server's word";
         let Some(rule) = rule else {
@@ -279,11 +253,11 @@ impl Plan {
 
     async fn webhook(
         &self,
-        forge: &Forge,
+        forge: &Owner,
         found: &Value,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
-        let url = format!("{}/webhook", self.public_url.registry_root(&self.name));
+        let url = format!("{}/webhook", self.told_at.registry_root(&self.name));
         let what = format!("a webhook that tells {url}");
         let hooks = match found.is_null() {
             true => None,
@@ -291,15 +265,8 @@ impl Plan {
         };
         let hooks = hooks.as_ref().and_then(Value::as_array);
         let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));
-        let is_good = ours.is_some_and(|hook| {
-            let events = hook["events"].as_array();
-            let hears = |event: &&str| {
-                events.is_some_and(|events| events.iter().any(|known| known == event))
-            };
-            hook["active"] == true && EVENTS.iter().all(hears)
-        });
         // A forge never tells the secret, so it is known to be ours only as long as the file is there.
-        if is_good && self.secret_file.exists() {
+        if ours.is_some_and(tells_all) && self.secret_file.exists() {
             tell(&is_so(&what));
             return Ok(());
         }
@@ -322,14 +289,6 @@ impl Plan {
     }
 }
 
-/// How a token is sent; it is never shown.
-pub fn header(token: &str) -> Result<HeaderValue, SetupFault> {
-    let mut value = HeaderValue::from_str(&format!("token {token}"))
-        .map_err(|_| ForgeFault::NotKnown("it is not one word of ASCII".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// The secret in the file, or a new one in a new file.
 fn secret(path: &Path) -> Result<String, SetupFault> {
     let fault = |source| SetupFault::Secret {
@@ -348,48 +307,9 @@ fn secret(path: &Path) -> Result<String, SetupFault> {
     Ok(text)
 }
 
-/// What of `wanted` is otherwise in `found`, or `None` if nothing is.
-fn differing(wanted: &Value, found: &Value) -> Option<Value> {
-    let wanted = wanted.as_object()?;
-    let is_other = |(key, value): &(&String, &Value)| match value {
-        Value::Array(_) => !same_members(&found[key.as_str()], value),
-        value => found[key.as_str()] != **value,
-    };
-    let change: Map<String, Value> = wanted
-        .iter()
-        .filter(is_other)
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    (!change.is_empty()).then_some(Value::Object(change))
-}
-
-/// Whether two lists of words have the same members, whatever their case and order.
-fn same_members(one: &Value, other: &Value) -> bool {
-    let members = |list: &Value| {
-        let words = list.as_array().into_iter().flatten();
-        let mut words: Vec<String> = words
-            .filter_map(|word| Some(word.as_str()?.to_lowercase()))
-            .collect();
-        words.sort_unstable();
-        words
-    };
-    members(one) == members(other)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_otherwise_is_changed() {
-        let wanted = json!({ "a": true, "b": ["X", "y"], "c": "d" });
-        let same = json!({ "a": true, "b": ["Y", "x"], "c": "d", "e": 1 });
-        assert_eq!(differing(&wanted, &same), None);
-        let other = json!({ "a": false, "b": ["x"], "c": "d" });
-        let change = differing(&wanted, &other).unwrap();
-        assert_eq!(change, json!({ "a": true, "b": ["X", "y"] }));
-        assert_eq!(differing(&wanted, &Value::Null), Some(wanted.clone()));
-    }
 
     #[test]
     fn a_secret_is_made_once_for_its_owner_alone() {

@@ -45,15 +45,7 @@ impl Signature {
         let file = file.ok_or(WebhookFault::NotSetUp)?;
         let tag = header.and_then(|text| text.strip_prefix("sha256="));
         let tag = tag.and_then(decode).ok_or(WebhookFault::NotSigned)?;
-        let mut secret = String::new();
-        File::open(file)
-            .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut secret))
-            .map_err(WebhookFault::Secret)?;
-        let secret = secret.trim();
-        if secret.len() < SECRET_BYTES_MIN {
-            return Err(WebhookFault::Short);
-        }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret(file)?.trim().as_bytes());
         Ok(Self { tag, key })
     }
 
@@ -74,6 +66,22 @@ fn decode(text: &str) -> Option<[u8; 32]> {
         *byte = u8::try_from(16 * digit(0)? + digit(1)?).ok()?;
     }
     Some(bytes)
+}
+
+/// Whether there is a secret that proves something.
+pub fn check_secret(file: Option<&Path>) -> Result<(), WebhookFault> {
+    secret(file.ok_or(WebhookFault::NotSetUp)?).map(drop)
+}
+
+fn secret(file: &Path) -> Result<String, WebhookFault> {
+    let mut secret = String::new();
+    File::open(file)
+        .and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut secret))
+        .map_err(WebhookFault::Secret)?;
+    match secret.trim().len() < SECRET_BYTES_MIN {
+        true => Err(WebhookFault::Short),
+        false => Ok(secret),
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub async fn set_yanked(
     yanked: bool,
 ) -> Result<(), YankFault> {
     caller.require_on(Can::Yank, &name)?;
+    caller.require_release(&version, None)?;
     let deadline = app.deadline();
     let snapshot = app.index.snapshot();
     let wish = Wish {

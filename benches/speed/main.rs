@@ -8,6 +8,7 @@
 mod chance;
 mod client;
 mod disk;
+mod gitea;
 mod load;
 mod paths;
 mod registry;
@@ -21,13 +22,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use paths::{clone, commit, download, publish, sparse, start};
+use paths::{clone, commit, download, forge, publish, sparse, start};
 use table::{HEADING, Row, keep};
 
 type Path = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 
 /// All that is measured, by name.
-const PATHS: [(&str, Path); 10] = [
+const PATHS: [(&str, Path); 12] = [
     ("publish-alone", publish::alone),
     ("publish-together", publish::together),
     ("commit", commit::commit),
@@ -38,6 +39,8 @@ const PATHS: [(&str, Path); 10] = [
     ("start", start::start),
     ("memory", start::memory),
     ("clone", clone::clone),
+    ("forge-publishes", forge::publishes),
+    ("forge-reads", forge::reads),
 ];
 
 /// What each path is measured with.

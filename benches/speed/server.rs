@@ -14,9 +14,9 @@ use crate::client::Client;
 use crate::run::text_of;
 
 /// How long a server may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause between two looks at a server that begins or ends.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How many ticks `/proc` counts in a second: so on every Linux of today.
 const TICKS_PER_SEC: f64 = 100.0;
 
@@ -27,6 +27,8 @@ pub struct Settings {
     pub core: Option<usize>,
     /// Whether nobody reads without a token.
     pub is_private: bool,
+    /// Further settings, as a file has them.
+    pub more: String,
 }
 
 /// A running Sidecargo.
@@ -50,6 +52,11 @@ impl Server {
             .env("SIDECARGO_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if !settings.more.is_empty() {
+            let file = data.join("bench.toml");
+            fs::write(&file, &settings.more)?;
+            command.arg("--config").arg(file);
+        }
         if settings.is_private {
             command.args(["--visibility", "private"]);
         }
@@ -220,7 +227,7 @@ impl Cpu {
         Self::of(std::process::id())
     }
 
-    fn of(pid: u32) -> anyhow::Result<Self> {
+    pub fn of(pid: u32) -> anyhow::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let (_, fields) = stat.rsplit_once(") ").context("the name in /proc")?;
         let fields: Vec<&str> = fields.split(' ').collect();
@@ -237,7 +244,7 @@ impl Cpu {
     }
 }
 
-fn terminate(process: &mut Child) -> anyhow::Result<()> {
+pub fn terminate(process: &mut Child) -> anyhow::Result<()> {
     kill_process(Pid::from_child(process), Signal::TERM)?;
     let started = Instant::now();
     while process.try_wait()?.is_none() {
@@ -257,6 +264,6 @@ pub fn pinned(core: Option<usize>, program: &str) -> Command {
     command
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

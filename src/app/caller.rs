@@ -1,14 +1,12 @@
 //! Who asks for a change.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::auth::{Gate, Guest, Holds, IssuerNames, NotPermitted};
-use crate::config::ForgeConfig;
-use crate::domain::{Can, CrateName, Grant, PlainText, PublicUrl, Standing};
-use crate::forge::{Forge, KeyPatience};
+use super::App;
+use crate::auth::{AuthFault, Gate, Guest, NotPermitted, TokenFault};
+use crate::domain::{Can, Cksum, CrateName, CrateVersion, Grant, PlainText, Standing};
 use crate::index::{Action, Change};
 
 /// Somebody who proved who they are, and the request by which they ask.
@@ -27,13 +25,15 @@ pub enum Visitor {
     Local(Arc<Grant>),
     /// One of the forge, which decides for each change.
     Guest(Arc<Gate>, Box<Guest>),
+    /// One of this registry that speaks for a guest from the forge: both decide.
+    Minted(Arc<Grant>, Arc<Gate>, Box<Guest>),
 }
 
 impl Caller {
     /// Whether the token covers the action where no crate is concerned; what the forge allows is asked later.
     pub fn require(&self, can: Can) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require(can),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require(can),
             Visitor::Guest(..) => Ok(()),
         }
     }
@@ -41,7 +41,21 @@ impl Caller {
     /// Whether the token covers the action on `krate`; what the forge allows is asked later.
     pub fn require_on(&self, can: Can, krate: &CrateName) -> Result<(), NotPermitted> {
         match &self.visitor {
-            Visitor::Local(grant) => grant.require_on(can, krate),
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => grant.require_on(can, krate),
+            Visitor::Guest(..) => Ok(()),
+        }
+    }
+
+    /// Whether the token covers this version of its crate, and the file if one is concerned.
+    pub fn require_release(
+        &self,
+        version: &CrateVersion,
+        cksum: Option<&Cksum>,
+    ) -> Result<(), NotPermitted> {
+        match &self.visitor {
+            Visitor::Local(grant) | Visitor::Minted(grant, ..) => {
+                grant.require_release(version, cksum)
+            }
             Visitor::Guest(..) => Ok(()),
         }
     }
@@ -57,15 +71,19 @@ impl Caller {
     }
 }
 
-/// The gate for those whom the forge knows; nothing is asked of it yet.
-pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicUrl) -> Gate {
-    let names = IssuerNames {
-        root: forge.url.to_string(),
-        client_id: forge.client_id.clone(),
-        audience: public_url.to_string(),
-    };
-    let holds = Holds::with_unreachable(Duration::from_secs(forge.unreachable_secs));
-    let index = forge.repository.clone();
-    let patience = KeyPatience::default();
-    Gate::new(client, index, names, holds, patience)
+impl App {
+    /// As [`App::authenticate`]; a key that is not known is looked for first, because another server may have made it.
+    pub async fn authenticate_by_any_key(
+        &self,
+        header: Option<&[u8]>,
+    ) -> Result<Arc<Grant>, AuthFault> {
+        match self.authenticate(header) {
+            Err(AuthFault::Token(TokenFault::UnknownKey(id)))
+                if self.key_search.find(&id, &self.verifier).await =>
+            {
+                self.authenticate(header)
+            }
+            done => done,
+        }
+    }
 }

@@ -5,26 +5,30 @@
 //! out in `standing.rs`, each time anew.
 
 mod fault;
+mod guest;
+mod vouched;
 
 pub use fault::GateFault;
+pub use guest::Guest;
+pub use vouched::Vouched;
 
-use std::fmt;
+pub(super) use guest::{GuestProof, Who, job_of};
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::IntCounterVec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, Wanted};
-use super::remembered::{Known, Remembered, TokenHash};
+use super::id_token::{IdTokenFault, Issuers, Signed, SignedFor, SignedJob, Wanted};
+use super::remembered::{Known, Look, Remembered, TokenHash};
 use super::strangers::Strangers;
 use super::{Holds, IssuerNames, TokenFault};
-use crate::domain::{Job, Person, PlainText, RepositoryPath, Secret, Visibility};
-use crate::forge::{
-    Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Run, Showing,
-};
+use crate::domain::{Person, RepositoryPath, Secret, Visibility};
+use crate::forge::{Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Showing};
 
 /// Where the forge has the keys of its people and of its jobs.
 const PEOPLE_DISCOVERY: &str = ".well-known/openid-configuration";
@@ -34,30 +38,6 @@ const NEWCOMERS: usize = 8;
 const NEWCOMER_WAIT: Duration = Duration::from_secs(4);
 /// The digits of an access token, and of a job's.
 const OPAQUE_DIGITS: usize = 40;
-
-/// Somebody with a token of the forge, who wants to change something.
-#[derive(Debug, Clone)]
-pub struct Guest {
-    pub(super) who: Who,
-    pub(super) proof: GuestProof,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Who {
-    Person(Person),
-    /// A job whose repository is known.
-    Job(Job),
-    /// A job of which only the number is.
-    Task(u64),
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum GuestProof {
-    /// The token was shown to the forge, and can be again.
-    Shown(Secret),
-    /// The forge signed it, and the groups that it names.
-    Signed(Vec<PlainText>),
-}
 
 /// The forge as the one who decides.
 #[derive(Debug)]
@@ -82,12 +62,15 @@ impl Gate {
         patience: KeyPatience,
     ) -> Self {
         let jobs = format!("{}/api/actions", names.root);
+        let people = names.root.clone();
+        let keys =
+            |issuer, discovery| IssuerKeys::new(issuer, names.root.clone(), discovery, patience);
         Self {
             forge,
             index,
             issuers: Issuers {
-                people: IssuerKeys::new(names.root, PEOPLE_DISCOVERY, patience),
-                jobs: IssuerKeys::new(jobs, JOBS_DISCOVERY, patience),
+                people: keys(people, PEOPLE_DISCOVERY),
+                jobs: keys(jobs, JOBS_DISCOVERY),
                 client_id: names.client_id,
                 audience: names.audience,
             },
@@ -115,12 +98,12 @@ impl Gate {
         now: Timestamp,
     ) -> Result<(), GateFault> {
         let hash = Remembered::hash(token);
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let _flight = self.remembered.flight(hash).await;
         // Somebody with the same token may have asked meanwhile.
-        if let Some(answer) = self.answered(&hash, now) {
+        if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
         let _turn = self.question(token, &hash, peer, now).await?;
@@ -128,8 +111,39 @@ impl Gate {
         self.note(hash, peer, &answer);
         match answer {
             Ok(_) => Ok(()),
-            Err(GateFault::Forge(_)) if self.is_stale(&hash, now) => Ok(()),
+            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
+                self.remembered.count(Look::Outlasted);
+                Ok(())
+            }
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether somebody may read for whom a token of ours speaks; all such tokens of one person are one question.
+    pub async fn may_read_as(&self, guest: &Guest, now: Timestamp) -> Result<(), GateFault> {
+        let Who::Person(person) = &guest.who else {
+            return self.jobs_must_read().await;
+        };
+        let hash = Remembered::hash(&Secret::new(format!("person {}", person.id)));
+        if let Some(answer) = self.remembered.answer(&hash, now) {
+            return answer;
+        }
+        let _flight = self.remembered.flight(hash).await;
+        if let Some(answer) = self.remembered.answer(&hash, now) {
+            return answer;
+        }
+        let answer = self.must_read_as(person).await;
+        match &answer {
+            Ok(()) => self.remembered.good(hash, None),
+            Err(GateFault::Forge(_)) => self.remembered.failed(),
+            Err(fault) => self.remembered.bad(hash, fault.clone()),
+        }
+        match answer {
+            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
+                self.remembered.count(Look::Outlasted);
+                Ok(())
+            }
+            answer => answer,
         }
     }
 
@@ -150,6 +164,7 @@ impl Gate {
             true => self.shown(token).await,
             false => self.signed(token, now).await,
         };
+        self.remembered.count(Look::Asked);
         match &guest {
             Ok(_) => self.strangers.give_back(peer),
             Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
@@ -162,18 +177,19 @@ impl Gate {
         guest
     }
 
-    /// The answer, if it is known or if nobody can be asked.
-    fn answered(&self, hash: &TokenHash, now: Timestamp) -> Option<Result<(), GateFault>> {
-        match self.remembered.known(hash, now) {
-            Known::Good => Some(Ok(())),
-            Known::Stale if self.remembered.failed_lately() => Some(Ok(())),
-            Known::Bad(fault) => Some(Err(fault)),
-            Known::Stale | Known::Nothing => None,
-        }
+    /// The forge.
+    pub fn forge(&self) -> &Forge {
+        &self.forge
     }
 
-    fn is_stale(&self, hash: &TokenHash, now: Timestamp) -> bool {
-        matches!(self.remembered.known(hash, now), Known::Good | Known::Stale)
+    /// What came of looks at tokens.
+    pub fn looked(&self) -> &IntCounterVec {
+        self.remembered.looked()
+    }
+
+    /// How many tokens are remembered that may read.
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
     }
 
     /// The right to ask about a token. One that the forge alone knows and that was never good counts against its
@@ -185,10 +201,13 @@ impl Gate {
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Option<SemaphorePermit<'_>>, GateFault> {
-        if !is_opaque(token) || self.is_stale(hash, now) {
+        if !is_opaque(token) || self.remembered.is_known(hash, now) {
             return Ok(None);
         }
-        let too_many = |wait_secs| GateFault::TooMany { wait_secs };
+        let too_many = |wait_secs| {
+            self.remembered.count(Look::HeldOff);
+            GateFault::TooMany { wait_secs }
+        };
         self.strangers
             .look(peer, Instant::now())
             .map_err(too_many)?;
@@ -204,6 +223,7 @@ impl Gate {
     }
 
     fn note(&self, hash: TokenHash, peer: IpAddr, answer: &Result<Option<Timestamp>, GateFault>) {
+        self.remembered.count(Look::Asked);
         match answer {
             Ok(expires) => {
                 self.strangers.give_back(peer);
@@ -227,7 +247,7 @@ impl Gate {
             self.must_read_by(token).await?;
             return Ok(None);
         }
-        let Signed { who, expires } = self.verify(token, Wanted::Read, now).await?;
+        let Signed { who, expires, .. } = self.verify(token, Wanted::Read, now).await?;
         match who {
             SignedFor::Person(person, _) => self.must_read_as(&person).await?,
             SignedFor::Job(_) => self.jobs_must_read().await?,
@@ -253,8 +273,17 @@ impl Gate {
         match rights {
             Ok(rights) if rights.pull => Ok(()),
             Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
+            // Our account does not administer the repository: of one that all see that need not be asked.
+            Err(ForgeFault::Forbidden(_)) if self.is_seen_by_all().await => Ok(()),
             Err(fault) => Err(GateFault::Forge(of_robot(fault))),
         }
+    }
+
+    async fn is_seen_by_all(&self) -> bool {
+        matches!(
+            self.forge.visibility(&self.index).await,
+            Ok(Visibility::Public)
+        )
     }
 
     /// Whether everybody may read: of a job that shows no token nothing else can be known.
@@ -305,60 +334,6 @@ impl Gate {
         }
         task.map(Who::Task).ok_or(GateFault::OtherRepository)
     }
-
-    async fn signed(&self, token: &Secret, now: Timestamp) -> Result<Guest, GateFault> {
-        let (who, groups) = match self.verify(token, Wanted::Write, now).await?.who {
-            SignedFor::Person(person, groups) => (Who::Person(person), groups),
-            SignedFor::Job(job) => {
-                let repository_id = match job.repository_id {
-                    Some(id) => id,
-                    None => self.id_of(&job.repository).await?,
-                };
-                let job = Job {
-                    repository: job.repository,
-                    repository_id,
-                    workflow: job.workflow,
-                    run: job.run,
-                    commit: job.commit,
-                };
-                (Who::Job(job), Vec::new())
-            }
-        };
-        let proof = GuestProof::Signed(groups);
-        Ok(Guest { who, proof })
-    }
-
-    /// The number of a repository whose job's token does not say it, as older forges do.
-    async fn id_of(&self, path: &RepositoryPath) -> Result<u64, GateFault> {
-        let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
-        match self.forge.repository(path, Showing::Token(&robot)).await {
-            Ok(seen) => Ok(seen.id),
-            Err(ForgeFault::NotFound) => Err(GateFault::OtherRepository),
-            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
-        }
-    }
-}
-
-/// A job that runs what was taken into the repository, not what somebody proposes.
-pub(super) fn job_of(
-    repository: RepositoryPath,
-    repository_id: u64,
-    run: &Run,
-) -> Result<Job, GateFault> {
-    if run.event.starts_with("pull_request") {
-        return Err(IdTokenFault::PullRequest.into());
-    }
-    let plain = |text: &str| -> Result<PlainText, GateFault> {
-        let odd = |_| GateFault::Forge(ForgeFault::Odd("a run with an odd name".to_owned()));
-        text.parse().map_err(odd)
-    };
-    Ok(Job {
-        repository,
-        repository_id,
-        workflow: plain(&run.workflow)?,
-        run: plain(&run.number.to_string())?,
-        commit: plain(&run.commit)?,
-    })
 }
 
 /// What the forge refuses to our own account is a fault of the set-up, not of the one who asks.
@@ -376,17 +351,6 @@ fn is_opaque(token: &Secret) -> bool {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let token = token.expose();
     token.len() == OPAQUE_DIGITS && token.bytes().all(is_digit)
-}
-
-/// Their name, for the log.
-impl fmt::Display for Guest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.who {
-            Who::Person(person) => person.login.fmt(f),
-            Who::Job(job) => job.repository.fmt(f),
-            Who::Task(task) => write!(f, "job {task} of the forge"),
-        }
-    }
 }
 
 #[cfg(test)]

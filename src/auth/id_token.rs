@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::domain::{Login, Person, PlainText, RepositoryPath, Secret};
@@ -45,9 +46,16 @@ pub enum IdTokenFault {
     /// The signature does not fit.
     #[error("the signature of the token is wrong; copy the whole token again, or get a new one")]
     Signature,
+    /// Another signed it, or says so.
+    #[error(
+        "the claim `iss` of the token names neither this registry's forge nor the CI of that; get one there"
+    )]
+    OtherIssuer,
     /// It is for another application.
-    #[error("the token is for another application than this registry; get one for this registry")]
-    OtherAudience,
+    #[error(
+        "the claim `aud` of the token must be `{0}` and nothing else; get one for this registry"
+    )]
+    OtherAudience(String),
     /// The registry is no application of the forge.
     #[error(
         "this registry takes no id_tokens of people: `forge.client_id` is not configured; use an access token"
@@ -57,16 +65,22 @@ pub enum IdTokenFault {
     #[error("the claim `{0}` of the token is missing or not of the right form; get a new one")]
     Claim(&'static str),
     /// Its time is over.
-    #[error("the token expired at {0}; get a new one")]
+    #[error("the token expired at {0}, as its claim `exp` says; get a new one")]
     Expired(Timestamp),
     /// Its time has not begun.
-    #[error("the token is not good before {0}; check the clocks of this server and of the forge")]
+    #[error(
+        "the token is not good before {0}, as its claims `iat` and `nbf` say; check the clocks of this server and of the forge"
+    )]
     NotYetValid(Timestamp),
     /// Too old to change something.
-    #[error("the token was made at {0}; to change something it must be less than ten minutes old")]
+    #[error(
+        "the token was made at {0}, as its claim `iat` says; to change something it must be less than ten minutes old"
+    )]
     TooOld(Timestamp),
     /// A job that runs what a stranger may have proposed.
-    #[error("a job of a pull request may not publish; run it for a tag or a branch")]
+    #[error(
+        "the claim `event_name` of the token is a pull request's, whose jobs may not publish; run it for a tag or a branch"
+    )]
     PullRequest,
 }
 
@@ -75,6 +89,8 @@ pub enum IdTokenFault {
 pub(super) struct Signed {
     pub(super) who: SignedFor,
     pub(super) expires: Timestamp,
+    /// By what it is known again, however it is written.
+    pub(super) once: [u8; 32],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +155,7 @@ impl Issuers {
         let is_job = match &issuer {
             issuer if issuer == self.people.issuer() => false,
             issuer if issuer == self.jobs.issuer() => true,
-            _ => return Err(FOREIGN),
+            _ => return Err(IdTokenFault::OtherIssuer),
         };
         if header.alg.starts_with("HS") {
             return Err(IdTokenFault::Symmetric);
@@ -162,7 +178,8 @@ impl Issuers {
             true => SignedFor::Job(claims.job()?),
             false => claims.person()?,
         };
-        Ok(Signed { who, expires })
+        let once = claims.once(&issuer, message)?;
+        Ok(Signed { who, expires, once })
     }
 }
 
@@ -205,7 +222,7 @@ impl Claims {
         };
         match is_ours {
             true => Ok(()),
-            false => Err(IdTokenFault::OtherAudience),
+            false => Err(IdTokenFault::OtherAudience(audience.to_owned())),
         }
     }
 
@@ -227,6 +244,15 @@ impl Claims {
             return Err(IdTokenFault::TooOld(issued));
         }
         Ok(expires)
+    }
+
+    /// By its id, or by what was signed: a signature can be written in two ways.
+    fn once(&self, issuer: &str, message: &str) -> Result<[u8; 32], IdTokenFault> {
+        if !self.0.contains_key("jti") {
+            return Ok(Sha256::digest(message).into());
+        }
+        let id: PlainText = self.parse("jti")?;
+        Ok(Sha256::digest(format!("{issuer} {}", id.as_str())).into())
     }
 
     fn person(&self) -> Result<SignedFor, IdTokenFault> {

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
-use crate::domain::{Login, Scopes};
+use crate::domain::{Actor, Can, CrateScope, Login, Only, Scopes};
 
 /// The most patterns of crates that one token may carry.
 pub const CRATE_SCOPES_MAX: usize = 100;
@@ -24,6 +25,22 @@ pub struct TokenOrder {
     pub scopes: Scopes,
     /// How long it will be good.
     pub lifetime: Lifetime,
+}
+
+/// The longest that a token for a guest is good.
+const GUEST_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// A short token that somebody of the forge asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestOrder {
+    /// For whom it will speak.
+    pub bearer: Actor,
+    /// What it will allow.
+    pub scopes: Scopes,
+    /// The one release that it will be for.
+    pub only: Only,
+    /// When what vouches for them ends: it is not outlived.
+    pub until: Timestamp,
 }
 
 /// How long a token is good: from one minute to ten years, written as `30m`, `12h`, `90d` or `1y`.
@@ -56,6 +73,14 @@ pub enum OrderFault {
         "{0} crates are too many for one token, it may name {CRATE_SCOPES_MAX}; use a prefix such as `acme-*`"
     )]
     TooManyCrates(usize),
+    /// One release of several crates.
+    #[error("a token of one version must name its crate, and that one alone")]
+    OneCrate,
+    /// One release, of which more could be done than is done to a release.
+    #[error(
+        "a token of one version may `publish` or `yank` alone, and one of a file needs the version and may `publish` alone"
+    )]
+    OneRelease,
 }
 
 impl TokenOrder {
@@ -70,14 +95,46 @@ impl TokenOrder {
 
     /// Whether a token may be made of this.
     pub fn check(&self) -> Result<(), OrderFault> {
-        if self.scopes.can.is_empty() {
-            return Err(OrderFault::NoAction);
+        check_scopes(&self.scopes)
+    }
+}
+
+impl GuestOrder {
+    /// Whether a token may be made of this.
+    pub fn check(&self) -> Result<(), OrderFault> {
+        check_scopes(&self.scopes)?;
+        let Only { version, cksum } = &self.only;
+        if version.is_none() && cksum.is_none() {
+            return Ok(());
         }
-        match self.scopes.crates.len() {
-            0 => Err(OrderFault::NoCrate),
-            1..=CRATE_SCOPES_MAX => Ok(()),
-            count => Err(OrderFault::TooManyCrates(count)),
+        if !matches!(&*self.scopes.crates, [CrateScope::Exact(_)]) {
+            return Err(OrderFault::OneCrate);
         }
+        let may_be = |can: &Can| match cksum {
+            Some(_) => *can == Can::Publish && version.is_some(),
+            None => [Can::Publish, Can::Yank].contains(can),
+        };
+        match self.scopes.can.iter().all(may_be) {
+            true => Ok(()),
+            false => Err(OrderFault::OneRelease),
+        }
+    }
+
+    /// When a token ends that is made now.
+    pub(super) fn expires_after(&self, now: Timestamp) -> Timestamp {
+        let latest = now.checked_add(GUEST_MAX).unwrap_or(Timestamp::MAX);
+        latest.min(self.until)
+    }
+}
+
+fn check_scopes(scopes: &Scopes) -> Result<(), OrderFault> {
+    if scopes.can.is_empty() {
+        return Err(OrderFault::NoAction);
+    }
+    match scopes.crates.len() {
+        0 => Err(OrderFault::NoCrate),
+        1..=CRATE_SCOPES_MAX => Ok(()),
+        count => Err(OrderFault::TooManyCrates(count)),
     }
 }
 

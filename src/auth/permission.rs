@@ -5,7 +5,7 @@ use std::fmt::Display;
 use thiserror::Error;
 
 use super::{CredentialsFault, GateFault, TokenFault};
-use crate::domain::{Can, CrateName, CrateScope, Grant};
+use crate::domain::{Can, Cksum, CrateName, CrateScope, CrateVersion, Grant};
 
 /// How many crates a refusal lists.
 const LISTED_CRATES_MAX: usize = 10;
@@ -43,6 +43,15 @@ pub enum NotPermitted {
         krate: CrateName,
         limited_to: Vec<CrateScope>,
     },
+    /// The version.
+    #[error("this token is for the version {only} alone, not for {version}")]
+    Version {
+        version: CrateVersion,
+        only: CrateVersion,
+    },
+    /// The file.
+    #[error("this token is for the file with the SHA-256 {only} alone; this one has {cksum}")]
+    File { cksum: Cksum, only: Cksum },
 }
 
 impl Grant {
@@ -69,6 +78,24 @@ impl Grant {
             limited_to: self.scopes.crates.clone(),
         })
     }
+
+    /// Whether the token covers this version of its crate, and the file if one is concerned.
+    pub fn require_release(
+        &self,
+        version: &CrateVersion,
+        cksum: Option<&Cksum>,
+    ) -> Result<(), NotPermitted> {
+        if let Some(only) = &self.only.version
+            && only != version
+        {
+            let (version, only) = (version.clone(), only.clone());
+            return Err(NotPermitted::Version { version, only });
+        }
+        match (self.only.cksum, cksum) {
+            (Some(only), Some(&cksum)) if only != cksum => Err(NotPermitted::File { cksum, only }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn listed(items: &[impl Display]) -> String {
@@ -90,11 +117,12 @@ fn crates(scopes: &[CrateScope]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Scopes;
+    use crate::domain::{Actor, Only, Scopes};
 
     fn grant(can: &[Can], crates: &[&str]) -> Grant {
         Grant {
-            login: "alice".parse().unwrap(),
+            bearer: Actor::Local("alice".parse().unwrap()),
+            only: Only::default(),
             token_id: [0; 16].into(),
             scopes: Scopes {
                 can: can.to_vec(),
@@ -140,6 +168,27 @@ mod tests {
                 .to_string(),
             "this token may not `publish` the crate `acme`; it is limited to `acme_*`, `Serde-JSON`"
         );
+    }
+
+    #[test]
+    fn a_token_of_one_release_is_for_no_other_version_or_file() {
+        let [ours, other]: [Cksum; 2] = [[1; 32].into(), [2; 32].into()];
+        let version = |text: &str| -> CrateVersion { text.parse().unwrap() };
+        let mut grant = grant(&[Can::Publish], &["a"]);
+        let any = grant.require_release(&version("7.0.0"), Some(&other));
+        assert_eq!(any, Ok(()));
+        grant.only.version = Some(version("1.0.0+linux"));
+        grant.only.cksum = Some(ours);
+        let ask = |text: &str, cksum| grant.require_release(&version(text), cksum);
+        assert_eq!(ask("1.0.0+linux", Some(&ours)), Ok(()));
+        assert_eq!(ask("1.0.0+linux", None), Ok(()), "no file is concerned");
+        for text in ["1.0.0", "1.0.0+mac", "1.0.1"] {
+            let fault = ask(text, Some(&ours)).unwrap_err().to_string();
+            let told = format!("this token is for the version 1.0.0+linux alone, not for {text}");
+            assert_eq!(fault, told);
+        }
+        let fault = ask("1.0.0+linux", Some(&other)).unwrap_err();
+        assert!(matches!(fault, NotPermitted::File { only, .. } if only == ours));
     }
 
     #[test]

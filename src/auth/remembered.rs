@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use prometheus::IntCounterVec;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::GateFault;
 use crate::domain::Secret;
+use crate::measure;
 
 /// How many tokens that may read are remembered, and how many that may not: a storm of the latter costs none of the
 /// former.
@@ -53,6 +55,20 @@ pub(super) struct Remembered {
     bad: Cache<TokenHash, Bad>,
     flights: Mutex<HashMap<TokenHash, Arc<tokio::sync::Mutex<()>>>>,
     failed: Mutex<Option<Instant>>,
+    looked: IntCounterVec,
+}
+
+/// What came of a look at a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Look {
+    /// It was known.
+    Remembered,
+    /// The forge was asked, or the token is of its hand.
+    Asked,
+    /// It could read once, and the forge cannot be asked.
+    Outlasted,
+    /// Too many unknown ones came from its address.
+    HeldOff,
 }
 
 #[derive(Clone)]
@@ -94,7 +110,50 @@ impl Remembered {
             bad: Cache::new(BAD_MAX),
             flights: Mutex::default(),
             failed: Mutex::default(),
+            looked: measure::counts(
+                "sidecargo_forge_tokens_total",
+                "Tokens of the forge that came, by what came of a look at them.",
+                &["look"],
+            ),
         }
+    }
+
+    /// Counts a look at a token.
+    pub(super) fn count(&self, look: Look) {
+        let look = match look {
+            Look::Remembered => "remembered",
+            Look::Asked => "asked",
+            Look::Outlasted => "outlasted",
+            Look::HeldOff => "held_off",
+        };
+        self.looked.with_label_values(&[look]).inc();
+    }
+
+    /// The looks that were counted.
+    pub(super) fn looked(&self) -> &IntCounterVec {
+        &self.looked
+    }
+
+    /// How many tokens are remembered that may read.
+    pub(super) fn len(&self) -> usize {
+        self.good.len()
+    }
+
+    /// The answer, if it is known or if nobody can be asked.
+    pub(super) fn answer(&self, hash: &TokenHash, now: Timestamp) -> Option<Result<(), GateFault>> {
+        let (look, answer) = match self.known(hash, now) {
+            Known::Good => (Look::Remembered, Ok(())),
+            Known::Bad(fault) => (Look::Remembered, Err(fault)),
+            Known::Stale if self.failed_lately() => (Look::Outlasted, Ok(())),
+            Known::Stale | Known::Nothing => return None,
+        };
+        self.count(look);
+        Some(answer)
+    }
+
+    /// Whether it may read, or could some time ago.
+    pub(super) fn is_known(&self, hash: &TokenHash, now: Timestamp) -> bool {
+        matches!(self.known(hash, now), Known::Good | Known::Stale)
     }
 
     pub(super) fn hash(token: &Secret) -> TokenHash {
@@ -136,7 +195,7 @@ impl Remembered {
     }
 
     /// Whether the forge could not be asked a moment ago: nobody who was good waits for it again so soon.
-    pub(super) fn failed_lately(&self) -> bool {
+    fn failed_lately(&self) -> bool {
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|failed| failed.elapsed() < self.holds.pause)
     }

@@ -3,6 +3,8 @@
 //! That a token may write is two facts: what its owner may do, which is compared with the owners of the crate, and what
 //! the token is limited to. The forge tells the second of an access token by its scopes or by the first step of a push.
 
+use tracing::warn;
+
 use super::gate::{Gate, GateFault, Guest, GuestProof, Who, job_of, of_robot};
 use crate::domain::{
     Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
@@ -32,7 +34,13 @@ impl Gate {
                 self.of_shown_person(person, token, wish).await
             }
             (Who::Person(person), GuestProof::Signed(groups)) => {
-                self.of_signed_person(person, groups, wish).await
+                let standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
+                self.of_unshown_person(person, standing, Some(groups), wish)
+                    .await
+            }
+            (Who::Person(person), GuestProof::Minted(id)) => {
+                let standing = Standing::of(Actor::Person(person.clone()), Proof::Token(*id));
+                self.of_unshown_person(person, standing, None, wish).await
             }
             _ if wish.can != Can::Publish => Err(GateFault::JobsPublish),
             (Who::Job(job), GuestProof::Shown(token)) => {
@@ -40,14 +48,14 @@ impl Gate {
                     .forge
                     .repository_of_id(job.repository_id, Showing::Token(token));
                 self.must_push(&hidden_or(seen.await)?, token).await?;
-                self.of_job(job.clone(), Some(token), wish).await
+                self.of_job(job.clone(), &guest.proof, wish).await
             }
-            (Who::Job(job), GuestProof::Signed(_)) => self.of_job(job.clone(), None, wish).await,
+            (Who::Job(job), _) => self.of_job(job.clone(), &guest.proof, wish).await,
             (Who::Task(task), GuestProof::Shown(token)) => {
                 let job = self.bind(*task, token, wish).await?;
-                self.of_job(job, Some(token), wish).await
+                self.of_job(job, &guest.proof, wish).await
             }
-            (Who::Task(_), GuestProof::Signed(_)) => Err(GateFault::OtherRepository),
+            (Who::Task(_), _) => Err(GateFault::OtherRepository),
         }
     }
 
@@ -89,13 +97,14 @@ impl Gate {
         }
     }
 
-    async fn of_signed_person(
+    /// Somebody whose token cannot be shown to the forge; `groups` are those that it names, if it names any.
+    async fn of_unshown_person(
         &self,
         person: &Person,
-        groups: &[PlainText],
+        mut standing: Standing,
+        groups: Option<&Vec<PlainText>>,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
-        let mut standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
         let Some(owners) = wish.owners else {
             self.must_read_as(person).await?;
             return Ok(standing);
@@ -107,7 +116,7 @@ impl Gate {
         // Names are given away: a group of the token is only a reason to ask about the number.
         let is_named = |name: &str| {
             let is_it = |group: &PlainText| group.as_str().eq_ignore_ascii_case(name);
-            groups.iter().any(is_it)
+            groups.is_none_or(|groups| groups.iter().any(is_it))
         };
         let named = owners.teams().filter(|(name, _)| is_named(name));
         let ids: Vec<u64> = named.map(|(_, id)| id).collect();
@@ -125,18 +134,19 @@ impl Gate {
     async fn of_job(
         &self,
         job: Job,
-        token: Option<&Secret>,
+        proof: &GuestProof,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
         if wish.owners.is_none() {
-            match token {
-                Some(token) => self.must_read_by(token).await?,
-                None => self.jobs_must_read().await?,
+            match proof {
+                GuestProof::Shown(token) => self.must_read_by(token).await?,
+                GuestProof::Signed(_) | GuestProof::Minted(_) => self.jobs_must_read().await?,
             }
         }
-        let proof = match token {
-            Some(_) => Proof::ForgeToken,
-            None => Proof::IdToken,
+        let proof = match proof {
+            GuestProof::Shown(_) => Proof::ForgeToken,
+            GuestProof::Signed(_) => Proof::IdToken,
+            GuestProof::Minted(id) => Proof::Token(*id),
         };
         let repositories = vec![job.repository_id];
         Ok(Standing {
@@ -157,7 +167,11 @@ impl Gate {
         let seen = hidden_or(seen)?;
         self.must_push(&seen, token).await?;
         let run = self.forge.run_of_task(&seen.path, task, token).await;
-        job_of(seen.path, seen.id, &hidden_or(run)?)
+        let run = run.map_err(|fault| match fault {
+            ForgeFault::NotFound | ForgeFault::Forbidden(_) => GateFault::HiddenRun,
+            fault => fault.into(),
+        })?;
+        job_of(seen.path, seen.id, &run)
     }
 
     /// Whether the owner of the token may push there, and the token too.
@@ -206,7 +220,8 @@ impl Gate {
         }
     }
 
-    /// The same, asked by our own account, which must be in the organisation.
+    /// The same, asked by our own account, which must be in the team or own the organisation: of another team it is
+    /// told nothing.
     async fn teams_as(
         &self,
         person: &Person,
@@ -219,6 +234,12 @@ impl Gate {
             match asked.await {
                 Ok(true) => found.push(*id),
                 Ok(false) => {}
+                Err(ForgeFault::Forbidden(words)) => {
+                    warn!(
+                        team.id = id,
+                        words, "this server's own account is not told who is in a team"
+                    );
+                }
                 Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
             }
         }

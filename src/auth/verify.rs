@@ -22,8 +22,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::cache::TokenCache;
-use super::{AuthFault, CRATE_SCOPES_MAX, KeyId, Secret, TokenKeys, token_from_header};
-use crate::domain::{Can, CrateScope, Grant, RegistryId, Scopes, TokenId};
+use super::issuer::JobClaim;
+use super::{AuthFault, CRATE_SCOPES_MAX, Issuer, KeyId, Secret, TokenKeys, token_from_header};
+use crate::domain::{
+    Actor, Can, CrateScope, Grant, Job, Only, Person, RegistryId, Scopes, TokenId,
+};
 use crate::measure;
 
 /// The longest token that is looked at, in bytes.
@@ -112,9 +115,17 @@ pub enum TokenFault {
     /// Its time is over.
     #[error("the token expired at {0}; get a new one")]
     Expired(Timestamp),
+    /// It speaks for somebody whom nobody can be asked about.
+    #[error(
+        "the token stands for an account of a forge, but this registry has none now; get one of this registry"
+    )]
+    NoForge,
     /// It was revoked before its time.
     #[error("the token {0} was revoked; get a new one")]
     Revoked(TokenId),
+    /// It was made for a guest, who gave it back.
+    #[error("the token {0} was given back; get a new one")]
+    GivenBack(TokenId),
     /// Its time has not begun.
     #[error(
         "the token is not good before {0}; check the clocks of this server and of the machine that made it"
@@ -162,6 +173,16 @@ impl Verifier {
     /// Trusts these keys and no others from now on; what was remembered is verified again.
     pub fn use_keys(&self, keys: Arc<TokenKeys>) {
         self.trust.store(Arc::new(Trust::in_keys(keys)));
+    }
+
+    /// Whether the key is one of those.
+    pub fn knows(&self, key: &KeyId) -> bool {
+        self.trust.load().keys.verifying_key(key).is_some()
+    }
+
+    /// One who makes tokens with the key that signs now.
+    pub fn issuer(&self) -> Issuer {
+        Issuer::new(self.registry, Arc::clone(&self.trust.load().keys))
     }
 
     /// How many tokens are remembered.
@@ -240,7 +261,7 @@ impl Verifier {
                 return Err(TokenFault::OtherRegistry);
             }
         }
-        let login = claims.take("sub")?;
+        let bearer = claims.take_bearer()?;
         let token_id = claims.take("jti")?;
         let issued = claims.take_moment("iat")?;
         let expires = claims.take_moment("exp")?;
@@ -249,13 +270,18 @@ impl Verifier {
         if crates.len() > CRATE_SCOPES_MAX {
             return Err(TokenFault::ClaimForm("crates"));
         }
+        let only = Only {
+            version: claims.take_if_there("vers")?,
+            cksum: claims.take_if_there("cksum")?,
+        };
         if !claims.0.is_empty() {
             return Err(TokenFault::UnknownClaim);
         }
         let grant = Arc::new(Grant {
-            login,
+            bearer,
             token_id,
             scopes: Scopes { can, crates },
+            only,
         });
         Ok(Verified {
             grant,
@@ -302,6 +328,34 @@ impl Claims {
     fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, TokenFault> {
         let value = self.0.remove(name).ok_or(TokenFault::MissingClaim(name))?;
         serde_json::from_value(value).map_err(|_| TokenFault::ClaimForm(name))
+    }
+
+    fn take_if_there<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, TokenFault> {
+        match self.0.contains_key(name) {
+            true => self.take(name).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// A name is the operator's word, unless the forge's number stands beside it.
+    fn take_bearer(&mut self) -> Result<Actor, TokenFault> {
+        if let Some(id) = self.take_if_there("user_id")? {
+            let login = self.take("sub")?;
+            return Ok(Actor::Person(Person { login, id }));
+        }
+        let Some(job) = self.take_if_there::<JobClaim>("job")? else {
+            return Ok(Actor::Local(self.take("sub")?));
+        };
+        Ok(Actor::Job(Box::new(Job {
+            repository: self.take("sub")?,
+            repository_id: job.repository_id,
+            workflow: job.workflow,
+            run: job.run,
+            commit: job.commit,
+        })))
     }
 
     fn take_moment(&mut self, name: &'static str) -> Result<Timestamp, TokenFault> {

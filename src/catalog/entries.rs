@@ -152,6 +152,11 @@ impl Entry {
         self.extract()?.description()
     }
 
+    /// The number of the repository of the forge that it belongs to.
+    pub(super) fn repository_id(&self) -> Option<u64> {
+        self.krate.owners.repository_id()
+    }
+
     /// The checksum of the file, and what was read from it.
     pub(super) fn read(&self) -> Option<(&Cksum, &Extract)> {
         Some((self.cksum(), self.extract()?))

@@ -88,6 +88,32 @@ impl Catalog {
         count_max: usize,
     ) -> Result<Found, SearchFault> {
         let query = Query::new(query);
+        self.look_through(move |entries| query.search(entries.pages(), count_max))
+            .await
+    }
+
+    /// Crates that belong to the repository of the forge with this number, in the order of their names.
+    ///
+    /// As [`Catalog::search`] otherwise.
+    pub async fn of_repository(
+        self: &Arc<Self>,
+        id: u64,
+        count_max: usize,
+    ) -> Result<Found, SearchFault> {
+        self.look_through(move |entries| {
+            let is_its = |entry: &&Entry| entry.repository_id() == Some(id);
+            let mut found = entries.iter().filter(is_its);
+            let crates: Vec<Entry> = found.by_ref().take(count_max).cloned().collect();
+            let total = crates.len() + found.count();
+            Found { crates, total }
+        })
+        .await
+    }
+
+    async fn look_through(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Entries) -> Found + Send + 'static,
+    ) -> Result<Found, SearchFault> {
         let turn = Arc::clone(&self.searches).acquire_owned().await;
         let turn = turn.map_err(|_| SearchFault)?;
         let catalog = Arc::clone(self);
@@ -96,7 +122,7 @@ impl Catalog {
             // Held until the work is done, also when nobody waits for it any more.
             let _turn = turn;
             let _entered = span.enter();
-            query.search(catalog.now().pages(), count_max)
+            look(&catalog.now())
         });
         found.await.map_err(|_| SearchFault)
     }

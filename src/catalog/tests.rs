@@ -35,6 +35,7 @@ impl Fixture {
             name: RegistryName::default(),
             public_url: "http://localhost:1".parse().unwrap(),
             visibility: Visibility::Public,
+            keeps_visibility: false,
             capability_downloads: false,
         };
         let index = Index::open(

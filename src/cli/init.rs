@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use sidecargo::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
-use sidecargo::setup::{self, Forge, Plan};
+use sidecargo::domain::{Login, PublicUrl, RegistryName, RepositoryPath, Secret};
+use sidecargo::setup::{self, Owner, Plan};
 
 /// The variable that holds the token of whoever sets the repository up.
 const TOKEN_VARIABLE: &str = "SIDECARGO_OWNER_TOKEN";
 
 /// Makes or adopts the index repository on a forge, and prints the configuration for it. May be run again.
 ///
+/// The steps are told on the standard error, and the standard output is the configuration alone.
 /// It acts with the token in the variable SIDECARGO_OWNER_TOKEN: of somebody who owns the repository or its
 /// organisation, with the scopes `write:repository`, `write:organization` and `read:user`. The server never needs it.
 #[derive(Debug, Args)]
@@ -33,6 +34,9 @@ pub(super) struct Init {
     /// The base URL at which people and the forge will reach the server.
     #[arg(long, value_name = "URL")]
     public_url: PublicUrl,
+    /// The base URL at which the forge reaches the server, if it is another.
+    #[arg(long, value_name = "URL")]
+    told_at: Option<PublicUrl>,
     /// The registry's name.
     #[arg(long, default_value_t)]
     name: RegistryName,
@@ -49,22 +53,24 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let token = std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|token| !token.trim().is_empty())
+        let token = owner_token()
             .with_context(|| format!("there is no token of the owner in {TOKEN_VARIABLE}"))?;
-        let forge = Forge::new(&self.forge, setup::header(token.trim())?)?;
+        let forge = Owner::new(&self.forge, Secret::new(token));
         let plan = Plan {
             repository: self.repository,
             robot: self.robot,
             reviewers: self.reviewers,
             is_private: !self.public,
+            told_at: self.told_at.unwrap_or_else(|| self.public_url.clone()),
             public_url: self.public_url,
             name: self.name,
             secret_file: std::path::absolute(self.secret_file)?,
             is_dry: self.dry_run,
         };
-        let mut out = std::io::stdout();
+        let mut out: Box<dyn Write> = match plan.is_dry {
+            true => Box::new(std::io::stdout()),
+            false => Box::new(std::io::stderr()),
+        };
         let mut tell = |step: &setup::Step| {
             // Nobody may be reading; the repository is set up all the same.
             let _ = writeln!(out, "{step}");
@@ -77,10 +83,17 @@ impl Init {
                 "the repository is not set up; what was done stays, and this can be run again",
             )?;
         if !plan.is_dry {
-            writeln!(std::io::stdout(), "\n{}", configuration(&self.forge, &plan))?;
+            writeln!(std::io::stdout(), "{}", configuration(&self.forge, &plan))?;
         }
         Ok(())
     }
+}
+
+/// The token of whoever owns the repository, if one is given.
+pub(super) fn owner_token() -> Option<String> {
+    let token = std::env::var(TOKEN_VARIABLE).ok()?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| token.to_owned())
 }
 
 /// What the server needs, and what is left to do by hand.
@@ -93,11 +106,10 @@ fn configuration(url: &PublicUrl, plan: &Plan) -> String {
         secret_file,
         ..
     } = plan;
-    let visibility = if plan.is_private { "private" } else { "public" };
     format!(
-        "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scope `write:repository`,\n\
-         # and put it into the file `forge-token`, which only the server may read.\n\
-         name = \"{name}\"\npublic_url = \"{public_url}\"\nvisibility = \"{visibility}\"\n\n\
+        "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scopes `write:repository`,\n\
+         # `read:organization` and `read:user`, and put it into the file `forge-token`, which only the server may read.\n\
+         name = \"{name}\"\npublic_url = \"{public_url}\"\n\n\
          [forge]\nurl = \"{url}\"\nrepository = \"{repository}\"\ntoken_file = \"forge-token\"\n\
          webhook_secret_file = {:?}",
         secret_file.display().to_string()

@@ -2,6 +2,7 @@
 
 mod backup;
 mod descriptors;
+mod doctor;
 mod hook;
 mod init;
 mod notify;
@@ -43,6 +44,7 @@ enum Command {
     #[command(subcommand)]
     Key(rotate::Key),
     Init(init::Init),
+    Doctor(doctor::Doctor),
     Verify(verify::Verify),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -115,6 +117,7 @@ impl Cli {
             Command::Downloads(downloads) => downloads.run()?,
             Command::Key(key) => key.run()?,
             Command::Init(init) => init.run()?,
+            Command::Doctor(doctor) => return doctor.run(),
             Command::Verify(verify) => return verify.run(),
             Command::Backup(backup) => backup.run()?,
             Command::Restore(restore) => restore.run()?,

@@ -96,8 +96,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     greet(&app);
     notify::say("READY=1");
     let follower = Follower::start(Arc::clone(&app.catalog));
+    let watched = Arc::clone(&app);
+    let watching = tokio::spawn(async move {
+        if let Some(watch) = &watched.watch {
+            watch.follow(&watched.index).await;
+        }
+    });
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
     notify::say("STOPPING=1");
+    watching.abort();
     drop(control);
     follower.stop().await;
     info!("ended");
@@ -138,7 +145,7 @@ fn greet(app: &App) {
     let snippets = http::Snippets {
         name,
         public_url: &app.public_url,
-        visibility: app.config.visibility,
+        visibility: app.visibility(&app.index.snapshot()),
     };
     let snippet = snippets.sparse();
     let root = app.public_url.registry_root(name);

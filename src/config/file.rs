@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
@@ -57,6 +58,8 @@ pub struct IndexConfig {
 pub struct RawForge {
     /// Its base URL.
     pub url: Option<PublicUrl>,
+    /// What it calls itself, if that is another URL.
+    pub issuer: Option<PublicUrl>,
     /// The index repository there.
     pub repository: Option<RepositoryPath>,
     /// The file that holds the robot's token.
@@ -89,6 +92,8 @@ pub struct HttpConfig {
     pub shutdown_secs: u64,
     /// For a publish, from the last byte of its body.
     pub publish_deadline_secs: u64,
+    /// Networks of proxies that say for whom they ask.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The section `[fetch]`.
@@ -107,6 +112,8 @@ pub struct FetchConfig {
     pub total_secs: u64,
     /// CPU time of one process.
     pub cpu_secs: u64,
+    /// Memory for answers that are sent again, in MiB.
+    pub remembered_mb: usize,
 }
 
 /// The section `[log]`.
@@ -140,6 +147,7 @@ impl Default for RawForge {
     fn default() -> Self {
         Self {
             url: None,
+            issuer: None,
             repository: None,
             token_file: None,
             webhook_secret_file: None,
@@ -160,6 +168,7 @@ impl Default for HttpConfig {
             connections_max: 512,
             shutdown_secs: 30,
             publish_deadline_secs: 20,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -173,6 +182,7 @@ impl Default for FetchConfig {
             stall_secs: 30,
             total_secs: 1800,
             cpu_secs: 60,
+            remembered_mb: 64,
         }
     }
 }

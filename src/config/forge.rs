@@ -18,8 +18,10 @@ const UNREACHABLE_SECS_MAX: u64 = 30 * SECS_MAX;
 /// The forge and the index repository there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForgeConfig {
-    /// Its base URL.
+    /// Its base URL, at which this server reaches it.
     pub url: PublicUrl,
+    /// Its base URL as it calls itself (ROOT_URL): with it the forge signs, and people name its repositories.
+    pub issuer: PublicUrl,
     /// The index repository.
     pub repository: RepositoryPath,
     /// The file that holds the robot's token, read for each use: another token needs no restart. Without one the
@@ -66,6 +68,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
     let missing = |key, has| refuse(key, format!("it is missing, but `{has}` is there"));
     match (raw.url, raw.repository) {
         (Some(url), Some(repository)) => Ok(Some(ForgeConfig {
+            issuer: raw.issuer.unwrap_or_else(|| url.clone()),
             url,
             repository,
             token_file: raw.token_file.map(|file| folder.join(file)),
@@ -81,6 +84,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             missing("forge.url", "forge.webhook_secret_file")
         }
         (None, None) if raw.client_id.is_some() => missing("forge.url", "forge.client_id"),
+        (None, None) if raw.issuer.is_some() => missing("forge.url", "forge.issuer"),
         (None, None) => Ok(None),
     }
 }

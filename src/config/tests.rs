@@ -115,6 +115,7 @@ fn the_example_tells_of_a_forge_as_it_may_be_written() {
     assert!(forge.token_file.unwrap().is_absolute());
     assert_eq!((forge.poll_secs, forge.unreachable_secs), (30, 86400));
     assert!(forge.client_id.is_some());
+    assert_eq!(forge.issuer, forge.url);
 }
 
 #[test]
@@ -137,6 +138,7 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
             "names no repository",
         ),
         ("client_id = \"1\"".to_owned(), "`forge.url`"),
+        ("issuer = \"http://a\"".to_owned(), "`forge.url`"),
         (
             format!("{url}\n{repository}\nclient_id = \"a b\""),
             "`forge.client_id`",
@@ -286,6 +288,7 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("[http]\nshutdown_secs = 19", "`http.shutdown_secs`"),
         ("[fetch]\nper_address_max = 17", "`fetch.children_max`"),
         ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
+        ("[fetch]\nremembered_mb = 100000", "`fetch.remembered_mb`"),
         ("[fetch]\ntotal_secs = 29", "`fetch.stall_secs`"),
         ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
         ("[log]\nformat = 'xml'", "format"),

@@ -12,6 +12,8 @@ const DEFAULT_DATA: &str = "sidecargo-data";
 const DEFAULT_PORT: u16 = 8642;
 /// The longest time limit, in seconds: a day. Beyond it a limit is none.
 pub(super) const SECS_MAX: u64 = 24 * 60 * 60;
+/// More memory than any index needs.
+const REMEMBERED_MB_MAX: u64 = 64 * 1024;
 /// More processes than any machine serves fetches with.
 const CHILDREN_MAX: u64 = 1024;
 /// More connections than a process has file descriptors for.
@@ -26,7 +28,9 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
         return refuse("log.filter", fault.to_string());
     }
     let visibility = raw.visibility.unwrap_or_default();
-    if raw.capability_downloads && visibility == Visibility::Public {
+    // With a forge, it may become private any day.
+    let is_open = visibility == Visibility::Public && raw.forge.url.is_none();
+    if raw.capability_downloads && is_open {
         let reason = "it is on, but `visibility` is `public`: everybody can download already";
         return refuse("capability_downloads", reason.to_owned());
     }
@@ -83,6 +87,8 @@ fn check_fetch(fetch: &FetchConfig) -> Result<(), ConfigFault> {
     within("fetch.stall_secs", fetch.stall_secs, 1, SECS_MAX)?;
     within("fetch.total_secs", fetch.total_secs, 1, SECS_MAX)?;
     within("fetch.cpu_secs", fetch.cpu_secs, 1, SECS_MAX)?;
+    let remembered = fetch.remembered_mb as u64;
+    within("fetch.remembered_mb", remembered, 0, REMEMBERED_MB_MAX)?;
     at_most(
         ("fetch.per_address_max", per_address),
         ("fetch.children_max", children),

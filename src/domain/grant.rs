@@ -6,9 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use super::hash::TokenId;
+use super::hash::{Cksum, TokenId};
 use super::name::CrateName;
-use super::text::Login;
+use super::principal::Actor;
+use super::version::CrateVersion;
 
 /// One kind of action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,12 +46,23 @@ pub struct Scopes {
 /// A caller who has proved who they are, and what their token lets them do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Whose token it is.
-    pub login: Login,
+    /// For whom the token speaks: a name that the operator gave, or a guest from the forge.
+    pub bearer: Actor,
     /// The id of the token, for the record; not a secret.
     pub token_id: TokenId,
     /// What it allows.
     pub scopes: Scopes,
+    /// The one release that it is for, if it is for one.
+    pub only: Only,
+}
+
+/// The release that a token is for; what is not said is not limited.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Only {
+    /// Its version, build metadata included.
+    pub version: Option<CrateVersion>,
+    /// The SHA-256 of its `.crate` file.
+    pub cksum: Option<Cksum>,
 }
 
 /// The text is not an action or not a pattern of crates.

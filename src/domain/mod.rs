@@ -30,7 +30,7 @@ mod visibility;
 pub use dependency::{Dependency, DependencyKind};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
 pub use forge::{RepositoryPath, RepositoryPathFault};
-pub use grant::{Can, CrateScope, Grant, ScopeFault, Scopes};
+pub use grant::{Can, CrateScope, Grant, Only, ScopeFault, Scopes};
 pub use hash::{
     BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId, encode_hex,
 };

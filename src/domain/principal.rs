@@ -112,7 +112,7 @@ impl Standing {
     /// By what they proved who they are, as a commit says it.
     pub fn authenticated_via(&self) -> PlainText {
         let text = match (self.proof, &self.actor) {
-            (Proof::Token(id), _) => format!("token {id}"),
+            (Proof::Token(id), Actor::Local(_)) => format!("token {id}"),
             (proof, Actor::Person(person)) => format!("{proof} of user {}", person.id),
             (proof, Actor::Job(job)) => {
                 format!("job {proof} of repository {}", job.repository_id)

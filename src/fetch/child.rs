@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span, debug, warn};
 
 use super::places::Place;
-use super::stream::FetchStream;
+use super::remembered::{BUFFER_BYTES, Recording};
+use super::stream::{self, Chunk, FetchStream, Sent};
 use super::{FetchFault, FetchLimits};
 
 /// What the pipe of an answer holds, in bytes: git writes pieces of 64 KiB, and an ordinary pipe has room for one.
 const PIPE_BYTES: usize = 512 * 1024;
-/// The largest piece of an answer that is passed on, in bytes.
-const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// A buffer with less room than this is not read into any more, in bytes.
+const ROOM_BYTES_MIN: usize = 64 * 1024;
 /// How many pieces wait for the client.
 const CHUNKS_WAITING_MAX: usize = 2;
 /// The most bytes of a process's complaints that are logged.
@@ -33,11 +34,13 @@ pub(super) struct Job {
     process: Process,
     pipes: Pipes,
     request: Bytes,
-    chunks: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<Chunk>,
     outcome: oneshot::Sender<Result<(), FetchFault>>,
     limits: FetchLimits,
     /// Given back when the process is gone.
     place: Place,
+    /// Of an answer that others may have too.
+    recording: Option<Recording>,
 }
 
 /// A started process that does not outlive this value, nor do its own children.
@@ -51,12 +54,19 @@ struct Pipes {
 
 /// Why the reading of an output ended.
 enum End {
-    /// The process closed its output; whether it wrote anything before.
-    Closed { has_output: bool },
+    /// The process closed its output.
+    Closed(Output),
     /// Nobody wants the rest.
     ClientGone,
     /// The client was too slow, or the process.
     OutOfTime,
+}
+
+/// What a process has written.
+struct Output {
+    is_there: bool,
+    /// All of it, if others may have it too.
+    recording: Option<Recording>,
 }
 
 impl Job {
@@ -66,6 +76,7 @@ impl Job {
         request: Bytes,
         limits: FetchLimits,
         place: Place,
+        recording: Option<Recording>,
     ) -> Result<(Self, FetchStream), FetchFault> {
         let mut child = command.spawn().map_err(FetchFault::Spawn)?;
         let (stdin, stdout, stderr) =
@@ -92,6 +103,7 @@ impl Job {
             outcome,
             limits,
             place,
+            recording,
         };
         Ok((job, FetchStream::new(receiver, told)))
     }
@@ -110,13 +122,14 @@ impl Job {
             outcome,
             limits,
             place,
+            recording,
         } = self;
         let talk = async {
             let ((), complaint) = tokio::join!(feed(pipes.stdin, request), complaint(pipes.stderr));
             complaint
         };
         let mut talk = pin!(talk);
-        let mut pump = pin!(pump(pipes.stdout, &chunks, limits));
+        let mut pump = pin!(pump(pipes.stdout, &chunks, limits, recording));
         let mut said = None;
         let end = loop {
             tokio::select! {
@@ -125,7 +138,7 @@ impl Job {
             }
         };
         let ended = match end {
-            End::Closed { has_output } => {
+            End::Closed(output) => {
                 let exit = async {
                     let said = match said {
                         Some(said) => said,
@@ -134,7 +147,7 @@ impl Job {
                     (process.0.wait().await, said)
                 };
                 match timeout(EXIT_TIME, exit).await {
-                    Ok((Ok(status), said)) => judge(status, has_output, &said),
+                    Ok((Ok(status), said)) => judge(status, output, &said),
                     Ok((Err(_), _)) | Err(_) => Err(FetchFault::Failed),
                 }
             }
@@ -214,42 +227,62 @@ async fn complaint(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&kept).trim_end().to_owned()
 }
 
-async fn pump(mut stdout: ChildStdout, chunks: &mpsc::Sender<Bytes>, limits: FetchLimits) -> End {
+async fn pump(
+    mut stdout: ChildStdout,
+    chunks: &mpsc::Sender<Chunk>,
+    limits: FetchLimits,
+    mut recording: Option<Recording>,
+) -> End {
     let deadline = Instant::now() + limits.total;
-    let mut has_output = false;
+    let mut is_there = false;
+    // Git's pieces are smaller than a buffer: several lie in one, so that none holds much more than its bytes.
+    let mut buffer = BytesMut::new();
     loop {
-        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES_MAX);
+        if buffer.capacity() < ROOM_BYTES_MIN {
+            buffer = BytesMut::with_capacity(BUFFER_BYTES);
+            recording.take_if(|recording| !recording.takes_buffer());
+        }
         let count = tokio::select! {
             () = chunks.closed() => return End::ClientGone,
-            read = timeout_at(deadline, stdout.read_buf(&mut chunk)) => match read {
+            read = timeout_at(deadline, stdout.read_buf(&mut buffer)) => match read {
                 Ok(Ok(count)) => count,
                 Ok(Err(fault)) => {
                     warn!(%fault, "cannot read from a `git upload-pack`");
+                    recording = None;
                     0
                 }
                 Err(_elapsed) => return End::OutOfTime,
             },
         };
         if count == 0 {
-            return End::Closed { has_output };
+            return End::Closed(Output {
+                is_there,
+                recording,
+            });
         }
-        has_output = true;
-        let patience = deadline.min(Instant::now() + limits.stall);
-        match timeout_at(patience, chunks.send(chunk.freeze())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_closed)) => return End::ClientGone,
-            Err(_elapsed) => return End::OutOfTime,
+        is_there = true;
+        let piece = buffer.split().freeze();
+        if let Some(recording) = &mut recording {
+            recording.add(piece.clone());
+        }
+        match stream::pass_on(vec![piece], chunks, deadline, limits.stall).await {
+            Sent::Taken => {}
+            Sent::ClientGone => return End::ClientGone,
+            Sent::OutOfTime => return End::OutOfTime,
         }
     }
 }
 
-fn judge(status: ExitStatus, has_output: bool, complaint: &str) -> Result<(), FetchFault> {
+fn judge(status: ExitStatus, output: Output, complaint: &str) -> Result<(), FetchFault> {
     if status.success() {
+        if let Some(recording) = output.recording.filter(|_| output.is_there) {
+            recording.keep();
+        }
         return Ok(());
     }
     warn!(%status, ?complaint, "a `git upload-pack` failed");
     // One that exits by itself after it wrote has told the client why, in the protocol's own words.
-    if has_output && status.code().is_some() {
+    if output.is_there && status.code().is_some() {
         Ok(())
     } else {
         Err(FetchFault::Failed)

@@ -2,7 +2,8 @@
 //!
 //! A fetch holds a place of its address while it waits and works, and a place in the pool only while its
 //! process runs; the request is read and checked before there is a process. A process ends with its answer,
-//! with its client, or at a limit, whichever comes first.
+//! with its client, or at a limit, whichever comes first. A clone of the commit that is served, asked for by
+//! the same request as one before, needs no process: its answer is kept in memory.
 //!
 //! Nothing here knows HTTP. Processes see only the refs under `refs/namespaces/served/`, but every object
 //! of the repository can be asked for by its id: nothing secret may lie in it.
@@ -10,10 +11,12 @@
 mod child;
 mod git_command;
 mod places;
+mod remembered;
 mod request;
 mod stream;
 
 pub use git_command::check_program;
+pub use remembered::Served;
 #[cfg(any(test, fuzzing))]
 pub use request::fuzzing::git_request;
 pub use request::{BodyCoding, REQUEST_BYTES_MAX};
@@ -21,7 +24,7 @@ pub use stream::FetchStream;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +39,7 @@ use crate::measure::{self, Counted};
 use child::Job;
 use git_command::Answering;
 use places::{Place, Places};
+use remembered::{Recording, Remembered};
 
 /// What a v0 client expects before the refs: one pkt-line with the service's name, and a flush.
 const ADVERTISEMENT_HEAD: &[u8] = b"001e# service=git-upload-pack\n0000";
@@ -57,10 +61,12 @@ pub struct FetchLimits {
     pub cpu_secs: u64,
     /// The largest request, inflated, in bytes.
     pub request_bytes_max: usize,
+    /// Of answers that are kept in memory, all together, in bytes.
+    pub remembered_bytes_max: usize,
 }
 
 /// The version of the git protocol that a client asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GitProtocol {
     /// What a client speaks that says nothing: libgit2, and so Cargo.
     V0,
@@ -104,6 +110,7 @@ pub struct Fetches {
     git_dir: PathBuf,
     limits: FetchLimits,
     places: Places,
+    remembered: Arc<Remembered>,
     measures: Measures,
     running: Mutex<JoinSet<()>>,
 }
@@ -115,6 +122,8 @@ pub struct Measures {
     pub waiting: IntGauge,
     /// Fetches that were refused because no place came free in time.
     pub refused: IntCounter,
+    /// Clones that were answered from memory.
+    pub remembered: IntCounter,
 }
 
 impl Measures {
@@ -127,6 +136,10 @@ impl Measures {
             refused: measure::count(
                 "sidecargo_fetches_refused_total",
                 "Fetches that were refused because no place came free in time.",
+            ),
+            remembered: measure::count(
+                "sidecargo_fetches_remembered_total",
+                "Clones that were answered from memory, without a process.",
             ),
         }
     }
@@ -142,6 +155,7 @@ impl From<&FetchConfig> for FetchLimits {
             total: Duration::from_secs(config.total_secs),
             cpu_secs: config.cpu_secs,
             request_bytes_max: request::REQUEST_BYTES_MAX,
+            remembered_bytes_max: config.remembered_mb.saturating_mul(1024 * 1024),
         }
     }
 }
@@ -160,12 +174,13 @@ impl GitProtocol {
 }
 
 impl Fetches {
-    /// A pool that serves the bare repository at the absolute path `git_dir`.
-    pub fn new(git_dir: PathBuf, limits: FetchLimits) -> Self {
+    /// A pool that serves the bare repository at the absolute path `git_dir`, which shows the commit `served`.
+    pub fn new(git_dir: PathBuf, limits: FetchLimits, served: Served) -> Self {
         Self {
             git_dir,
             limits,
             places: Places::new(limits.children_max, limits.per_address_max),
+            remembered: Arc::new(Remembered::new(limits.remembered_bytes_max, served)),
             measures: Measures::new(),
             running: Mutex::default(),
         }
@@ -180,9 +195,16 @@ impl Fetches {
         peer: IpAddr,
         protocol: GitProtocol,
     ) -> Result<FetchStream, FetchFault> {
+        self.remembered.forget_older();
         let deadline = Instant::now() + self.limits.queue;
         let place = self.place(peer, deadline).await?;
-        let stream = self.run(place, Answering::Advertisement, protocol, Bytes::new())?;
+        let stream = self.run(
+            place,
+            Answering::Advertisement,
+            protocol,
+            Bytes::new(),
+            None,
+        )?;
         let stream = stream.checked().await?;
         Ok(match protocol {
             // git's own server sends it to these only.
@@ -212,16 +234,29 @@ impl Fetches {
         let place = self.wait(self.places.of_address(peer, deadline)).await?;
         let request = request::read(body, coding, self.limits.request_bytes_max).await?;
         request::check(&request, protocol)?;
+        let question = self.remembered.question(&request, protocol);
+        if let Some(answer) = question.as_ref().and_then(|it| self.remembered.answer(it)) {
+            self.measures.remembered.inc();
+            let (sending, stream) = remembered::send(answer, self.limits, place);
+            self.spawn(sending);
+            return Ok(stream);
+        }
         // The time that the client took to send is not time in the queue.
         let deadline = Instant::now() + self.limits.queue;
         let place = self.wait(place.in_pool(deadline)).await?;
-        let stream = self.run(place, Answering::Request, protocol, request)?;
+        let recording = question.map(|question| self.remembered.record(question));
+        let stream = self.run(place, Answering::Request, protocol, request, recording)?;
         stream.checked().await
     }
 
     /// How many processes run.
     pub fn running(&self) -> usize {
         self.places.taken(self.limits.children_max)
+    }
+
+    /// How many bytes of answers are in memory.
+    pub fn bytes_remembered(&self) -> usize {
+        self.remembered.bytes()
     }
 
     /// What the pool measures of itself.
@@ -254,13 +289,19 @@ impl Fetches {
         answering: Answering,
         protocol: GitProtocol,
         request: Bytes,
+        recording: Option<Recording>,
     ) -> Result<FetchStream, FetchFault> {
         let command = git_command::upload_pack(&self.git_dir, answering, protocol);
-        let (job, stream) = Job::start(command, request, self.limits, place)?;
+        let (job, stream) = Job::start(command, request, self.limits, place, recording)?;
+        self.spawn(job.run());
+        Ok(stream)
+    }
+
+    /// Runs `work` until it ends, or the pool does.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         while running.try_join_next().is_some() {}
-        running.spawn(job.run());
-        Ok(stream)
+        running.spawn(work);
     }
 
     fn busy(&self) -> FetchFault {

@@ -99,6 +99,38 @@ pub(super) fn check(request: &[u8], protocol: GitProtocol) -> Result<(), FetchFa
     Ok(())
 }
 
+/// Whether the whole request, which was checked, asks for `commit` and all that belongs to it: nothing else is wanted,
+/// and the client names nothing that it has.
+pub(super) fn is_clone_of(request: &[u8], protocol: GitProtocol, commit: &str) -> bool {
+    let mut rest = request;
+    let (mut is_fetch, mut is_wanted, mut is_done) = (protocol != GitProtocol::V2, false, false);
+    while !rest.is_empty() {
+        let Ok((line, after)) = split_line(rest) else {
+            return false;
+        };
+        rest = after;
+        let Line::Text(text) = line else {
+            continue;
+        };
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        if let Some(want) = text.strip_prefix(b"want ") {
+            // In the older versions, what the client can do follows the first.
+            let id = want.split(|byte| *byte == b' ').next();
+            if id != Some(commit.as_bytes()) {
+                return false;
+            }
+            is_wanted = true;
+        } else if text.starts_with(b"have ") {
+            return false;
+        } else if let Some(command) = text.strip_prefix(b"command=") {
+            is_fetch = command == b"fetch";
+        } else if text == b"done" {
+            is_done = true;
+        }
+    }
+    is_fetch && is_wanted && is_done
+}
+
 enum Line<'a> {
     /// Flush, delimiter or response end.
     Special,
@@ -235,6 +267,61 @@ mod tests {
                 request.escape_ascii()
             );
         }
+    }
+
+    #[test]
+    fn a_clone_wants_the_commit_alone_and_has_nothing() {
+        let id = "0123456789012345678901234567890123456789";
+        let lines = |lines: &[&str]| {
+            let line = |line: &&str| match *line {
+                "0000" | "0001" => (*line).to_owned(),
+                text => format!("{:04x}{text}", text.len() + 4),
+            };
+            lines.iter().map(line).collect::<String>()
+        };
+        let (want, have) = (format!("want {id}\n"), format!("have {id}\n"));
+        let able = format!("want {id} side-band-64k agent=git/2.1\n");
+        let other = want.replace('0', "f");
+        let is_clone =
+            |parts: &[&str], protocol| is_clone_of(lines(parts).as_bytes(), protocol, id);
+        for (parts, protocol) in [
+            (&[&*able, "0000", "done\n"][..], GitProtocol::V0),
+            (&[&able, &want, "0000", "done"], GitProtocol::V1),
+            (&[&want, "deepen 1", "0000", "done\n"], GitProtocol::V0),
+            (
+                &["command=fetch", "agent=x", "0001", &want, "done\n", "0000"],
+                GitProtocol::V2,
+            ),
+        ] {
+            assert!(is_clone(parts, protocol), "{parts:?}");
+        }
+        for (parts, protocol) in [
+            (&[&*able, "0000", &have, "done\n"][..], GitProtocol::V0),
+            (&[&able, &other, "0000", "done\n"], GitProtocol::V0),
+            (&[&other, "0000", "done\n"], GitProtocol::V0),
+            (&[&want, "0000"], GitProtocol::V0),
+            (&["0000"], GitProtocol::V0),
+            (
+                &["command=fetch", "0001", &want, &have, "done\n", "0000"],
+                GitProtocol::V2,
+            ),
+            (&["command=fetch", "0001", &want, "0000"], GitProtocol::V2),
+            (
+                &["command=fetch", "0001", "done\n", "0000"],
+                GitProtocol::V2,
+            ),
+            (
+                &["command=ls-refs", "0001", &want, "done\n", "0000"],
+                GitProtocol::V2,
+            ),
+            (
+                &["command=fetch", "0001", &other, &want, "done", "0000"],
+                GitProtocol::V2,
+            ),
+        ] {
+            assert!(!is_clone(parts, protocol), "{parts:?}");
+        }
+        assert!(!is_clone_of(b"0009done\n00", GitProtocol::V0, id));
     }
 
     #[tokio::test]

@@ -17,6 +17,9 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::domain::CommitId;
+
+mod remembered_tests;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.
@@ -31,6 +34,7 @@ const LIMITS: FetchLimits = FetchLimits {
     total: Duration::from_secs(600),
     cpu_secs: 60,
     request_bytes_max: request::REQUEST_BYTES_MAX,
+    remembered_bytes_max: 0,
 };
 
 /// A bare repository that serves one commit and also holds one which is not served.
@@ -38,6 +42,7 @@ struct Repository {
     folder: TempDir,
     tip: String,
     hidden: String,
+    served: Arc<Mutex<CommitId>>,
 }
 
 impl Repository {
@@ -60,6 +65,7 @@ impl Repository {
         git(&at.join("index.git"), &["symbolic-ref", head, main]);
         Self {
             folder,
+            served: Arc::new(Mutex::new(tip.parse().unwrap())),
             tip,
             hidden,
         }
@@ -70,13 +76,17 @@ impl Repository {
     }
 
     fn fetches(&self, limits: FetchLimits) -> Fetches {
-        Fetches::new(self.git_dir(), limits)
+        self.fetches_of(self.git_dir(), limits)
+    }
+
+    fn fetches_of(&self, git_dir: PathBuf, limits: FetchLimits) -> Fetches {
+        let served = Arc::clone(&self.served);
+        Fetches::new(git_dir, limits, Box::new(move || *served.lock().unwrap()))
     }
 
     /// A v0 request for the served commit, side band and all.
     fn request(&self) -> Bytes {
-        let want = format!("want {} side-band-64k ofs-delta\n", self.tip);
-        format!("{:04x}{want}00000009done\n", want.len() + 4).into()
+        request_of(&self.tip)
     }
 
     /// The ids of all processes that work in this repository, children of our own children too.
@@ -100,6 +110,11 @@ impl Repository {
         };
         timeout(PATIENCE, gone).await.expect("a process is left");
     }
+}
+
+fn request_of(commit: &str) -> Bytes {
+    let want = format!("want {commit} side-band-64k ofs-delta\n");
+    format!("{:04x}{want}00000009done\n", want.len() + 4).into()
 }
 
 fn noise(size: usize) -> Vec<u8> {
@@ -240,7 +255,7 @@ async fn answer(
 #[tokio::test]
 async fn git_clones_and_fetches_in_every_protocol_version() {
     let repository = Repository::new(300_000);
-    let fetches = Arc::new(repository.fetches(LIMITS));
+    let fetches = Arc::new(repository.fetches(remembered_tests::LIMITS));
     let url = format!("http://{}/git", serve(Arc::clone(&fetches)).await);
     for version in ["0", "1", "2"] {
         let folder = tempfile::tempdir().unwrap();
@@ -299,6 +314,7 @@ fn advance(repository: &Repository, message: &str) -> String {
             &newer,
         ],
     );
+    *repository.served.lock().unwrap() = newer.parse().unwrap();
     newer
 }
 
@@ -308,6 +324,7 @@ fn reset(repository: &Repository) {
         &repository.git_dir(),
         &["update-ref", main, &repository.tip],
     );
+    *repository.served.lock().unwrap() = repository.tip.parse().unwrap();
 }
 
 #[tokio::test]
@@ -497,7 +514,7 @@ async fn an_answer_ends_at_its_total_time() {
 async fn a_malformed_request_starts_no_process() {
     let repository = Repository::new(10);
     // A folder that is no repository: a process would fail in another way.
-    let fetches = Fetches::new(repository.folder.path().join("none"), LIMITS);
+    let fetches = repository.fetches_of(repository.folder.path().join("none"), LIMITS);
     for lie in ["", "0003", "ffffwant ", "0009have\n", "{\"json\":true}"] {
         let refused = upload(&fetches, PEER, Bytes::from_static(lie.as_bytes())).await;
         let refused = refused.err().unwrap();
@@ -519,8 +536,8 @@ async fn a_malformed_request_starts_no_process() {
 
 #[tokio::test]
 async fn a_process_that_fails_at_once_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let fetches = Fetches::new(folder.path().join("none"), LIMITS);
+    let repository = Repository::new(10);
+    let fetches = repository.fetches_of(repository.folder.path().join("none"), LIMITS);
     let failed = fetches
         .advertise(PEER, GitProtocol::V0)
         .await

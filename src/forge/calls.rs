@@ -1,5 +1,6 @@
 //! The questions.
 
+use reqwest::Method;
 use serde::Serialize;
 
 use super::answers::{RawRepository, RawRight, RawRun, RawTask, RawTasks, RawToken, RawUser};
@@ -203,7 +204,9 @@ impl Forge {
         let path = format!("api/v1/repos/{path}/statuses/{commit}");
         let robot = self.robot_token()?;
         let json = serde_json::to_vec(status).expect("a status is JSON");
-        let answer = self.post(&path, Showing::Token(&robot), json).await;
+        let answer = self
+            .send_json(Method::POST, &path, Showing::Token(&robot), json)
+            .await;
         answer.map(|_| ())
     }
 

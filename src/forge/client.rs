@@ -1,9 +1,11 @@
 //! One question to the forge and its answer: bounded in time, in size, and in number.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::kind::KnownKind;
-use super::{ForgeFault, Robot};
+use super::{ForgeFault, Measures, Robot};
 use crate::domain::{PublicUrl, Secret};
 
 /// The questions at one moment.
@@ -53,6 +55,7 @@ pub struct Forge {
     turns: Semaphore,
     pub(super) robot: Robot,
     pub(super) kind: KnownKind,
+    measures: Measures,
 }
 
 /// By whom a question is asked.
@@ -68,6 +71,8 @@ pub enum Showing<'a> {
 
 /// A whole answer of a status that is no refusal.
 pub(super) struct Answer {
+    /// What its clock says.
+    pub(super) date: Option<Timestamp>,
     pub(super) content_type: String,
     pub(super) body: Vec<u8>,
 }
@@ -94,6 +99,7 @@ impl Forge {
             turns: Semaphore::new(TURNS),
             robot,
             kind: KnownKind::default(),
+            measures: Measures::new(),
         }
     }
 
@@ -105,9 +111,9 @@ impl Forge {
         self.robot.token()
     }
 
-    /// The base of all its addresses, with a slash at the end.
-    pub(super) fn root(&self) -> &str {
-        self.root.as_str()
+    /// What is measured of its questions.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
     }
 
     /// The address of a page below the root: written behind it, so that it cannot be at another host.
@@ -127,18 +133,32 @@ impl Forge {
             .await
     }
 
-    /// Makes what `path` is for, of a body that is JSON.
-    pub(super) async fn post(
+    /// Does something at `path` with a body that is JSON.
+    pub(super) async fn send_json(
         &self,
+        method: Method,
         path: &str,
         showing: Showing<'_>,
         json: Vec<u8>,
     ) -> Result<Answer, ForgeFault> {
-        self.question(path, showing, Sent(Method::POST, Some(json)), Bytes::All)
+        self.question(path, showing, Sent(method, Some(json)), Bytes::All)
             .await
     }
 
     async fn question(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+        sent: Sent,
+        bytes: Bytes,
+    ) -> Result<Answer, ForgeFault> {
+        let began = Instant::now();
+        let told = self.in_turn(path, showing, sent, bytes).await;
+        self.measures.note(&told, began);
+        told
+    }
+
+    async fn in_turn(
         &self,
         path: &str,
         showing: Showing<'_>,
@@ -271,6 +291,9 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             .map(str::to_owned)
     };
     let retry_after = header(RETRY_AFTER);
+    // The form of RFC 9110, 5.6.7 is one of that of mail.
+    let date = header(DATE).and_then(|text| rfc2822::parse(&text).ok());
+    let date = date.map(|date| date.timestamp());
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
     let mut body = Vec::new();
     let enough = match bytes {
@@ -288,7 +311,11 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         body.extend_from_slice(&chunk);
     }
     match status.as_u16() {
-        200 | 201 => Ok(Answer { content_type, body }),
+        200..=205 => Ok(Answer {
+            date,
+            content_type,
+            body,
+        }),
         401 => Err(ForgeFault::Unauthenticated),
         403 => Err(ForgeFault::forbidden(&body)),
         404 => Err(ForgeFault::NotFound),
@@ -300,7 +327,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             retry_after_secs: retry_secs(retry_after.as_deref()),
         }),
         code @ 500.. => Err(ForgeFault::Unreachable(format!("it answers {code}"))),
-        code => Err(ForgeFault::Odd(format!("it answers {code}"))),
+        code => Err(ForgeFault::odd(code, &body)),
     }
 }
 

@@ -47,21 +47,41 @@ impl ForgeFault {
         }
     }
 
-    /// A refusal in the words of the forge: one line, short and harmless, whatever it sent.
-    pub(super) fn forbidden(body: &[u8]) -> Self {
-        #[derive(serde::Deserialize)]
-        struct Said {
-            message: String,
+    /// In one word, for those who count.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => "refused",
+            Self::Busy { .. } => "busy",
+            Self::Unreachable(_) => "unreachable",
+            Self::Odd(_) | Self::Robot(_) => "odd",
         }
-        let text = String::from_utf8_lossy(body);
-        let said = match serde_json::from_str::<Said>(&text) {
-            Ok(said) => said.message,
-            Err(_) => text.lines().next().unwrap_or_default().to_owned(),
-        };
-        let words = said.trim();
-        Self::Forbidden(match words.is_empty() || words.starts_with('<') {
-            true => "it does not say why".to_owned(),
-            false => harmless(words, WORDS_CHARS_MAX),
-        })
+    }
+
+    /// A refusal in the words of the forge.
+    pub(super) fn forbidden(body: &[u8]) -> Self {
+        Self::Forbidden(words(body))
+    }
+
+    /// An answer of a status that the question does not ask for.
+    pub(super) fn odd(status: u16, body: &[u8]) -> Self {
+        Self::Odd(format!("it answers {status}: {}", words(body)))
+    }
+}
+
+/// What the forge says: one line, short and harmless, whatever it sent.
+fn words(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        message: String,
+    }
+    let text = String::from_utf8_lossy(body);
+    let said = match serde_json::from_str::<Said>(&text) {
+        Ok(said) => said.message,
+        Err(_) => text.lines().next().unwrap_or_default().to_owned(),
+    };
+    let words = said.trim();
+    match words.is_empty() || words.starts_with('<') {
+        true => "it does not say why".to_owned(),
+        false => harmless(words, WORDS_CHARS_MAX),
     }
 }

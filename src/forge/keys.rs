@@ -46,7 +46,9 @@ pub enum IssuerFault {
     )]
     Symmetric,
     /// It is another issuer than the configured one.
-    #[error("the forge says that it is another issuer than `forge.url`; that must be its ROOT_URL")]
+    #[error(
+        "the forge says that it is another issuer than this registry expects; its operator must set `forge.issuer` to the forge's ROOT_URL"
+    )]
     OtherIssuer,
     /// It has no key of this name.
     #[error("the token is signed with a key that the forge does not have; get a new one")]
@@ -81,7 +83,9 @@ impl Default for KeyPatience {
 /// The keys of one issuer: asked for when they are needed, and kept.
 pub struct IssuerKeys {
     issuer: String,
-    /// Relative to the forge's root.
+    /// The base URL of the forge, as it calls itself.
+    root: String,
+    /// Relative to it.
     discovery: String,
     patience: KeyPatience,
     known: ArcSwapOption<Known>,
@@ -136,10 +140,16 @@ impl VerifyingKey {
 }
 
 impl IssuerKeys {
-    /// The keys of `issuer`, whose discovery document is at a path below the forge's root.
-    pub fn new(issuer: String, discovery: impl Into<String>, patience: KeyPatience) -> Self {
+    /// The keys of `issuer`, of a forge that calls itself `root`; its discovery document is at a path below that.
+    pub fn new(
+        issuer: String,
+        root: String,
+        discovery: impl Into<String>,
+        patience: KeyPatience,
+    ) -> Self {
         Self {
             issuer,
+            root,
             discovery: discovery.into(),
             patience,
             known: ArcSwapOption::empty(),
@@ -181,6 +191,16 @@ impl IssuerKeys {
         }
     }
 
+    /// Whether the forge is this issuer and has a key that we use.
+    pub async fn check(&self, forge: &Forge) -> Result<(), IssuerFault> {
+        let known = self.ask(forge).await?;
+        match known.keys.is_empty() {
+            true if known.is_symmetric => Err(IssuerFault::Symmetric),
+            true => Err(IssuerFault::UnknownKey),
+            false => Ok(()),
+        }
+    }
+
     fn fresh(&self, kid: &str) -> Option<Arc<VerifyingKey>> {
         let known = self.known.load();
         let known = known.as_ref()?;
@@ -210,8 +230,10 @@ impl IssuerKeys {
         if discovery.issuer != self.issuer {
             return Err(IssuerFault::OtherIssuer);
         }
-        // Only at the forge itself: the token says nothing of where its key is, and the forge nothing of others.
-        let path = discovery.jwks_uri.strip_prefix(forge.root());
+        // Only at the forge itself, where we reach it: the token says nothing of where its key is, and the forge nothing
+        // of others.
+        let path = discovery.jwks_uri.strip_prefix(&self.root);
+        let path = path.and_then(|path| path.strip_prefix('/'));
         let Some(path) = path else {
             return Err(IssuerFault::OtherIssuer);
         };

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::client::Bytes;
+use super::client::{Answer, Bytes};
 use super::{Forge, ForgeFault, Showing};
 
 /// How long what a forge said of itself is believed: it may be upgraded any day.
@@ -54,6 +55,13 @@ impl Forge {
         Ok(kind)
     }
 
+    /// What its clock says, to the second.
+    pub async fn time(&self) -> Result<Timestamp, ForgeFault> {
+        let answer = self.of_itself("api/v1/version").await?;
+        let odd = || ForgeFault::Odd("it does not say what time it is".to_owned());
+        answer.date.ok_or_else(odd)
+    }
+
     async fn ask_kind(&self) -> Result<Kind, ForgeFault> {
         match self.version("api/forgejo/v1/version").await {
             Ok((major, minor)) => Ok(Kind::Forgejo(major, minor)),
@@ -65,15 +73,19 @@ impl Forge {
         }
     }
 
-    async fn version(&self, path: &str) -> Result<(u32, u32), ForgeFault> {
-        let answer = match self.get(path, Showing::Nobody, Bytes::All).await {
-            // A forge may hide even this from those who did not sign in.
+    /// What it says of itself, which it may hide even from those who did not sign in.
+    async fn of_itself(&self, path: &str) -> Result<Answer, ForgeFault> {
+        match self.get(path, Showing::Nobody, Bytes::All).await {
             Err(ForgeFault::Unauthenticated | ForgeFault::Forbidden(_)) => {
                 let robot = self.robot_token()?;
-                self.get(path, Showing::Token(&robot), Bytes::All).await?
+                self.get(path, Showing::Token(&robot), Bytes::All).await
             }
-            answer => answer?,
-        };
+            answer => answer,
+        }
+    }
+
+    async fn version(&self, path: &str) -> Result<(u32, u32), ForgeFault> {
+        let answer = self.of_itself(path).await?;
         let version: Version = answer.json()?;
         let odd = || ForgeFault::Odd("its version is not a number".to_owned());
         numbers(&version.version).ok_or_else(odd)

@@ -12,7 +12,9 @@ mod client;
 mod fault;
 mod keys;
 mod kind;
+mod measures;
 mod robot;
+mod values;
 
 pub use answers::{Account, Repository, Rights, Run, Team, TokenInfo};
 pub use calls::Status;
@@ -20,6 +22,7 @@ pub use client::{Forge, ForgeLimits, Showing};
 pub use fault::ForgeFault;
 pub use keys::{IssuerFault, IssuerKeys, KeyPatience, VerifyingKey};
 pub use kind::Kind;
+pub use measures::Measures;
 pub use robot::Robot;
 
 #[cfg(test)]

@@ -193,7 +193,9 @@ async fn a_rename_is_followed_once_and_to_this_forge_alone() {
         format!("{}/api/v1/repos/acme/index", stranger.url()),
     ] {
         let fault = follow(to.clone()).await.unwrap_err();
-        assert_eq!(fault, ForgeFault::Odd("it answers 301".to_owned()), "{to}");
+        let is_not_followed =
+            |fault| matches!(fault, ForgeFault::Odd(words) if words.starts_with("it answers 301"));
+        assert!(is_not_followed(fault), "{to}");
     }
     assert_eq!(stranger.asked("/"), 0, "no token went elsewhere");
     double.world().redirects = [(
@@ -379,7 +381,12 @@ mod keys {
     }
 
     fn keys(double: &ForgeDouble, patience: KeyPatience) -> IssuerKeys {
-        IssuerKeys::new(double.url(), ".well-known/openid-configuration", patience)
+        IssuerKeys::new(
+            double.url(),
+            double.url(),
+            ".well-known/openid-configuration",
+            patience,
+        )
     }
 
     fn parts(token: &str) -> (&[u8], &str) {

@@ -12,7 +12,7 @@ use super::context::Response;
 use super::error::ApiError;
 use super::request::Request;
 use crate::app::{App, Visitor};
-use crate::auth::{AuthFault, Gate, token_from_header};
+use crate::auth::{AuthFault, Gate, Guest, TokenFault, token_from_header};
 use crate::domain::{Can, Grant, Secret, Visibility};
 use crate::index::Snapshot;
 
@@ -45,15 +45,20 @@ impl Request {
     ///
     /// A private registry is read with any token of it that may `read`, or of whoever may read the index repository on
     /// the forge. The crates that a token is limited to do not matter: a clone of the index cannot leave one out, so
-    /// the registry as a whole is read or not. For a token of our own nothing is waited for.
+    /// the registry as a whole is read or not. For a token of our own nothing is waited for,
+    /// unless another server has signed it with a new key.
     ///
     /// # Errors
     /// 401 with the challenge, or 403 for a token that allows other things.
     pub async fn read(&self, challenge: Challenge) -> Result<Arc<Snapshot>, ApiError> {
         let snapshot = self.app.index.snapshot();
-        if snapshot.registry().identity.visibility == Visibility::Private {
-            match self.grant() {
-                Ok(grant) => grant.require(Can::Read)?,
+        if self.app.visibility(&snapshot) == Visibility::Private {
+            match self.grant().await {
+                Ok(grant) => {
+                    grant.require(Can::Read)?;
+                    let read = self.read_behind(&grant).await;
+                    read.map_err(|fault| self.refusal(fault, challenge))?;
+                }
                 Err(fault) => {
                     let read = self.read_as_guest(fault).await;
                     read.map_err(|fault| self.refusal(fault, challenge))?;
@@ -68,18 +73,34 @@ impl Request {
     /// # Errors
     /// 401 with the challenge, and what the forge has against a token of its own.
     pub async fn visitor(&self, challenge: Challenge) -> Result<Visitor, ApiError> {
-        let visitor = match self.grant() {
-            Ok(grant) => Ok(Visitor::Local(grant)),
+        let visitor = match self.grant().await {
+            Ok(grant) => self.behind(&grant).map(|behind| match behind {
+                Some((gate, guest)) => Visitor::Minted(grant, gate, Box::new(guest)),
+                None => Visitor::Local(grant),
+            }),
             Err(fault) => self.guest(fault).await,
         };
         visitor.map_err(|fault| self.refusal(fault, challenge))
     }
 
     /// What a token of this registry allows.
-    fn grant(&self) -> Result<Arc<Grant>, AuthFault> {
-        let grant = self.app.authenticate(self.authorization())?;
-        Span::current().record("principal", field::display(&grant.login));
+    async fn grant(&self) -> Result<Arc<Grant>, AuthFault> {
+        let grant = self
+            .app
+            .authenticate_by_any_key(self.authorization())
+            .await?;
+        let name = grant.bearer.name();
+        Span::current().record("principal", field::display(name.as_str()));
         Ok(grant)
+    }
+
+    /// The guest for whom a token of ours speaks, and who decides about them.
+    fn behind(&self, grant: &Grant) -> Result<Option<(Arc<Gate>, Guest)>, AuthFault> {
+        let Some(guest) = Guest::behind(grant) else {
+            return Ok(None);
+        };
+        let gate = self.app.gate.clone().ok_or(TokenFault::NoForge)?;
+        Ok(Some((gate, guest)))
     }
 
     /// The gate and the token, if what is no token of ours can be one of the forge.
@@ -90,6 +111,13 @@ impl Request {
             }
             _ => Err(fault),
         }
+    }
+
+    async fn read_behind(&self, grant: &Grant) -> Result<(), AuthFault> {
+        if let Some((gate, guest)) = self.behind(grant)? {
+            gate.may_read_as(&guest, Timestamp::now()).await?;
+        }
+        Ok(())
     }
 
     async fn read_as_guest(&self, fault: AuthFault) -> Result<(), AuthFault> {
@@ -120,7 +148,7 @@ impl Request {
 
 /// The answer, kept out of caches that several people share if the registry is private.
 pub fn keep_private(app: &App, mut response: Response) -> Response {
-    let visibility = app.index.snapshot().registry().identity.visibility;
+    let visibility = app.visibility(&app.index.snapshot());
     if visibility == Visibility::Private {
         let caching = response.headers().get(header::CACHE_CONTROL);
         let caching = private_caching(caching.and_then(|caching| caching.to_str().ok()));

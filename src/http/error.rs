@@ -8,8 +8,9 @@ use warp::http::{HeaderValue, StatusCode, header};
 use super::body::BodyFault;
 use super::context::Response;
 use super::envelope::envelope_of_all;
-use crate::auth::{AuthFault, GateFault, NotPermitted};
+use crate::auth::{AuthFault, GateFault, MintFault, NotPermitted};
 use crate::catalog::SearchFault;
+use crate::exchange::ExchangeFault;
 use crate::fetch::FetchFault;
 use crate::forge::ForgeFault;
 use crate::index::{Refusal, WriteFault};
@@ -133,6 +134,7 @@ impl From<GateFault> for ApiError {
             | GateFault::NoName(_)
             | GateFault::ReadOnly(_)
             | GateFault::OtherRepository
+            | GateFault::HiddenRun
             | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),
             GateFault::NoUser(_) | GateFault::NoTeam(_) => (StatusCode::BAD_REQUEST, None),
             GateFault::TooMany { wait_secs } => (StatusCode::TOO_MANY_REQUESTS, Some(*wait_secs)),
@@ -141,6 +143,33 @@ impl From<GateFault> for ApiError {
             retry_after_secs: wait_secs,
             ..Self::new(status, fault.to_string())
         }
+    }
+}
+
+impl From<ExchangeFault> for ApiError {
+    fn from(fault: ExchangeFault) -> Self {
+        let status = match fault {
+            ExchangeFault::Gate(fault) => return fault.into(),
+            ExchangeFault::NoForge => StatusCode::NOT_FOUND,
+            ExchangeFault::NotLinked { .. }
+            | ExchangeFault::OtherRepository { .. }
+            | ExchangeFault::Used
+            | ExchangeFault::NotOfGuest => StatusCode::FORBIDDEN,
+            ExchangeFault::NoAction
+            | ExchangeFault::Prefix(_)
+            | ExchangeFault::Mint(MintFault::Order(_)) => StatusCode::BAD_REQUEST,
+            ExchangeFault::Mint(MintFault::TooLate(_)) => StatusCode::UNAUTHORIZED,
+            ExchangeFault::Mint(MintFault::TooLong(_)) => StatusCode::BAD_REQUEST,
+            ExchangeFault::Mint(ref cause) => {
+                error!(%cause, "a token was not made");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            ExchangeFault::NotWritten(ref cause) => {
+                error!(%cause, "an exchange of a token was not written down");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self::new(status, fault.to_string())
     }
 }
 

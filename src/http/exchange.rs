@@ -60,6 +60,7 @@ pub(super) async fn answer(
             return envelope(StatusCode::INTERNAL_SERVER_ERROR, detail);
         }
     };
+    let peer = routes.proxies.origin(peer, request.headers());
     let mut line = LogLine::start(&id, peer, &request);
     let span = line.span.clone();
     let response = match oversized(&request) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use crate::domain::{Secret, Visibility};
 use crate::forge::double::*;
 use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
 use crate::publish::tarball_builder::Tarball;
+use crate::visibility::Watch;
 
 const ALICE: &str = "a000000000000000000000000000000000000001";
 const READER: &str = "a000000000000000000000000000000000000002";
@@ -29,6 +30,7 @@ struct Bench {
     double: ForgeDouble,
     root: String,
     http: Client,
+    app: Arc<App>,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
@@ -84,14 +86,26 @@ fn gate(double: &ForgeDouble) -> Arc<Gate> {
     Arc::new(Gate::new(Arc::new(forge), index, names, holds, patience))
 }
 
+fn watch(double: &ForgeDouble) -> Watch {
+    let url = double.url().parse().unwrap();
+    let forge = Forge::new(&url, Robot::None, ForgeLimits::default());
+    let index = "acme/crates".parse().unwrap();
+    let poll = Duration::from_secs(3600);
+    Watch::new(Arc::new(forge), index, poll, true, None)
+}
+
 impl Bench {
     /// A private registry whose people are those of a forge.
     async fn start() -> Self {
+        Self::start_as(Visibility::Private).await
+    }
+
+    async fn start_as(visibility: Visibility) -> Self {
         let double = ForgeDouble::start(world()).await;
         let folder = tempfile::tempdir().unwrap();
         let arguments = Arguments {
             data: Some(folder.path().join("data")),
-            visibility: Some(Visibility::Private),
+            visibility: Some(visibility),
             ..Arguments::default()
         };
         let config = Config::load(&arguments, &Environment::default(), folder.path()).unwrap();
@@ -100,15 +114,25 @@ impl Bench {
         let limits = ServeLimits::from(&config.http);
         let mut app = App::open(config, address).unwrap();
         app.gate = Some(gate(&double));
-        let routes = routes(Arc::new(app));
+        app.watch = Some(watch(&double));
+        let app = Arc::new(app);
+        let routes = routes(Arc::clone(&app));
         let server = tokio::spawn(serve(listener, routes, limits, std::future::pending()));
         Self {
             double,
             root: format!("http://{address}/crates"),
             http: Client::builder().no_proxy().build().unwrap(),
+            app,
             server,
             _folder: folder,
         }
+    }
+
+    /// Lets the server ask who may read, and reads without a token.
+    async fn look(&self, now: Instant) -> StatusCode {
+        let watch = self.app.watch.as_ref().unwrap();
+        watch.look(&self.app.index, now).await;
+        self.read("index/config.json", "").await.0
     }
 
     async fn ask(
@@ -232,4 +256,33 @@ async fn a_crate_belongs_to_accounts_of_the_forge() {
     );
     let (status, _) = bench.own(Method::PUT, ALICE, &["alice"]).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "which does not own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_is_as_public_as_its_index_repository() {
+    let bench = Bench::start_as(Visibility::Public).await;
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    let show = |is_private| bench.double.world().repositories[0].is_private = is_private;
+    let config = async || bench.read("index/config.json", ALICE).await.1;
+    show(false);
+    assert_eq!(bench.look(at(0)).await, StatusCode::OK);
+    assert!(!config().await.contains("auth-required"));
+    bench.double.world().trouble = Trouble::Status(502);
+    assert_eq!(bench.look(at(1)).await, StatusCode::OK);
+    bench.double.world().trouble = Trouble::None;
+    show(true);
+    assert_eq!(bench.look(at(2)).await, StatusCode::UNAUTHORIZED);
+    let private = config().await;
+    assert!(private.contains("\"auth-required\":true"), "{private}");
+    assert!(private.contains("{sha256-checksum}"), "{private}");
+    show(false);
+    assert_eq!(bench.look(at(10)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(bench.look(at(69)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(bench.look(at(70)).await, StatusCode::OK);
+    assert!(!config().await.contains("auth-required"));
+    // What opened downloads once opens none any more.
+    show(true);
+    assert_eq!(bench.look(at(80)).await, StatusCode::UNAUTHORIZED);
+    assert_ne!(config().await, private);
 }

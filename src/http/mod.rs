@@ -8,6 +8,7 @@ mod answered;
 mod api;
 mod bare;
 mod body;
+mod browse;
 mod connection;
 mod context;
 mod download;
@@ -15,7 +16,10 @@ mod envelope;
 mod error;
 mod exchange;
 mod git;
+mod html;
+mod login;
 mod pages;
+mod proxies;
 mod range;
 mod request;
 mod routes;
@@ -26,10 +30,13 @@ mod stall;
 mod webhook;
 
 #[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
 mod forge_tests;
 #[cfg(test)]
 mod serve_tests;
 
+pub use proxies::Proxies;
 pub use routes::{Routes, routes};
 pub use serve::{ServeLimits, serve};
 pub use snippets::Snippets;

@@ -8,6 +8,7 @@ use warp::http::header;
 use super::access::Challenge;
 use super::context::Response;
 use super::error::ApiError;
+use super::html::{self, escape};
 use super::request::Request;
 use super::snippets::Snippets;
 use crate::domain::Visibility;
@@ -68,28 +69,36 @@ pub async fn me(request: Request) -> Result<Response, ApiError> {
     let snippets = Snippets {
         name: &app.config.name,
         public_url: &app.public_url,
-        visibility: app.index.snapshot().registry().identity.visibility,
+        visibility: app.visibility(&app.index.snapshot()),
     };
-    Ok(warp::reply::html(page(&snippets)).into_response())
+    let forge = app.config.forge.as_ref();
+    let forge = forge.filter(|forge| forge.client_id.is_some());
+    let sign_in = forge.map(|forge| sign_in(&snippets, forge.issuer.as_str()));
+    Ok(warp::reply::html(page(&snippets, &sign_in.unwrap_or_default())).into_response())
 }
 
-fn page(snippets: &Snippets<'_>) -> String {
+/// How people come without a token, if there is a forge where they sign in.
+fn sign_in(snippets: &Snippets<'_>, forge: &str) -> String {
+    let name = snippets.name;
+    let provided = escape(&snippets.provided());
+    let forge = escape(forge);
+    format!(
+        r#"<h2>Sign in</h2>
+<p>With Cargo since 1.74 and the program <code>cargo-credential-sidecargo</code> no token is needed: paste this instead,</p>
+<pre id="provided">{provided}</pre>
+<p>and sign in at {forge}:</p>
+<pre>cargo login --registry {name}</pre>
+"#
+    )
+}
+
+fn page(snippets: &Snippets<'_>, sign_in: &str) -> String {
     let name = snippets.name;
     let body = match snippets.visibility {
         Visibility::Public => public_body(snippets),
         Visibility::Private => private_body(snippets),
     };
-    format!(
-        r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Registry {name}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}pre{{background:#8881;padding:1rem;overflow:auto}}</style>
-<h1>Registry {name}</h1>
-{body}</html>
-"#
-    )
+    html::page(&format!("Registry {name}"), &format!("{body}{sign_in}"))
 }
 
 fn public_body(snippets: &Snippets<'_>) -> String {
@@ -142,13 +151,6 @@ cargo login --registry {name}
 </pre>
 "#
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use warp::{Filter, delete, ext, get, head, post, put};
 use super::answered::{Answered, AnsweredBy};
 use super::context::{Asked, Response};
 use super::error::ApiError;
+use super::proxies::Proxies;
 use super::request::{CapabilityPath, NamePath, RawBody, Request, VersionPath};
-use super::{access, api, download, git, pages, sparse, webhook};
+use super::{access, api, browse, download, git, login, pages, sparse, webhook};
 use crate::app::App;
 use crate::measure;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Routes {
     pub(super) outside: Arc<AnsweredBy>,
     /// Connections that are served.
     pub(super) connections: IntGauge,
+    /// Who may say for whom they ask.
+    pub(super) proxies: Proxies,
 }
 
 /// The table of routes; what no route takes gets the error envelope too.
@@ -46,6 +49,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     let connections = measure::level("sidecargo_http_connections", "Connections that are served, also those that idle.");
     let metrics = Arc::new(Metrics::new(&app, answered.measure(), connections.clone()));
     let route = |name, handled| route(answered.by(name), handled);
+    let proxies = Proxies::new(&app.config.http.trusted_proxies);
     let r = path(app.config.name.to_string());
     let request = request(Arc::clone(&app));
 
@@ -55,6 +59,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     let yank = crates.clone().and(version.clone()).and(path("yank")).and(end());
     let unyank = crates.clone().and(version.clone()).and(path("unyank")).and(end());
     let new = crates.clone().and(path("new")).and(end());
+    let tokens = r.clone().and(path("api")).and(path("v1")).and(path("trusted_publishing")).and(path("tokens")).and(end()).boxed();
     let git = r.clone().and(path("git")).boxed();
     let info_refs = git.clone().and(path("info")).and(path("refs")).and(end());
     let upload_pack = git.clone().and(path("git-upload-pack")).and(end());
@@ -82,7 +87,13 @@ pub fn routes(app: Arc<App>) -> Routes {
         route("remove_owners", owners.and(delete()).and(request.clone()).and(body()).then(api::remove_owners).boxed()),
         route("search", crates.and(end()).and(read()).and(request.clone()).and(query()).then(api::search).boxed()),
 
+        route("exchange_token", tokens.clone().and(post()).and(request.clone()).and(body()).then(api::exchange).boxed()),
+        route("give_token_back", tokens.and(delete()).and(request.clone()).then(api::give_back).boxed()),
+
         route("webhook", r.clone().and(path("webhook")).and(end()).and(post()).and(request.clone()).and(body()).then(webhook::event).boxed()),
+        route("crates", r.clone().and(end()).and(read()).and(request.clone()).and(query()).then(browse::crates).boxed()),
+        route("of_repository", r.clone().and(path("repositories")).and(param()).and(end()).and(read()).and(request.clone()).then(browse::of_repository).boxed()),
+        route("login", r.clone().and(path("login")).and(end()).and(read()).and(request.clone()).then(login::login).boxed()),
         route("me", r.and(path("me")).and(end()).and(read()).and(request.clone()).then(pages::me).boxed()),
         route("healthz", path("healthz").and(end()).and(read()).and(request.clone()).then(pages::health).boxed()),
         route("readyz", path("readyz").and(end()).and(read()).and(request.clone()).then(pages::ready).boxed()),
@@ -92,7 +103,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     .unify()
     .map(move |response| access::keep_private(&app, response))
     .boxed();
-    Routes { filter, outside, connections }
+    Routes { filter, outside, connections, proxies }
 }
 
 /// A handler's result as an answer, which is counted.

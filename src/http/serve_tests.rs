@@ -21,6 +21,7 @@ use super::answered::Answered;
 use super::body::{BodyFault, BodyLimits};
 use super::context::{Asked, Response};
 use super::envelope::envelope;
+use super::proxies::Proxies;
 use super::*;
 
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.
@@ -54,6 +55,7 @@ impl Server {
             filter: routes,
             outside: Arc::new(Answered::new().by_none()),
             connections: crate::measure::level("connections", "Connections."),
+            proxies: Proxies::default(),
         };
         let task = serve(listener, routes, limits, shutdown).with_current_subscriber();
         let ended = tokio::spawn(task);

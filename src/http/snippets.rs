@@ -21,6 +21,16 @@ impl Snippets<'_> {
         self.with_provider(format!("[registries.{name}]\nindex = \"{index}\"\n"))
     }
 
+    /// `.cargo/config.toml` of those who sign in at the forge.
+    pub fn provided(&self) -> String {
+        let name = self.name;
+        let index = self.public_url.sparse_index(name);
+        format!(
+            "[registries.{name}]\nindex = \"{index}\"\n\
+             credential-provider = [\"cargo-credential-sidecargo\"]\n"
+        )
+    }
+
     /// `.cargo/config.toml` where older Cargo is in use too.
     pub fn git(&self) -> String {
         self.with_provider(self.git_registry())

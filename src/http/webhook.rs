@@ -46,6 +46,12 @@ pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError
             // The forge does not wait so long.
             tokio::spawn(review::review(Arc::clone(&request.app), event));
         }
+        // It may have become another's to read.
+        Some("repository") => {
+            if let Some(watch) = &request.app.watch {
+                watch.hasten();
+            }
+        }
         _ => {}
     }
     Ok(warp::reply::with_status("ok\n", StatusCode::OK).into_response())

@@ -1,6 +1,7 @@
 //! Following the branch where somebody else moved it.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +16,19 @@ use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::refs;
 use super::rule::By;
+use super::upstream::{Limits, UpstreamFault};
 use super::writer::{Writer, chain};
 
 /// After a fault the branch is looked at again only after this many times what the look took.
 const PATIENCE: u32 = 20;
+/// The same where nothing is known against what is there, but that it did not come.
+const PATIENCE_WITH_FETCHES: u32 = 2;
 
 /// For what is new on the forge to come: the writer waits for it.
-const FETCH_TIME: Duration = Duration::from_secs(120);
+const FETCH: Limits = Limits {
+    time: Duration::from_secs(120),
+    file_bytes: 1 << 30,
+};
 /// How soon the forge is asked again after it did not tell where its branch is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,6 +47,8 @@ pub struct Stall {
 /// It is not known where the branch is.
 struct NoBranch {
     reason: String,
+    /// The same for the log, with what is for the operator alone.
+    logged: String,
     is_away: bool,
 }
 
@@ -74,10 +83,23 @@ impl Writer {
             return Err(stall.reason.clone());
         }
         let started = Instant::now();
+        let mut patience = PATIENCE;
+        let mut logged = None;
         let outcome = match found {
-            Ok(Some(found)) => self.follow(found),
+            Ok(Some(found)) => match self.bring(found) {
+                Ok(found) => self.follow(found),
+                Err(fault) => {
+                    if !matches!(fault, UpstreamFault::TooLarge(_)) {
+                        patience = PATIENCE_WITH_FETCHES;
+                    }
+                    Err(fault.to_string())
+                }
+            },
             Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
-            Err(NoBranch { reason, .. }) => Err(reason),
+            Err(fault) => {
+                logged = Some(fault.logged);
+                Err(fault.reason)
+            }
         };
         let Err(reason) = outcome else {
             self.stalled.store(None);
@@ -85,11 +107,11 @@ impl Writer {
         };
         if known.is_none_or(|stall| stall.reason != reason) {
             error!(
-                reason,
+                reason = logged.as_ref().unwrap_or(&reason),
                 "the branch is not followed; nothing is written until that is mended"
             );
         }
-        let pause = (started.elapsed() * PATIENCE).min(Duration::from_secs(60));
+        let pause = (started.elapsed() * patience).min(Duration::from_secs(60));
         self.stalled.store(Some(Arc::new(Stall {
             reason: reason.clone(),
             is_away,
@@ -102,9 +124,13 @@ impl Writer {
     /// Where the branch is, on the forge or here.
     fn branch(&mut self) -> Result<Option<CommitId>, NoBranch> {
         let Some(upstream) = &self.upstream else {
-            return refs::read(&self.git_dir, refs::TIP).map_err(|cause| NoBranch {
-                reason: format!("the branch cannot be read: {cause}"),
-                is_away: false,
+            return refs::read(&self.git_dir, refs::TIP).map_err(|cause| {
+                let reason = format!("the branch cannot be read: {cause}");
+                NoBranch {
+                    logged: reason.clone(),
+                    reason,
+                    is_away: false,
+                }
             });
         };
         self.looked = Instant::now();
@@ -116,6 +142,7 @@ impl Writer {
         self.look_due = Instant::now() + pause;
         found.map_err(|fault| NoBranch {
             reason: fault.to_string(),
+            logged: chain(&fault),
             is_away: fault.is_away(),
         })
     }
@@ -133,7 +160,6 @@ impl Writer {
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {
         let say = |fault: HistoryFault| chain(&fault);
-        let found = self.bring(found)?;
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;
@@ -165,21 +191,21 @@ impl Writer {
     }
 
     /// Sees to it that the objects of a commit of the forge's branch are here; the branch may be further by then.
-    fn bring(&self, found: CommitId) -> Result<CommitId, String> {
+    fn bring(&self, found: CommitId) -> Result<CommitId, UpstreamFault> {
         let Some(upstream) = &self.upstream else {
             return Ok(found);
         };
-        let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
+        let fault_here = |cause: &dyn std::error::Error| UpstreamFault::Git(chain(cause));
+        let objects = Objects::open(&self.git_dir).map_err(|fault| fault_here(&fault))?;
         // Of a push whose answer did not come they are.
         if objects.commit(found).is_ok() {
             return Ok(found);
         }
-        let _flight = self.flights.copy();
-        let arrived = upstream.fetch(&self.git_dir, FETCH_TIME);
-        let arrived = arrived.map_err(|fault| fault.to_string())?;
+        let packs = self.git_dir.join("objects/pack");
+        let fetch = || upstream.fetch(&self.git_dir, FETCH);
+        let arrived = self.flights.copy(&packs, fetch)?;
         // git flushes files, and not the folder that names them.
-        disk::sync_folder(&self.git_dir.join("objects/pack"))
-            .map_err(|cause| format!("the commits of the forge were not made durable: {cause}"))?;
+        disk::sync_folder(&packs).map_err(|cause| fault_here(&cause))?;
         Ok(arrived)
     }
 
@@ -187,7 +213,11 @@ impl Writer {
     /// else wrote.
     fn keep(&self, found: CommitId) -> io::Result<()> {
         let packs = self.git_dir.join("objects/pack");
-        let _flight = self.flights.copy();
+        self.flights.copy(&packs, || self.pack(found, &packs))?;
+        disk::sync_folder(&packs)
+    }
+
+    fn pack(&self, found: CommitId, packs: &Path) -> io::Result<()> {
         let mut child = git::command(&self.git_dir)
             .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
             .arg(packs.join("pack"))
@@ -208,6 +238,6 @@ impl Writer {
                 said.trim_end()
             )));
         }
-        disk::sync_folder(&packs)
+        Ok(())
     }
 }

@@ -296,6 +296,7 @@ impl Keeper {
 
     /// Lets git write a pack, and gives its path without extension. What git leaves when it fails is removed.
     fn new_pack(&self, command: std::process::Command, input: String) -> Result<PathBuf, Fault> {
+        let _merge = self.flights.merge();
         let copying = self.flights.copying();
         let before = packs::left_by_git(&self.folder)?;
         let what = "pack-objects";

@@ -83,6 +83,7 @@ pub use opening::OpenFault;
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
 pub use queue::Blob;
+pub use refs::BRANCH;
 pub use registry_files::{Identity, RegistryFiles};
 pub use review::{ReviewFault, judge_merge};
 pub use revoked::Revoked;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::domain::{Capability, PlainText, TokenId};
+use crate::domain::{Capability, PlainText, TokenId, Visibility};
 
 use super::edit::{Edit, Verdict};
 use super::message::Message;
@@ -26,6 +26,13 @@ pub enum Operation {
     RotateSigningKey {
         /// The public half of the key that [`Index::prepare_signing_key`](super::Index::prepare_signing_key) made.
         to: Signer,
+    },
+    /// Others may read from now on: everybody, or whoever has a token.
+    Show {
+        /// Who.
+        to: Visibility,
+        /// The secret of downloads without a token, if a private registry has one.
+        capability: Option<Capability>,
     },
     /// Downloads without a token get another secret: the URLs so far lead nowhere.
     RotateDownloads {
@@ -55,6 +62,7 @@ impl Operation {
         match self {
             Self::RevokeToken { id, until } => revoke(on.registry(), *id, *until, now),
             Self::RotateSigningKey { to } => Ok(trust(on.registry(), to)),
+            Self::Show { to, capability } => Ok(show(on, *to, capability.as_ref())),
             Self::RotateDownloads { fresh } => rotate_downloads(on, fresh),
         }
     }
@@ -91,6 +99,21 @@ fn trust(on: &RegistryFiles, signer: &Signer) -> Verdict {
         .with("Signing-key", plain(&signer.fingerprint()));
     let edit = Edit::of_registry(message).with_own(ALLOWED_SIGNERS, signers);
     Verdict::Edit(Box::new(edit))
+}
+
+fn show(on: &Snapshot, to: Visibility, capability: Option<&Capability>) -> Verdict {
+    let identity = &on.registry().identity;
+    if identity.visibility == to {
+        return Verdict::Unchanged;
+    }
+    let shown = Identity {
+        visibility: to,
+        // What a public index has shown must never open a private one.
+        capability: capability.filter(|_| to == Visibility::Private).cloned(),
+        ..identity.clone()
+    };
+    let edit = Edit::configure(on, &shown).map(Box::new);
+    edit.map_or(Verdict::Unchanged, Verdict::Edit)
 }
 
 fn rotate_downloads(on: &Snapshot, fresh: &Capability) -> Result<Verdict, OperationFault> {

@@ -18,7 +18,7 @@ use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
-use super::upstream::{ARRIVED, NotPushed, Upstream};
+use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
 use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
@@ -34,7 +34,10 @@ pub struct Place {
 }
 
 /// For the whole index to come from a forge at the first start.
-const COPY_TIME: Duration = Duration::from_secs(3600);
+const COPY: Limits = Limits {
+    time: Duration::from_secs(3600),
+    file_bytes: 16 << 30,
+};
 
 impl Place {
     /// Makes the registry's repository if there is none yet: of the forge's branch, if there is one.
@@ -57,20 +60,44 @@ impl Place {
         if self.has_forge()? && has_tip {
             return Ok(());
         }
-        if upstream.tip()?.is_none() {
-            if !has_tip {
-                self.found(settings, store)?;
-            }
-            match upstream.push(None, self.tip()?, self.only_pack()?) {
-                // Another server was quicker, and nobody has seen what was founded here.
-                Err(NotPushed::Elsewhere) if !has_tip => {
-                    fs::remove_dir_all(&self.git_dir).map_err(|source| self.io_fault(source))?;
-                }
-                Err(NotPushed::Elsewhere) => {}
-                pushed => pushed?,
-            }
-        }
+        self.found_there(settings, store, upstream, has_tip)?;
         self.copy_from(upstream)
+    }
+
+    /// Puts the first commit onto the forge's branch, if it has none: ours, or one that is made for it.
+    ///
+    /// That one is made beside the place of the repository: if the push fails, or this process is killed meanwhile, and
+    /// another server is quicker in the end, nothing here is in the way.
+    fn found_there(
+        &self,
+        settings: &Settings,
+        store: StoreId,
+        upstream: &Upstream,
+        has_tip: bool,
+    ) -> Result<(), OpenFault> {
+        let beside = Self {
+            git_dir: self.git_dir.with_extension("founding"),
+            ..self.clone()
+        };
+        let clear = || match fs::remove_dir_all(&beside.git_dir) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io_fault(source)),
+            _ => Ok(()),
+        };
+        clear()?;
+        if upstream.tip()?.is_some() {
+            return Ok(());
+        }
+        let first = if has_tip { self } else { &beside };
+        if !has_tip {
+            beside.found(settings, store)?;
+        }
+        let pushed = upstream.push(None, first.tip()?, first.only_pack()?);
+        clear()?;
+        match pushed {
+            // Another server was quicker.
+            Err(NotPushed::Elsewhere) => Ok(()),
+            pushed => Ok(pushed?),
+        }
     }
 
     /// Makes the forge's branch that of the repository here; what it holds is judged when the index is opened.
@@ -80,7 +107,12 @@ impl Place {
         template::lay_out(&self.git_dir).map_err(io_fault)?;
         self.clean().map_err(io_fault)?;
         let before = refs::read(&self.git_dir, refs::TIP).map_err(io_fault)?;
-        let commit = upstream.fetch(&self.git_dir, COPY_TIME)?;
+        let fetched = upstream.fetch(&self.git_dir, COPY);
+        if fetched.is_err() {
+            // Half of a whole index, perhaps, and a start that is tried again and again.
+            self.clean().map_err(io_fault)?;
+        }
+        let commit = fetched?;
         disk::sync_folder(&self.packs()).map_err(io_fault)?;
         let fits = match before {
             Some(before) if !is_ancestor(&self.git_dir, before, commit).map_err(io_fault)? => {
@@ -212,8 +244,9 @@ impl Place {
             disk::remove_leftovers(folder)?;
         }
         let graph = self.git_dir.join("objects/info/commit-graph.lock");
-        let incoming = self.git_dir.join(INCOMING).with_extension("lock");
-        for lock in [refs::lock_of_tip(&self.git_dir), graph, incoming] {
+        let lock_of = |name| self.git_dir.join(name).with_extension("lock");
+        let tip = refs::lock_of_tip(&self.git_dir);
+        for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
             match fs::remove_file(lock) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

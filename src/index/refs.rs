@@ -14,6 +14,8 @@ use crate::domain::CommitId;
 
 /// The branch whose tip is the index.
 pub(super) const TIP: &str = "refs/heads/main";
+/// What people call it.
+pub const BRANCH: &str = TIP.split_at("refs/heads/".len()).1;
 /// What clients of git see, under the namespace `served`.
 pub(super) const SERVED: &str = "refs/namespaces/served/refs/heads/main";
 /// The `HEAD` of that namespace.

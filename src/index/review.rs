@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -10,7 +11,7 @@ use crate::blobs::Blobs;
 use crate::domain::CommitId;
 
 use super::hooks::{PushFault, judge_push};
-use super::upstream::{Quarantine, Upstream, UpstreamFault};
+use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
 use super::{OpenFault, Place};
 
 /// Why a pull request may not be merged, or was not judged.
@@ -22,9 +23,12 @@ pub enum ReviewFault {
     /// It does not fit onto the branch.
     #[error("it does not merge with the newest commit of the registry; rebase it")]
     Conflict,
+    /// It is more than is looked at.
+    #[error("it brings more than {0} bytes, so it is not looked at")]
+    TooLarge(u64),
     /// It cannot be had from the forge.
     #[error(transparent)]
-    Upstream(#[from] UpstreamFault),
+    Upstream(UpstreamFault),
     /// The index cannot be read.
     #[error(transparent)]
     Open(#[from] OpenFault),
@@ -33,6 +37,11 @@ pub enum ReviewFault {
     Io(#[from] io::Error),
 }
 
+/// For the objects of a pull request to come: whoever may open one is trusted with nothing.
+const FETCH: Limits = Limits {
+    time: Duration::from_secs(120),
+    file_bytes: 64 << 20,
+};
 /// How often a merge is tried while others publish.
 const ATTEMPTS: usize = 5;
 
@@ -51,7 +60,7 @@ pub fn judge_merge(
         git_dir: &place.git_dir,
         objects: &folder.0,
     };
-    upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"))?;
+    upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
     for _ in 1..ATTEMPTS {
         match judge_once(place, blobs, upstream, &quarantine, head) {
             // Somebody published meanwhile.
@@ -76,6 +85,15 @@ fn judge_once(
     match judge_push(place, blobs, merged, Some(quarantine.objects)) {
         Err(PushFault::Open(fault)) => Err(fault.into()),
         judged => Ok(judged?),
+    }
+}
+
+impl From<UpstreamFault> for ReviewFault {
+    fn from(fault: UpstreamFault) -> Self {
+        match fault {
+            UpstreamFault::TooLarge(bytes) => Self::TooLarge(bytes),
+            other => Self::Upstream(other),
+        }
     }
 }
 

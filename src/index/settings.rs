@@ -15,6 +15,8 @@ pub struct Settings {
     pub public_url: PublicUrl,
     /// Who may read.
     pub visibility: Visibility,
+    /// Whether a registry that is there keeps the visibility that it has: then that is changed while it is served.
+    pub keeps_visibility: bool,
     /// Whether a secret in the URL is enough to download; only of a private registry.
     pub capability_downloads: bool,
 }
@@ -26,15 +28,20 @@ impl Settings {
             name: identity.name.clone(),
             public_url: identity.public_url.clone(),
             visibility: identity.visibility,
+            keeps_visibility: false,
             capability_downloads: identity.capability.is_some(),
         }
     }
 
-    /// The capability that goes with these settings: the one at hand if there is one, else a new one.
+    /// The capability that goes with these settings in a registry of this visibility: the one at hand if there is one, else a new one.
     ///
     /// One that is not wanted any more is dropped: what a public index has shown must never open a private one.
-    pub(super) fn capability(&self, known: Option<&Capability>) -> io::Result<Option<Capability>> {
-        if self.visibility == Visibility::Public || !self.capability_downloads {
+    pub(super) fn capability(
+        &self,
+        visibility: Visibility,
+        known: Option<&Capability>,
+    ) -> io::Result<Option<Capability>> {
+        if visibility == Visibility::Public || !self.capability_downloads {
             return Ok(None);
         }
         known.cloned().map_or_else(random_capability, Ok).map(Some)
@@ -48,13 +55,17 @@ impl Identity {
             .capability
             .as_ref()
             .filter(|_| self.visibility == Visibility::Private);
-        let capability = settings.capability(known)?;
+        let visibility = match settings.keeps_visibility {
+            true => self.visibility,
+            false => settings.visibility,
+        };
+        let capability = settings.capability(visibility, known)?;
         let moved = match self.public_url == settings.public_url {
             true => self.clone(),
             false => self.moved_to(&settings.public_url),
         };
         Ok(Self {
-            visibility: settings.visibility,
+            visibility,
             capability,
             ..moved
         })

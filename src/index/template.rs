@@ -87,7 +87,7 @@ pub(super) fn create(
         former_urls: Vec::new(),
         blob_store,
         visibility: settings.visibility,
-        capability: settings.capability(None)?,
+        capability: settings.capability(settings.visibility, None)?,
     };
     let unfinished = git_dir.with_extension("unfinished");
     if unfinished.exists() {

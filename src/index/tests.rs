@@ -90,6 +90,7 @@ pub(super) fn settings(url: &str) -> Settings {
         name: RegistryName::default(),
         public_url: url.parse().unwrap(),
         visibility: Visibility::Public,
+        keeps_visibility: false,
         capability_downloads: false,
     }
 }

@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use crate::domain::CommitId;
 
 use super::refs;
-pub(super) use programs::Quarantine;
+pub(super) use programs::{Limits, Quarantine};
 use report::Report;
 use wire::packet;
 
@@ -76,13 +76,23 @@ pub enum UpstreamFault {
     /// Not what git answers.
     #[error("the forge answers what git does not: {0}")]
     Odd(String),
-    /// The token cannot be read.
-    #[error("the token for the forge cannot be read: {0}")]
-    Token(String),
+    /// The token cannot be read; why, is for the operator alone.
+    #[error(
+        "this server's token for the forge cannot be read; its operator finds the reason in the log"
+    )]
+    Token(#[source] TokenFault),
+    /// What is new there is more than is taken.
+    #[error("what is to be fetched from the forge has more than {0} bytes, so it is not taken")]
+    TooLarge(u64),
     /// The git program did not do it.
     #[error("git fails on the commits of the forge: {0}")]
     Git(String),
 }
+
+/// What is wrong with the token or its file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TokenFault(String);
 
 /// Why the branch was not moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -124,6 +124,9 @@ where
     if let Ok(name) = &upload.metadata.name {
         caller.require_on(Can::Publish, name)?;
     }
+    if let Ok(version) = &upload.metadata.version {
+        caller.require_release(version, Some(&upload.cksum))?;
+    }
     let deadline = app.deadline();
 
     let cksum = upload.cksum;
@@ -274,7 +277,7 @@ fn count(
 /// All that decides whether the caller may publish this.
 async fn standing(app: &App, caller: &Caller, release: &Release) -> Result<Standing, GateFault> {
     let snapshot = app.index.snapshot();
-    let forge = app.config.forge.as_ref().map(|forge| &forge.url);
+    let forge = app.config.forge.as_ref().map(|forge| &forge.issuer);
     let sources = release.repository.as_ref().zip(forge);
     let sources = sources.and_then(|(url, forge)| RepositoryPath::of_url(url, forge));
     let wish = Wish {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::ForgeFault;
 use crate::domain::{Login, RepositoryPath};
+use crate::forge::ForgeFault;
 
 /// What became of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,15 @@ pub(super) enum Outcome {
 /// The repository was not set up; what was done before stays, and it can be run again.
 #[derive(Debug, Error)]
 pub enum SetupFault {
-    /// The forge.
-    #[error(transparent)]
-    Forge(#[from] ForgeFault),
+    /// The forge did not do what was asked.
+    #[error("the forge was asked to `{call}`")]
+    Forge {
+        /// The call of its API.
+        call: String,
+        /// What came of it.
+        #[source]
+        fault: ForgeFault,
+    },
     /// There is no such account.
     #[error(
         "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"

@@ -2,6 +2,7 @@
 //!
 //! Mostly to what an honest client never sends: each is refused with a sentence, and nothing is left behind.
 
+mod browse;
 mod disagreement;
 mod downloads;
 mod frames;

@@ -26,7 +26,7 @@ enum Asks {
 }
 
 /// Every handler of the table of routes, a request that reaches it, and how it asks for a token.
-const ROUTES: [(&str, &str, &str, Asks); 18] = {
+const ROUTES: [(&str, &str, &str, Asks); 23] = {
     use Asks::{AsCargo, AsGit, Never, NotFound};
     [
         ("sparse::index_file", "GET", "index/kr/at/krate", AsCargo),
@@ -82,7 +82,23 @@ const ROUTES: [(&str, &str, &str, Asks); 18] = {
             AsCargo,
         ),
         ("api::search", "GET", "api/v1/crates?q=krate", AsCargo),
+        // Without a forge there is nothing to exchange, and nobody to sign in at.
+        (
+            "api::exchange",
+            "POST",
+            "api/v1/trusted_publishing/tokens",
+            NotFound,
+        ),
+        (
+            "api::give_back",
+            "DELETE",
+            "api/v1/trusted_publishing/tokens",
+            AsCargo,
+        ),
         ("webhook::event", "POST", "webhook", NotFound),
+        ("browse::crates", "GET", "", AsGit),
+        ("browse::of_repository", "GET", "repositories/7", AsGit),
+        ("login::login", "GET", "login", NotFound),
         ("pages::me", "GET", "me", Never),
         ("pages::health", "GET", "/healthz", Never),
         ("pages::ready", "GET", "/readyz", Never),
@@ -215,8 +231,14 @@ fn whoever_may_read_reads_and_no_shared_cache_keeps_it() {
             }
             let reply = get(address(path, &release))
                 .token(authorization)
-                .send(registry.port)
-                .succeeds();
+                .send(registry.port);
+            // No crate here belongs to a repository.
+            let found = if handler == "browse::of_repository" {
+                404
+            } else {
+                200
+            };
+            assert_eq!(reply.status, found, "{handler}: {reply:?}");
             let caching = reply.header("cache-control").unwrap_or_default();
             assert!(caching.starts_with("private, "), "{handler}: {caching}");
             assert!(!caching.contains("public"), "{handler}: {caching}");

@@ -130,6 +130,11 @@ impl Sandbox {
         self.cargo(folder, &["generate-lockfile"]).succeeds();
     }
 
+    /// The folder of this machine's user in which Cargo keeps what it knows.
+    pub fn cargo_home(&self) -> PathBuf {
+        self.folder.path().join("cargo-home")
+    }
+
     fn cargo_with_input(&self, folder: &Path, arguments: &[&str], input: &str) -> Ran {
         run(&mut self.command(folder, arguments), input.as_bytes())
     }

@@ -3,7 +3,7 @@
 //! One connection carries one request, so nothing is ever sent twice behind a test's back.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 /// How long a server may be silent.
@@ -73,6 +73,14 @@ impl Request {
     /// The connection is refused, breaks, or ends before the answer does.
     pub fn try_send(&self, port: u16) -> io::Result<Reply> {
         exchange(port, &self.bytes(port), self.method)
+    }
+
+    /// Sends it from another address of this machine, and reads the answer, which must come.
+    #[track_caller]
+    pub fn send_from(&self, from: Ipv4Addr, port: u16) -> Reply {
+        let stream = connect_from(from, port).unwrap();
+        finish(stream, &self.bytes(port), self.method)
+            .unwrap_or_else(|error| panic!("no answer to {} {}: {error}", self.method, self.path))
     }
 
     /// Sends all but the last byte.
@@ -157,6 +165,23 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
         }
     };
     stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
+/// The same from an address of this machine that begins with 127.
+fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let connected = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
+        connected.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
     Ok(stream)

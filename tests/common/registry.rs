@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -36,7 +37,33 @@ pub struct Registry {
     secrets: Mutex<Secrets>,
 }
 
+/// How a registry is started, where a test wants more than one thing otherwise.
+#[derive(Default, Clone, Copy)]
+pub struct Start<'a> {
+    /// The text of its configuration file.
+    pub config: &'a str,
+    /// A program that runs it, as [`Registry::start_under`] has it.
+    pub runner: &'a [&'a str],
+    /// A folder with `keys` and `blobs` that it shares with others.
+    pub shared: Option<&'a Path>,
+}
+
 impl Registry {
+    /// Starts one so.
+    pub fn start_so(start: Start<'_>) -> Self {
+        let mut registry = Self::not_started("data");
+        fs::write(registry.config_path(), start.config).unwrap();
+        if let Some(shared) = start.shared {
+            fs::create_dir(registry.data()).unwrap();
+            for folder in ["keys", "blobs"] {
+                symlink(shared.join(folder), registry.data().join(folder)).unwrap();
+            }
+        }
+        registry.launch(start.runner);
+        registry.first_files = registry.files();
+        registry
+    }
+
     /// Starts an empty registry.
     pub fn start() -> Self {
         Self::start_under(&[])
@@ -220,6 +247,11 @@ impl Registry {
         );
         self.secrets.lock().unwrap().add_token(&token);
         token
+    }
+
+    /// Looks, at the end, for this token of somebody else's wherever the server may have written it.
+    pub fn look_for(&self, token: &str) {
+        self.lock_secrets().add_token(token);
     }
 
     /// Runs another command of the program on the same data.
@@ -478,6 +510,11 @@ fn is_of_the_store(path: &Path) -> bool {
     }
     if path.starts_with("blobs") {
         return is_hex(name, 64);
+    }
+    if path.starts_with("spent") {
+        return name
+            .split_once('-')
+            .is_some_and(|(mark, _)| is_hex(mark, 64));
     }
     let stem = name.split('.').next().unwrap();
     if stem == "sidecargo-spare" {

@@ -15,6 +15,9 @@ const OLD_CARGO: &str = "SIDECARGO_TEST_OLD_CARGO";
 const NIGHTLY_CARGO: &str = "SIDECARGO_TEST_NIGHTLY_CARGO";
 /// The variable that names a folder with Gitea and what it serves.
 const GITEA: &str = "SIDECARGO_TEST_GITEA";
+/// The variables that name another forge for the tests that share one, and a token of its administrator for everything.
+const FORGE: &str = "SIDECARGO_TEST_FORGE";
+const FORGE_TOKEN: &str = "SIDECARGO_TEST_FORGE_TOKEN";
 /// The variable that names the file in which skipped tests are counted.
 const SKIPS: &str = "SIDECARGO_TEST_SKIPS";
 
@@ -64,6 +67,14 @@ pub fn gitea() -> Option<PathBuf> {
     Some(folder)
 }
 
+/// The forge that the environment names, and its administrator's token.
+pub fn other_forge() -> Option<(String, String)> {
+    let url = env::var(FORGE).ok()?;
+    let token = env::var(FORGE_TOKEN);
+    let token = token.unwrap_or_else(|_| panic!("{FORGE} is set, so {FORGE_TOKEN} must be too"));
+    Some((url, token))
+}
+
 /// `strace`, or `None` after the calling test was reported as skipped.
 pub fn strace() -> Option<PathBuf> {
     on_path("strace")
@@ -83,6 +94,20 @@ pub fn strace_of_running() -> Option<PathBuf> {
 /// `ssh-keygen`, with which git verifies signatures, or `None` after the calling test was reported as skipped.
 pub fn ssh_keygen() -> Option<PathBuf> {
     on_path("ssh-keygen")
+}
+
+/// `nginx`, or `None` after the calling test was reported as skipped.
+pub fn nginx() -> Option<PathBuf> {
+    let installed = Path::new("/usr/sbin/nginx");
+    match installed.is_file() {
+        true => Some(installed.to_owned()),
+        false => on_path("nginx"),
+    }
+}
+
+/// `openssl`, which makes certificates, or `None` after the calling test was reported as skipped.
+pub fn openssl() -> Option<PathBuf> {
+    on_path("openssl")
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -66,7 +66,7 @@ impl Caller<'_> {
     #[track_caller]
     pub fn write_file(&self, repository: &Repository, branch: &str, path: &str, text: &str) {
         let mut change = json!({
-            "content": BASE64_STANDARD.encode(text),
+            "content": base64(text),
             "message": format!("write {path}"),
         });
         if branch != "main" {
@@ -89,11 +89,14 @@ impl Caller<'_> {
         opened
     }
 
-    /// Merges a pull request as one commit, if the forge lets it.
+    /// Merges a pull request as one commit, if the forge lets it, once it has looked whether that can be done.
     #[track_caller]
     pub fn squash(&self, repository: &Repository, pull_request: i64) -> Reply {
         let path = format!("{}/pulls/{pull_request}/merge", repository.api());
-        self.send("POST", &path, &json!({ "Do": "squash" }))
+        eventually("the forge knows whether it can be merged", || {
+            let reply = self.send("POST", &path, &json!({ "Do": "squash" }));
+            (!reply.text().contains("try again later")).then_some(reply)
+        })
     }
 
     /// Says of a commit that it is good.
@@ -165,4 +168,9 @@ pub fn text(json: &Value, field: &str) -> String {
     let text = json[field].as_str();
     text.unwrap_or_else(|| panic!("`{field}` is no text: {json}"))
         .to_owned()
+}
+
+/// A text as the API wants the content of a file.
+pub fn base64(text: &str) -> String {
+    BASE64_STANDARD.encode(text)
 }

@@ -51,6 +51,8 @@ pub enum Signing {
 /// What a test may want otherwise.
 #[derive(Clone)]
 pub struct Settings {
+    /// The host by which it calls itself.
+    pub host: &'static str,
     /// How tokens are signed.
     pub signing: Signing,
     /// The name of whoever commits with a trusted key.
@@ -59,15 +61,19 @@ pub struct Settings {
     pub signer_email: String,
     /// The trusted keys, in OpenSSH's format.
     pub trusted_keys: Vec<String>,
+    /// Whether a refresh token is good once.
+    pub refreshes_once: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            host: "127.0.0.1",
             signing: Signing::Es256,
             signer_name: "Registry".to_owned(),
             signer_email: "registry@localhost.test".to_owned(),
             trusted_keys: Vec::new(),
+            refreshes_once: false,
         }
     }
 }
@@ -95,10 +101,43 @@ struct Server {
 
 impl Gitea {
     /// One that all tests of this run may share, or `None` after the calling test was reported as skipped.
+    ///
+    /// It is the forge that the environment names, if it names one.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Gitea> = OnceLock::new();
+        if let Some((url, token)) = tools::other_forge() {
+            return Some(SHARED.get_or_init(|| Self::other(&url, token)));
+        }
         let tools = tools::gitea()?;
         Some(SHARED.get_or_init(|| Self::launch(tools, Settings::default())))
+    }
+
+    /// As [`Gitea::shared`], for what a test can only know of the one that the pins name; of another it is skipped.
+    pub fn pinned() -> Option<&'static Self> {
+        if tools::other_forge().is_some() {
+            tools::skip("the forge that the environment names is another than the pinned one");
+            return None;
+        }
+        Self::shared()
+    }
+
+    /// A forge that runs already and was here before.
+    fn other(url: &str, admin_token: String) -> Self {
+        let port = url.strip_prefix("http://127.0.0.1:");
+        let port = port.and_then(|port| port.trim_end_matches('/').parse().ok());
+        let mut first = [0; 4];
+        getrandom::fill(&mut first).unwrap();
+        Self {
+            folder: TempDir::new().unwrap(),
+            tools: PathBuf::new(),
+            port: port.expect("tests reach the forge at http://127.0.0.1 and a port"),
+            settings: Settings::default(),
+            admin_token,
+            secrets: String::new(),
+            server: None,
+            // What earlier runs have left there has other names.
+            names: AtomicUsize::new(u32::from_le_bytes(first) as usize),
+        }
     }
 
     /// One that nobody else uses, or `None` after the calling test was reported as skipped.
@@ -122,6 +161,7 @@ impl Gitea {
             server: None,
             names: AtomicUsize::new(0),
         };
+        gitea.take_templates();
         for _ in 0..TRIES_MAX {
             gitea.port = free_port();
             if gitea.try_start() {
@@ -171,6 +211,11 @@ impl Gitea {
     /// The folder with everything that it keeps.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The file with the key that signs tokens; a start without it makes another.
+    pub fn signing_key(&self) -> PathBuf {
+        self.folder.path().join("data/jwt/private.pem")
     }
 
     /// Where people find it, without a slash at the end.
@@ -244,6 +289,28 @@ impl Gitea {
         Server { gitea, guard }
     }
 
+    /// Gives it the templates that put the registry into its pages.
+    fn take_templates(&self) {
+        let folder = self.folder.path().join("custom/templates/custom");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in [
+            (
+                "extra_links.tmpl",
+                include_str!("../../packaging/forge/templates/custom/extra_links.tmpl"),
+            ),
+            (
+                "extra_tabs.tmpl",
+                include_str!("../../packaging/forge/templates/custom/extra_tabs.tmpl"),
+            ),
+            (
+                "footer.tmpl",
+                include_str!("../../packaging/forge/templates/custom/footer.tmpl"),
+            ),
+        ] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
     fn create_admin(&self) -> String {
         let mut command = self.command(&["admin", "user", "create", "--admin"]);
         command
@@ -294,9 +361,14 @@ impl Gitea {
         include_str!("app.ini")
             .replace("{folder}", folder.to_str().unwrap())
             .replace("{pages}", pages.to_str().unwrap())
+            .replace("{host}", self.settings.host)
             .replace("{port}", &self.port.to_string())
             .replace("{secret}", &self.secrets)
             .replace("{signing}", signing)
+            .replace(
+                "{refreshes_once}",
+                &self.settings.refreshes_once.to_string(),
+            )
             .replace("{signer_name}", &self.settings.signer_name)
             .replace("{signer_email}", &self.settings.signer_email)
             .replace("{trusted_keys}", &self.settings.trusted_keys.join(", "))

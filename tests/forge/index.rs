@@ -5,102 +5,14 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::api::{done, number, text};
+use super::api::{base64, done, text};
+use super::beside::{Beside, HOOK_SECRET, publish};
 use super::gitea::Gitea;
-use super::scene::{Repository, User};
-use crate::common::cargos::{Sandbox, View};
+use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::{get, request};
 use crate::common::project::Project;
-use crate::common::ran::Ran;
-use crate::common::registry::Registry;
 use crate::common::watch::eventually;
-
-/// What proves that an event is the forge's.
-const HOOK_SECRET: &str = "the forge says it, nobody else";
-
-/// A registry whose index is on the forge, and who has to do with it there.
-struct Beside<'forge> {
-    forge: &'forge Gitea,
-    owner: User,
-    robot: User,
-    repository: Repository,
-    registry: Registry,
-    secret: TempDir,
-}
-
-impl<'forge> Beside<'forge> {
-    fn start(forge: &'forge Gitea) -> Self {
-        Self::start_and_look_each(forge, 1)
-    }
-
-    fn start_and_look_each(forge: &'forge Gitea, poll_secs: u64) -> Self {
-        let owner = forge.user("olga");
-        let robot = forge.user("robot");
-        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &wanted), 201);
-        let repository = Repository {
-            owner: owner.login.clone(),
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
-        forge.collaborate(&repository, &robot, "write");
-        let secret = TempDir::new().unwrap();
-        let file = secret.path().join("token");
-        fs::write(&file, forge.token(&robot, &["write:repository"]).text).unwrap();
-        let hook = secret.path().join("hook");
-        fs::write(&hook, HOOK_SECRET).unwrap();
-        let config = format!(
-            "[forge]\nurl = \"{}\"\nrepository = \"{}/crates\"\ntoken_file = \"{}\"\n\
-             webhook_secret_file = \"{}\"\npoll_secs = {poll_secs}\n",
-            forge.url(),
-            owner.login,
-            file.display(),
-            hook.display()
-        );
-        let registry = Registry::start_with(&config);
-        eventually("the forge has looked at the first push", || {
-            let shown = forge.admin().read(&repository.api());
-            (shown["empty"] == false).then_some(())
-        });
-        Self {
-            registry,
-            forge,
-            owner,
-            robot,
-            repository,
-            secret,
-        }
-    }
-
-    /// Somebody with a token of the registry.
-    fn person(&self, view: View) -> Sandbox {
-        let sandbox = Sandbox::stable(&self.registry, view);
-        sandbox.login(&self.registry.token("alice"));
-        sandbox
-    }
-
-    /// The branch on the forge, which must be what clients of the registry see.
-    #[track_caller]
-    fn tip(&self) -> String {
-        let tip = self.forge.tip(&self.repository);
-        assert_eq!(git::tip(&self.registry.repository()), tip);
-        tip
-    }
-
-    /// The sparse index file of the crate `greeter`.
-    fn lines(&self) -> String {
-        let reply = get("/crates/index/gr/ee/greeter").send(self.registry.port);
-        assert_eq!(reply.status, 200, "{reply:?}");
-        reply.text().to_owned()
-    }
-}
-
-fn publish(person: &Sandbox, version: &str) -> Ran {
-    let project = Project::library("greeter", version, "hello");
-    person.publish(&project.write(&person.work()))
-}
 
 #[test]
 fn what_cargo_publishes_is_in_the_forges_history() {
@@ -421,9 +333,4 @@ fn reads_go_on_while_the_forge_is_away() {
     assert_eq!(git::tip(&registry.repository()), tip);
     forge.start_again();
     publish(&person, "0.1.1").succeeds();
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine;
-    base64::prelude::BASE64_STANDARD.encode(text)
 }

@@ -3,12 +3,25 @@
 //! Where it is not built, a test of it is skipped.
 
 mod api;
+mod beside;
+mod between;
 mod checkout;
+mod doctor;
 mod gitea;
+mod id_tokens;
 mod inbox;
 mod index;
 mod itself;
+mod jobs;
+mod login;
+mod look;
+mod people;
+mod race;
 mod runner;
 mod scene;
 mod setup;
 mod sign_in;
+mod strangers;
+mod teams;
+mod trouble;
+mod visibility;

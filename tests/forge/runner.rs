@@ -1,5 +1,6 @@
 //! What runs the jobs of a repository: the forge's protocol for runners, spoken in JSON.
 
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
@@ -124,19 +125,27 @@ impl<'forge> Runner<'forge> {
 impl Job<'_> {
     /// Runs its steps in a temporary folder, with these variables beside those that every job has, until one fails.
     pub fn run(&self, variables: &[(&str, &str)]) -> Vec<Ran> {
-        let folder = TempDir::new().unwrap();
+        self.run_in(TempDir::new().unwrap().path(), variables)
+    }
+
+    /// The same in a folder to which its repository was checked out.
+    pub fn run_in(&self, folder: &Path, variables: &[(&str, &str)]) -> Vec<Ran> {
+        let home = TempDir::new().unwrap();
+        let workflow = self
+            .workflow
+            .replace("${{ secrets.GITEA_TOKEN }}", &self.token);
         let mut ran = Vec::new();
-        for step in steps(&self.workflow) {
-            let step = step.replace("${{ secrets.GITEA_TOKEN }}", &self.token);
+        for step in steps(&workflow) {
             let mut command = Command::new("bash");
             command
                 .args(["-e", "-o", "pipefail", "-c", &step])
                 .env_clear()
                 .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-                .env("HOME", folder.path())
+                .env("HOME", home.path())
                 .envs(self.variables())
+                .envs(variables_of(&workflow))
                 .envs(variables.iter().copied())
-                .current_dir(folder.path());
+                .current_dir(folder);
             ran.push(run(&mut command, b""));
             if !ran.last().is_some_and(Ran::is_success) {
                 break;
@@ -195,6 +204,21 @@ impl Job<'_> {
         variables.push(("ACTIONS_RUNTIME_TOKEN".to_owned(), runtime));
         variables
     }
+}
+
+/// What a workflow of ours sets for all its steps, each a line below `env:`.
+fn variables_of(workflow: &str) -> Vec<(String, String)> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = workflow.lines();
+    let Some(head) = lines.find(|line| line.trim() == "env:") else {
+        return Vec::new();
+    };
+    lines
+        .take_while(|line| depth(line) > depth(head))
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// The steps of a workflow of ours, each a block, as the forge writes it.

@@ -59,15 +59,29 @@ impl Gitea {
     #[track_caller]
     pub fn user(&self, word: &str) -> User {
         let login = self.fresh_name(word);
+        self.sign_up(&login, &login)
+    }
+
+    /// Makes an account of this name, which must be free.
+    #[track_caller]
+    pub fn account(&self, login: &str) -> User {
+        // Whoever had the name before may still have the address.
+        self.sign_up(login, &self.fresh_name("mail"))
+    }
+
+    #[track_caller]
+    fn sign_up(&self, login: &str, mail: &str) -> User {
         let wanted = json!({
             "username": login,
-            "email": format!("{login}@localhost.test"),
+            "email": format!("{mail}@localhost.test"),
             "password": PASSWORD,
             "must_change_password": false,
         });
         let made = done(self.admin().send("POST", "/admin/users", &wanted), 201);
-        let id = number(&made, "id");
-        User { login, id }
+        User {
+            login: login.to_owned(),
+            id: number(&made, "id"),
+        }
     }
 
     /// Lets an account sign in no more, or again.

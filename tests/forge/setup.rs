@@ -18,18 +18,18 @@ use crate::common::registry::{Registry, program};
 use crate::common::watch::eventually;
 
 /// An organisation with an owner, reviewers and an account for the server.
-struct Organisation<'forge> {
+pub struct Organisation<'forge> {
     forge: &'forge Gitea,
-    name: String,
-    owner_token: String,
+    pub name: String,
+    pub owner_token: String,
     reviewer: User,
-    robot: User,
-    _reviewers: Team,
-    folder: TempDir,
+    pub robot: User,
+    pub reviewers: Team,
+    pub folder: TempDir,
 }
 
 impl<'forge> Organisation<'forge> {
-    fn make(forge: &'forge Gitea) -> Self {
+    pub fn make(forge: &'forge Gitea) -> Self {
         let name = forge.organisation("acme");
         let (reviewer, robot) = (forge.user("rita"), forge.user("robot"));
         let reviewers = forge.team(&name, "reviewers", "write");
@@ -40,12 +40,12 @@ impl<'forge> Organisation<'forge> {
             name,
             reviewer,
             robot,
-            _reviewers: reviewers,
+            reviewers,
             folder: TempDir::new().unwrap(),
         }
     }
 
-    fn init(&self, more: &[&str]) -> Ran {
+    pub fn init(&self, more: &[&str]) -> Ran {
         let mut command = Command::new(program());
         command
             .current_dir(self.folder.path())
@@ -63,7 +63,31 @@ impl<'forge> Organisation<'forge> {
         run(&mut command, b"")
     }
 
-    fn read(&self, more: &str) -> Value {
+    /// Lets the webhook that was made tell the server at `url`.
+    #[track_caller]
+    pub fn tell(&self, url: &str) {
+        let secret = fs::read_to_string(self.folder.path().join("forge-webhook-secret")).unwrap();
+        let change = json!({
+            "config": {
+                "url": format!("{url}/crates/webhook"),
+                "content_type": "json",
+                "secret": secret.trim(),
+            },
+            "events": ["push", "pull_request"],
+        });
+        let hook = number(&self.read("/hooks")[0], "id");
+        self.change("PATCH", &format!("/hooks/{hook}"), &change, 200);
+    }
+
+    /// Changes something of the repository as its administrator.
+    #[track_caller]
+    pub fn change(&self, method: &'static str, more: &str, body: &Value, status: u16) {
+        let path = format!("/repos/{}/crates{more}", self.name);
+        let reply = self.forge.admin().send(method, &path, body);
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
+
+    pub fn read(&self, more: &str) -> Value {
         self.forge
             .admin()
             .read(&format!("/repos/{}/crates{more}", self.name))
@@ -116,15 +140,15 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
     );
 
     let again = acme.init(&reviewed).succeeds();
-    let changed = again.stdout.lines().filter(|line| line.starts_with("done"));
-    assert_eq!(changed.count(), 0, "{}", again.stdout);
+    let changed = again.stderr.lines().filter(|line| line.starts_with("done"));
+    assert_eq!(changed.count(), 0, "{again}");
     // What somebody has changed is put right, and nothing else.
     let other = json!({ "required_approvals": 0, "push_whitelist_usernames": [] });
     let path = format!("/repos/{}/crates/branch_protections/main", acme.name);
     done(forge.admin().send("PATCH", &path, &other), 200);
     let mended = acme.init(&reviewed).succeeds();
     let changed: Vec<&str> = mended
-        .stdout
+        .stderr
         .lines()
         .filter(|line| line.starts_with("done"))
         .collect();
@@ -153,7 +177,7 @@ fn what_is_missing_on_the_forge_is_named() {
     acme.init(&[]).fails_with("the repository is not set up");
     acme.owner_token = "0".repeat(40);
     acme.init(&[])
-        .fails_with("the forge does not know the token");
+        .fails_with("the forge does not accept this token");
     acme.owner_token = String::new();
     acme.init(&[]).fails_with("SIDECARGO_OWNER_TOKEN");
     acme.owner_token = good;
@@ -167,14 +191,7 @@ fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
     let made = acme
         .init(&["--reviewers", "reviewers", "--public"])
         .succeeds();
-    // The configuration as it was printed; only the port is another.
-    let (_, printed) = made.stdout.split_once("# sidecargo.toml").unwrap();
-    let config: String = printed
-        .lines()
-        .skip(2)
-        .filter(|line| !line.starts_with("public_url"))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let config = configuration(&made);
     let token = forge.token(&acme.robot, &["write:repository"]).text;
     let registry = start(&acme, &config, &token);
     let repository = Repository {
@@ -183,19 +200,7 @@ fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
         id: number(&acme.read(""), "id"),
     };
     let api = repository.api();
-    let hook = number(&acme.read("/hooks")[0], "id");
-    let url = format!("http://127.0.0.1:{}/crates/webhook", registry.port);
-    let secret = fs::read_to_string(acme.folder.path().join("forge-webhook-secret")).unwrap();
-    let change = json!({
-        "config": { "url": url, "content_type": "json", "secret": secret.trim() },
-        "events": ["push", "pull_request"],
-    });
-    done(
-        forge
-            .admin()
-            .send("PATCH", &format!("{api}/hooks/{hook}"), &change),
-        200,
-    );
+    acme.tell(&format!("http://127.0.0.1:{}", registry.port));
     eventually("the forge has looked at the first push", || {
         (acme.read("")["empty"] == false).then_some(())
     });
@@ -236,7 +241,15 @@ fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
     });
 }
 
-fn start(acme: &Organisation<'_>, config: &str, token: &str) -> Registry {
+/// The configuration as it was printed, but for the address of the server.
+pub fn configuration(made: &Ran) -> String {
+    let (_, printed) = made.stdout.split_once("# sidecargo.toml").unwrap();
+    let lines = printed.lines().skip(2);
+    let lines = lines.filter(|line| !line.starts_with("public_url"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+pub fn start(acme: &Organisation<'_>, config: &str, token: &str) -> Registry {
     let token_file = acme.folder.path().join("forge-token");
     fs::write(&token_file, token).unwrap();
     let absolute = |path: &Path| format!("token_file = {:?}", path.display().to_string());

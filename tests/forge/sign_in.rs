@@ -7,10 +7,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::api::{done, text};
 use super::gitea::{Gitea, PASSWORD};
-use super::scene::User;
+use super::scene::{User, admin};
 use crate::common::http::{Reply, request};
 
 /// Where the browser would go after all. Any port will do for an application that is registered without one.
@@ -70,6 +71,35 @@ impl Gitea {
         ])
     }
 
+    /// Fills in a form of the administrator's pages, for what the API does not know.
+    #[track_caller]
+    pub fn fill_in(&self, path: &str, fields: &[(&str, &str)]) {
+        let mut browser = Browser {
+            forge: self,
+            cookies: BTreeMap::new(),
+        };
+        browser.sign_in(&admin());
+        let reply = browser.post(path, fields);
+        assert!(matches!(reply.status, 200 | 303), "{reply:?}");
+    }
+
+    /// Does what somebody does with a browser that was opened at `url`: signs in, agrees, and goes where they are sent.
+    /// Gives what is shown there.
+    #[track_caller]
+    pub fn browse(&self, user: &User, url: &str) -> Reply {
+        let mut browser = Browser {
+            forge: self,
+            cookies: BTreeMap::new(),
+        };
+        browser.sign_in(user);
+        let question = url.strip_prefix(&self.url()).expect("it is the forge's");
+        let place = browser.agree(question);
+        let place = Url::parse(&place).unwrap();
+        assert_eq!(place.host_str(), Some("127.0.0.1"), "it leads to {place}");
+        let path = &place[url::Position::BeforePath..url::Position::AfterQuery];
+        request("GET", path).send(place.port().unwrap())
+    }
+
     /// Gets all tokens anew.
     #[track_caller]
     pub fn refresh(&self, tokens: &Tokens, client_id: &str) -> Tokens {
@@ -117,7 +147,19 @@ impl Browser<'_> {
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
         ]);
-        let page = self.send("GET", &format!("/login/oauth/authorize?{question}"), None);
+        let location = self.agree(&format!("/login/oauth/authorize?{question}"));
+        let (_, answer) = location.split_once('?').unwrap_or_default();
+        let code = answer
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("code="));
+        let code = code.unwrap_or_else(|| panic!("no code: {location}"));
+        percent_decode_str(code).decode_utf8().unwrap().into_owned()
+    }
+
+    /// Lets the person agree to a question; gives where they are sent.
+    #[track_caller]
+    fn agree(&mut self, question: &str) -> String {
+        let page = self.send("GET", question, None);
         assert_eq!(page.status, 200, "{page:?}");
         let hidden = hidden_fields(page.text());
         let mut fields: Vec<(&str, &str)> = hidden
@@ -126,13 +168,10 @@ impl Browser<'_> {
             .collect();
         fields.push(("granted", "true"));
         let granted = self.post("/login/oauth/grant", &fields);
-        let location = granted.header("location").unwrap_or_default();
-        let (_, answer) = location.split_once('?').unwrap_or_default();
-        let code = answer
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("code="));
-        let code = code.unwrap_or_else(|| panic!("no code: {granted:?}"));
-        percent_decode_str(code).decode_utf8().unwrap().into_owned()
+        let location = granted.header("location");
+        location
+            .unwrap_or_else(|| panic!("it leads nowhere: {granted:?}"))
+            .to_owned()
     }
 
     fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {

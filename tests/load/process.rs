@@ -73,7 +73,7 @@ impl Held {
             threads,
             anonymous: anonymous(pid),
             resident: status(pid, "VmRSS"),
-            cached: metrics(registry, world).get("sidecargo_blobs_memory_bytes") as usize / 1024,
+            cached: cached(&metrics(registry, world)),
             versions: world.model.count(),
         }
     }
@@ -87,6 +87,13 @@ fn threads_of_its_own() -> usize {
 fn metrics(registry: &Registry, world: &World) -> Metrics {
     let reply = world.get("/metrics").send(registry.port).succeeds();
     Metrics::parse(reply.text()).unwrap()
+}
+
+/// What is kept in memory to be sent again, in KiB: crate files and clones.
+fn cached(metrics: &Metrics) -> usize {
+    let bytes =
+        metrics.get("sidecargo_blobs_memory_bytes") + metrics.get("sidecargo_fetch_memory_bytes");
+    bytes as usize / 1024
 }
 
 /// Waits until the measures say that nothing goes on, and panics if they say that something has failed.

@@ -219,13 +219,14 @@ fn the_process_is_measured() {
         .collect();
     let after = Metrics::of(&registry);
     let open = "process_open_fds";
-    assert!(after.get(open) >= before.get(open) + 20.0, "{}", after.text);
+    // Not compared with before: a server that has just started reads files for a moment.
+    assert!(after.get(open) > 20.0, "{}", after.text);
     let served = "sidecargo_http_connections";
     assert!(after.get(served) > 20.0, "{}", after.text);
     drop(idle);
     wait_until(&registry, "they are closed", |metrics| {
         // One is the connection that asks.
-        metrics.get(open) < before.get(open) + 20.0 && metrics.get(served) == 1.0
+        metrics.get(open) < after.get(open) - 10.0 && metrics.get(served) == 1.0
     });
     assert!(after.get("process_resident_memory_bytes") > 1e6);
     let uptime = "sidecargo_uptime_seconds";
@@ -238,6 +239,32 @@ fn the_process_is_measured() {
     assert_eq!(after.get("sidecargo_index_writer_up"), 1.0);
     assert_eq!(after.get("sidecargo_fetch_processes_max"), 16.0);
     assert_eq!(after.get("sidecargo_http_connections_max"), 512.0);
+}
+
+#[test]
+fn a_commit_that_is_cloned_again_is_sent_from_memory_until_there_is_another() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let remembered = "sidecargo_fetches_remembered_total";
+    let head = || {
+        let clone = Clone::of(&registry);
+        clone.git(&["fsck", "--strict"]);
+        (clone.git(&["rev-parse", "HEAD"]), Metrics::of(&registry))
+    };
+    let (first, metrics) = head();
+    assert_eq!(metrics.get(remembered), 0.0);
+    assert!(metrics.get("sidecargo_fetch_memory_bytes") > 0.0);
+    let (again, metrics) = head();
+    assert_eq!((again, metrics.get(remembered)), (first.clone(), 1.0));
+    Release::new("krate", "1.1.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let (other, metrics) = head();
+    assert_ne!(other, first);
+    assert_eq!(metrics.get(remembered), 1.0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod clone;
 pub mod commit;
 pub mod download;
+pub mod forge;
 pub mod publish;
 pub mod sparse;
 pub mod start;

@@ -37,8 +37,20 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn start(work: &Path, count: usize) -> anyhow::Result<Self> {
-        let data = registry::copy(work, count)?;
-        let server = Server::start(data.path(), &Settings::default())?;
+        Self::start_with(work, count, &Settings::default())
+    }
+
+    pub fn start_with(work: &Path, count: usize, settings: &Settings) -> anyhow::Result<Self> {
+        Self::start_on(registry::copy(work, count)?, count, settings)
+    }
+
+    /// As [`Publisher::start_with`], on a registry of `count` crates that is there already.
+    pub fn start_on(
+        data: tempfile::TempDir,
+        count: usize,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let server = Server::start(data.path(), settings)?;
         server.settle()?;
         Ok(Self {
             token: server.token(OWNER)?,
@@ -87,7 +99,13 @@ impl Publisher {
 
     /// How long `count` versions take that `clients` publish at the same time.
     pub fn together(&mut self, clients: usize, count: usize) -> anyhow::Result<Duration> {
-        let uploads: Vec<Vec<u8>> = (0..count).map(|_| self.upload()).collect();
+        let releases: Vec<Release> = (0..count).map(|_| self.release(CRATE_BYTES)).collect();
+        self.upload_all(&releases, clients)
+    }
+
+    /// How long it takes to upload these, by so many clients at the same time.
+    pub fn upload_all(&self, releases: &[Release], clients: usize) -> anyhow::Result<Duration> {
+        let uploads: Vec<Vec<u8>> = releases.iter().map(|it| self.request(it)).collect();
         let port = self.server.port;
         let started = Instant::now();
         thread::scope(|scope| {

@@ -153,7 +153,7 @@ fn load<'a>(targets: &'a Targets, headers: &'a [(&'a str, &'a str)]) -> Load<'a>
 }
 
 /// Runs a load; the answers, and how many there were for each second of the server's CPU.
-fn measure(
+pub fn measure(
     load: &Load<'_>,
     port: u16,
     cpu: impl Fn() -> anyhow::Result<f64>,
@@ -194,11 +194,12 @@ pub fn private(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let targets: Targets = crates.iter().skip(1).take(FILES).map(path).collect();
     let start = |is_private| -> anyhow::Result<(Server, tempfile::TempDir)> {
         let data = registry::copy(&bench.work, SIZE)?;
-        let core = Some(SERVER_CORE);
-        Ok((
-            Server::start(data.path(), &Settings { core, is_private })?,
-            data,
-        ))
+        let settings = Settings {
+            core: Some(SERVER_CORE),
+            is_private,
+            ..Settings::default()
+        };
+        Ok((Server::start(data.path(), &settings)?, data))
     };
     let (private, _one) = start(true)?;
     let (public, _other) = start(false)?;

@@ -46,6 +46,11 @@ pub enum GateFault {
         "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`"
     )]
     OtherRepository,
+    /// A job that does not show its run, which tells whether it is of a pull request.
+    #[error(
+        "the token of this job may not read the runs of its repository, which tell what the job was started by; give the job the permission `actions: read` too"
+    )]
+    HiddenRun,
     /// Jobs do nothing else.
     #[error("a job of the forge's CI may publish, and nothing else")]
     JobsPublish,

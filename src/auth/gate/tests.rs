@@ -462,17 +462,14 @@ mod signed {
             json!(""),
         ] {
             let fault = bench.with("aud", audience).await.unwrap_err();
-            assert_eq!(fault, IdTokenFault::OtherAudience);
+            assert_eq!(fault, IdTokenFault::OtherAudience(CLIENT.to_owned()));
         }
-        let issuers = ["https://evil.example", "", "http://127.0.0.1"];
-        for issuer in issuers
-            .map(|issuer| json!(issuer))
-            .into_iter()
-            .chain([Value::Null])
-        {
-            let fault = bench.with("iss", issuer).await.unwrap_err();
-            assert_eq!(fault, IdTokenFault::Foreign);
+        for issuer in ["https://evil.example", "", "http://127.0.0.1"] {
+            let fault = bench.with("iss", json!(issuer)).await.unwrap_err();
+            assert_eq!(fault, IdTokenFault::OtherIssuer);
         }
+        let fault = bench.with("iss", Value::Null).await.unwrap_err();
+        assert_eq!(fault, IdTokenFault::Foreign);
         // Each issuer signs with its own key, and says for whom.
         let fault = bench.guest_of(&bench.jobs.sign(&bench.person()), 0).await;
         assert!(matches!(
@@ -480,7 +477,7 @@ mod signed {
             Err(IdTokenFault::Issuer(IssuerFault::UnknownKey))
         ));
         let fault = bench.job_with("aud", json!(CLIENT)).await.unwrap_err();
-        assert_eq!(fault, IdTokenFault::OtherAudience);
+        assert_eq!(fault, IdTokenFault::OtherAudience(REGISTRY.to_owned()));
     }
 
     #[tokio::test]
@@ -900,7 +897,7 @@ mod writing {
             .stands(JOB, Some(&owners), Can::Publish)
             .await
             .unwrap_err();
-        assert_eq!(fault, GateFault::OtherRepository);
+        assert_eq!(fault, GateFault::HiddenRun);
     }
 
     #[tokio::test]

@@ -91,7 +91,7 @@ fn judge(header: &[u8], token: Option<&str>) -> Verdict {
         Ok(grant) => {
             let found = found.expect("who is let in has shown a token");
             assert_eq!(*found.expose(), bench.good);
-            assert_eq!(grant.login.as_str(), "alice");
+            assert_eq!(grant.bearer.name().as_str(), "alice");
             Verdict::Accepted
         }
         Err(fault) => {
@@ -134,7 +134,7 @@ fn judge_signed(sent: &str, token: &str, header: &str, claims: &str) -> Verdict 
         (claim("iss"), claim("aud")),
         (registry.clone().into(), registry.into())
     );
-    assert_eq!(claim("sub"), grant.login.as_str());
+    assert_eq!(claim("sub"), grant.bearer.name().as_str());
     assert_eq!(claim("jti"), grant.token_id.to_string());
     let (issued, expires) = (claim("iat"), claim("exp"));
     let second = now().as_second();
@@ -154,6 +154,22 @@ fn judge_signed(sent: &str, token: &str, header: &str, claims: &str) -> Verdict 
         ]
     );
     assert!(grant.scopes.crates.len() <= CRATE_SCOPES_MAX);
+    let (user_id, job) = (claims.remove("user_id"), claims.remove("job"));
+    match &grant.bearer {
+        Actor::Local(_) => assert!(user_id.is_none() && job.is_none()),
+        Actor::Person(person) => assert_eq!((user_id, job), (Some(person.id.into()), None)),
+        Actor::Job(own) => {
+            let job = job.expect("a job says which");
+            assert_eq!(job["repository_id"], own.repository_id);
+            assert!(user_id.is_none() && job["run"] == own.run.as_str());
+        }
+    }
+    let told = |claim: Option<Value>| claim.map(|claim| claim.as_str().map(str::to_owned));
+    let only = &grant.only;
+    let version = only.version.as_ref().map(ToString::to_string);
+    assert_eq!(told(claims.remove("vers")), version.map(Some));
+    let cksum = only.cksum.as_ref().map(ToString::to_string);
+    assert_eq!(told(claims.remove("cksum")), cksum.map(Some));
     assert!(claims.is_empty(), "{claims:?}");
 
     let verify = |verifier: &Verifier, now| verifier.verify(&secret, now, &never);

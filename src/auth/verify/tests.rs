@@ -130,7 +130,8 @@ fn a_minted_token_grants_what_was_ordered() {
     assert_eq!(
         *grant,
         Grant {
-            login: order.login,
+            bearer: Actor::Local(order.login),
+            only: Only::default(),
             token_id: minted.id,
             scopes: Scopes {
                 can: vec![Can::Publish, Can::Yank],
@@ -144,7 +145,10 @@ fn a_minted_token_grants_what_was_ordered() {
 fn the_test_bench_itself_makes_good_tokens() {
     let registry = registry();
     let token = registry.signed(&registry.header(), &registry.claims());
-    assert_eq!(registry.verify(token).unwrap().login.as_str(), "alice");
+    assert_eq!(
+        registry.verify(token).unwrap().bearer.name().as_str(),
+        "alice"
+    );
 }
 
 #[test]
@@ -351,7 +355,11 @@ fn every_claim_is_required_and_none_may_be_added() {
             assert_eq!(verdict, Err(TokenFault::ClaimForm(name)), "{name} {wrong}");
         }
     }
-    for restriction in ["vers", "cksum", "nbf", "scope"] {
+    for name in ["vers", "cksum", "user_id", "job"] {
+        let verdict = registry.verify_claim(name, Some(json!("1")));
+        assert_eq!(verdict, Err(TokenFault::ClaimForm(name)));
+    }
+    for restriction in ["nbf", "scope"] {
         let verdict = registry.verify_claim(restriction, Some(json!("1")));
         assert_eq!(verdict, Err(TokenFault::UnknownClaim), "{restriction}");
     }

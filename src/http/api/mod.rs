@@ -5,11 +5,13 @@
 mod owners;
 mod publish;
 mod search;
+mod tokens;
 mod yank;
 
 pub use owners::{add_owners, list_owners, remove_owners};
 pub use publish::publish;
 pub use search::search;
+pub use tokens::{exchange, give_back};
 pub use yank::{unyank, yank};
 
 use serde::Serialize;

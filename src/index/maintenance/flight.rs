@@ -1,8 +1,13 @@
 //! What the writer tells of the packs that it is writing.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::packs::left_by_git;
 
 /// After so many packs it is looked whether there are too many.
 const CALL_AFTER: u64 = 16;
@@ -17,8 +22,21 @@ pub(in crate::index) struct Flights {
     written: Arc<Laps>,
     /// Packs that it lets git write.
     copied: Arc<Laps>,
+    left: Arc<Mutex<Left>>,
     call: SyncSender<()>,
 }
+
+/// What programs left that failed for the writer.
+#[derive(Debug, Default)]
+struct Left {
+    /// Whether packs are merged at this moment: the files of that look the same, and some of these may be its own.
+    is_merging: bool,
+    /// Those that go when that is over.
+    files: BTreeSet<PathBuf>,
+}
+
+/// Lasts as long as git merges packs.
+pub(super) struct Merge<'a>(&'a Flights);
 
 /// Lasts as long as a pack is in flight.
 #[derive(Debug)]
@@ -36,6 +54,7 @@ impl Flights {
         Self {
             written: Arc::default(),
             copied: Arc::default(),
+            left: Arc::default(),
             call,
         }
     }
@@ -45,9 +64,33 @@ impl Flights {
         Flight::begin(&self.written, &self.call)
     }
 
-    /// Git copies objects into a pack.
-    pub(in crate::index) fn copy(&self) -> Flight {
-        Flight::begin(&self.copied, &self.call)
+    /// Lets git copy objects into packs of this folder; what it leaves there when it fails goes.
+    pub(in crate::index) fn copy<T, E>(
+        &self,
+        folder: &Path,
+        copy: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _flight = Flight::begin(&self.copied, &self.call);
+        let before = left_by_git(folder);
+        let outcome = copy();
+        if outcome.is_err()
+            && let (Ok(before), Ok(after)) = (before, left_by_git(folder))
+        {
+            let mut left = self.lock_left();
+            left.files.extend(after.difference(&before).cloned());
+            left.remove();
+        }
+        outcome
+    }
+
+    /// Git merges packs; what it writes itself is there no longer when this ends.
+    pub(super) fn merge(&self) -> Merge<'_> {
+        self.lock_left().is_merging = true;
+        Merge(self)
+    }
+
+    fn lock_left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn in_flight(&self) -> Moment {
@@ -65,6 +108,25 @@ impl Flights {
 
     pub(super) fn has_copied_nothing_since(&self, moment: Moment) -> bool {
         !is_odd(moment.0) && self.copying().0 == moment.0
+    }
+}
+
+impl Left {
+    fn remove(&mut self) {
+        if !self.is_merging {
+            for path in std::mem::take(&mut self.files) {
+                // One that stays goes at the next start.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Drop for Merge<'_> {
+    fn drop(&mut self) {
+        let mut left = self.0.lock_left();
+        left.is_merging = false;
+        left.remove();
     }
 }
 
@@ -117,14 +179,46 @@ mod tests {
         let flights = Flights::new(sync_channel(1).0);
         let before = flights.copying();
         assert!(flights.has_copied_nothing_since(before));
-        let copy = flights.copy();
-        let during = flights.copying();
-        assert!(!flights.has_copied_nothing_since(before));
+        let folder = tempfile::tempdir().unwrap();
+        let copy = || -> Result<Moment, ()> {
+            assert!(!flights.has_copied_nothing_since(before));
+            Ok(flights.copying())
+        };
+        let during = flights.copy(folder.path(), copy).unwrap();
         assert!(!flights.has_copied_nothing_since(during));
-        drop(copy);
         assert!(!flights.has_copied_nothing_since(before));
         assert!(!flights.has_copied_nothing_since(during));
         assert!(flights.has_copied_nothing_since(flights.copying()));
+    }
+
+    #[test]
+    fn what_a_copy_leaves_when_it_fails_goes_once_it_cannot_be_that_of_a_merge() {
+        let flights = Flights::new(sync_channel(1).0);
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let fail = |name: &str| {
+            let copy = || -> Result<(), ()> {
+                fs::write(path(name), "").unwrap();
+                Err(())
+            };
+            flights.copy(folder.path(), copy).unwrap_err();
+        };
+        // That of somebody else stays, and so does all of one that succeeds.
+        fs::write(path("tmp_pack_before"), "").unwrap();
+        fail("tmp_pack_alone");
+        assert!(!path("tmp_pack_alone").exists());
+        let well = || -> Result<(), ()> {
+            fs::write(path("tmp_pack_well"), "").unwrap();
+            Ok(())
+        };
+        flights.copy(folder.path(), well).unwrap();
+        let merge = flights.merge();
+        fs::write(path("tmp_pack_merge"), "").unwrap();
+        fail("tmp_pack_beside");
+        assert!(path("tmp_pack_beside").exists() && path("tmp_pack_merge").exists());
+        drop(merge);
+        assert!(!path("tmp_pack_beside").exists());
+        assert!(path("tmp_pack_before").exists() && path("tmp_pack_well").exists());
     }
 
     #[test]

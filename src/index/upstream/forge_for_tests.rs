@@ -45,6 +45,8 @@ pub(crate) enum Trouble {
 struct State {
     trouble: VecDeque<Trouble>,
     is_down: bool,
+    /// Whether of what is fetched only the first half comes.
+    cuts_fetches: bool,
     pushes: usize,
     /// The path of the repository, as it is called at present.
     renamed: Option<String>,
@@ -117,6 +119,11 @@ impl Forge {
         self.state.lock().unwrap().is_down = is_down;
     }
 
+    /// Lets only the first half of what is fetched come, or all again.
+    pub(crate) fn cut_fetches(&self, cuts: bool) {
+        self.state.lock().unwrap().cuts_fetches = cuts;
+    }
+
     /// How many pushes came.
     pub(crate) fn pushes(&self) -> usize {
         self.state.lock().unwrap().pushes
@@ -133,6 +140,39 @@ impl Forge {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Makes a commit on `parent` with a file of so many bytes of noise at `path`, and nothing else.
+    pub(crate) fn commit_noise(&self, parent: &str, path: &str, bytes: usize) -> String {
+        let file = self.folder.path().join("noise");
+        let mut noise = vec![0; bytes];
+        getrandom::fill(&mut noise).unwrap();
+        fs::write(&file, noise).unwrap();
+        let blob = self.git(&["hash-object", "-w", file.to_str().unwrap()]);
+        let index = self.folder.path().join("noise-index");
+        let _ = fs::remove_file(&index);
+        let git = |words: &[&str]| {
+            let output = std::process::Command::new("git")
+                .current_dir(self.path())
+                .args(["-c", "user.name=Bob", "-c", "user.email=bob@example.com"])
+                .args(words)
+                .env("GIT_INDEX_FILE", &index)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "git {words:?}: {output:?}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["read-tree", parent]);
+        git(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            "100644",
+            &blob,
+            path,
+        ]);
+        let tree = git(&["write-tree"]);
+        git(&["commit-tree", "-p", parent, "-m", "noise", &tree])
     }
 
     /// Commits to the branch what a person would: the file at `path` with `from` replaced by `to`.
@@ -188,11 +228,12 @@ async fn answer(
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
     let is_push = path.ends_with("/git-receive-pack");
-    let (is_down, renamed, trouble) = {
+    let (is_down, cuts_fetches, renamed, trouble) = {
         let mut state = state.lock().unwrap();
         let trouble = is_push.then(|| state.trouble.pop_front()).flatten();
         state.pushes += usize::from(is_push);
-        (state.is_down, state.renamed.clone(), trouble)
+        let renamed = state.renamed.clone();
+        (state.is_down, state.cuts_fetches, renamed, trouble)
     };
     if is_down {
         return Err(cut());
@@ -234,7 +275,11 @@ async fn answer(
         service => service.to_owned(),
     };
     let is_advertisement = path.ends_with("/info/refs");
-    let answer = run(&repository, &service, is_advertisement, protocol, body).await;
+    let is_fetch = body.windows(13).any(|word| word == b"command=fetch");
+    let mut answer = run(&repository, &service, is_advertisement, protocol, body).await;
+    if cuts_fetches && is_fetch {
+        answer.truncate(answer.len() / 2);
+    }
     if trouble == Some(Trouble::CutBelowOthers) {
         let who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
         let more = ["commit-tree", "-p", "main", "-m", "more", "main^{tree}"];

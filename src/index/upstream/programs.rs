@@ -1,12 +1,15 @@
 //! What the git program does for us with the forge: fetching, and trying a merge.
 
+use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -16,12 +19,28 @@ use super::{ARRIVED, Upstream, UpstreamFault};
 use crate::domain::CommitId;
 use crate::git;
 
-/// For the objects of a pull request to come.
-const APART_TIME: Duration = Duration::from_secs(120);
 /// For a merge to be tried.
-const MERGE_TIME: Duration = Duration::from_secs(30);
+const MERGE: Limits = Limits {
+    time: Duration::from_secs(30),
+    file_bytes: 64 << 20,
+};
+/// Where the client in this process finds the certificates that it trusts, if not with the system's, and how git is
+/// told to find them there, too.
+const CERTIFICATES: [(&str, &str); 2] = [
+    ("SSL_CERT_FILE", "GIT_SSL_CAINFO"),
+    ("SSL_CERT_DIR", "GIT_SSL_CAPATH"),
+];
 /// The most bytes that are read of what git says.
 const SAID_BYTES_MAX: u64 = 4096;
+
+/// What a git program may use, and each program that it starts.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Limits {
+    /// Until it is ended; it may work on one core for so long.
+    pub(in super::super) time: Duration,
+    /// The largest file that it may write, in bytes.
+    pub(in super::super) file_bytes: u64,
+}
 
 /// A folder for objects that shall not be in the repository, although they build on what is there.
 pub(in super::super) struct Quarantine<'a> {
@@ -34,12 +53,18 @@ impl Upstream {
     pub(in super::super) fn fetch(
         &self,
         git_dir: &Path,
-        time: Duration,
+        limits: Limits,
     ) -> Result<CommitId, UpstreamFault> {
         let mut command = git::command(git_dir);
         // The forge has taken them: what is wrong with one is found when it is judged, and named.
         command.args(["-c", "fetch.fsckObjects=false"]);
-        self.fetch_by(command, &format!("+{}:{ARRIVED}", refs::TIP), time)?;
+        let objects = git_dir.join("objects");
+        let refspec = format!("+{}:{ARRIVED}", refs::TIP);
+        if let Err(fault) = self.fetch_by(command, &refspec, &objects, limits) {
+            // One that was killed leaves its lock, and the next would fail by it.
+            let _ = fs::remove_file(git_dir.join(ARRIVED).with_extension("lock"));
+            return Err(fault);
+        }
         let arrived = refs::read(git_dir, ARRIVED);
         let arrived = arrived.map_err(|cause| UpstreamFault::Git(cause.to_string()))?;
         arrived.ok_or_else(|| UpstreamFault::Git("nothing came".to_owned()))
@@ -50,8 +75,9 @@ impl Upstream {
         &self,
         quarantine: &Quarantine<'_>,
         name: &str,
+        limits: Limits,
     ) -> Result<(), UpstreamFault> {
-        self.fetch_by(quarantine.command(), name, APART_TIME)
+        self.fetch_by(quarantine.command(), name, quarantine.objects, limits)
     }
 
     /// The commit that a merge of `head` into `good` would make, in a folder of its own; `None` if they do not fit.
@@ -64,7 +90,7 @@ impl Upstream {
         let (good, head) = (good.to_string(), head.to_string());
         let mut merge = quarantine.command();
         merge.args(["merge-tree", "--write-tree", "--no-messages", &good, &head]);
-        let merged = self.run(merge, MERGE_TIME)?;
+        let merged = self.run(merge, "", MERGE)?;
         // 1 is a conflict, anything beyond it a failure.
         if merged.status.code() == Some(1) {
             return Ok(None);
@@ -83,7 +109,7 @@ impl Upstream {
             &good,
             &tree,
         ]);
-        let commit = succeeded(self.run(commit, MERGE_TIME)?)?;
+        let commit = succeeded(self.run(commit, "", MERGE)?)?;
         let id = said(&commit.stdout).parse();
         id.map(Some)
             .map_err(|_| UpstreamFault::Git("it names no commit".to_owned()))
@@ -93,17 +119,17 @@ impl Upstream {
         &self,
         mut command: std::process::Command,
         refspec: &str,
-        time: Duration,
+        objects: &Path,
+        limits: Limits,
     ) -> Result<(), UpstreamFault> {
-        let token = (self.authorization)();
-        let token = token.map_err(|cause| UpstreamFault::Token(cause.to_string()))?;
-        let token = token.to_str();
-        let token = token.map_err(|_| UpstreamFault::Token("it is not ASCII".to_owned()))?;
+        let token = self.token()?;
+        let token = token.to_str().expect("it is a word and its base64");
         command
             // By the environment, which nobody else on the machine can read, unlike arguments.
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.extraHeader")
             .env("GIT_CONFIG_VALUE_0", format!("Authorization: {token}"))
+            .envs(certificates(|name| env::var_os(name)))
             // The header would go wherever it is sent to.
             .args(["-c", "http.followRedirects=false"])
             // One that does not come forward is given up before its time is over.
@@ -116,17 +142,29 @@ impl Upstream {
             // As one pack, whatever there is.
             .args(["-c", "fetch.unpackLimit=1", "-c", "core.fsync=all"])
             .args(["fetch", "--quiet", "--no-tags"])
-            .args(["--no-write-fetch-head", "--no-auto-gc", "--"])
-            .arg(self.url.load().as_str())
-            .arg(refspec);
-        succeeded(self.run(command, time)?).map(drop)
+            // What is wanted is read from the input, so nothing begins before the limits hold.
+            .args(["--no-write-fetch-head", "--no-auto-gc", "--stdin", "--"])
+            .arg(self.url.load().as_str());
+        let fetched = self.run(command, &format!("{refspec}\n"), limits)?;
+        match succeeded(fetched) {
+            // Of this git says only that a program of its own failed.
+            Err(_) if has_cut_file(&objects.join("pack"), limits.file_bytes) => {
+                Err(UpstreamFault::TooLarge(limits.file_bytes))
+            }
+            told => told.map(drop),
+        }
     }
 
     /// Runs a program to its end, or to that of its time.
-    fn run(&self, command: std::process::Command, time: Duration) -> Result<Output, UpstreamFault> {
+    fn run(
+        &self,
+        command: std::process::Command,
+        input: &str,
+        limits: Limits,
+    ) -> Result<Output, UpstreamFault> {
         let mut command = Command::from(command);
         command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -135,15 +173,38 @@ impl Upstream {
         self.runtime.block_on(async {
             let mut child = command.spawn().map_err(fault)?;
             let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-            match timeout(time, listen(&mut child)).await {
+            let group = group.ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
+            limits.hold(group).map_err(fault)?;
+            let talk = async {
+                if let Some(mut stdin) = child.stdin.take() {
+                    // One that ends without reading says why.
+                    let _ = stdin.write_all(input.as_bytes()).await;
+                }
+                listen(&mut child).await
+            };
+            match timeout(limits.time, talk).await {
                 Ok(done) => done.map_err(fault),
                 Err(_) => {
                     // With the programs that it has started: they hold the token.
-                    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+                    let _ = kill_process_group(group, Signal::KILL);
                     Err(UpstreamFault::Git("it takes too long".to_owned()))
                 }
             }
         })
+    }
+}
+
+impl Limits {
+    /// Holds a process to them, and all that it starts from now on.
+    fn hold(self, process: Pid) -> io::Result<()> {
+        let limit = |most| Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        prlimit(Some(process), Resource::Fsize, limit(self.file_bytes))?;
+        // The kernel ends it at the second.
+        prlimit(Some(process), Resource::Cpu, limit(self.time.as_secs()))?;
+        Ok(())
     }
 }
 
@@ -183,6 +244,22 @@ async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> 
     Ok(kept)
 }
 
+fn certificates(
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> impl Iterator<Item = (&'static str, OsString)> {
+    let known = move |(ours, gits): (&str, &'static str)| Some((gits, variable(ours)?));
+    CERTIFICATES.into_iter().filter_map(known)
+}
+
+/// Whether a program was ended in this folder because it wrote a file of so many bytes.
+fn has_cut_file(folder: &Path, bytes: u64) -> bool {
+    let is_cut = |entry: fs::DirEntry| {
+        let is_begun = entry.file_name().as_encoded_bytes().starts_with(b"tmp_");
+        is_begun && entry.metadata().is_ok_and(|file| file.len() >= bytes)
+    };
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_cut)))
+}
+
 fn succeeded(output: Output) -> Result<Output, UpstreamFault> {
     match output.status.success() {
         true => Ok(output),
@@ -197,6 +274,20 @@ fn said(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_trusts_the_certificates_that_this_process_trusts() {
+        let told = |set: &[&str]| -> Vec<_> {
+            let known = |name: &str| set.contains(&name).then(|| name.to_lowercase().into());
+            certificates(known).collect()
+        };
+        let file = ("GIT_SSL_CAINFO", "ssl_cert_file".into());
+        let folder = ("GIT_SSL_CAPATH", "ssl_cert_dir".into());
+        assert_eq!(told(&[]), []);
+        let both = [file, folder];
+        assert_eq!(told(&["SSL_CERT_FILE"]), both[..1]);
+        assert_eq!(told(&["SSL_CERT_FILE", "SSL_CERT_DIR"]), both);
+    }
 
     #[tokio::test]
     async fn the_beginning_is_kept_and_all_is_read() {

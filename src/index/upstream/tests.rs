@@ -1,5 +1,6 @@
 //! The index on a forge that can fail, judged by what the forge has in the end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
-use super::super::{Action, Branch, Index, Landed, OpenFault, WriteFault, refs};
+use super::super::{Action, Branch, Index, Landed, OpenFault, Place, WriteFault, refs};
 use super::forge_for_tests::{Forge, Trouble};
+use super::{Limits, Quarantine, UpstreamFault};
 
 async fn open_in(folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
     open_at("http://localhost:1", folder, forge).await
@@ -156,6 +158,36 @@ async fn of_two_servers_that_found_an_index_at_once_the_second_takes_that_of_the
     let fault = open_in(alone.path(), &forge).await.err().unwrap();
     assert!(matches!(fault, OpenFault::NotEmpty(_)), "{fault}");
     assert_eq!(place(alone.path()).tip().unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_commit_that_did_not_arrive_is_in_nobodys_way() {
+    let forge = Forge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    forge.expect(&[Trouble::Status(403)]);
+    let fault = open_in(folder.path(), &forge).await.err().unwrap();
+    assert!(matches!(fault, OpenFault::Found(_)), "{fault}");
+    // As a kill leaves it.
+    let settings = settings("http://localhost:1");
+    let beside = Place {
+        git_dir: folder.path().join("index.founding"),
+        ..place(folder.path())
+    };
+    beside
+        .ensure(&settings, blobs(folder.path()).id(), None)
+        .unwrap();
+    let second = Sidecar::start(&forge).await;
+    for shared in ["keys", "blobs"] {
+        let (here, there) = (
+            second.folder.path().join(shared),
+            folder.path().join(shared),
+        );
+        let _ = std::fs::remove_dir_all(&there);
+        std::os::unix::fs::symlink(here, there).unwrap();
+    }
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    assert_eq!(index.snapshot().commit().to_string(), second.commit());
+    assert!(!beside.git_dir.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -414,6 +446,98 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         assert!(sidecar.index.stall().is_none());
     }
     sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_to_be_fetched_is_refused_as_that() {
+    const LIMITS: Limits = Limits {
+        time: Duration::from_secs(60),
+        file_bytes: 1 << 20,
+    };
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let small = forge.commit_noise("main", "small", 1000);
+    forge.git(&["update-ref", "refs/pull/1/head", &small]);
+    let large = forge.commit_noise("main", "large", 2 << 20);
+    forge.git(&["update-ref", "refs/pull/2/head", &large]);
+    forge.git(&["update-ref", "refs/heads/main", &large]);
+    let upstream = forge.upstream();
+    let git_dir = sidecar.folder.path().join("index.git");
+    let fetched = spawn_blocking(move || {
+        let objects = git_dir.join("review");
+        std::fs::create_dir_all(objects.join("pack")).unwrap();
+        let quarantine = Quarantine {
+            git_dir: &git_dir,
+            objects: &objects,
+        };
+        let apart = |name| upstream.fetch_apart(&quarantine, name, LIMITS);
+        let branch = upstream.fetch(&git_dir, LIMITS).map(drop);
+        [apart("refs/pull/1/head"), apart("refs/pull/2/head"), branch]
+    });
+    let too_large = Err(UpstreamFault::TooLarge(1 << 20));
+    let expected = [Ok(()), too_large.clone(), too_large];
+    assert_eq!(fetched.await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_broke_leaves_nothing_and_is_made_again() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let packs = sidecar.folder.path().join("index.git/objects/pack");
+    let names = || -> BTreeSet<_> {
+        let entries = std::fs::read_dir(&packs).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let before = names();
+    let readme = forge.commit_noise("main", "README.md", 100_000);
+    forge.git(&["update-ref", "refs/heads/main", &readme]);
+    forge.cut_fetches(true);
+    let why = reason(sidecar.look().await);
+    assert!(
+        why.contains("git fails on the commits of the forge"),
+        "{why}"
+    );
+    assert_eq!(names(), before);
+    // As a git that was killed leaves it.
+    let lock = sidecar
+        .folder
+        .path()
+        .join("index.git/refs/sidecargo/upstream.lock");
+    std::fs::write(&lock, "").unwrap();
+    forge.cut_fetches(false);
+    // What costs much is not tried again at once.
+    for _ in 0..3000 {
+        if sidecar.look().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(sidecar.commit(), readme);
+    assert!(!lock.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_copy_that_broke_leaves_nothing_of_what_came() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let readme = forge.commit_noise("main", "README.md", 100_000);
+    forge.git(&["update-ref", "refs/heads/main", &readme]);
+    forge.cut_fetches(true);
+    let folder = tempfile::tempdir().unwrap();
+    for shared in ["keys", "blobs"] {
+        let (here, there) = (
+            sidecar.folder.path().join(shared),
+            folder.path().join(shared),
+        );
+        std::os::unix::fs::symlink(here, there).unwrap();
+    }
+    let fault = open_in(folder.path(), &forge).await.err().unwrap();
+    assert!(matches!(fault, OpenFault::Upstream(_)), "{fault}");
+    let packs = folder.path().join("index.git/objects/pack");
+    assert_eq!(std::fs::read_dir(packs).unwrap().count(), 0);
+    forge.cut_fetches(false);
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    assert_eq!(index.snapshot().commit().to_string(), readme);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,18 @@
 //! One request to a service of git on the forge, and what can become of it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode, Url};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::writer::chain;
 use super::report::words;
-use super::{NotPushed, Upstream, UpstreamFault};
+use super::{NotPushed, TokenFault, Upstream, UpstreamFault};
 
 /// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -36,8 +37,7 @@ impl Upstream {
         body: impl Into<Bytes>,
         time: Duration,
     ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
-        let token = (self.authorization)();
-        let token = token.map_err(|cause| Err(UpstreamFault::Token(cause.to_string())))?;
+        let token = self.token().map_err(Err)?;
         let (until, body) = (Instant::now() + time, body.into());
         let mut base = Url::clone(&self.url.load());
         // A repository that was renamed answers once with its new place.
@@ -73,6 +73,12 @@ impl Upstream {
 }
 
 impl Upstream {
+    /// What is sent with a request as `Authorization`.
+    pub(super) fn token(&self) -> Result<HeaderValue, UpstreamFault> {
+        let fault = |cause: io::Error| UpstreamFault::Token(TokenFault(cause.to_string()));
+        (self.authorization)().map_err(fault)
+    }
+
     /// From now on it is asked for at its new place.
     fn remember(&self, place: Url) {
         if **self.url.load() != place {

@@ -50,13 +50,13 @@ fn it_lets_everybody_wait_while_it_is_paused() {
 #[test]
 fn a_shared_one_ends_with_tests_that_are_killed() {
     if std::env::var_os(HOLD).is_some() {
-        let forge = Gitea::shared().unwrap();
+        let forge = Gitea::pinned().unwrap();
         println!("held {} {}", forge.pid(), forge.folder().display());
         loop {
             std::thread::park();
         }
     }
-    if Gitea::shared().is_none() {
+    if Gitea::pinned().is_none() {
         return;
     }
     let name = std::thread::current().name().unwrap().to_owned();

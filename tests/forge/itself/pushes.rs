@@ -173,7 +173,7 @@ fn a_commit_signed_by_a_key_that_somebody_only_added_is_not() {
     for (name, value) in [("gpg.format", "ssh"), ("user.signingKey", &key)] {
         git(&checkout.path(), &["config", name, value]).succeeds();
     }
-    let email = format!("{}@localhost.test", scene.owner.login);
+    let email = text(&owner.read("/user"), "email");
     let commit = checkout.commit("a-file", (&scene.owner.login, &email), &["--gpg-sign"]);
     checkout.push("main").succeeds();
     let shown = owner.read(&format!("{}/git/commits/{commit}", scene.repository.api()));

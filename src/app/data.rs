@@ -1,0 +1,132 @@
+//! The folders of a registry on disk.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{AppFault, LOOK_AGAIN};
+use crate::auth::Spent;
+use crate::blobs::Blobs;
+use crate::disk;
+use crate::index::{Branch, Index, Place, Settings};
+use crate::tokens::TokenRecords;
+
+/// How often a command looks whether the branch moved: it is done long before.
+const COMMAND_POLL: Duration = Duration::from_secs(60);
+
+/// The folders of a registry on disk.
+pub(crate) struct Data<'a> {
+    folder: &'a Path,
+}
+
+impl<'a> Data<'a> {
+    pub(crate) fn new(folder: &'a Path) -> Self {
+        Self { folder }
+    }
+
+    /// Where its index is, or will be.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            git_dir: self.folder.join("index.git"),
+            keys: self.keys(),
+            cache: self.cache(),
+        }
+    }
+
+    /// The place of a registry that must be there.
+    pub(crate) fn existing_place(&self) -> Result<Place, AppFault> {
+        let place = self.place();
+        match place.git_dir.exists() {
+            true => Ok(place),
+            false => Err(AppFault::NoRegistry(self.folder.to_owned())),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.join("keys")
+    }
+
+    /// What can be made again; it may be deleted at any time.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
+    }
+
+    pub(crate) fn tokens(&self) -> TokenRecords {
+        TokenRecords::new(self.folder.join("tokens"))
+    }
+
+    /// What is good no more before its time, as it was when this was asked.
+    pub(super) fn spent(&self) -> Result<Spent, AppFault> {
+        let folder = self.folder.join("spent");
+        Spent::open(folder, Timestamp::now()).map_err(|source| self.fault(source))
+    }
+
+    /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
+    pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
+        let place = self.existing_place()?;
+        let lock = self.lock()?;
+        let settings = Settings::recorded(&place.identity()?);
+        let branch = Branch::Here { poll: COMMAND_POLL };
+        let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
+        Ok((index, lock))
+    }
+
+    /// Removes what commands left that were killed: a copy of a key, the half of a record.
+    pub(super) fn clean(&self) {
+        let folders = ["tokens", "spent"].map(|name| self.folder.join(name));
+        for folder in [self.keys()].into_iter().chain(folders) {
+            if let Err(cause) = disk::remove_old_leftovers(&folder) {
+                warn!(%cause, folder = %folder.display(), "temporary files were not removed");
+            }
+        }
+    }
+
+    /// The store of a registry that must be there.
+    pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
+        let folder = self.folder.join("blobs");
+        Blobs::existing(folder.clone()).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => AppFault::NoStore(folder),
+            _ => self.fault(source),
+        })
+    }
+
+    pub(super) fn blobs(&self) -> Result<Blobs, AppFault> {
+        Blobs::open(self.folder.join("blobs")).map_err(|source| self.fault(source))
+    }
+
+    /// Makes sure that no other process writes here; the lock ends with the file.
+    pub(crate) fn lock(&self) -> Result<File, AppFault> {
+        disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
+        let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(self.fault(source)),
+        }
+    }
+
+    /// As [`Data::lock`], and patient: it must not be called where other work waits.
+    pub(super) fn lock_within(&self, patience: Duration) -> Result<File, AppFault> {
+        let started = Instant::now();
+        loop {
+            match self.lock() {
+                Err(AppFault::Locked(_)) if started.elapsed() < patience => {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                locked => return locked,
+            }
+        }
+    }
+
+    fn fault(&self, source: io::Error) -> AppFault {
+        AppFault::Io {
+            folder: self.folder.to_owned(),
+            source,
+        }
+    }
+}

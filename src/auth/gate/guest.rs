@@ -1,0 +1,79 @@
+//! Who has come, and by what they proved it.
+
+use std::fmt;
+
+use super::{GateFault, IdTokenFault};
+use crate::domain::{Actor, Grant, Job, Person, PlainText, RepositoryPath, Secret, TokenId};
+use crate::forge::{ForgeFault, Run};
+
+/// Somebody with a token of the forge, who wants to change something.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    pub(in crate::auth) who: Who,
+    pub(in crate::auth) proof: GuestProof,
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::auth) enum Who {
+    Person(Person),
+    /// A job whose repository is known.
+    Job(Job),
+    /// A job of which only the number is.
+    Task(u64),
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::auth) enum GuestProof {
+    /// The token was shown to the forge, and can be again.
+    Shown(Secret),
+    /// The forge signed it, and the groups that it names.
+    Signed(Vec<PlainText>),
+    /// We made it from one that the forge signed.
+    Minted(TokenId),
+}
+
+impl Guest {
+    /// For whom a token of ours speaks, unless that is nobody of the forge.
+    pub fn behind(grant: &Grant) -> Option<Self> {
+        let who = match &grant.bearer {
+            Actor::Local(_) => return None,
+            Actor::Person(person) => Who::Person(person.clone()),
+            Actor::Job(job) => Who::Job(Job::clone(job)),
+        };
+        let proof = GuestProof::Minted(grant.token_id);
+        Some(Self { who, proof })
+    }
+}
+
+/// A job that runs what was taken into the repository, not what somebody proposes.
+pub(in crate::auth) fn job_of(
+    repository: RepositoryPath,
+    repository_id: u64,
+    run: &Run,
+) -> Result<Job, GateFault> {
+    if run.event.starts_with("pull_request") {
+        return Err(IdTokenFault::PullRequest.into());
+    }
+    let plain = |text: &str| -> Result<PlainText, GateFault> {
+        let odd = |_| GateFault::Forge(ForgeFault::Odd("a run with an odd name".to_owned()));
+        text.parse().map_err(odd)
+    };
+    Ok(Job {
+        repository,
+        repository_id,
+        workflow: plain(&run.workflow)?,
+        run: plain(&run.number.to_string())?,
+        commit: plain(&run.commit)?,
+    })
+}
+
+/// Their name, for the log.
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.who {
+            Who::Person(person) => person.login.fmt(f),
+            Who::Job(job) => job.repository.fmt(f),
+            Who::Task(task) => write!(f, "job {task} of the forge"),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What is good no more although its time is not over: id-tokens that were exchanged, and tokens that were given back.
+//!
+//! Each is an empty file whose name has a hash and the second at which it may be forgotten, so that nothing is good
+//! again after a restart. The hashes are in memory too, where they are looked for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::disk;
+use crate::domain::{Cksum, TokenId};
+
+/// The most that are remembered; a thousand jobs an hour are some thousand.
+const ENTRIES_MAX: usize = 100_000;
+/// After so many more it is looked which may be forgotten.
+const FORGET_EACH: usize = 1_000;
+/// How far the clock of the forge may be from ours, in seconds: an id-token is taken for so long after its end.
+const LEEWAY_SECS: i64 = 60;
+
+/// By what something is known again.
+type Mark = [u8; 32];
+
+/// The memory, and the folder that outlives it.
+pub struct Spent {
+    folder: PathBuf,
+    /// Each mark and the second at which it may be forgotten.
+    known: Mutex<HashMap<Mark, i64>>,
+}
+
+/// Why something could not be spent.
+#[derive(Debug, Error)]
+pub enum SpentFault {
+    /// It was before.
+    #[error("it was used before")]
+    Already,
+    /// There is no room.
+    #[error("more than {ENTRIES_MAX} tokens were exchanged lately; try again later")]
+    Full,
+    /// It could not be written down.
+    #[error("it could not be written down: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Spent {
+    /// Reads what `folder` holds, which need not exist yet, and removes what may be forgotten.
+    pub fn open(folder: PathBuf, now: Timestamp) -> io::Result<Self> {
+        let mut known = HashMap::new();
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            entries => Some(entries?),
+        };
+        for entry in entries.into_iter().flatten() {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some((mark, until)) = name.to_str().and_then(parse) else {
+                continue;
+            };
+            match until > now.as_second() {
+                true => drop(known.insert(mark, until)),
+                false => fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(Self {
+            folder,
+            known: Mutex::new(known),
+        })
+    }
+
+    /// Spends what ends at `until`, once: durable when this returns.
+    pub fn spend(&self, mark: Mark, until: Timestamp, now: Timestamp) -> Result<(), SpentFault> {
+        let until = until.as_second().saturating_add(LEEWAY_SECS);
+        {
+            let mut known = self.lock();
+            if known.contains_key(&mark) {
+                return Err(SpentFault::Already);
+            }
+            if known.len() >= ENTRIES_MAX || known.len() % FORGET_EACH == FORGET_EACH - 1 {
+                self.forget(&mut known, now);
+            }
+            if known.len() >= ENTRIES_MAX {
+                return Err(SpentFault::Full);
+            }
+            // Whoever comes with the same meanwhile is the second.
+            known.insert(mark, until);
+        }
+        let path = self.folder.join(name(&mark, until));
+        let written = disk::create_private_folder(&self.folder)
+            .and_then(|()| disk::create_private(&path, b""));
+        if let Err(fault) = written {
+            self.lock().remove(&mark);
+            return Err(fault.into());
+        }
+        Ok(())
+    }
+
+    /// Takes a token of ours back, until it would have ended.
+    pub fn give_back(
+        &self,
+        token: TokenId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), SpentFault> {
+        match self.spend(mark_of(token), until, now) {
+            // Twice is as good as once.
+            Err(SpentFault::Already) => Ok(()),
+            given_back => given_back,
+        }
+    }
+
+    /// Whether a token of ours was given back.
+    pub fn is_given_back(&self, token: TokenId) -> bool {
+        self.lock().contains_key(&mark_of(token))
+    }
+
+    /// Makes room.
+    fn forget(&self, known: &mut HashMap<Mark, i64>, now: Timestamp) {
+        known.retain(|mark, until| {
+            let is_over = *until <= now.as_second();
+            if is_over {
+                // One that stays is removed by the next start.
+                let _ = fs::remove_file(self.folder.join(name(mark, *until)));
+            }
+            !is_over
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Mark, i64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn mark_of(token: TokenId) -> Mark {
+    Sha256::digest(format!("token {token}")).into()
+}
+
+fn name(mark: &Mark, until: i64) -> String {
+    format!("{}-{until}", Cksum::from(*mark))
+}
+
+fn parse(name: &str) -> Option<(Mark, i64)> {
+    let (digits, until) = name.split_once('-')?;
+    let mark: Cksum = digits.parse().ok()?;
+    Some((*mark.as_bytes(), until.parse().ok()?))
+}
+
+impl fmt::Debug for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spent")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + secs).unwrap()
+    }
+
+    fn files(spent: &Spent) -> usize {
+        fs::read_dir(&spent.folder).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn a_token_is_spent_once_also_after_a_restart_until_its_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |now| Spent::open(folder.path().join("spent"), now).unwrap();
+        let spent = open(at(0));
+        spent.spend([1; 32], at(600), at(0)).unwrap();
+        spent.spend([2; 32], at(60), at(0)).unwrap();
+        let again = |spent: &Spent| spent.spend([1; 32], at(600), at(1));
+        assert!(matches!(again(&spent), Err(SpentFault::Already)));
+        assert_eq!(files(&spent), 2);
+        // The other one's time is over then, and so is that in which a slow clock would take it.
+        let spent = open(at(120));
+        assert!(matches!(again(&spent), Err(SpentFault::Already)));
+        assert_eq!(files(&spent), 1);
+        let spent = open(at(659));
+        assert!(matches!(again(&spent), Err(SpentFault::Already)));
+        let spent = open(at(660));
+        assert_eq!(files(&spent), 0);
+        again(&spent).unwrap();
+    }
+
+    #[test]
+    fn a_token_that_was_given_back_stays_so_and_may_be_given_back_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (TokenId::from([1; 16]), TokenId::from([2; 16]));
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        spent.give_back(one, at(600), at(0)).unwrap();
+        spent.give_back(one, at(600), at(0)).unwrap();
+        for spent in [spent, Spent::open(folder.path().to_owned(), at(1)).unwrap()] {
+            assert!(spent.is_given_back(one) && !spent.is_given_back(other));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_not_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spent");
+        let spent = Spent::open(path.clone(), at(0)).unwrap();
+        fs::write(&path, "a file is in the way").unwrap();
+        let fault = spent.spend([1; 32], at(600), at(0));
+        assert!(matches!(fault, Err(SpentFault::Io(_))));
+        fs::remove_file(&path).unwrap();
+        spent.spend([1; 32], at(600), at(0)).unwrap();
+    }
+
+    #[test]
+    fn room_is_bounded_and_made_by_forgetting_what_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        for number in 0..ENTRIES_MAX {
+            let mark = Sha256::digest(number.to_le_bytes()).into();
+            spent.lock().insert(mark, at(60).as_second());
+        }
+        let full = spent.spend([1; 32], at(600), at(0));
+        assert!(matches!(full, Err(SpentFault::Full)));
+        spent.spend([1; 32], at(600), at(60)).unwrap();
+        assert_eq!(spent.lock().len(), 1);
+    }
+
+    #[test]
+    fn other_files_are_let_be() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["README", "00-1", "-"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        assert_eq!((files(&spent), spent.lock().len()), (3, 0));
+    }
+}

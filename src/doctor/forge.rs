@@ -1,0 +1,286 @@
+//! What is looked at on the forge.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Finding, Tell, Verdict, WORDS_MAX, find};
+use crate::config::{Config, ForgeConfig};
+use crate::domain::{Secret, harmless};
+use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
+use crate::forge::{Robot, Showing};
+use crate::setup::{hook_telling, otherwise_protected, otherwise_set};
+use crate::webhook::check_secret;
+
+/// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
+const SKEW_SECS_MAX: u64 = 30;
+/// Where the forge says how it signs.
+const DISCOVERY: &str = ".well-known/openid-configuration";
+
+/// Everything that the questions need.
+pub(super) struct Examined<'a> {
+    forge: Forge,
+    settings: &'a ForgeConfig,
+    /// How the address ends at which the forge has to tell of events.
+    webhook: String,
+    owner: Option<Secret>,
+}
+
+type Seen = Result<String, String>;
+
+impl<'a> Examined<'a> {
+    pub(super) fn new(config: &Config, settings: &'a ForgeConfig, owner: Option<Secret>) -> Self {
+        Self {
+            forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
+            settings,
+            webhook: format!("/{}/webhook", config.name),
+            owner,
+        }
+    }
+
+    pub(super) async fn examine(&self, tell: Tell<'_>) {
+        let version = self.version().await;
+        let is_reached = version.is_ok();
+        tell(find("forge", version));
+        if !is_reached {
+            return;
+        }
+        tell(find("clock", self.clock().await));
+        let robot = match self.forge.robot_token() {
+            Ok(robot) => robot,
+            Err(fault) => return tell(find("robot", Err(fault.to_string()))),
+        };
+        let repository = match self.repository(&robot).await {
+            Ok(repository) => repository,
+            Err(mend) => return tell(find("index repository", Err(mend))),
+        };
+        tell(find("index repository", sound(&repository)));
+        tell(find("robot", self.may_push(&repository, &robot).await));
+        tell(find(
+            "robot's view of people",
+            self.sees_people(&robot).await,
+        ));
+        tell(find("signing", self.is_verified(&robot).await));
+        self.protection(&robot, tell).await;
+        self.webhook(tell).await;
+        tell(self.sign_in().await);
+    }
+
+    fn api(&self, more: &str) -> String {
+        format!("/repos/{}{more}", self.settings.repository)
+    }
+
+    async fn look(&self, path: &str, token: &Secret) -> Result<Value, ForgeFault> {
+        let found = self.forge.look(path, Showing::Token(token)).await?;
+        found.ok_or(ForgeFault::NotFound)
+    }
+
+    async fn version(&self) -> Seen {
+        let url = &self.settings.url;
+        match self.forge.kind().await {
+            Ok(Kind::Gitea(major, minor)) => Ok(format!("Gitea {major}.{minor} at {url}")),
+            Ok(Kind::Forgejo(major, minor)) => Ok(format!("Forgejo {major}.{minor} at {url}")),
+            Err(fault) => Err(format!("{fault}: look at `forge.url`, and at the forge")),
+        }
+    }
+
+    async fn clock(&self) -> Seen {
+        let there = self.forge.time().await.map_err(|fault| fault.to_string())?;
+        let skew = Timestamp::now()
+            .duration_since(there)
+            .unsigned_abs()
+            .as_secs();
+        match skew {
+            0..=SKEW_SECS_MAX => Ok(format!("{skew} seconds from that of the forge")),
+            _ => Err(format!(
+                "{skew} seconds from that of the forge: let both machines follow a time server"
+            )),
+        }
+    }
+
+    async fn repository(&self, robot: &Secret) -> Result<Value, String> {
+        let path = &self.settings.repository;
+        self.look(&self.api(""), robot).await.map_err(|fault| match fault {
+            ForgeFault::NotFound => format!(
+                "the forge has no `{path}`, or does not show it to the server's account: look at `forge.repository`, or let `sidecargo init` make it"
+            ),
+            fault => format!("{fault}: look at the server's token (`forge.token_file`)"),
+        })
+    }
+
+    async fn may_push(&self, repository: &Value, robot: &Secret) -> Seen {
+        if repository["permissions"]["push"] != true {
+            return Err(
+                "it may not write to the index repository: make it a collaborator with `write`"
+                    .to_owned(),
+            );
+        }
+        let path = &self.settings.repository;
+        match self.forge.may_token_write(path, robot).await {
+            Ok(()) => Ok("it may write to the index repository, and so may its token".to_owned()),
+            Err(fault) => Err(format!(
+                "its token may not write: make one with the scope `write:repository` ({fault})"
+            )),
+        }
+    }
+
+    /// Owners are looked up with the server's token when the one who names them shows none.
+    async fn sees_people(&self, robot: &Secret) -> Seen {
+        let account = self.look("/user", robot).await.map_err(|fault| {
+            format!("its token does not show accounts: give it the scope `read:user` too ({fault})")
+        })?;
+        let login = account["login"].as_str().unwrap_or_default();
+        let owner = self.settings.repository.owner();
+        if self.look(&format!("/orgs/{owner}"), robot).await.is_err() {
+            return Ok(format!(
+                "it is `{login}`; `{owner}` is no organisation that it sees"
+            ));
+        }
+        match self
+            .look(&format!("/orgs/{owner}/teams?limit=1"), robot)
+            .await
+        {
+            Ok(_) => Ok(format!("it is `{login}`, and sees the teams of `{owner}`")),
+            Err(fault) => Err(format!(
+                "`{login}` does not see the teams of `{owner}`: take it into one of them, and give its token the scope `read:organization` ({fault})"
+            )),
+        }
+    }
+
+    /// Whether the forge shows the newest commit as verified.
+    async fn is_verified(&self, robot: &Secret) -> Seen {
+        let path = self.api("/commits?sha=main&limit=1&stat=false&files=false");
+        let commits = self
+            .look(&path, robot)
+            .await
+            .map_err(|fault| fault.to_string())?;
+        let verification = &commits[0]["commit"]["verification"];
+        if verification["verified"] == true {
+            return Ok("the forge shows the newest commit as verified".to_owned());
+        }
+        let reason = verification["reason"]
+            .as_str()
+            .unwrap_or("no reason is given");
+        Err(format!(
+            "the forge does not show the newest commit as verified ({}): its administrator can trust the key in `allowed_signers` of the index by `TRUSTED_SSH_KEYS` of the section `[repository.signing]`",
+            harmless(reason, WORDS_MAX)
+        ))
+    }
+
+    async fn protection(&self, robot: &Secret, tell: Tell<'_>) {
+        let what = "protection of the branch";
+        let branch = match self.look(&self.api("/branches/main"), robot).await {
+            Ok(branch) => branch,
+            Err(fault) => return tell(find(what, Err(fault.to_string()))),
+        };
+        if branch["protected"] != true {
+            let mend = "`main` is not protected, so whoever may write can rewrite it: `sidecargo init` protects it";
+            return tell(find(what, Err(mend.to_owned())));
+        }
+        if branch["user_can_push"] != true {
+            let mend =
+                "it does not let the server push: put its account on the list of those who may";
+            return tell(find(what, Err(mend.to_owned())));
+        }
+        let Some(owner) = &self.owner else {
+            let how = "`main` is protected and the server may push; with a token of an owner in SIDECARGO_OWNER_TOKEN the rules are looked at too";
+            return tell(Finding {
+                what,
+                verdict: Verdict::Unknown(how.to_owned()),
+            });
+        };
+        let rule = self
+            .look(&self.api("/branch_protections/main"), owner)
+            .await;
+        tell(find(what, as_it_must_be(rule, otherwise_protected)));
+        let repository = self.look(&self.api(""), owner).await;
+        tell(find(
+            "settings of the repository",
+            as_it_must_be(repository, otherwise_set),
+        ));
+    }
+
+    async fn webhook(&self, tell: Tell<'_>) {
+        let what = "webhook";
+        if let Err(fault) = check_secret(self.settings.webhook_secret_file.as_deref()) {
+            return tell(find(what, Err(fault.to_string())));
+        }
+        let Some(owner) = &self.owner else {
+            let how = "its secret is there; with a token of an owner in SIDECARGO_OWNER_TOKEN it is looked at whether the forge tells of events";
+            return tell(Finding {
+                what,
+                verdict: Verdict::Unknown(how.to_owned()),
+            });
+        };
+        let hooks = self.look(&self.api("/hooks?limit=50"), owner).await;
+        let hooks = hooks.map_err(|fault| fault.to_string());
+        let seen = hooks.and_then(|hooks| match hook_telling(&hooks, &self.webhook) {
+            Some(url) => Ok(format!("the forge tells {}", harmless(url, WORDS_MAX))),
+            None => Err(format!(
+                "the forge does not tell this server's `{}` of pushes and pull requests: `sidecargo init` sees to it",
+                self.webhook
+            )),
+        });
+        tell(find(what, seen));
+    }
+
+    /// Whether people can come with what the forge signs for them.
+    async fn sign_in(&self) -> Finding {
+        let what = "sign-in";
+        if self.settings.client_id.is_none() {
+            let how =
+                "`forge.client_id` is not configured, so people come with access tokens alone";
+            return Finding {
+                what,
+                verdict: Verdict::Unknown(how.to_owned()),
+            };
+        }
+        let issuer = self.settings.issuer.to_string();
+        let keys = IssuerKeys::new(issuer.clone(), issuer, DISCOVERY, KeyPatience::default());
+        match keys.check(&self.forge).await {
+            Ok(()) => find(what, Ok("the forge signs with a key".to_owned())),
+            Err(fault @ IssuerFault::Forge(_)) => find(
+                what,
+                Err(format!("the forge does not tell its keys: {fault}")),
+            ),
+            Err(fault) => find(what, Err(fault.to_string())),
+        }
+    }
+}
+
+/// Whether the repository is one that an index can be in.
+fn sound(repository: &Value) -> Seen {
+    let name = harmless(
+        repository["full_name"].as_str().unwrap_or_default(),
+        WORDS_MAX,
+    );
+    if repository["archived"] == true {
+        return Err(format!(
+            "{name} is archived, so nobody writes: take that back"
+        ));
+    }
+    if repository["default_branch"] != "main" {
+        return Err(format!(
+            "the default branch of {name} is not `main`: make it that one"
+        ));
+    }
+    let seen = match repository["private"] == true {
+        true => "private",
+        false => "public",
+    };
+    Ok(format!("{name}, {seen}"))
+}
+
+fn as_it_must_be(
+    found: Result<Value, ForgeFault>,
+    otherwise: impl Fn(&Value) -> Vec<String>,
+) -> Seen {
+    let found = found.map_err(|fault| format!("{fault}: is the token that of an owner?"))?;
+    let strayed = otherwise(&found);
+    match strayed.is_empty() {
+        true => Ok("as `sidecargo init` makes it".to_owned()),
+        false => Err(format!(
+            "otherwise than `sidecargo init` makes it: {}",
+            strayed.join(", ")
+        )),
+    }
+}

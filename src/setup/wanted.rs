@@ -1,0 +1,172 @@
+//! What the repository must be like, whoever has to do with it.
+
+use serde_json::{Map, Value, json};
+
+/// Events that the server wants to hear of. The forges add what belongs to them.
+pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
+/// The status by which the server says what it thinks of a pull request.
+const STATUS: &str = "sidecargo";
+/// Names that the forges have for one rule: it holds for administrators too. Each passes over the other's.
+const FOR_ALL: [&str; 2] = ["block_admin_merge_override", "apply_to_admins"];
+
+/// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
+pub(super) fn settings() -> Value {
+    json!({
+        "has_issues": false,
+        "has_wiki": false,
+        "has_projects": false,
+        "allow_merge_commits": false,
+        "allow_rebase": false,
+        "allow_rebase_explicit": false,
+        "allow_fast_forward_only_merge": false,
+        "allow_squash_merge": true,
+        "default_merge_style": "squash",
+    })
+}
+
+/// Nobody but the named ones push, nobody rewrites, and a merge needs an approval and the server's word.
+pub(super) fn protection() -> Value {
+    let mut rule = json!({
+        "rule_name": "main",
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_teams": [],
+        "push_whitelist_deploy_keys": false,
+        "required_approvals": 1,
+        "dismiss_stale_approvals": true,
+        "enable_status_check": true,
+        "status_check_contexts": [STATUS],
+        "block_on_rejected_reviews": true,
+    });
+    for name in FOR_ALL {
+        rule[name] = true.into();
+    }
+    rule
+}
+
+/// Leaves out of the rule what the forge that has `found` does not know.
+pub(super) fn drop_unknown(wanted: &mut Value, found: &Value) {
+    if let Some(wanted) = wanted.as_object_mut() {
+        wanted.retain(|key, _| !FOR_ALL.contains(&key.as_str()) || found.get(key).is_some());
+    }
+}
+
+/// Whether the hook is alive and tells all that the server wants to hear of.
+pub(super) fn tells_all(hook: &Value) -> bool {
+    let events = hook["events"].as_array();
+    let hears =
+        |event: &&str| events.is_some_and(|events| events.iter().any(|known| known == event));
+    hook["active"] == true && EVENTS.iter().all(hears)
+}
+
+/// The first of the repository's hooks that tells all of it to an address that ends so.
+pub fn hook_telling<'a>(hooks: &'a Value, end: &str) -> Option<&'a str> {
+    let url = |hook: &'a Value| hook["config"]["url"].as_str().filter(|_| tells_all(hook));
+    let mut urls = hooks.as_array()?.iter().filter_map(url);
+    urls.find(|url| url.ends_with(end))
+}
+
+/// The names of the settings that are otherwise in the repository `found`.
+pub fn otherwise_set(found: &Value) -> Vec<String> {
+    keys(differing(&settings(), found))
+}
+
+/// The names of the rules that are otherwise in the protection `found`. More approvals than one are none.
+pub fn otherwise_protected(found: &Value) -> Vec<String> {
+    let mut wanted = protection();
+    drop_unknown(&mut wanted, found);
+    if found["required_approvals"].as_u64().unwrap_or(0) > 1 {
+        wanted["required_approvals"] = found["required_approvals"].clone();
+    }
+    keys(differing(&wanted, found))
+}
+
+fn keys(change: Option<Value>) -> Vec<String> {
+    let change = change.as_ref().and_then(Value::as_object);
+    change.map_or_else(Vec::new, |change| change.keys().cloned().collect())
+}
+
+/// What of `wanted` is otherwise in `found`, or `None` if nothing is.
+pub(super) fn differing(wanted: &Value, found: &Value) -> Option<Value> {
+    let wanted = wanted.as_object()?;
+    let is_other = |(key, value): &(&String, &Value)| match value {
+        Value::Array(_) => !same_members(&found[key.as_str()], value),
+        value => found[key.as_str()] != **value,
+    };
+    let change: Map<String, Value> = wanted
+        .iter()
+        .filter(is_other)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    (!change.is_empty()).then_some(Value::Object(change))
+}
+
+/// Whether two lists of words have the same members, whatever their case and order.
+pub(super) fn same_members(one: &Value, other: &Value) -> bool {
+    let members = |list: &Value| {
+        let words = list.as_array().into_iter().flatten();
+        let mut words: Vec<String> = words
+            .filter_map(|word| Some(word.as_str()?.to_lowercase()))
+            .collect();
+        words.sort_unstable();
+        words
+    };
+    members(one) == members(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_otherwise_is_changed() {
+        let wanted = json!({ "a": true, "b": ["X", "y"], "c": "d" });
+        let same = json!({ "a": true, "b": ["Y", "x"], "c": "d", "e": 1 });
+        assert_eq!(differing(&wanted, &same), None);
+        let other = json!({ "a": false, "b": ["x"], "c": "d" });
+        let change = differing(&wanted, &other).unwrap();
+        assert_eq!(change, json!({ "a": true, "b": ["X", "y"] }));
+        assert_eq!(differing(&wanted, &Value::Null), Some(wanted.clone()));
+    }
+
+    #[test]
+    fn what_is_otherwise_is_named() {
+        let mut rule = protection();
+        rule["required_approvals"] = 2.into();
+        rule["id"] = 7.into();
+        assert_eq!(otherwise_protected(&rule), Vec::<String>::new());
+        rule["enable_push_whitelist"] = false.into();
+        rule["required_approvals"] = 0.into();
+        assert_eq!(
+            otherwise_protected(&rule),
+            ["enable_push_whitelist", "required_approvals"]
+        );
+        for name in FOR_ALL {
+            let mut rule = protection();
+            rule.as_object_mut().unwrap().remove(name);
+            assert_eq!(otherwise_protected(&rule), Vec::<String>::new(), "{name}");
+            rule[name] = false.into();
+            assert_eq!(otherwise_protected(&rule), [name]);
+        }
+        let mut found = settings();
+        found["has_wiki"] = true.into();
+        assert_eq!(otherwise_set(&found), ["has_wiki"]);
+    }
+
+    #[test]
+    fn a_hook_must_be_alive_and_tell_all() {
+        let url = "https://crates.example.com/crates/webhook";
+        let hook = |url: &str, active, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url } }]);
+        let end = "/crates/webhook";
+        let good = hook(url, true, &["pull_request", "push", "create"]);
+        assert_eq!(hook_telling(&good, end), Some(url));
+        for hooks in [
+            hook(url, false, &EVENTS),
+            hook(url, true, &["push"]),
+            hook("https://other.example.com", true, &EVENTS),
+            Value::Null,
+        ] {
+            assert_eq!(hook_telling(&hooks, end), None);
+        }
+    }
+}

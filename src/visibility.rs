@@ -1,0 +1,217 @@
+//! Who may read a registry whose index is on a forge: whom the forge shows the index repository.
+//!
+//! The forge is asked now and then, as somebody without a token. What was public once is on other machines already, so
+//! a registry is closed at the first word, and opened only when the forge has said so twice, with a minute between.
+//! While it cannot be asked, what the index says holds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::domain::{RepositoryPath, Visibility};
+use crate::forge::{Forge, ForgeFault};
+use crate::index::{self, Index, Operation, WriteFault};
+
+/// How far two answers lie apart before the registry is opened.
+const SURE: Duration = Duration::from_secs(60);
+/// How long the commit that says so may take; it is tried again at the next look.
+const COMMIT_TIME: Duration = Duration::from_secs(20);
+
+/// Looks who may read.
+#[derive(Debug)]
+pub struct Watch {
+    forge: Arc<Forge>,
+    /// The index repository.
+    index: RepositoryPath,
+    poll: Duration,
+    /// Whether a registry that becomes private gets a secret for downloads.
+    capability_downloads: bool,
+    /// Whether nobody reads without a token, whatever the index says: the commit that says it may take a while.
+    is_closed: AtomicBool,
+    opening: Mutex<Opening>,
+    hastened: Notify,
+}
+
+/// Since when the forge says that everybody may read, while the registry is private.
+#[derive(Debug, Default)]
+struct Opening(Option<Instant>);
+
+impl Opening {
+    /// What the registry must become after this answer, if it `is` something else.
+    fn hear(
+        &mut self,
+        answer: Option<Visibility>,
+        is: Visibility,
+        now: Instant,
+    ) -> Option<Visibility> {
+        match (answer, is) {
+            (Some(Visibility::Public), Visibility::Private) => {
+                let since = *self.0.get_or_insert(now);
+                (now.duration_since(since) >= SURE).then_some(Visibility::Public)
+            }
+            (Some(Visibility::Private), Visibility::Public) => Some(Visibility::Private),
+            _ => {
+                self.0 = None;
+                None
+            }
+        }
+    }
+
+    /// How long until an answer could open the registry.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        let since = self.0?;
+        let wait = (since + SURE).saturating_duration_since(now);
+        (!wait.is_zero()).then_some(wait)
+    }
+}
+
+impl Watch {
+    /// A watch that was told by a first answer, if there was one.
+    pub fn new(
+        forge: Arc<Forge>,
+        index: RepositoryPath,
+        poll: Duration,
+        capability_downloads: bool,
+        first: Option<Visibility>,
+    ) -> Self {
+        let opening = match first {
+            Some(Visibility::Public) => Opening(Some(Instant::now())),
+            _ => Opening::default(),
+        };
+        Self {
+            forge,
+            index,
+            poll,
+            capability_downloads,
+            is_closed: AtomicBool::new(first == Some(Visibility::Private)),
+            opening: Mutex::new(opening),
+            hastened: Notify::new(),
+        }
+    }
+
+    /// Whether nobody reads without a token, whatever the index says.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Looks soon.
+    pub fn hasten(&self) {
+        self.hastened.notify_one();
+    }
+
+    /// Looks for ever.
+    pub async fn follow(&self, index: &Index) {
+        loop {
+            let wait = match self.now(index) {
+                Visibility::Private => self.lock().wait(Instant::now()),
+                Visibility::Public => None,
+            };
+            let pause = wait.map_or(self.poll, |wait| wait.min(self.poll));
+            // Either will do.
+            let _ = timeout(pause, self.hastened.notified()).await;
+            self.look(index, Instant::now()).await;
+        }
+    }
+
+    /// Asks the forge once, and does what follows.
+    pub async fn look(&self, index: &Index, now: Instant) {
+        let answer = match self.forge.visibility(&self.index).await {
+            Ok(answer) => Some(answer),
+            Err(ForgeFault::Unreachable(_) | ForgeFault::Busy { .. }) => None,
+            Err(reason) => {
+                warn!(%reason, "it is not known who may read the index repository on the forge");
+                None
+            }
+        };
+        let heard = self.lock().hear(answer, self.now(index), now);
+        // Again, as long as the commit that closes it has not come about.
+        let private = answer.filter(|answer| *answer == Visibility::Private);
+        let Some(to) = heard.or(private) else {
+            return;
+        };
+        // Closed before the commit, and opened with it.
+        self.is_closed
+            .store(to == Visibility::Private, Ordering::Release);
+        if to == index.snapshot().registry().identity.visibility {
+            return;
+        }
+        match self.commit(index, to).await {
+            Ok(()) => {
+                info!(visibility = %to, "the registry is as the index repository on the forge")
+            }
+            Err(reason) => {
+                warn!(%reason, visibility = %to, "the index does not say yet who may read");
+            }
+        }
+    }
+
+    /// Who may read at this moment.
+    fn now(&self, index: &Index) -> Visibility {
+        match self.is_closed() {
+            true => Visibility::Private,
+            false => index.snapshot().registry().identity.visibility,
+        }
+    }
+
+    async fn commit(&self, index: &Index, to: Visibility) -> Result<(), WriteFault> {
+        let capability = match (to, self.capability_downloads) {
+            (Visibility::Private, true) => index::random_capability().ok(),
+            _ => None,
+        };
+        let shown = Operation::Show { to, capability };
+        let deadline = tokio::time::Instant::now() + COMMIT_TIME;
+        index
+            .operate(shown, Timestamp::now(), deadline)
+            .await
+            .map(drop)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Opening> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Visibility::{Private, Public};
+
+    #[test]
+    fn it_is_closed_at_the_first_word_and_opened_at_the_second_of_two_a_minute_apart() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut opening = Opening::default();
+        assert_eq!(opening.hear(Some(Private), Public, at(0)), Some(Private));
+        assert_eq!(opening.hear(Some(Public), Public, at(0)), None);
+        assert_eq!(opening.hear(Some(Public), Private, at(1)), None);
+        assert_eq!(opening.wait(at(1)), Some(SURE));
+        assert_eq!(opening.hear(Some(Public), Private, at(60)), None);
+        assert_eq!(opening.hear(Some(Public), Private, at(61)), Some(Public));
+        assert_eq!(opening.wait(at(61)), None, "it is not asked all the time");
+        // As long as it did not come about.
+        assert_eq!(opening.hear(Some(Public), Private, at(62)), Some(Public));
+        assert_eq!(opening.hear(Some(Public), Public, at(63)), None);
+        assert_eq!(opening.hear(Some(Public), Private, at(64)), None);
+    }
+
+    #[test]
+    fn another_answer_or_none_between_the_two_begins_anew() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        for between in [Some(Private), None] {
+            let mut opening = Opening::default();
+            assert_eq!(opening.hear(Some(Public), Private, at(0)), None);
+            assert_eq!(opening.hear(between, Private, at(30)), None);
+            assert_eq!(opening.hear(Some(Public), Private, at(60)), None);
+            assert_eq!(opening.hear(Some(Public), Private, at(119)), None);
+            assert_eq!(opening.hear(Some(Public), Private, at(120)), Some(Public));
+        }
+        // What is not known changes nothing.
+        assert_eq!(Opening::default().hear(None, Public, at(0)), None);
+    }
+}

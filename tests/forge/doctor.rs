@@ -1,0 +1,187 @@
+//! `sidecargo doctor` on a real forge: what is good is called so, and what is not is told with its cure.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::api::number;
+use super::gitea::Gitea;
+use super::setup::{Organisation, configuration, start};
+use crate::common::ran::{Ran, run};
+use crate::common::registry::{Registry, program};
+use crate::common::watch::eventually;
+
+/// A server on what `sidecargo init` made, and the configuration by which it is found.
+struct Patient<'forge> {
+    acme: Organisation<'forge>,
+    registry: Registry,
+}
+
+impl<'forge> Patient<'forge> {
+    fn new(forge: &'forge Gitea) -> Self {
+        let acme = Organisation::make(forge);
+        forge.join(&acme.reviewers, &acme.robot);
+        let made = acme.init(&["--reviewers", "reviewers"]).succeeds();
+        let scopes = ["write:repository", "read:organization", "read:user"];
+        let token = forge.token(&acme.robot, &scopes).text;
+        let config = configuration(&made);
+        let registry = start(&acme, &config, &token);
+        eventually("the forge has looked at the first push", || {
+            (acme.read("")["empty"] == false).then_some(())
+        });
+        let url = format!("http://localhost:{}", registry.port);
+        acme.tell(&url);
+        let found = format!(
+            "listen = \"127.0.0.1:{}\"\npublic_url = \"{url}\"\n{config}",
+            registry.port
+        );
+        fs::write(acme.folder.path().join("sidecargo.toml"), found).unwrap();
+        Self { acme, registry }
+    }
+
+    fn examine(&self, owner: &str) -> Ran {
+        let mut command = Command::new(program());
+        command
+            .current_dir(self.acme.folder.path())
+            .args(["doctor", "--config", "sidecargo.toml", "--data"])
+            .arg(self.registry.data())
+            .env("SIDECARGO_OWNER_TOKEN", owner);
+        run(&mut command, b"")
+    }
+
+    /// What it says of this one thing, if the owner asks.
+    #[track_caller]
+    fn says(&self, what: &str) -> String {
+        let ran = self.examine(&self.acme.owner_token);
+        let line = ran.stdout.lines().find(|line| line.contains(what));
+        line.unwrap_or_else(|| panic!("nothing of {what}: {ran}"))
+            .to_owned()
+    }
+}
+
+/// Signs of the findings, by what was looked at.
+fn signs(ran: &Ran) -> Vec<(&str, &str)> {
+    let parts = ran.stdout.lines().map(|line| {
+        let (sign, rest) = line.split_once(' ').unwrap();
+        (sign, rest.split_once(": ").unwrap().0.trim())
+    });
+    parts.collect()
+}
+
+#[test]
+fn a_set_up_that_was_just_made_is_good() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let all = patient.examine(&patient.acme.owner_token);
+    // The shared forge trusts no key, and knows no application.
+    let expected = [
+        ("good", "git"),
+        ("good", "store"),
+        ("good", "keys"),
+        ("good", "server"),
+        ("good", "public address"),
+        ("good", "forge"),
+        ("good", "clock"),
+        ("good", "index repository"),
+        ("good", "robot"),
+        ("good", "robot's view of people"),
+        ("mend", "signing"),
+        ("good", "protection of the branch"),
+        ("good", "settings of the repository"),
+        ("good", "webhook"),
+        ("unknown", "sign-in"),
+    ];
+    assert_eq!(signs(&all), expected, "{all}");
+    assert!(all.stdout.contains("TRUSTED_SSH_KEYS"), "{all}");
+    assert!(!all.is_success(), "{all}");
+    let robots = patient.examine("");
+    let hidden = ("unknown", "protection of the branch");
+    assert!(signs(&robots).contains(&hidden), "{robots}");
+    assert!(signs(&robots).contains(&("unknown", "webhook")), "{robots}");
+}
+
+#[test]
+fn what_somebody_changed_is_told_with_its_cure() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut patient = Patient::new(forge);
+    let acme = &patient.acme;
+
+    acme.change(
+        "PATCH",
+        "/branch_protections/main",
+        &json!({ "enable_status_check": false }),
+        200,
+    );
+    let said = patient.says("protection of the branch");
+    assert!(
+        said.starts_with("mend") && said.contains("enable_status_check"),
+        "{said}"
+    );
+    acme.change("PATCH", "", &json!({ "has_wiki": true }), 200);
+    let said = patient.says("settings of the repository");
+    assert!(
+        said.starts_with("mend") && said.contains("has_wiki"),
+        "{said}"
+    );
+    acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
+    assert!(
+        patient
+            .says("protection of the branch")
+            .contains("not protected")
+    );
+    let silent = json!({ "active": false });
+    let hook = number(&acme.read("/hooks")[0], "id");
+    acme.change("PATCH", &format!("/hooks/{hook}"), &silent, 200);
+    assert!(patient.says("webhook").contains("does not tell"));
+
+    let key = fs::read_dir(patient.registry.data().join("keys")).unwrap();
+    let key = key.map(|entry| entry.unwrap().path()).next().unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(patient.says("keys").contains("chmod 600"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let robot = format!("/collaborators/{}", acme.robot.login);
+    acme.change("PUT", &robot, &json!({ "permission": "read" }), 204);
+    forge.leave(&acme.reviewers, &acme.robot);
+    assert!(
+        patient
+            .says("robot: ")
+            .contains("collaborator with `write`")
+    );
+    fs::write(acme.folder.path().join("forge-token"), "0".repeat(40)).unwrap();
+    assert!(
+        patient
+            .says("index repository")
+            .contains("`forge.token_file`")
+    );
+    fs::remove_file(acme.folder.path().join("forge-token")).unwrap();
+    assert!(patient.says("robot: ").contains("forge-token"));
+
+    patient.registry.stop();
+    assert!(patient.says("server: ").contains("start `sidecargo serve`"));
+}
+
+#[test]
+fn a_machine_without_a_forge_is_looked_at_too() {
+    let registry = Registry::start();
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("listen = \"127.0.0.1:{}\"\n", registry.port);
+    fs::write(folder.path().join("sidecargo.toml"), listen).unwrap();
+    let examine = |data: &std::path::Path| {
+        let mut command = Command::new(program());
+        command
+            .current_dir(folder.path())
+            .args(["doctor", "--config", "sidecargo.toml", "--data"])
+            .arg(data);
+        run(&mut command, b"")
+    };
+    let good = examine(&registry.data()).succeeds();
+    let found = signs(&good);
+    assert_eq!(found.len(), 5, "{good}");
+    assert!(found.iter().all(|(sign, _)| *sign == "good"), "{good}");
+    let none = examine(folder.path());
+    assert!(!none.is_success(), "{none}");
+    assert!(none.stdout.contains("there is no registry"), "{none}");
+}

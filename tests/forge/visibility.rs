@@ -1,0 +1,154 @@
+//! A registry is as public as its index repository on the forge.
+
+use aws_lc_rs::hmac;
+
+use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
+use super::gitea::Gitea;
+use super::scene::Visibility;
+use crate::common::cargos::{Sandbox, View};
+use crate::common::http::{get, request};
+use crate::common::project::Project;
+use crate::common::registry::Registry;
+use crate::common::watch::eventually;
+
+/// What somebody without a token hears.
+fn anonymous(registry: &Registry) -> u16 {
+    let config = get("/crates/index/config.json");
+    config.send(registry.port).status
+}
+
+#[test]
+fn a_registry_that_is_made_is_as_public_as_its_repository() {
+    let Some(forge) = Gitea::shared() else { return };
+    let private = Wanted {
+        visibility: Visibility::Private,
+        ..Wanted::default()
+    };
+    let kept = Wanted {
+        keys: Wanted::private().keys,
+        ..Wanted::default()
+    };
+    for (wanted, status) in [(Wanted::default(), 200), (private, 401), (kept, 401)] {
+        let beside = Beside::start_as(forge, &wanted);
+        assert_eq!(anonymous(&beside.registry), status);
+        let is_private = beside.file("config.json").contains("auth-required");
+        assert_eq!(is_private, status == 401);
+        // One commit, not one that takes another back.
+        assert!(beside.newest().contains("found the registry"));
+    }
+}
+
+#[test]
+fn a_repository_that_is_hidden_hides_the_registry_at_once() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let alice = forge.user("alice");
+    let token = beside.token(&alice, &DEVELOPER);
+    publish(&beside.developer(&token), "0.1.0").succeeds();
+    assert_eq!(anonymous(&beside.registry), 200);
+    forge.show(&beside.repository, Visibility::Private);
+    eventually("nobody reads without a token", || {
+        (anonymous(&beside.registry) == 401).then_some(())
+    });
+    eventually("the index says so", || {
+        let is_said = beside
+            .file("config.json")
+            .contains("\"auth-required\":true");
+        is_said.then_some(())
+    });
+    let newest = beside.newest();
+    assert!(
+        newest.contains("\n\nmake the registry private\n"),
+        "{newest}"
+    );
+    // Cargo sends its token from now on.
+    let stranger = Sandbox::stable(&beside.registry, View::Sparse);
+    let program = Project::program("hello", "").depends_on("greeter", "0.1");
+    let lock = ["generate-lockfile"];
+    let ran = stranger.cargo(&program.write(&stranger.work()), &lock);
+    ran.fails_with("authenticated registries require a credential-provider");
+    forge.collaborate(&beside.repository, &alice, "read");
+    let reader = beside.developer(&beside.token(&alice, &DEVELOPER));
+    let program = Project::program("hello", "").depends_on("greeter", "0.1");
+    let program = program.write(&reader.work());
+    reader.cargo(&program, &lock).succeeds();
+    // A start knows it, too.
+    beside.registry.stop();
+    beside.registry.start_again();
+    assert_eq!(anonymous(&beside.registry), 401);
+    beside.tip();
+}
+
+#[test]
+fn an_event_of_the_repository_hastens_the_look() {
+    let Some(forge) = Gitea::shared() else { return };
+    // So that it is not seen by looking.
+    let beside = Beside::start_and_look_each(forge, 3600);
+    forge.show(&beside.repository, Visibility::Private);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, HOOK_SECRET.as_bytes());
+    let body = "{}";
+    let tag = hmac::sign(&key, body.as_bytes());
+    let digits: String = tag
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let event = |signature: &str| {
+        let event = request("POST", "/crates/webhook")
+            .header("X-GitHub-Event", "repository")
+            .header("X-Hub-Signature-256", signature)
+            .body(body);
+        event.send(beside.registry.port).status
+    };
+    assert_eq!(event(&format!("sha256={}", "0".repeat(64))), 401);
+    assert_eq!(anonymous(&beside.registry), 200);
+    assert_eq!(event(&format!("sha256={digits}")), 200);
+    eventually("nobody reads without a token", || {
+        (anonymous(&beside.registry) == 401).then_some(())
+    });
+}
+
+#[test]
+fn the_registry_is_hidden_also_while_the_forge_does_not_take_the_commit_that_says_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let tip = beside.tip();
+    forge.collaborate(&beside.repository, &beside.robot, "read");
+    forge.show(&beside.repository, Visibility::Private);
+    eventually("nobody reads without a token", || {
+        (anonymous(&beside.registry) == 401).then_some(())
+    });
+    assert_eq!(forge.tip(&beside.repository), tip);
+    forge.collaborate(&beside.repository, &beside.robot, "write");
+    eventually("the index says so", || {
+        let is_said = beside
+            .file("config.json")
+            .contains("\"auth-required\":true");
+        is_said.then_some(())
+    });
+}
+
+#[test]
+fn while_the_forge_is_away_a_registry_stays_as_it_was() {
+    let Some(mut forge) = Gitea::start() else {
+        return;
+    };
+    let open = Wanted::default();
+    let hidden = Wanted {
+        visibility: Visibility::Private,
+        ..Wanted::default()
+    };
+    let [mut open, mut hidden] = [open, hidden].map(|wanted| {
+        let Beside {
+            registry, secret, ..
+        } = Beside::start_as(&forge, &wanted);
+        (registry, secret)
+    });
+    forge.stop();
+    for ((registry, _secret), status) in [(&mut open, 200), (&mut hidden, 401)] {
+        assert_eq!(anonymous(registry), status);
+        registry.stop();
+        registry.start_again();
+        assert_eq!(anonymous(registry), status);
+    }
+}

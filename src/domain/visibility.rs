@@ -168,7 +168,12 @@ mod tests {
     #[test]
     fn a_visibility_has_one_word() {
         for visibility in [Visibility::Public, Visibility::Private] {
-            assert_eq!(visibility.as_str().parse(), Ok(visibility));
+            assert_eq!(visibility.to_string().parse(), Ok(visibility));
+            let json = format!("\"{visibility}\"");
+            assert_eq!(
+                serde_json::from_str::<Visibility>(&json).unwrap(),
+                visibility
+            );
         }
         assert_eq!(
             "Private".parse::<Visibility>().unwrap_err().to_string(),

@@ -263,6 +263,21 @@ mod tests {
         })
     }
 
+    fn ticket(deadline: Instant, blob: Blob) -> Ticket {
+        Ticket {
+            ask: change(),
+            asked: std::time::Instant::now(),
+            deadline,
+            blob,
+            state: Arc::new(AtomicU8::new(WAITING)),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn with_file(told: Receiver<io::Result<()>>) -> Ticket {
+        ticket(Instant::now(), Blob::Coming(told))
+    }
+
     #[tokio::test]
     async fn a_change_that_nobody_took_in_time_is_withdrawn() {
         let (queue, tickets) = sync_channel(1);
@@ -316,20 +331,23 @@ mod tests {
         told.send(Err(io::Error::other("the disk is full")))
             .unwrap();
         let (_, forgotten) = sync_channel(1);
-        let mut tickets = [failed, kept, forgotten].map(|told| Ticket {
-            ask: change(),
-            asked: std::time::Instant::now(),
-            deadline: Instant::now(),
-            blob: Blob::Coming(told),
-            state: Arc::new(AtomicU8::new(WAITING)),
-            answer: oneshot::channel().0,
-        });
+        let mut tickets = [failed, kept, forgotten].map(with_file);
         assert!(!wait_for_blobs(tickets.iter_mut()));
         let is_lost = |ticket: &Ticket, word: &str| matches!(ticket.blob(), Blob::Lost(cause) if cause.contains(word));
         assert!(is_lost(&tickets[0], "full"));
         assert!(matches!(tickets[1].blob(), Blob::Kept));
         assert!(is_lost(&tickets[2], "does not answer"));
         assert!(wait_for_blobs(tickets[1..2].iter_mut()));
+    }
+
+    #[test]
+    fn files_that_come_one_after_the_other_are_waited_for() {
+        // Nothing is told before it is waited for, and each after the one before it.
+        let (told, files): (Vec<_>, Vec<_>) = (0..64).map(|_| sync_channel(0)).unzip();
+        let mut tickets: Vec<Ticket> = files.into_iter().map(with_file).collect();
+        let tell = std::thread::spawn(move || told.iter().all(|told| told.send(Ok(())).is_ok()));
+        assert!(wait_for_blobs(tickets.iter_mut()));
+        assert!(tell.join().unwrap());
     }
 
     #[test]
@@ -340,14 +358,8 @@ mod tests {
         let deadlines = [later, over, later + OUTCOME_WAIT, over];
         for deadline in deadlines {
             let (answer, answered) = oneshot::channel();
-            tickets.push_back(Ticket {
-                ask: change(),
-                asked: std::time::Instant::now(),
-                deadline,
-                blob: Blob::Kept,
-                state: Arc::new(AtomicU8::new(WAITING)),
-                answer,
-            });
+            let ticket = ticket(deadline, Blob::Kept);
+            tickets.push_back(Ticket { answer, ..ticket });
             answers.push(answered);
         }
         answer_late(&mut tickets);

@@ -28,7 +28,9 @@ proptest! {
             name.as_str().replace('-', "_"),
             name.as_str().replace('_', "-"),
         ] {
-            prop_assert_eq!(twin.parse::<CrateName>().unwrap().canonical(), name.canonical());
+            let twin: CrateName = twin.parse().unwrap();
+            prop_assert_eq!(twin.canonical(), name.canonical());
+            prop_assert!(twin.is_twin_of(&name));
         }
     }
 
@@ -54,6 +56,7 @@ proptest! {
 #[test]
 fn different_names_stay_different() {
     assert_ne!(name("ab").canonical(), name("a_b").canonical());
+    assert!(!name("ab").is_twin_of(&name("a_b")));
     assert_ne!(name("a-b"), name("a_b"), "the spelling is kept");
     assert_eq!(name("Foo-Bar").as_str(), "Foo-Bar");
     assert_eq!(name("Foo-Bar").canonical().as_str(), "foo_bar");

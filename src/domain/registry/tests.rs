@@ -242,6 +242,8 @@ fn a_url_has_at_most_512_bytes_in_every_form() {
 fn registry_names_have_1_to_32_characters() {
     for text in ["crates", "a", "a-1", &"a".repeat(32)] {
         assert_eq!(text.parse::<RegistryName>().unwrap().as_str(), text);
+        let read: RegistryName = serde_json::from_str(&format!("{text:?}")).unwrap();
+        assert_eq!(read.as_str(), text);
     }
     for text in [
         "",

@@ -116,6 +116,13 @@ async fn on_a_forge_the_number_is_the_owner() {
         other.unwrap_err().to_string(),
         "`alice (number 9)` is not an owner of the crate `a`; its owners are alice (number 7)"
     );
+    let stranger = fixture
+        .submit_as(person("bob", 8), publish("a", "1.0.2", 3))
+        .await;
+    assert_eq!(
+        stranger.unwrap_err().to_string(),
+        "`bob` is not an owner of the crate `a`; its owners are alice"
+    );
     // What was found out of somebody is compared with the owners of the moment.
     let mut bob = person("bob", 8);
     bob.teams = vec![3];

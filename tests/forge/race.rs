@@ -75,7 +75,7 @@ impl Fleet {
     /// Starts so many at the same time: on an empty repository, with nothing in the folders that they share.
     fn start(forge: &Gitea, count: usize) -> Self {
         let (owner, robot) = (forge.user("olga"), forge.user("robot"));
-        let wanted = json!({ "name": "crates", "private": true, "default_branch": "main" });
+        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
         let path = format!("/admin/users/{}/repos", owner.login);
         let made = done(forge.admin().send("POST", &path, &wanted), 201);
         let repository = Repository {

@@ -50,7 +50,7 @@ impl<'forge> Scene<'forge> {
     fn set(forge: &'forge Gitea, poll_secs: u64) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
-        let wanted = json!({ "name": "crates", "private": true, "default_branch": "main" });
+        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
         let path = format!("/admin/users/{}/repos", owner.login);
         let made = done(forge.admin().send("POST", &path, &wanted), 201);
         let repository = Repository {

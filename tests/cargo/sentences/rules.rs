@@ -22,7 +22,7 @@ const RULES: [&str; 13] = [
 ];
 
 /// What has a sentence that no case of this folder brings forth, and why.
-const WITHOUT_A_CASE: [(&str, &str); 17] = [
+const WITHOUT_A_CASE: [(&str, &str); 19] = [
     ("BodyFault::Broken", "nobody is left to tell"),
     (
         "BodyFault::TooSlow",
@@ -31,6 +31,14 @@ const WITHOUT_A_CASE: [(&str, &str); 17] = [
     ("Collision", "takes a collision of SHA-1"),
     ("FrameFault::Connection", "nobody is left to tell"),
     ("FrameFault::Spool", "our disk: see `frame::tests`"),
+    (
+        "NotPermitted::File",
+        "takes a token of the exchange: see `forge::login`",
+    ),
+    (
+        "NotPermitted::Version",
+        "takes a token of the exchange: see `forge::login`",
+    ),
     ("OwnerFault::Syntax", "our index, edited by hand"),
     (
         "OwnerFault::Team",

@@ -89,7 +89,7 @@ pub async fn exchange(app: &App, jwt: &Secret, wanted: Wanted) -> Result<Minted,
     let vouched = gate.vouched(jwt, now).await?;
     let only = wanted.only.clone();
     let scopes = match &vouched.bearer {
-        Actor::Job(job) => of_job(&app.index.snapshot(), job, wanted)?,
+        Actor::Job(job) => of_job(app, job, wanted)?,
         Actor::Person(_) | Actor::Local(_) => of_person(wanted)?,
     };
     let order = GuestOrder {
@@ -139,7 +139,8 @@ fn written(spent: io::Result<Result<(), SpentFault>>) -> Result<(), ExchangeFaul
 }
 
 /// A job publishes, and only what belongs to its repository or what is said to be new.
-fn of_job(on: &Snapshot, job: &Job, wanted: Wanted) -> Result<Scopes, ExchangeFault> {
+fn of_job(app: &App, job: &Job, wanted: Wanted) -> Result<Scopes, ExchangeFault> {
+    let on = app.index.snapshot();
     let can = wanted.can.unwrap_or_else(|| vec![Can::Publish]);
     if can.iter().any(|can| *can != Can::Publish) {
         return Err(GateFault::JobsPublish.into());
@@ -147,11 +148,11 @@ fn of_job(on: &Snapshot, job: &Job, wanted: Wanted) -> Result<Scopes, ExchangeFa
     let crates = match wanted.crates {
         Some(crates) => {
             for scope in &crates {
-                must_be_open_to(on, job, scope)?;
+                must_be_open_to(app, &on, job, scope)?;
             }
             crates
         }
-        None => linked(on, job),
+        None => linked(&on, job),
     };
     if crates.is_empty() {
         return Err(ExchangeFault::NotLinked {
@@ -173,13 +174,18 @@ fn linked(on: &Snapshot, job: &Job) -> Vec<CrateScope> {
 }
 
 /// What is not there may be new, but in a private registry nobody is told what is not there.
-fn must_be_open_to(on: &Snapshot, job: &Job, scope: &CrateScope) -> Result<(), ExchangeFault> {
+fn must_be_open_to(
+    app: &App,
+    on: &Snapshot,
+    job: &Job,
+    scope: &CrateScope,
+) -> Result<(), ExchangeFault> {
     let CrateScope::Exact(name) = scope else {
         return Err(ExchangeFault::Prefix(scope.clone()));
     };
     let is_open = match on.find(name) {
         Some(krate) => krate.owners.repository_id() == Some(job.repository_id),
-        None => on.registry().identity.visibility == Visibility::Public,
+        None => app.visibility(on) == Visibility::Public,
     };
     match is_open {
         true => Ok(()),

@@ -124,5 +124,7 @@ mod tests {
         let asked = (0..8).map(|_| search.find(&new, &verifier));
         let found = futures_util::future::join_all(asked).await;
         assert_eq!(found, [true; 8]);
+        let nowhere = "A".repeat(43).parse().unwrap();
+        assert!(!search.find(&nowhere, &verifier).await);
     }
 }

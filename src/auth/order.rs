@@ -262,6 +262,46 @@ mod tests {
         );
     }
 
+    fn guest_order(can: &[Can], crates: &[&str], only: Only) -> GuestOrder {
+        GuestOrder {
+            bearer: Actor::Local("alice".parse().unwrap()),
+            scopes: Scopes {
+                can: can.to_vec(),
+                crates: crates.iter().map(|text| text.parse().unwrap()).collect(),
+            },
+            only,
+            until: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_guest_may_ask_for_one_release_of_one_crate() {
+        let (publish, all) = (&[Can::Publish][..], &[Can::Publish, Can::Yank][..]);
+        let check =
+            |can: &[Can], crates: &[&str], version: Option<&str>, cksum: Option<[u8; 32]>| {
+                let only = Only {
+                    version: version.map(|text| text.parse().unwrap()),
+                    cksum: cksum.map(Into::into),
+                };
+                guest_order(can, crates, only).check()
+            };
+        let (version, file) = (Some("1.0.0"), Some([1; 32]));
+        assert_eq!(check(&[Can::Own], &["a-*", "b"], None, None), Ok(()));
+        assert_eq!(check(all, &["a"], version, None), Ok(()));
+        assert_eq!(check(publish, &["a"], version, file), Ok(()));
+        let fault = Err(OrderFault::NoAction);
+        assert_eq!(check(&[], &["a"], None, None), fault);
+        let fault = Err(OrderFault::OneCrate);
+        for crates in [&["a-*"][..], &["a", "b"]] {
+            assert_eq!(check(publish, crates, version, None), fault);
+            assert_eq!(check(publish, crates, None, file), fault);
+        }
+        let fault = Err(OrderFault::OneRelease);
+        assert_eq!(check(&[Can::Own], &["a"], version, None), fault);
+        assert_eq!(check(all, &["a"], version, file), fault);
+        assert_eq!(check(publish, &["a"], None, file), fault);
+    }
+
     proptest! {
         #[test]
         fn arbitrary_text_is_a_lifetime_in_range_or_a_fault(text in any::<String>()) {

@@ -211,6 +211,7 @@ mod tests {
         fs::write(&path, "a file is in the way").unwrap();
         let fault = spent.spend([1; 32], at(600), at(0));
         assert!(matches!(fault, Err(SpentFault::Io(_))));
+        assert!(Spent::open(path.clone(), at(0)).is_err());
         fs::remove_file(&path).unwrap();
         spent.spend([1; 32], at(600), at(0)).unwrap();
     }
@@ -227,6 +228,36 @@ mod tests {
         assert!(matches!(full, Err(SpentFault::Full)));
         spent.spend([1; 32], at(600), at(60)).unwrap();
         assert_eq!(spent.lock().len(), 1);
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_once_a_thousand_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        let fill = |count: usize| {
+            for number in 0..count {
+                let mark = Sha256::digest(number.to_le_bytes()).into();
+                spent.lock().insert(mark, at(60).as_second());
+            }
+        };
+        fill(FORGET_EACH - 2);
+        spent.spend([1; 32], at(600), at(60)).unwrap();
+        assert_eq!(spent.lock().len(), FORGET_EACH - 1);
+        spent.spend([2; 32], at(600), at(60)).unwrap();
+        assert_eq!(spent.lock().len(), 2);
+    }
+
+    #[test]
+    fn what_was_spent_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let spent = Spent::open(folder.path().join("spent"), at(0)).unwrap();
+        spent.spend([1; 32], at(600), at(0)).unwrap();
+        let shown = format!("{spent:?}");
+        assert!(
+            shown.contains("spent") && !shown.contains("0101"),
+            "{shown}"
+        );
+        assert!(!shown.contains("known"), "{shown}");
     }
 
     #[test]

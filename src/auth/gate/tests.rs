@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::super::Wish;
 use super::*;
-use crate::domain::{Actor, Can, Owner, OwnerName, Owners, Proof, Standing};
+use crate::domain::{Actor, Can, Grant, Only, Owner, OwnerName, Owners, Proof, Scopes, Standing};
 use crate::forge::double::*;
 use crate::forge::{ForgeLimits, Kind, Robot};
 
@@ -165,6 +165,23 @@ impl Bench {
         self.gate.may_read(&secret(token), peer(), at(0)).await
     }
 
+    /// With a token of ours that speaks for a person of the forge.
+    async fn reads_as(&self, login: &str, id: u64) -> Result<(), GateFault> {
+        let login = login.parse().unwrap();
+        let guest = Guest {
+            who: Who::Person(Person { login, id }),
+            proof: GuestProof::Minted([0; 16].into()),
+        };
+        self.gate.may_read_as(&guest, at(0)).await
+    }
+
+    /// How often a look at a token came to be one at the forge, one at what is remembered, at what is stale, and none.
+    fn looks(&self) -> [u64; 4] {
+        let looked = self.gate.looked();
+        ["asked", "remembered", "outlasted", "held_off"]
+            .map(|look| looked.with_label_values(&[look]).get())
+    }
+
     /// What a token comes to on a crate with these owners.
     async fn stands(
         &self,
@@ -266,6 +283,38 @@ mod reading {
         }
         assert_eq!(bench.double.asked("/api/v1/repos/acme/crates"), 2);
         assert_eq!(bench.double.asked("/"), 2);
+        assert_eq!(bench.looks(), [2, 4, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn who_has_a_token_of_ours_reads_as_long_as_the_forge_lets_them() {
+        let bench = bench(holds()).await;
+        for _ in 0..3 {
+            assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
+            let eve = bench.reads_as("eve", 9).await;
+            assert_eq!(eve, Err(GateFault::MayNotRead));
+        }
+        assert_eq!(bench.double.asked("/api/v1/repos/acme/crates/collab"), 2);
+        assert_eq!(bench.reads_as("bob", 8).await, Ok(()));
+        assert_eq!(bench.gate.remembered(), 2);
+        // What our own account is not told is a fault of the set-up, unless all may read.
+        let stranger = super::bench(holds()).await;
+        stranger.double.world().repositories[0].rights.clear();
+        let fault = stranger.reads_as("alice", 7).await;
+        assert!(matches!(fault, Err(GateFault::Forge(_))), "{fault:?}");
+        stranger.double.world().repositories[0].is_private = false;
+        assert_eq!(stranger.reads_as("alice", 7).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_has_a_token_of_ours_reads_on_while_the_forge_is_away() {
+        let bench = bench(forgetful()).await;
+        bench.reads_as("alice", 7).await.unwrap();
+        bench.double.world().trouble = Trouble::Status(502);
+        assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
+        let new = bench.reads_as("bob", 8).await;
+        assert!(matches!(new, Err(GateFault::Forge(_))), "{new:?}");
+        assert_eq!(bench.looks(), [0, 0, 1, 0]);
     }
 
     #[tokio::test]
@@ -368,6 +417,32 @@ mod reading {
         assert_eq!(read, Ok(()));
     }
 
+    #[tokio::test]
+    async fn a_token_of_ours_speaks_for_a_guest_if_the_forge_knows_them() {
+        let bench = bench(holds()).await;
+        let job = secret(bench.jobs.sign(&bench.job()));
+        let job = bench.gate.vouched(&job, at(0)).await.unwrap().bearer;
+        let login = || "alice".parse().unwrap();
+        let person = Person {
+            login: login(),
+            id: 7,
+        };
+        for (bearer, name) in [
+            (Actor::Local(login()), None),
+            (Actor::Person(person), Some("alice")),
+            (job, Some("acme/serde")),
+        ] {
+            let grant = Grant {
+                bearer,
+                token_id: [0; 16].into(),
+                scopes: Scopes::all(),
+                only: Only::default(),
+            };
+            let guest = Guest::behind(&grant).map(|guest| guest.to_string());
+            assert_eq!(guest.as_deref(), name);
+        }
+    }
+
     #[test]
     fn what_a_key_of_ours_signed_is_not_shown_to_the_forge() {
         let key = "A".repeat(43).parse().unwrap();
@@ -441,6 +516,21 @@ mod signed {
             bench.with(claim, Value::Null).await.unwrap();
         }
         bench.with("aud", json!(CLIENT)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_is_known_again_by_its_id_or_by_what_was_signed() {
+        let bench = bench(holds()).await;
+        let once = async |iat: i64, jti: Value| {
+            let claims = changed(bench.person(), "iat", json!(at(iat).as_second()));
+            let token = bench.people.sign(&changed(claims, "jti", jti));
+            let vouched = bench.gate.vouched(&secret(token), at(0)).await;
+            vouched.unwrap().once
+        };
+        assert_eq!(once(0, Value::Null).await, once(0, Value::Null).await);
+        assert_ne!(once(0, Value::Null).await, once(-1, Value::Null).await);
+        assert_eq!(once(0, json!("a")).await, once(-1, json!("a")).await);
+        assert_ne!(once(0, json!("a")).await, once(0, json!("b")).await);
     }
 
     #[tokio::test]

@@ -7,7 +7,9 @@ use proptest::prelude::{any, proptest};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::super::{CredentialsFault, Issuer, Lifetime, Malformed, MintFault, Minted, TokenOrder};
+use super::super::{
+    CredentialsFault, GuestOrder, Issuer, Lifetime, Malformed, MintFault, Minted, TokenOrder,
+};
 use super::*;
 
 const HOUR_SECS: i64 = 3_600;
@@ -111,6 +113,58 @@ fn changed(mut object: Value, key: &str, value: Option<Value>) -> Value {
         None => map.remove(key),
     };
     object
+}
+
+fn guest_order(bearer: Actor, until: Timestamp) -> GuestOrder {
+    GuestOrder {
+        bearer,
+        scopes: order(&[Can::Publish], &["serde"], "1h").scopes,
+        only: Only {
+            version: Some("1.0.0".parse().unwrap()),
+            cksum: Some([3; 32].into()),
+        },
+        until,
+    }
+}
+
+#[test]
+fn a_token_for_a_guest_says_for_whom_and_for_what_it_is() {
+    let registry = registry();
+    let person = Actor::Person(Person {
+        login: "bob".parse().unwrap(),
+        id: 8,
+    });
+    let job = Actor::Job(Box::new(Job {
+        repository: "acme/serde".parse().unwrap(),
+        repository_id: 12,
+        workflow: "release.yml".parse().unwrap(),
+        run: "4".parse().unwrap(),
+        commit: "ab".parse().unwrap(),
+    }));
+    for bearer in [person, job] {
+        let order = guest_order(bearer, at(HOUR_SECS));
+        let minted = registry.issuer.mint_for_guest(&order, at(0)).unwrap();
+        let grant = registry.verify(minted.token.expose()).unwrap();
+        assert_eq!((&grant.bearer, &grant.only), (&order.bearer, &order.only));
+        assert_eq!(grant.scopes, order.scopes);
+    }
+}
+
+#[test]
+fn a_token_for_a_guest_is_short_and_does_not_outlive_what_vouched_for_them() {
+    let registry = registry();
+    let alice = Actor::Local("alice".parse().unwrap());
+    let mint = |until| {
+        let order = guest_order(alice.clone(), at(until));
+        registry.issuer.mint_for_guest(&order, at(0))
+    };
+    for (until, expires) in [(1, 1), (600, 600), (900, 900), (901, 900), (90_000, 900)] {
+        assert_eq!(mint(until).unwrap().expires, at(expires));
+    }
+    for until in [0, -1] {
+        let fault = mint(until).unwrap_err();
+        assert!(matches!(fault, MintFault::TooLate(moment) if moment == at(until)));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::domain::TokenId;
+use crate::domain::{Capability, TokenId};
 use crate::index::edit::Verdict;
 use crate::index::revoked::REVOKED_MAX;
 
@@ -86,6 +86,35 @@ async fn a_revocation_is_one_commit_of_the_registry_and_lasts() {
     assert_eq!(**revoked, place(fixture.folder.path()).revoked().unwrap());
     assert_eq!(fixture.git(&["rev-list", "--count", "main"]).trim(), "2");
     assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
+}
+
+#[tokio::test]
+async fn who_may_read_and_the_secret_of_downloads_change_while_it_is_served() {
+    let fixture = Fixture::new();
+    let secret = |byte| Capability::from([byte; 16]);
+    let show = |to, byte| Operation::Show {
+        to,
+        capability: Some(secret(byte)),
+    };
+    let rotate = |byte| Operation::RotateDownloads {
+        fresh: secret(byte),
+    };
+    let shown = || {
+        let snapshot = fixture.index.snapshot();
+        let identity = &snapshot.registry().identity;
+        (identity.visibility, identity.capability.clone())
+    };
+    let before = fixture.index.snapshot().commit();
+    let same = fixture.operate(show(Visibility::Public, 1)).await.unwrap();
+    assert_eq!((same.commit, shown()), (before, (Visibility::Public, None)));
+    fixture.operate(rotate(1)).await.unwrap_err();
+    fixture.operate(show(Visibility::Private, 1)).await.unwrap();
+    assert_eq!(shown(), (Visibility::Private, Some(secret(1))));
+    fixture.operate(rotate(2)).await.unwrap();
+    assert_eq!(shown(), (Visibility::Private, Some(secret(2))));
+    // What all have seen opens nothing later.
+    fixture.operate(show(Visibility::Public, 3)).await.unwrap();
+    assert_eq!(shown(), (Visibility::Public, None));
 }
 
 #[test]

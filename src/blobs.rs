@@ -154,7 +154,10 @@ impl Blobs {
         self.memory.get(cksum)
     }
 
-    /// What a file holds. A small one that is not damaged is in memory from now on, as long as it is asked for.
+    /// What a file holds. A small one is in memory from now on, as long as it is asked for.
+    ///
+    /// # Errors
+    /// Also if a small one is damaged.
     pub fn content(&self, cksum: &Cksum) -> io::Result<Content> {
         let mut file = self.read(cksum)?;
         let size = file.metadata()?.len();
@@ -166,9 +169,12 @@ impl Blobs {
             .take(IN_MEMORY_BYTES_MAX)
             .read_to_end(&mut bytes)?;
         let bytes = Bytes::from(bytes);
-        if hash(&bytes[..])? == *cksum {
-            self.memory.insert(*cksum, bytes.clone());
+        if hash(&bytes[..])? != *cksum {
+            // Sent all the same, it would stay in every cache on the way after it was healed here.
+            let reason = "its bytes are damaged: they have another checksum";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
+        self.memory.insert(*cksum, bytes.clone());
         Ok(Content::Memory(bytes))
     }
 
@@ -286,6 +292,8 @@ mod tests {
         let (temp, cksum) = received(&blobs, b"bytes");
         blobs.keep(temp, &cksum).unwrap();
         fs::write(blobs.path(&cksum), b"torn").unwrap();
+        let fault = blobs.content(&cksum).err().unwrap();
+        assert_eq!(fault.kind(), io::ErrorKind::InvalidData, "{fault}");
         assert!(!blobs.is_intact(&cksum).unwrap());
         for _ in 0..2 {
             let (temp, cksum) = received(&blobs, b"bytes");

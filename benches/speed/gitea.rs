@@ -155,6 +155,8 @@ impl Gitea {
             .replace("{port}", &self.port.to_string())
             // Nobody else reaches it, and it is gone in a few minutes.
             .replace("{secret}", &"s".repeat(43))
+            .replace("{host}", "127.0.0.1")
+            .replace("{refreshes_once}", "false")
             .replace("{signing}", "ES256")
             .replace("{signer_name}", "Registry")
             .replace("{signer_email}", "registry@localhost.test")

@@ -129,6 +129,46 @@ async fn a_torn_tip_is_found_again_from_what_clients_of_git_saw() {
 }
 
 #[tokio::test]
+async fn a_pack_whose_index_is_gone_gets_another() {
+    let hurt = Hurt::new().await;
+    fs::remove_file(hurt.newest("idx")).unwrap();
+    hurt.is_whole().await;
+    let hurt = Hurt::new().await;
+    fs::remove_file(oldest_of(&hurt).with_extension("idx")).unwrap();
+    hurt.is_whole().await;
+    // What was never whole goes.
+    let hurt = Hurt::new().await;
+    let half = hurt.path("objects/pack/pack-0.pack");
+    fs::write(&half, "PACK").unwrap();
+    hurt.is_whole().await;
+    assert!(!half.exists());
+}
+
+#[tokio::test]
+async fn files_that_never_change_are_written_again() {
+    for file in ["HEAD", refs::SERVED_HEAD, "config"] {
+        for tear in [TEARS[0], TEARS[1], TEARS[3]] {
+            let hurt = Hurt::new().await;
+            let path = hurt.path(file);
+            let before = fs::read(&path).unwrap();
+            hurt.tear(&path, tear);
+            hurt.is_whole().await;
+            assert_eq!(fs::read(&path).unwrap(), before, "{file}");
+        }
+    }
+    let hurt = Hurt::new().await;
+    fs::remove_file(hurt.path("HEAD")).unwrap();
+    hurt.is_whole().await;
+    // Settings that somebody added stay.
+    let hurt = Hurt::new().await;
+    hurt.git(&["config", "user.name", "olga"]);
+    hurt.is_whole().await;
+    assert_eq!(hurt.git(&["config", "user.name"]), "mallory");
+    let config = fs::read_to_string(hurt.path("config")).unwrap();
+    assert!(config.contains("olga"), "{config}");
+}
+
+#[tokio::test]
 async fn a_torn_tip_is_found_again_though_clients_of_git_saw_an_older_one_or_nothing() {
     let hurt = Hurt::new().await;
     let before = hurt.git(&["rev-parse", "main~1"]);

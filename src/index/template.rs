@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::disk;
 use crate::domain::{RegistryId, StoreId};
@@ -111,15 +112,44 @@ pub(super) fn lay_out(git_dir: &Path) -> io::Result<()> {
     }
     let served = git_dir.join(refs::SERVED);
     disk::create_folder(served.parent().expect("the ref lies in a folder"))?;
-    disk::replace(&git_dir.join("config"), GIT_CONFIG.as_bytes())?;
-    disk::replace(
-        &git_dir.join(refs::SERVED_HEAD),
-        format!("ref: {}\n", refs::SERVED).as_bytes(),
-    )?;
-    disk::replace(
-        &git_dir.join("HEAD"),
-        format!("ref: {}\n", refs::TIP).as_bytes(),
-    )
+    for (path, text) in fixed_files() {
+        disk::replace(&git_dir.join(path), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Files that never change, without which git finds no repository here or no branch in it.
+fn fixed_files() -> [(&'static str, String); 3] {
+    [
+        ("config", GIT_CONFIG.to_owned()),
+        (refs::SERVED_HEAD, format!("ref: {}\n", refs::SERVED)),
+        ("HEAD", format!("ref: {}\n", refs::TIP)),
+    ]
+}
+
+/// Writes again what of these is gone, torn or zeroed; the settings may have been added to.
+pub(super) fn mend_fixed_files(git_dir: &Path) -> io::Result<()> {
+    for (path, text) in fixed_files() {
+        let found = match fs::read(git_dir.join(path)) {
+            Ok(bytes) => bytes,
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(fault) => return Err(fault),
+        };
+        let is_whole = match path {
+            "config" => found.starts_with(b"[") && !found.contains(&0),
+            _ => found == text.as_bytes(),
+        };
+        if !is_whole {
+            warn!(
+                path,
+                "a file of the index repository was damaged and is written again"
+            );
+            let file = git_dir.join(path);
+            disk::create_folder(file.parent().expect("it lies in the repository"))?;
+            disk::replace(&file, text.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result<(), InitFault> {

@@ -80,6 +80,10 @@ impl Place {
             error!(path = %path.display(), reason, "a file of the index is damaged");
         }
         torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
+        for path in &strays {
+            let pack = path.with_extension("pack");
+            warn!(path = %pack.display(), "a pack of the index is gone: `sidecargo verify` tells whether it is needed");
+        }
         // Only now: they tell of commits that a torn tip can have named.
         let mut strays = strays.into_iter();
         strays.try_for_each(fs::remove_file).map_err(io_fault)

@@ -1014,6 +1014,9 @@ mod writing {
         let standing = bench.gate.standing(&guest, &wish).await.unwrap();
         assert!(owners.admit(&standing, Can::Publish));
         assert_eq!(standing.proof, Proof::ForgeToken);
+        bench.double.world().repositories[1].is_archived = true;
+        let fault = bench.gate.standing(&guest, &wish).await.unwrap_err();
+        assert_eq!(fault, GateFault::OtherRepository, "nobody writes there now");
         bench.double.world().run = run("pull_request");
         let fault = bench
             .gate

@@ -140,6 +140,18 @@ async fn what_another_server_did_is_no_ground_for_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_here_first_is_put_onto_an_empty_forge() {
+    let forge = Forge::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let index = super::super::tests::open(folder.path(), "http://localhost:1").unwrap();
+    let before = index.snapshot().commit();
+    drop(index);
+    let index = open_in(folder.path(), &forge).await.unwrap();
+    assert_eq!(index.snapshot().commit(), before);
+    assert_eq!(forge.tip(), before.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_servers_that_found_an_index_at_once_the_second_takes_that_of_the_first() {
     let forge = Forge::start().await;
     let first = Sidecar::start(&forge).await;

@@ -103,11 +103,9 @@ impl Place {
         }
     }
 
-    /// Makes each index of a pack that is torn or gone again; gives what it could not, and the indices of packs that
-    /// are not there.
+    /// Makes each torn index of a pack again; gives what it could not, and the indices of packs that are not there.
     fn mend_indices(&self) -> io::Result<(Vec<Damaged>, Vec<PathBuf>)> {
         let (mut damaged, mut strays) = (Vec::new(), Vec::new());
-        self.index_what_has_none()?;
         for index in self.packs_and_indices("idx")? {
             let pack = index.with_extension("pack");
             if !pack.exists() {
@@ -123,27 +121,6 @@ impl Place {
             }
         }
         Ok((damaged, strays))
-    }
-
-    /// Makes the index of each pack that has none: somebody took it away, or whoever wrote the pack was killed before,
-    /// or the pack was merged into another. Only in the first case it is needed, but nobody can tell them apart.
-    fn index_what_has_none(&self) -> io::Result<()> {
-        for pack in self.packs_and_indices("pack")? {
-            let index = pack.with_extension("idx");
-            if index.exists() || pack.with_extension("keep").exists() {
-                continue;
-            }
-            match self.index_again(&pack, &index) {
-                Ok(()) => {
-                    warn!(path = %pack.display(), "a pack had no index, which was made again")
-                }
-                Err(cause) => {
-                    warn!(path = %pack.display(), %cause, "a pack without an index is not whole, and goes");
-                    fs::remove_file(&pack)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Git flushes what it writes, as the repository's settings say.

@@ -129,22 +129,6 @@ async fn a_torn_tip_is_found_again_from_what_clients_of_git_saw() {
 }
 
 #[tokio::test]
-async fn a_pack_whose_index_is_gone_gets_another() {
-    let hurt = Hurt::new().await;
-    fs::remove_file(hurt.newest("idx")).unwrap();
-    hurt.is_whole().await;
-    let hurt = Hurt::new().await;
-    fs::remove_file(oldest_of(&hurt).with_extension("idx")).unwrap();
-    hurt.is_whole().await;
-    // What was never whole goes.
-    let hurt = Hurt::new().await;
-    let half = hurt.path("objects/pack/pack-0.pack");
-    fs::write(&half, "PACK").unwrap();
-    hurt.is_whole().await;
-    assert!(!half.exists());
-}
-
-#[tokio::test]
 async fn files_that_never_change_are_written_again() {
     for file in ["HEAD", refs::SERVED_HEAD, "config"] {
         for tear in [TEARS[0], TEARS[1], TEARS[3]] {

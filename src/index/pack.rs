@@ -91,9 +91,8 @@ impl Pack {
     }
 }
 
-/// Removes what belongs to a pack without an index, which is made anew with it, and marks that nobody heeds any more.
-///
-/// The pack itself may hold what is needed: it stays. One that is marked to be kept is just arriving.
+/// Removes packs without an index: whoever wrote one was killed before anything could refer to it, or it was merged
+/// into another, and its index taken away. One that is marked to be kept is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -108,7 +107,7 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        let is_part = ["rev", "bitmap"]
+        let is_part = ["pack", "rev", "bitmap"]
             .iter()
             .any(|part| path.extension() == Some(OsStr::new(part)));
         if is_part
@@ -253,15 +252,8 @@ mod tests {
     #[test]
     fn only_what_an_ended_process_began_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let begun = ["pack-a.rev", "pack-a.bitmap", "pack-b.rev"];
-        // A pack may hold what is needed, with or without its index.
-        let whole = [
-            "pack-a.pack",
-            "pack-b.pack",
-            "pack-c.pack",
-            "pack-c.idx",
-            "pack-c.rev",
-        ];
+        let begun = ["pack-a.pack", "pack-a.rev", "pack-a.bitmap", "pack-b.pack"];
+        let whole = ["pack-c.pack", "pack-c.idx", "pack-c.rev"];
         // Somebody's push is just arriving, and other files are none of ours.
         let theirs = ["pack-d.pack", "pack-d.keep", "tmp.pack", "pack-e.txt"];
         for name in begun.iter().chain(&whole).chain(&theirs) {

@@ -160,6 +160,11 @@ impl Remembered {
         Sha256::digest(token.expose().as_bytes()).into()
     }
 
+    /// The place of all tokens of ours that speak for one person. No token is taken for it: none holds that byte.
+    pub(super) fn of_person(id: u64) -> TokenHash {
+        Sha256::digest(format!("\0person {id}")).into()
+    }
+
     pub(super) fn known(&self, hash: &TokenHash, now: Timestamp) -> Known {
         if let Some(good) = self.good.get(hash) {
             let is_over = good.expires.is_some_and(|expires| now >= expires);

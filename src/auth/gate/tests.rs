@@ -297,6 +297,8 @@ mod reading {
         assert_eq!(bench.double.asked("/api/v1/repos/acme/crates/collab"), 2);
         assert_eq!(bench.reads_as("bob", 8).await, Ok(()));
         assert_eq!(bench.gate.remembered(), 2);
+        // No token has the place of a person, whatever its text is.
+        assert!(bench.reads("person 7").await.is_err());
         // What our own account is not told is a fault of the set-up, unless all may read.
         let stranger = super::bench(holds()).await;
         stranger.double.world().repositories[0].rights.clear();

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -62,9 +62,11 @@ impl Spent {
             let Some((mark, until)) = name.to_str().and_then(parse) else {
                 continue;
             };
-            match until > now.as_second() {
-                true => drop(known.insert(mark, until)),
-                false => fs::remove_file(entry.path())?,
+            if until > now.as_second() {
+                known.insert(mark, until);
+            } else {
+                // One that stays, as on a disk that takes no change, says nothing any more.
+                let _ = fs::remove_file(entry.path());
             }
         }
         Ok(Self {
@@ -91,13 +93,26 @@ impl Spent {
             known.insert(mark, until);
         }
         let path = self.folder.join(name(&mark, until));
-        let written = disk::create_private_folder(&self.folder)
-            .and_then(|()| disk::create_private(&path, b""));
-        if let Err(fault) = written {
-            self.lock().remove(&mark);
-            return Err(fault.into());
+        match self.write_down(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SpentFault::Already),
+            Err(fault) => {
+                self.lock().remove(&mark);
+                Err(fault.into())
+            }
         }
-        Ok(())
+    }
+
+    /// Makes a file, durably; false if it was there, as an attempt leaves it whose flush failed.
+    fn write_down(&self, path: &Path) -> io::Result<bool> {
+        disk::create_private_folder(&self.folder)?;
+        match disk::create_private(path, b"") {
+            Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => {
+                disk::sync_folder(&self.folder)?;
+                Ok(false)
+            }
+            made => made.map(|()| true),
+        }
     }
 
     /// Takes a token of ours back, until it would have ended.
@@ -214,6 +229,28 @@ mod tests {
         assert!(Spent::open(path.clone(), at(0)).is_err());
         fs::remove_file(&path).unwrap();
         spent.spend([1; 32], at(600), at(0)).unwrap();
+    }
+
+    #[test]
+    fn what_an_attempt_left_whose_flush_failed_is_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        let left = name(&[1; 32], at(600).as_second() + LEEWAY_SECS);
+        fs::write(folder.path().join(left), "").unwrap();
+        for _ in 0..2 {
+            let fault = spent.spend([1; 32], at(600), at(0));
+            assert!(matches!(fault, Err(SpentFault::Already)), "{fault:?}");
+        }
+        assert_eq!(files(&spent), 1);
+    }
+
+    #[test]
+    fn what_is_over_and_cannot_be_removed_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let over = folder.path().join(name(&[1; 32], at(0).as_second()));
+        fs::create_dir(&over).unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(1)).unwrap();
+        assert!(spent.lock().is_empty() && over.exists());
     }
 
     #[test]

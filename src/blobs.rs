@@ -4,7 +4,8 @@
 //! temporary name.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const IN_MEMORY_BYTES_MAX: u64 = 256 * 1024;
 /// About how many files of the usual size these are.
 const IN_MEMORY_COUNT: usize = 1024;
+/// Of how many larger files it is known that they are intact.
+const INTACT_COUNT: usize = 4096;
 
 /// A folder of `.crate` files.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Blobs {
     folder: PathBuf,
     id: StoreId,
     memory: Arc<Cache<Cksum, Bytes, Weigh>>,
+    /// Files that were found intact, as they were then.
+    intact: Arc<Cache<Cksum, Stamp>>,
 }
 
 /// What a file is read from.
@@ -41,6 +46,18 @@ pub enum Content {
     Memory(Bytes),
     /// The file and its size in bytes.
     File(File, u64),
+}
+
+/// By what a file is known not to have been touched: its inode, its size and the moment of its last change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, u64, (i64, i64));
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(Self(metadata.ino(), metadata.len(), changed))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +116,7 @@ impl Blobs {
             folder,
             id,
             memory: Arc::new(memory),
+            intact: Arc::new(Cache::new(INTACT_COUNT)),
         }
     }
 
@@ -154,14 +172,20 @@ impl Blobs {
         self.memory.get(cksum)
     }
 
-    /// What a file holds. A small one is in memory from now on, as long as it is asked for.
+    /// What a file holds. A small one is in memory from now on, as long as it is asked for; a larger one is read whole
+    /// when it is asked for first, and again after somebody touched it.
     ///
     /// # Errors
-    /// Also if a small one is damaged.
+    /// Also if its bytes are not those that were kept.
     pub fn content(&self, cksum: &Cksum) -> io::Result<Content> {
         let mut file = self.read(cksum)?;
-        let size = file.metadata()?.len();
+        let stamp @ Stamp(_, size, _) = Stamp::of(&file)?;
         if size > IN_MEMORY_BYTES_MAX {
+            if self.intact.get(cksum) != Some(stamp) {
+                refuse_others(hash(&file)?, cksum)?;
+                self.intact.insert(*cksum, stamp);
+                file.rewind()?;
+            }
             return Ok(Content::File(file, size));
         }
         let mut bytes = Vec::new();
@@ -169,11 +193,7 @@ impl Blobs {
             .take(IN_MEMORY_BYTES_MAX)
             .read_to_end(&mut bytes)?;
         let bytes = Bytes::from(bytes);
-        if hash(&bytes[..])? != *cksum {
-            // Sent all the same, it would stay in every cache on the way after it was healed here.
-            let reason = "its bytes are damaged: they have another checksum";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-        }
+        refuse_others(hash(&bytes[..])?, cksum)?;
         self.memory.insert(*cksum, bytes.clone());
         Ok(Content::Memory(bytes))
     }
@@ -192,6 +212,16 @@ impl Blobs {
         let hex = cksum.to_string();
         self.folder.join(&hex[..2]).join(hex)
     }
+}
+
+/// Refuses bytes with another checksum: sent all the same, they would stay in every cache on the way after the file was
+/// healed here.
+fn refuse_others(found: Cksum, wanted: &Cksum) -> io::Result<()> {
+    if found == *wanted {
+        return Ok(());
+    }
+    let reason = "its bytes are damaged: they have another checksum";
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 /// The SHA-256 of what is left to read.
@@ -283,6 +313,30 @@ mod tests {
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "bytes");
+    }
+
+    #[test]
+    fn a_large_file_is_read_whole_once_and_again_after_it_was_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let whole = vec![7; IN_MEMORY_BYTES_MAX as usize + 1];
+        let (temp, cksum) = received(&blobs, &whole);
+        blobs.keep(temp, &cksum).unwrap();
+        for _ in 0..2 {
+            let Content::File(mut file, size) = blobs.content(&cksum).unwrap() else {
+                panic!("it is in memory");
+            };
+            let mut read = Vec::new();
+            file.read_to_end(&mut read).unwrap();
+            assert!(read == whole && size == whole.len() as u64);
+            let stamp = Stamp::of(&file).unwrap();
+            assert_eq!(blobs.intact.get(&cksum), Some(stamp));
+        }
+        let mut torn = whole;
+        torn[IN_MEMORY_BYTES_MAX as usize] = 0;
+        fs::write(blobs.path(&cksum), torn).unwrap();
+        let fault = blobs.content(&cksum).err().unwrap();
+        assert_eq!(fault.kind(), io::ErrorKind::InvalidData, "{fault}");
     }
 
     #[test]

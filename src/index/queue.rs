@@ -26,7 +26,7 @@ const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 const BLOB_WAIT: Duration = Duration::from_secs(5);
 
 /// The most changes of one group.
-const GROUP_MAX: usize = 256;
+pub(super) const GROUP_MAX: usize = 256;
 
 const WAITING: u8 = 0;
 const TAKEN: u8 = 1;

@@ -8,9 +8,7 @@ use crate::domain::{Cksum, CommitId};
 
 use super::message;
 use super::objects::Objects;
-
-/// How many commits back from the tip are looked at.
-const COMMITS: usize = 32;
+use super::queue::GROUP_MAX;
 
 /// A `.crate` file that a line names and that cannot be served.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,16 +21,17 @@ pub(super) struct Damage {
     pub(super) reason: String,
 }
 
-/// Hashes the `.crate` files that the newest commits name, and tells which are damaged or missing.
+/// Hashes the `.crate` files that the newest commits name, as many as a group can have had, and tells which are damaged
+/// or missing.
 ///
-/// The server starts all the same: every other crate can be served, and Cargo refuses a damaged file by its checksum.
+/// The server starts all the same: every other crate can be served, and a damaged file is refused when somebody asks for it.
 pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<Damage> {
     let mut damages = Vec::new();
     let Ok(objects) = Objects::open(git_dir) else {
         return damages;
     };
     let mut next = Some(tip);
-    for _ in 0..COMMITS {
+    for _ in 0..GROUP_MAX {
         let Some(commit) = next.and_then(|id| objects.commit(id).ok()) else {
             break;
         };

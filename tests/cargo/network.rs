@@ -1,10 +1,11 @@
 //! Cargo on a network with moods, and what it spares it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::common::cargos::{Sandbox, View};
 use crate::common::project::{Project, locked_version};
+use crate::common::ran::Ran;
 use crate::common::registry::Registry;
 use crate::common::relay::Relay;
 use crate::common::upload::Release;
@@ -12,6 +13,8 @@ use crate::common::upload::Release;
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error";
 const GATEWAY: &str = "HTTP/1.1 502 Bad Gateway";
 const TOO_MANY: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1";
+/// None at all.
+const OTHER_BYTES: &str = "HTTP/1.1 200 OK";
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1";
 
 /// What Cargo waits before it comes again if no answer says how long, in milliseconds: its own tests set it too.
@@ -32,12 +35,27 @@ fn registry_behind(relay: &Relay) -> Registry {
 fn fetches_through(relay: &Relay, registry: &Registry) -> String {
     let cargo = Sandbox::stable(registry, View::Sparse);
     let hello = user(&cargo, &["krate".to_owned()]);
-    let index = format!("sparse+http://localhost:{}/crates/index/", relay.port);
-    let env = [("CARGO_REGISTRIES_CRATES_INDEX", index.as_str()), SOON];
-    let ran = cargo.cargo_with_env(&hello, &["fetch"], &env).succeeds();
+    let ran = fetch_through(relay, &cargo, &hello).succeeds();
     assert_eq!(locked_version(&hello, "krate"), "1.0.0");
     assert_eq!(relay.answers_left(), 0, "Cargo has not come again: {ran}");
     ran.stderr
+}
+
+fn fetch_through(relay: &Relay, cargo: &Sandbox, folder: &Path) -> Ran {
+    let index = format!("sparse+http://localhost:{}/crates/index/", relay.port);
+    let env = [("CARGO_REGISTRIES_CRATES_INDEX", index.as_str()), SOON];
+    cargo.cargo_with_env(folder, &["fetch"], &env)
+}
+
+#[test]
+fn cargo_refuses_other_bytes_than_those_that_the_index_names() {
+    let relay = Relay::start();
+    let registry = registry_behind(&relay);
+    relay.answer_first("/krate/1.0.0/download", &[OTHER_BYTES]);
+    let cargo = Sandbox::stable(&registry, View::Sparse);
+    let hello = user(&cargo, &["krate".to_owned()]);
+    fetch_through(&relay, &cargo, &hello).fails_with("failed to verify the checksum");
+    assert_eq!(relay.answers_left(), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::common::person;
 use crate::common::project::{Project, locked_version};
 use crate::common::registry::Registry;
 use crate::common::tools;
-use crate::common::upload::Release;
+use crate::common::upload::{self, Release};
 
 #[test]
 fn cargo_can_leave_the_git_index_to_git() {
@@ -66,23 +66,34 @@ fn a_sparse_url_without_its_slash_is_told_apart() {
 
 #[test]
 fn a_changed_crate_file_is_never_built() {
-    let mut registry = registry_with("krate", &["1.0.0"]);
-    let line = get("/crates/index/kr/at/krate")
-        .send(registry.port)
-        .succeeds();
-    let cksum = line.json()["cksum"].as_str().unwrap().to_owned();
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    // One that is sent from memory, and one that is sent from the disk.
+    let sources = [
+        ("small", String::new()),
+        ("large", upload::noise(1, 400_000)),
+    ];
+    for (name, source) in &sources {
+        let source = format!("//{source}\npub fn good() {{}}\n");
+        let release = Release::with_source(name, "1.0.0", &source);
+        release.publish(registry.port, &token).succeeds();
+        let cksum = release.cksum();
+        let blob = format!("blobs/{}/{cksum}", &cksum[..2]);
+        let other = Release::with_source(name, "1.0.0", &source.replace("good", "evil")).crate_file;
+        fs::write(registry.data().join(blob), other).unwrap();
+    }
     registry.stop();
-    let is_blob = |path: &PathBuf| path.file_name().unwrap().to_str() == Some(&cksum);
-    let blob = registry.files().into_iter().find(is_blob).unwrap();
-    let other = Release::with_source("krate", "1.0.0", "pub fn evil() {}\n").crate_file;
-    fs::write(registry.data().join(blob), other).unwrap();
     registry.start_again();
     for view in [View::Sparse, View::Git] {
         let cargo = Sandbox::stable(&registry, view);
-        let hello = user(&cargo, "krate");
-        cargo
-            .cargo(&hello, &["build"])
-            .fails_with("failed to verify the checksum");
+        for (name, _) in &sources {
+            let program = Project::program(&format!("uses-{name}"), "").depends_on(name, "1");
+            let folder = program.write(&cargo.work());
+            let hasty = [("CARGO_NET_RETRY", "0")];
+            let said = cargo.cargo_with_env(&folder, &["build"], &hasty);
+            let said = said.fails_with("its bytes are damaged: they have another checksum");
+            assert!(said.stderr.contains("from a backup"), "{said}");
+        }
     }
 }
 

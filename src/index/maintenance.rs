@@ -5,7 +5,7 @@
 //! so is what no branch names any more: nothing is ever thrown away but a second copy.
 //!
 //! The order is that of a power cut: git flushes the new pack and names it, the folder is flushed, each object of an
-//! old pack is found in packs that stay, the old pack's index goes, the folder is flushed. From then on no reader finds
+//! old pack is found in packs that stay, the old pack's index gets another name, the folder is flushed. From then on no reader finds
 //! the old pack, and one who had found it before still can open it: its file goes an hour later, or at the next start.
 //! Whatever fails changes nothing.
 
@@ -31,8 +31,8 @@ use crate::{disk, git};
 
 pub(super) use flight::Flights;
 
-use super::refs;
 use super::writer::chain;
+use super::{pack, refs};
 use flight::Moment;
 use job::Job;
 use packs::Listed;
@@ -360,7 +360,8 @@ impl Keeper {
         while let Some((stem, since)) = self.hidden.front()
             && (self.hidden.len() > count_max || since.elapsed() > grace)
         {
-            packs::discard(stem);
+            // What stays is removed at the next start.
+            let _ = pack::discard(stem);
             self.hidden.pop_front();
         }
     }

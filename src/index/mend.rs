@@ -41,7 +41,7 @@ pub enum MendFault {
     Damaged {
         /// What it is.
         fault: LoadFault,
-        /// The files to blame; none if one is gone.
+        /// The files to blame, as far as any is known.
         damaged: Vec<Damaged>,
     },
     /// The tip names no commit, and nobody can tell for sure which one it named.
@@ -74,19 +74,57 @@ impl Place {
         let io_fault = |source| self.io_fault(source);
         template::mend_fixed_files(&self.git_dir).map_err(io_fault)?;
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;
-        let (mut damaged, strays) = self.mend_indices().map_err(io_fault)?;
+        let mut damaged = self.mend_indices().map_err(io_fault)?;
         damaged.extend(self.newest_damaged_packs().map_err(io_fault)?);
         for Damaged { path, reason } in damaged {
             error!(path = %path.display(), reason, "a file of the index is damaged");
         }
+        let strays = self.strays().map_err(io_fault)?;
         torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
-        for path in &strays {
-            let pack = path.with_extension("pack");
-            warn!(path = %pack.display(), "a pack of the index is gone: `sidecargo verify` tells whether it is needed");
-        }
         // Only now: they tell of commits that a torn tip can have named.
-        let mut strays = strays.into_iter();
-        strays.try_for_each(fs::remove_file).map_err(io_fault)
+        self.remove_strays(&strays)
+    }
+
+    /// Removes the indices of packs that are gone, if the history is whole without those.
+    fn remove_strays(&self, strays: &[PathBuf]) -> Result<(), OpenFault> {
+        if strays.is_empty() {
+            return Ok(());
+        }
+        warn!("a pack of the index is gone; it is looked whether anything needs it");
+        let io_fault = |source| self.io_fault(source);
+        let shown = refs::read(&self.git_dir, refs::SERVED).ok().flatten();
+        let commits = [Some(self.tip()?), shown].into_iter().flatten();
+        let output = git::command(&self.git_dir)
+            .args(["rev-list", "--objects", "--quiet"])
+            .args(commits.map(|commit| commit.to_string()))
+            .output()
+            .map_err(io_fault)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let fault = LoadFault::Git {
+                what: "the history".to_owned(),
+                git_dir: self.git_dir.display().to_string(),
+                cause: said.lines().next().unwrap_or_default().to_owned(),
+            };
+            let damaged = strays.iter().map(|index| gone(index)).collect();
+            return Err(MendFault::Damaged { fault, damaged }.into());
+        }
+        for path in strays {
+            warn!(path = %path.display(), "the index of a pack that is gone was removed: nothing needs it");
+            fs::remove_file(path).map_err(io_fault)?;
+        }
+        Ok(())
+    }
+
+    /// The packs that are gone though their indices are there.
+    pub(super) fn gone_packs(&self) -> io::Result<Vec<Damaged>> {
+        Ok(self.strays()?.iter().map(|index| gone(index)).collect())
+    }
+
+    fn strays(&self) -> io::Result<Vec<PathBuf>> {
+        let mut indices = self.packs_and_indices("idx")?;
+        indices.retain(|index| !index.with_extension("pack").exists());
+        Ok(indices)
     }
 
     /// Says which files are to blame if the index cannot be read.
@@ -96,31 +134,40 @@ impl Place {
             return fault;
         };
         let files = self.packs_and_indices("pack").unwrap_or_default();
-        let damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
+        let mut damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
+        damaged.extend(self.gone_packs().unwrap_or_default());
         match (&fault, damaged.is_empty()) {
             (LoadFault::Broken { .. }, true) => OpenFault::Load(fault),
             _ => MendFault::Damaged { fault, damaged }.into(),
         }
     }
 
-    /// Makes each torn index of a pack again; gives what it could not, and the indices of packs that are not there.
-    fn mend_indices(&self) -> io::Result<(Vec<Damaged>, Vec<PathBuf>)> {
-        let (mut damaged, mut strays) = (Vec::new(), Vec::new());
-        for index in self.packs_and_indices("idx")? {
-            let pack = index.with_extension("pack");
-            if !pack.exists() {
-                strays.push(index);
-            } else if let Some(torn) = look_into(&index) {
-                match self.index_again(&pack, &index) {
-                    Ok(()) => warn!(%torn, "the index of a pack was made again"),
-                    Err(cause) => damaged.push(Damaged {
-                        path: index,
-                        reason: format!("{}, and it was not made again: {cause}", torn.reason),
-                    }),
+    /// Makes each index of a pack that is torn or gone again; gives those that it could not.
+    fn mend_indices(&self) -> io::Result<Vec<Damaged>> {
+        let mut damaged = Vec::new();
+        for pack in self.packs_and_indices("pack")? {
+            let index = pack.with_extension("idx");
+            let reason = match index.exists() {
+                // It is just arriving.
+                false if pack.with_extension("keep").exists() => continue,
+                false => "it is gone".to_owned(),
+                true => match look_into(&index) {
+                    Some(torn) => torn.reason,
+                    None => continue,
+                },
+            };
+            match self.index_again(&pack, &index) {
+                Ok(()) => {
+                    let path = index.display();
+                    warn!(%path, reason, "the index of a pack was made again");
                 }
+                Err(cause) => damaged.push(Damaged {
+                    path: index,
+                    reason: format!("{reason}, and it was not made again: {cause}"),
+                }),
             }
         }
-        Ok((damaged, strays))
+        Ok(damaged)
     }
 
     /// Git flushes what it writes, as the repository's settings say.
@@ -163,7 +210,14 @@ impl Place {
     }
 }
 
-fn each(damaged: &[Damaged]) -> String {
+/// The pack to which only an index is left.
+fn gone(index: &Path) -> Damaged {
+    let path = index.with_extension("pack");
+    let reason = "it is gone".to_owned();
+    Damaged { path, reason }
+}
+
+pub(super) fn each(damaged: &[Damaged]) -> String {
     let files = damaged.iter().map(|file| format!("; {file}"));
     files.collect()
 }

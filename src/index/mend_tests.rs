@@ -55,7 +55,10 @@ impl Hurt {
 
     /// The file of the pack in which the tip is.
     fn newest(&self, extension: &str) -> PathBuf {
-        let tip: String = self.tip.to_string();
+        self.pack_of(&self.tip.to_string(), extension)
+    }
+
+    fn pack_of(&self, commit: &str, extension: &str) -> PathBuf {
         let indices = fs::read_dir(self.path("objects/pack")).unwrap();
         let indices = indices.map(|entry| entry.unwrap().path());
         let mut indices = indices.filter(|path| path.extension().is_some_and(|it| it == "idx"));
@@ -65,7 +68,7 @@ impl Hurt {
                 .stdin(fs::File::open(index).unwrap())
                 .output()
                 .unwrap();
-            String::from_utf8_lossy(&listing.stdout).contains(&tip)
+            String::from_utf8_lossy(&listing.stdout).contains(commit)
         });
         index.unwrap().with_extension(extension)
     }
@@ -278,6 +281,57 @@ async fn a_tip_that_cannot_be_read_at_all_is_not_taken_for_a_torn_one() {
 }
 
 #[tokio::test]
+async fn the_index_of_a_pack_that_is_gone_is_made_again() {
+    let hurt = Hurt::new().await;
+    let index = hurt.newest("idx");
+    let whole = fs::read(&index).unwrap();
+    fs::remove_file(&index).unwrap();
+    // What else git makes of a pack may be of another one.
+    fs::write(index.with_extension("rev"), "RIDX").unwrap();
+    drop(open(hurt.folder.path(), URL).unwrap());
+    assert!(fs::read(&index).unwrap() == whole);
+    assert!(!index.with_extension("rev").exists());
+    hurt.is_whole().await;
+
+    // One of a torn pack is not, and the pack stays.
+    let hurt = Hurt::new().await;
+    let index = hurt.newest("idx");
+    let pack = index.with_extension("pack");
+    fs::remove_file(&index).unwrap();
+    hurt.tear(&pack, TEARS[2]);
+    let said = hurt.refusal();
+    assert!(
+        said.contains(&format!("`{}`: it is torn", pack.display())),
+        "{said}"
+    );
+    assert!(pack.exists() && !index.exists());
+}
+
+#[tokio::test]
+async fn an_old_pack_that_is_gone_is_named_and_nothing_is_served_without_it() {
+    let hurt = Hurt::new().await;
+    // What the snapshot file has need not be read, so only the history misses it.
+    let index = open(hurt.folder.path(), URL).unwrap();
+    kept::save(&index.snapshot(), &place(hurt.folder.path()).cache).unwrap();
+    drop(index);
+    let pack = hurt.pack_of(&hurt.git(&["rev-parse", "main~1"]), "pack");
+    fs::remove_file(&pack).unwrap();
+    let said = hurt.refusal();
+    assert!(
+        said.contains(&format!("`{}`: it is gone", pack.display())),
+        "{said}"
+    );
+    assert!(said.contains("sidecargo restore"), "{said}");
+    let (place, blobs) = (place(hurt.folder.path()), tests::blobs(hurt.folder.path()));
+    let report = verify(&place, &blobs, None, &mut |_| {}).unwrap();
+    let what = &report.faults[0].what;
+    assert!(
+        what.contains(&format!("`{}`: it is gone", pack.display())),
+        "{what}"
+    );
+}
+
+#[tokio::test]
 async fn an_index_without_its_pack_goes() {
     let hurt = Hurt::new().await;
     let stray = hurt.path(&format!("objects/pack/pack-{}.idx", "0".repeat(40)));
@@ -385,6 +439,8 @@ async fn a_missing_pack_is_told_as_one() {
     fs::remove_file(&pack).unwrap();
     let said = hurt.refusal();
     assert!(said.contains(&hurt.tip.to_string()), "{said}");
+    let name = format!("`{}`: it is gone", pack.display());
+    assert!(said.contains(&name), "{said}");
     assert!(said.contains("sidecargo restore"), "{said}");
 
     // With the tip and what clients of git saw last, only the pack's index still tells of it.

@@ -20,6 +20,9 @@ const SPARE_MARK: &str = "sidecargo-spare.mark";
 /// What stands in our marks, by which they are told from those of a push or of a person.
 const MARK: &[u8] = b"sidecargo: no ref leads here yet\n";
 
+/// The extension that the index of a pack has once no reader shall find it any more: all of it lies in other packs.
+pub(super) const HIDDEN: &str = "merged";
+
 /// Writes the objects as one pack with its index into `folder`: durable when this returns.
 ///
 /// An object that is given twice is written once. A failure leaves nothing behind, and takes nothing away.
@@ -91,34 +94,53 @@ impl Pack {
     }
 }
 
-/// Removes packs without an index: whoever wrote one was killed before anything could refer to it, or it was merged
-/// into another, and its index taken away. One that is marked to be kept is just arriving.
+/// Removes what nothing can refer to: packs whose writing ended before they had an index, and those that were merged
+/// into others. Any other pack without an index had one once, or is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        // After a power cut the spare mark may not say what it did.
-        let is_spare = path.file_name() == Some(OsStr::new(SPARE_MARK));
-        let is_mark = path.extension() == Some(OsStr::new("keep"))
-            && fs::read(&path).is_ok_and(|text| text == MARK);
-        if is_spare || is_mark {
-            fs::remove_file(path)?;
-        }
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        let is_part = ["pack", "rev", "bitmap"]
-            .iter()
-            .any(|part| path.extension() == Some(OsStr::new(part)));
-        if is_part
-            && name.as_encoded_bytes().starts_with(b"pack-")
-            && !path.with_extension("idx").exists()
-            && !path.with_extension("keep").exists()
-        {
-            fs::remove_file(path)?;
+        let has_index = path.with_extension("idx").exists();
+        let is_ours = || fs::read(&path).is_ok_and(|text| text == MARK);
+        match path.extension().and_then(OsStr::to_str) {
+            // After a power cut the spare mark may not say what it did.
+            _ if path.file_name() == Some(OsStr::new(SPARE_MARK)) => remove_if_there(&path)?,
+            Some("keep") if is_ours() => {
+                if !has_index {
+                    remove_parts(&path)?;
+                }
+                remove_if_there(&path)?;
+            }
+            Some(HIDDEN) => discard(&path)?,
+            Some("rev" | "bitmap") if !has_index && !path.with_extension("keep").exists() => {
+                remove_if_there(&path)?;
+            }
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Removes a hidden pack, unless it was written again; `stem` is the path of one of its files, or that without an
+/// extension.
+pub(super) fn discard(stem: &Path) -> io::Result<()> {
+    if !stem.with_extension("idx").exists() {
+        remove_parts(stem)?;
+    }
+    // Last, for it tells that the others may go.
+    remove_if_there(&stem.with_extension(HIDDEN))
+}
+
+fn remove_parts(stem: &Path) -> io::Result<()> {
+    let mut parts = ["bitmap", "rev", "pack"].into_iter();
+    parts.try_for_each(|part| remove_if_there(&stem.with_extension(part)))
+}
+
+/// Removes a file that may have gone already.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 struct Entry {
@@ -250,16 +272,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_an_ended_process_began_is_removed() {
+    fn only_what_nothing_can_refer_to_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let begun = ["pack-a.pack", "pack-a.rev", "pack-a.bitmap", "pack-b.pack"];
-        let whole = ["pack-c.pack", "pack-c.idx", "pack-c.rev"];
-        // Somebody's push is just arriving, and other files are none of ours.
-        let theirs = ["pack-d.pack", "pack-d.keep", "tmp.pack", "pack-e.txt"];
-        for name in begun.iter().chain(&whole).chain(&theirs) {
+        let begun = ["pack-a.pack", "pack-a.rev", "pack-b.rev", "pack-b.bitmap"];
+        let merged = [
+            "pack-m.pack",
+            "pack-m.rev",
+            "pack-m.merged",
+            "pack-n.merged",
+        ];
+        let whole = [
+            "pack-c.pack",
+            "pack-c.idx",
+            "pack-c.rev",
+            "pack-n.pack",
+            "pack-n.idx",
+        ];
+        // The index of one is gone, somebody's push is just arriving, and other files are none of ours.
+        let others = [
+            "pack-b.pack",
+            "pack-d.pack",
+            "pack-d.rev",
+            "pack-d.keep",
+            "tmp.pack",
+            "pack-e.txt",
+        ];
+        for name in [&begun[..], &merged, &whole, &others].concat() {
             fs::write(folder.path().join(name), "receive-pack 1 on here\n").unwrap();
         }
-        for mark in ["pack-b.keep", "pack-c.keep", SPARE_MARK] {
+        for mark in ["pack-a.keep", "pack-c.keep", SPARE_MARK] {
             fs::write(folder.path().join(mark), MARK).unwrap();
         }
         remove_unfinished(folder.path()).unwrap();
@@ -267,7 +308,29 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        let expected = whole.iter().chain(&theirs);
+        let expected = whole.iter().chain(&others);
         assert_eq!(left, expected.map(|name| (*name).to_owned()).collect());
+    }
+
+    #[test]
+    fn a_hidden_pack_goes_with_all_its_files_unless_it_was_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("pack-a");
+        let count = || fs::read_dir(folder.path()).unwrap().count();
+        for extension in ["idx", "pack", "rev", "bitmap", HIDDEN] {
+            fs::write(stem.with_extension(extension), "").unwrap();
+        }
+        discard(&stem).unwrap();
+        assert_eq!(count(), 4, "it was written again");
+        fs::rename(stem.with_extension("idx"), stem.with_extension(HIDDEN)).unwrap();
+        discard(&stem).unwrap();
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_there_needs_no_removal_and_what_stays_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        remove_if_there(&folder.path().join("nothing")).unwrap();
+        assert!(remove_if_there(folder.path()).is_err());
     }
 }

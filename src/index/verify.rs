@@ -16,7 +16,7 @@ use super::load::{self, LoadFault};
 use super::objects::Objects;
 use super::rule::{By, LineStep};
 use super::writer::chain;
-use super::{OpenFault, Place, refs, signature};
+use super::{OpenFault, Place, mend, refs, signature};
 use theirs::Seen;
 
 /// The most faults that are kept; further ones are only counted.
@@ -81,7 +81,7 @@ pub fn verify(
     let tip = place.tip()?;
     let objects = open(place)?;
     let mut proof = Proof {
-        git_dir: &place.git_dir,
+        place,
         blobs,
         objects: &objects,
         seen: Seen::default(),
@@ -104,7 +104,7 @@ pub fn verify(
             return Err(VerifyFault::Since { since, source });
         }
         Err(fault) => {
-            proof.add(start, &fault, proof.check());
+            proof.add_unreadable(start, &fault);
             return Ok(proof.report);
         }
     };
@@ -126,7 +126,10 @@ pub fn verify(
             HistoryFault::Rule { commit, violation } => {
                 (*commit, proof.show(*commit, violation.path()))
             }
-            HistoryFault::Unreadable { commit, .. } => (*commit, proof.check()),
+            HistoryFault::Unreadable { commit, .. } => {
+                proof.add_unreadable(*commit, &fault);
+                return Ok(proof.report);
+            }
             HistoryFault::Rewound { good, .. }
             | HistoryFault::Sideways { good, .. }
             | HistoryFault::Rewritten { good, .. } => (tip, proof.compare(*good, tip)),
@@ -141,7 +144,7 @@ fn open(place: &Place) -> Result<Objects, OpenFault> {
 }
 
 struct Proof<'a> {
-    git_dir: &'a Path,
+    place: &'a Place,
     blobs: &'a Blobs,
     objects: &'a Objects,
     seen: Seen,
@@ -156,7 +159,7 @@ impl Proof<'_> {
             let commit = match self.objects.commit(id) {
                 Ok(commit) => commit,
                 Err(fault) => {
-                    self.add(id, &fault, self.check());
+                    self.add_unreadable(id, &fault);
                     return None;
                 }
             };
@@ -164,7 +167,7 @@ impl Proof<'_> {
                 id = *parent;
                 continue;
             }
-            let state = load::load(self.git_dir, id).ok();
+            let state = load::load(&self.place.git_dir, id).ok();
             let signer = signature::signer_of(&commit.bytes);
             let is_signed = state
                 .zip(signer)
@@ -184,7 +187,7 @@ impl Proof<'_> {
         self.report.commits += judged.commits as u64;
         if judged.by == By::People {
             if let Err((commit, fault)) = self.seen.read(self.objects, commit) {
-                self.add(commit, &chain(&fault), self.check());
+                self.add_unreadable(commit, &fault);
             }
             return;
         }
@@ -219,6 +222,12 @@ impl Proof<'_> {
         }
     }
 
+    /// Adds what cannot be read, with the packs that are known to be gone.
+    fn add_unreadable(&mut self, commit: CommitId, fault: &dyn std::error::Error) {
+        let gone = mend::each(&self.place.gone_packs().unwrap_or_default());
+        self.add(commit, &format!("{}{gone}", chain(fault)), self.check());
+    }
+
     fn add(&mut self, commit: CommitId, what: &dyn ToString, look: String) {
         self.report.faults_found += 1;
         if self.report.faults.len() < FAULTS_MAX {
@@ -234,14 +243,17 @@ impl Proof<'_> {
         let path = path.map_or_else(String::new, |path| {
             format!(" -- {}", quoted(Path::new(path)))
         });
-        format!("git --git-dir {} show {commit}{path}", quoted(self.git_dir))
+        format!(
+            "git --git-dir {} show {commit}{path}",
+            quoted(&self.place.git_dir)
+        )
     }
 
     /// What shows an object that cannot be read, and all others that cannot.
     fn check(&self) -> String {
         format!(
             "git --git-dir {} fsck --full --no-dangling",
-            quoted(self.git_dir)
+            quoted(&self.place.git_dir)
         )
     }
 
@@ -249,7 +261,7 @@ impl Proof<'_> {
     fn compare(&self, good: CommitId, found: CommitId) -> String {
         format!(
             "git --git-dir {} log --oneline --left-right {good}...{found}",
-            quoted(self.git_dir)
+            quoted(&self.place.git_dir)
         )
     }
 
@@ -280,7 +292,7 @@ mod tests {
         drop(open_index(folder.path(), "http://localhost:1").unwrap());
         let (place, blobs) = (place(folder.path()), blobs(folder.path()));
         let mut proof = Proof {
-            git_dir: &place.git_dir,
+            place: &place,
             blobs: &blobs,
             objects: &open(&place).unwrap(),
             seen: Seen::default(),

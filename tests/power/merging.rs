@@ -146,7 +146,7 @@ impl<'a> Merge<'a> {
         let steps = &recording.steps;
         let is_in =
             |path: &Path, start: &str| path.starts_with(PACKS) && name(path).starts_with(start);
-        let is_old = |step: &Step| matches!(step, Step::Unlink(path) if is_in(path, "pack-") && name(path).ends_with(".idx"));
+        let is_old = |step: &Step| matches!(step, Step::Rename { from, .. } if is_in(from, "pack-") && name(from).ends_with(".idx"));
         let find = |from: usize, is_it: &dyn Fn(&Step) -> bool| {
             from + steps[from..]
                 .iter()

@@ -10,6 +10,7 @@ use gix::odb::pack::index;
 
 use crate::disk;
 
+use super::super::pack;
 use super::Fault;
 
 /// How the names of files start that git writes before it names them.
@@ -84,10 +85,11 @@ pub(super) fn hide(
     }
     // Somebody's index of several packs would name what is gone; all that it tells is told by those of the packs.
     if !superseded.is_empty() {
-        remove_if_there(&folder.join("multi-pack-index"))?;
+        pack::remove_if_there(&folder.join("multi-pack-index"))?;
     }
+    // By another name, so that a start can tell it from a pack whose index was lost.
     for path in &superseded {
-        remove_if_there(path)?;
+        disk::rename(path, &path.with_extension(pack::HIDDEN))?;
     }
     // Before any pack goes: an index must not come back without its pack.
     disk::sync_folder(folder)?;
@@ -95,16 +97,6 @@ pub(super) fn hide(
         .into_iter()
         .map(|path| path.with_extension(""))
         .collect())
-}
-
-/// Removes what is left of a hidden pack, unless it was written again.
-pub(super) fn discard(stem: &Path) {
-    if !stem.with_extension("idx").exists() {
-        for extension in ["bitmap", "rev", "pack"] {
-            // What stays is removed at the next start.
-            let _ = fs::remove_file(stem.with_extension(extension));
-        }
-    }
 }
 
 /// Trusts the new pack if its name was flushed, else removes it: all that it holds is in those that were listed.
@@ -117,8 +109,10 @@ pub(super) fn trust(new: &Path, listed: &[Listed], flushed: io::Result<()>) -> R
 
 /// Removes a pack that nobody needs.
 fn remove(stem: &Path) {
-    let _ = fs::remove_file(stem.with_extension("idx"));
-    discard(stem);
+    let index = stem.with_extension("idx");
+    // What stays is removed at the next start.
+    let _ = disk::rename(&index, &index.with_extension(pack::HIDDEN));
+    let _ = pack::discard(stem);
 }
 
 /// Files that a git writes, or wrote when it ended.
@@ -147,13 +141,6 @@ fn open(path: &Path) -> Result<Option<index::File>, Fault> {
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,13 +161,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_needs_no_removal_and_what_stays_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        remove_if_there(&folder.path().join("nothing")).unwrap();
-        assert!(remove_if_there(folder.path()).is_err());
-    }
-
-    #[test]
     fn files_that_git_left_are_known_by_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -196,16 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_that_nobody_needs_goes_with_all_its_files_and_a_hidden_one_only_while_it_is_hidden() {
+    fn a_pack_that_nobody_needs_goes_with_all_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("pack-a");
-        let count = || fs::read_dir(folder.path()).unwrap().count();
         for extension in ["idx", "pack", "rev", "bitmap"] {
             fs::write(stem.with_extension(extension), "").unwrap();
         }
-        discard(&stem);
-        assert_eq!(count(), 4, "it was written again");
         remove(&stem);
-        assert_eq!(count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -101,7 +101,7 @@ fn an_old_pack_goes_only_when_the_new_one_is_durable() {
     step = find(step, "the name of its index", &["rename", "/tmp_idx_"]);
     // The same thread flushes the folder, hides the first old pack, and flushes again.
     let flush = format!("<{packs}>");
-    let hidden = find(step, "a hidden pack", &["unlink", ".idx\""]);
+    let hidden = find(step, "a hidden pack", &["rename", ".merged\""]);
     let thread = lines[hidden].split_whitespace().next().unwrap();
     let is_flush = |line: &&&str| {
         line.starts_with(thread) && line.contains("fsync") && line.contains(flush.as_str())

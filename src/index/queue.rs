@@ -102,9 +102,10 @@ impl Ticket {
         self.asked
     }
 
-    /// Puts the change into a group; false if it was withdrawn before.
+    /// Puts the change into a group, the first or one after another that did not land; false if it was withdrawn before.
     pub(super) fn take(&self) -> bool {
-        move_on(&self.state, TAKEN)
+        !self.answer.is_closed()
+            && (move_on(&self.state, TAKEN) || self.state.load(Ordering::Acquire) == TAKEN)
     }
 
     /// How it is with the `.crate` file.
@@ -299,6 +300,18 @@ mod tests {
         assert!(futures_util::poll!(&mut asking).is_pending());
         drop(asking);
         assert!(!tickets.recv().unwrap().take());
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_group_did_not_land_is_taken_again_unless_its_client_left() {
+        let (queue, tickets) = sync_channel(1);
+        let deadline = Instant::now() + OUTCOME_WAIT;
+        let mut asking = Box::pin(submit(&queue, change(), Blob::Kept, deadline));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        let ticket = tickets.recv().unwrap();
+        assert!(ticket.take() && ticket.take());
+        drop(asking);
+        assert!(!ticket.take());
     }
 
     #[tokio::test]

@@ -147,8 +147,7 @@ impl Writer {
 
     /// Brings the waiting changes into the index, in as many groups as their bytes need.
     fn serve(&mut self, tickets: Vec<Ticket>) {
-        // One whose time is over or whose client left is withdrawn here, and only here.
-        let mut tickets: VecDeque<Ticket> = tickets.into_iter().filter(Ticket::take).collect();
+        let mut tickets = VecDeque::from(tickets);
         let mut rounds = 2 * tickets.len() + OVERTAKEN_MAX;
         let mut changes_max = tickets.len();
         self.look_if_asked(tickets.make_contiguous());
@@ -170,7 +169,10 @@ impl Writer {
             while let Some(ticket) = tickets.pop_front_if(|_| {
                 group.bytes < GROUP_BYTES_MAX && group.waiting.len() < changes_max
             }) {
-                group.add(ticket, self);
+                // One whose time is over or whose client left is withdrawn here, and only here.
+                if ticket.take() {
+                    group.add(ticket, self);
+                }
             }
             let count = group.waiting.len();
             // Each round answers at least one, or others moved the branch meanwhile, or the forge refused a commit:

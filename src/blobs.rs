@@ -3,7 +3,7 @@
 //! A file under its name is whole and durable, and never changes. What is being received lies in `incoming/` under a
 //! temporary name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use crate::disk::{self, TempFile};
 use crate::domain::{Cksum, StoreId};
 
 /// The file that names the store, so that a registry is never served from another's blobs.
+///
+/// Whoever gives a file its name locks it together with others, whoever removes one alone.
 const ID_FILE: &str = "store-id";
 
 /// How many bytes of files are kept in memory: those that are asked for most.
@@ -48,15 +50,22 @@ pub enum Content {
     File(File, u64),
 }
 
-/// By what a file is known not to have been touched: its inode, its size and the moment of its last change.
+/// By what a file is known not to have been touched, or kept anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, u64, (i64, i64));
+pub struct Stamp {
+    inode: u64,
+    bytes: u64,
+    /// The moment of its last change: seconds since 1970, and nanoseconds.
+    changed: (i64, i64),
+}
 
 impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let changed = (metadata.ctime(), metadata.ctime_nsec());
-        Ok(Self(metadata.ino(), metadata.len(), changed))
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl Blobs {
         // Other servers may use the store.
         disk::remove_unheld_leftovers(&incoming)?;
         // All of them now, so that keeping a file never depends on a folder that is not durable yet.
-        let prefixes = (0..=u8::MAX).map(|prefix| folder.join(format!("{prefix:02x}")));
+        let prefixes = prefixes().map(|prefix| folder.join(prefix));
         disk::create_folders(&folder, prefixes)?;
         Ok(Self::at(folder, id))
     }
@@ -147,7 +156,10 @@ impl Blobs {
     pub fn keep(&self, received: TempFile, cksum: &Cksum) -> io::Result<()> {
         let path = self.path(cksum);
         received.sync()?;
+        let lock = self.lock_file()?;
+        lock.lock_shared()?;
         received.rename(&path)?;
+        drop(lock);
         disk::sync_folder(path.parent().expect("the path was joined to a folder"))
     }
 
@@ -160,6 +172,56 @@ impl Blobs {
             self.keep(received, cksum)?;
         }
         Ok(is_hurt)
+    }
+
+    /// The files that have not been touched since a moment, in seconds since 1970.
+    pub fn untouched_since(&self, moment: i64) -> io::Result<Vec<(Cksum, Stamp)>> {
+        let mut files = Vec::new();
+        for prefix in prefixes() {
+            for entry in fs::read_dir(self.folder.join(prefix))? {
+                let entry = entry?;
+                let Some(cksum) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
+                    continue;
+                };
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_file() && metadata.ctime() < moment => {
+                        files.push((cksum, Stamp::of(&metadata)));
+                    }
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Removes a file that no line names, unless somebody touched it since it had this stamp; whether it did.
+    ///
+    /// It does nothing if a file is kept at this moment: it may be this one.
+    pub fn remove(&self, cksum: &Cksum, stamp: Stamp) -> io::Result<bool> {
+        let lock = self.lock_file()?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        let path = self.path(cksum);
+        let is_same = match fs::symlink_metadata(&path) {
+            Ok(metadata) => Stamp::of(&metadata) == stamp,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        if is_same {
+            self.memory.remove(cksum);
+            fs::remove_file(&path)?;
+        }
+        Ok(is_same)
+    }
+
+    /// Locks end with the file, so each needs one of its own.
+    fn lock_file(&self) -> io::Result<File> {
+        // Over a network only what may be written can be locked alone.
+        File::options().write(true).open(self.folder.join(ID_FILE))
     }
 
     /// Opens a file for reading.
@@ -179,7 +241,8 @@ impl Blobs {
     /// Also if its bytes are not those that were kept.
     pub fn content(&self, cksum: &Cksum) -> io::Result<Content> {
         let mut file = self.read(cksum)?;
-        let stamp @ Stamp(_, size, _) = Stamp::of(&file)?;
+        let stamp = Stamp::of(&file.metadata()?);
+        let size = stamp.bytes;
         if size > IN_MEMORY_BYTES_MAX {
             if self.intact.get(cksum) != Some(stamp) {
                 refuse_others(hash(&file)?, cksum)?;
@@ -212,6 +275,11 @@ impl Blobs {
         let hex = cksum.to_string();
         self.folder.join(&hex[..2]).join(hex)
     }
+}
+
+/// The folders of the files, by the first two digits of their names.
+fn prefixes() -> impl Iterator<Item = String> {
+    (0..=u8::MAX).map(|prefix| format!("{prefix:02x}"))
 }
 
 /// Refuses bytes with another checksum: sent all the same, they would stay in every cache on the way after the file was
@@ -329,7 +397,7 @@ mod tests {
             let mut read = Vec::new();
             file.read_to_end(&mut read).unwrap();
             assert!(read == whole && size == whole.len() as u64);
-            let stamp = Stamp::of(&file).unwrap();
+            let stamp = Stamp::of(&file.metadata().unwrap());
             assert_eq!(blobs.intact.get(&cksum), Some(stamp));
         }
         let mut torn = whole;
@@ -337,6 +405,42 @@ mod tests {
         fs::write(blobs.path(&cksum), torn).unwrap();
         let fault = blobs.content(&cksum).err().unwrap();
         assert_eq!(fault.kind(), io::ErrorKind::InvalidData, "{fault}");
+    }
+
+    #[test]
+    fn a_file_is_removed_only_as_it_was_seen_and_while_none_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        let keep = |bytes: &[u8]| {
+            let (temp, cksum) = received(&blobs, bytes);
+            blobs.keep(temp, &cksum).unwrap();
+            cksum
+        };
+        let (cksum, other) = (keep(b"bytes"), keep(b"other"));
+        fs::write(folder.path().join("blobs/00/0123"), "no file of ours").unwrap();
+        assert!(blobs.untouched_since(1_000_000_000).unwrap().is_empty());
+        let mut files = blobs.untouched_since(i64::MAX).unwrap();
+        files.sort_by_key(|(found, _)| *found != cksum);
+        assert_eq!(
+            files.iter().map(|(it, _)| *it).collect::<Vec<_>>(),
+            [cksum, other]
+        );
+        let lock = blobs.lock_file().unwrap();
+        lock.lock_shared().unwrap();
+        assert!(!blobs.remove(&cksum, files[0].1).unwrap());
+        drop(lock);
+        keep(b"bytes");
+        assert!(
+            !blobs.remove(&cksum, files[0].1).unwrap(),
+            "it was kept anew"
+        );
+        assert!(matches!(blobs.content(&other).unwrap(), Content::Memory(_)));
+        assert!(blobs.remove(&other, files[1].1).unwrap());
+        assert!(!blobs.remove(&other, files[1].1).unwrap(), "it is gone");
+        assert!(blobs.remembered(&other).is_none());
+        let left = blobs.untouched_since(i64::MAX).unwrap();
+        assert_eq!(left.len(), 1);
+        assert!(blobs.is_intact(&cksum).unwrap());
     }
 
     #[test]

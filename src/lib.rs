@@ -25,6 +25,7 @@ pub mod index;
 pub mod measure;
 pub mod metrics;
 pub mod operator;
+pub mod orphans;
 pub mod owners;
 pub mod probe;
 pub mod publish;

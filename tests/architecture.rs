@@ -56,6 +56,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("index", &["blobs", "disk", "git", "measure"]),
     ("measure", &[]),
     ("metrics", &["app", "disk"]),
+    ("orphans", &["blobs", "index"]),
     ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index"]),
     (

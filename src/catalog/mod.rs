@@ -230,4 +230,4 @@ fn lock(turn: &Mutex<()>) -> MutexGuard<'_, ()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

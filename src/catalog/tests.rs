@@ -16,14 +16,14 @@ use crate::index::{Action, Branch, Change, Index, Place, Settings};
 use crate::publish::tarball_builder::Tarball;
 
 /// A registry without its doors.
-struct Fixture {
+pub(crate) struct Fixture {
     folder: TempDir,
-    index: Index,
-    blobs: Arc<Blobs>,
+    pub(crate) index: Index,
+    pub(crate) blobs: Arc<Blobs>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Arc::new(Blobs::open(folder.path().join("blobs")).unwrap());
         let place = Place {
@@ -65,7 +65,7 @@ impl Fixture {
         self.folder.path().join("cache/catalog")
     }
 
-    async fn publish(&self, name: &str, version: &str, description: &str) -> Cksum {
+    pub(crate) async fn publish(&self, name: &str, version: &str, description: &str) -> Cksum {
         let manifest = format!("[package]\ndescription = \"{description}\"\n");
         let bytes = Tarball::of_crate(name, version, &manifest).finish();
         self.publish_bytes(name, version, &bytes).await
@@ -76,6 +76,11 @@ impl Fixture {
         let mut file = self.blobs.incoming().unwrap();
         file.file().write_all(bytes).unwrap();
         self.blobs.keep(file, &cksum).unwrap();
+        self.publish_kept(name, version, cksum).await
+    }
+
+    /// Publishes a file that is in the store.
+    pub(crate) async fn publish_kept(&self, name: &str, version: &str, cksum: Cksum) -> Cksum {
         let line = IndexLine::new(
             name.parse().unwrap(),
             version.parse().unwrap(),

@@ -18,6 +18,7 @@ use sidecargo::catalog::Follower;
 use sidecargo::config::{Arguments, Config};
 use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
+use sidecargo::orphans::Orphans;
 use sidecargo::{http, telemetry};
 
 use super::{Settings, descriptors, notify};
@@ -102,9 +103,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             watch.follow(&watched.index).await;
         }
     });
+    let kept = Arc::clone(&app);
+    let collecting = tokio::spawn(async move {
+        let orphans = Orphans::of(Arc::clone(&kept.blobs));
+        orphans.follow(&kept.index).await;
+    });
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
     notify::say("STOPPING=1");
     watching.abort();
+    collecting.abort();
     drop(control);
     follower.stop().await;
     info!("ended");

@@ -244,7 +244,7 @@ fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum) -> Blob {
         let kept = received
             .into_file(&blobs)
             .and_then(|file| blobs.keep(file, &cksum));
-        // Nobody may be waiting any more: then the file stays, and no line names it.
+        // Nobody may be waiting any more: then no line names the file, and it goes after a day.
         let _ = tell.send(kept);
     });
     Blob::Coming(told)

@@ -51,8 +51,17 @@ struct Step {
 }
 
 /// The steps of the writer, and the answer.
+///
+/// Crate files are kept beside the first ones. Where the server dies behind a crate file and before all of these, see
+/// `faults::publishing`.
 const STEPS: [Step; 7] = [
-    step("the blob", "fsync", (1, 4), "objects/pack/tmp_", false),
+    step(
+        "the crate files, or some of them",
+        "fsync",
+        (1, 4),
+        "objects/pack/tmp_",
+        false,
+    ),
     step(
         "the pack without its index",
         "rename",

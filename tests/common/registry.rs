@@ -477,7 +477,7 @@ fn listening_port(log: &str) -> Option<u16> {
 }
 
 /// Every file below `folder`, by its path in it.
-fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
+pub fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -2,13 +2,15 @@
 
 use std::fs;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::trouble::{Plan, Trouble};
 use super::wait_until;
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
 use crate::common::http::get;
 use crate::common::project::{Project, locked_version};
-use crate::common::registry::Registry;
+use crate::common::registry::{Registry, files_below};
 use crate::common::tools;
 
 const PUBLISH: [&str; 4] = ["publish", "--registry", "crates", "--no-verify"];
@@ -26,29 +28,36 @@ fn cargo_publishes_again_what_a_dying_server_had_stored_and_not_committed() {
     let packed = cargo.target().join("package/krate-1.0.0.crate");
     let packed = fs::read(packed).unwrap();
     let before = git::tip(&registry.repository());
-    // The writer begins with its pack when the crate file is in its place.
+    // The crate file is kept beside the pack: so that it is in its place first, the pack waits for ten minutes.
     let plan = Plan {
-        inject: Some("fsync:signal=KILL:when=1"),
+        inject: Some("fsync:delay_enter=600000000:when=1"),
         paths: &[],
     };
     let trouble = Trouble::of_writer(&strace, &registry, &plan);
-    let failed = cargo.cargo(&folder, &PUBLISH);
-    assert!(!failed.is_success(), "{failed}");
-    drop(trouble);
+    let data = registry.data();
+    let is_stored = || {
+        let files = files_below(&data.join("blobs"));
+        let mut files = files.iter().map(|file| data.join("blobs").join(file));
+        files.any(|file| fs::read(file).is_ok_and(|bytes| bytes == packed))
+    };
+    std::thread::scope(|scope| {
+        let publishing = scope.spawn(|| cargo.cargo(&folder, &PUBLISH));
+        wait_until("the crate file is stored", is_stored);
+        // Whoever looks at its calls must go before it can be waited for, and not before it is dead.
+        let server = Pid::from_raw(registry.pid().try_into().unwrap()).unwrap();
+        kill_process(server, Signal::KILL).unwrap();
+        drop(trouble);
+        let failed = publishing.join().unwrap();
+        assert!(!failed.is_success(), "{failed}");
+    });
     registry.kill();
     assert_eq!(git::tip(&registry.repository()), before, "it was committed");
-    let is_stored = |registry: &Registry| {
-        let files = registry.files();
-        let mut blobs = files.iter().filter(|path| path.starts_with("blobs"));
-        blobs.any(|blob| fs::read(registry.data().join(blob)).unwrap() == packed)
-    };
-    assert!(is_stored(&registry), "the crate file was not stored yet");
 
     registry.start_again();
     let seen = get("/crates/index/kr/at/krate").send(registry.port);
     assert_eq!(seen.status, 404);
     cargo.cargo(&folder, &PUBLISH).succeeds();
-    assert!(is_stored(&registry));
+    assert!(is_stored());
     let hello = Project::program("hello", "")
         .depends_on("krate", "1")
         .write(&cargo.work());

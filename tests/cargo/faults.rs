@@ -2,6 +2,7 @@
 //!
 //! A disk that fails is a call that `strace` lets fail, or something that lies in the way.
 
+mod clock;
 mod full;
 mod merging;
 mod publishing;

@@ -105,6 +105,15 @@ pub fn nginx() -> Option<PathBuf> {
     }
 }
 
+/// The library that gives a process another clock, or `None` after the calling test was reported as skipped.
+pub fn faketime() -> Option<PathBuf> {
+    let library = |folder: std::fs::DirEntry| folder.path().join("faketime/libfaketime.so.1");
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten();
+    let mut places = folders.flatten().map(library);
+    let place = places.find(|place| place.is_file()).unwrap_or_default();
+    found(place, "libfaketime is not in a folder of /usr/lib")
+}
+
 /// `openssl`, which makes certificates, or `None` after the calling test was reported as skipped.
 pub fn openssl() -> Option<PathBuf> {
     on_path("openssl")

@@ -11,7 +11,7 @@ use crate::common::git::{self, git};
 use crate::common::http::request;
 use crate::common::person::{Person, Receive};
 use crate::common::ran::{Ran, run};
-use crate::common::registry::Registry;
+use crate::common::registry::{Registry, program};
 use crate::common::upload::Release;
 
 pub(super) const LINES: &str = "1/a";
@@ -306,4 +306,20 @@ fn all_that_a_registry_does_in_its_life_verifies() {
     registry.run(&["verify"]).succeeds();
     registry.run(&["verify", "--since", &tip]).succeeds();
     registry.knows_its_files();
+}
+
+#[test]
+fn on_a_terminal_a_bar_shows_how_far_it_is() {
+    let (registry, _) = registry();
+    // `script` gives it a terminal.
+    let data = registry.data();
+    let words = format!("{} verify --data {}", program().display(), data.display());
+    let shown = run(
+        Command::new("script").args(["-qec", &words, "/dev/null"]),
+        b"",
+    );
+    shown
+        .succeeds()
+        .prints(" commits, ")
+        .prints("the index is as it must be");
 }

@@ -77,11 +77,12 @@ fn twenty_thousand_publishes_leave_a_quick_repository() {
     }
     compare("in the moment of the last", folder.path(), &git_dir);
     let until = Instant::now() + Duration::from_secs(180);
-    while report_packs(PUBLISHES, &git_dir) >= QUIET.packs {
+    while QUIET.plan(&report_packs(PUBLISHES, &git_dir)) != Plan::Rest {
         assert!(Instant::now() < until);
         thread::sleep(Duration::from_secs(5));
     }
-    compare("when it is quiet", folder.path(), &git_dir);
+    let ratios = compare("when it is quiet", folder.path(), &git_dir);
+    assert!(ratios.iter().all(|ratio| *ratio < 1.25), "{ratios:?}");
     drop(index);
     report_waits(&took, &diary.0.lock().unwrap());
     assert_eq!(git_in(&git_dir, &["fsck", "--strict", "--full"]), "");
@@ -89,7 +90,7 @@ fn twenty_thousand_publishes_leave_a_quick_repository() {
     assert_eq!(commits, format!("{}\n", PUBLISHES + 1));
 }
 
-fn report_packs(publishes: usize, git_dir: &Path) -> usize {
+fn report_packs(publishes: usize, git_dir: &Path) -> Vec<u64> {
     let packs = packs::list(&git_dir.join("objects/pack")).unwrap();
     let largest = packs.last().unwrap().objects;
     let beside = packs.iter().map(|pack| pack.objects).sum::<u64>() - largest;
@@ -97,10 +98,10 @@ fn report_packs(publishes: usize, git_dir: &Path) -> usize {
         "after {publishes} publishes: {} packs, the largest of {largest} objects, {beside} beside it",
         packs.len(),
     );
-    packs.len()
+    packs.iter().map(|pack| pack.objects).collect()
 }
 
-/// How long publishes took that met a merge, and those that did not.
+/// How long publishes took that met a merge, and those that did not: none waits for the end of a long one.
 fn report_waits(took: &[(Instant, Instant)], merges: &[(Instant, Instant)]) {
     let meets = |(began, ended): &(Instant, Instant)| {
         merges.iter().any(|(from, to)| began < to && ended > from)
@@ -112,6 +113,9 @@ fn report_waits(took: &[(Instant, Instant)], merges: &[(Instant, Instant)]) {
         merges.len(),
         longest.unwrap_or_default()
     );
+    let slowest = took.iter().map(|(began, ended)| *ended - *began).max();
+    assert!(slowest < longest.map(|longest| longest / 2));
+    let mut medians = Vec::new();
     for (what, is_meant) in [("during", true), ("outside of", false)] {
         let mut waits: Vec<Duration> = took
             .iter()
@@ -122,6 +126,7 @@ fn report_waits(took: &[(Instant, Instant)], merges: &[(Instant, Instant)]) {
         let Some(slowest) = waits.last() else {
             continue;
         };
+        medians.push(waits[waits.len() / 2]);
         println!(
             "{} publishes {what} merges: p50 {:?}, p99 {:?}, p99.9 {:?}, slowest {slowest:?}",
             waits.len(),
@@ -130,10 +135,12 @@ fn report_waits(took: &[(Instant, Instant)], merges: &[(Instant, Instant)]) {
             waits[waits.len() * 999 / 1000],
         );
     }
+    let [during, outside] = medians.try_into().unwrap();
+    assert!(during < 3 * outside, "{during:?} instead of {outside:?}");
 }
 
-/// What clone and fetch cost here and in a copy that git has just repacked.
-fn compare(when: &str, folder: &Path, git_dir: &Path) {
+/// What clone and fetch cost here beside a copy that git has just repacked.
+fn compare(when: &str, folder: &Path, git_dir: &Path) -> [f64; 3] {
     let (as_it_is, fresh) = (folder.join("as-it-is"), folder.join("fresh"));
     // Packs that are merged meanwhile go under its hands; then once more.
     while !has_copied(git_dir, &as_it_is) {
@@ -144,7 +151,7 @@ fn compare(when: &str, folder: &Path, git_dir: &Path) {
     git_in(&fresh, &["repack", "-adbq"]);
     let graph = ["commit-graph", "write", "--reachable", "--no-progress"];
     git_in(&fresh, &graph);
-    for behind in [None, Some(1), Some(100)] {
+    let ratios = [None, Some(1), Some(100)].map(|behind| {
         // By turns, so that the load of the machine meets both.
         let mut least = [Duration::MAX; 2];
         for _ in 0..REQUESTS {
@@ -155,10 +162,12 @@ fn compare(when: &str, folder: &Path, git_dir: &Path) {
         let what = behind.map_or("clone".to_owned(), |commits| format!("{commits} behind"));
         let ratio = least[0].as_secs_f64() / least[1].as_secs_f64();
         println!("{when}, {count} packs, {what}: {least:?} here and freshly repacked: {ratio:.2}");
-    }
+        ratio
+    });
     for copy in [&as_it_is, &fresh] {
         fs::remove_dir_all(copy).unwrap();
     }
+    ratios
 }
 
 fn has_copied(from: &Path, to: &Path) -> bool {

@@ -70,7 +70,7 @@ pub enum OrderFault {
     NoCrate,
     /// More than [`CRATE_SCOPES_MAX`] patterns.
     #[error(
-        "{0} crates are too many for one token, it may name {CRATE_SCOPES_MAX}; use a prefix such as `acme-*`"
+        "{0} crates are too many for one token, it may name {CRATE_SCOPES_MAX}; name only those that it is for, or use a prefix such as `acme-*` if it is no job's"
     )]
     TooManyCrates(usize),
     /// One release of several crates.

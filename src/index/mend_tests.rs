@@ -305,6 +305,14 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
         "{said}"
     );
     assert!(pack.exists() && !index.exists());
+
+    // Nor is that of one which is just arriving: who brings it brings its index, too.
+    let hurt = Hurt::new().await;
+    let arriving = hurt.path(&format!("objects/pack/pack-{}.pack", "0".repeat(40)));
+    fs::copy(hurt.newest("pack"), &arriving).unwrap();
+    fs::write(arriving.with_extension("keep"), "receive-pack 1 on here\n").unwrap();
+    drop(open(hurt.folder.path(), URL).unwrap());
+    assert!(arriving.exists() && !arriving.with_extension("idx").exists());
 }
 
 #[tokio::test]

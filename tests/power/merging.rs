@@ -189,13 +189,13 @@ impl<'a> Merge<'a> {
         paths.any(|name| name.starts_with("tmp_bitmap_"))
     }
 
-    /// The last old pack is hidden, and some of that is on the disk.
-    fn cuts_when_hidden(&self) -> Vec<Cut> {
-        let cut = |seed| Cut {
-            steps: self.hidden + 1,
+    /// The last old pack is hidden, and some of that is on the disk, in so many ways.
+    fn cuts_when_hidden(&self, ways: u64) -> impl Iterator<Item = Cut> {
+        let steps = self.hidden + 1;
+        (1..=ways).map(move |seed| Cut {
+            steps,
             fate: Fate::Mixed(seed),
-        };
-        (1..=8).map(cut).collect()
+        })
     }
 }
 
@@ -219,18 +219,19 @@ fn a_power_cut_in_a_merge_loses_nothing() {
 fn no_flush_of_a_merge_can_be_left_out() {
     let Some(recording) = alone() else { return };
     let merge = Merge::of(recording);
-    assert_none(&recording.losses(&merge.cuts_when_hidden()));
+    let cuts: Vec<Cut> = merge.cuts_when_hidden(8).collect();
+    assert_none(&recording.losses(&cuts));
     let flushes = merge.flushes_before_hiding();
     // An index can be made again from its pack.
     let is_needed = |path: &Path| !name(path).starts_with("tmp_idx_");
     for (number, path) in flushes.iter().filter(|(_, path)| is_needed(path)) {
-        let losses = recording
-            .without_flush(*number)
-            .losses(&merge.cuts_when_hidden());
-        assert!(!losses.is_empty(), "nothing is lost without {path:?}");
+        let without = recording.without_flush(*number);
         // Without the names of the new pack no file is torn: it is not there.
-        let is_gone = losses.iter().any(|loss| !loss.contains("this is torn"));
-        assert!(is_gone || *path != Path::new(PACKS), "{losses:#?}");
+        let is_it = |loss: &String| *path != Path::new(PACKS) || !loss.contains("this is torn");
+        // In about one of two ways the pack's own name comes to the disk all the same, and then nothing is lost.
+        let mut cuts = merge.cuts_when_hidden(64);
+        let is_lost = cuts.any(|cut| without.losses(&[cut]).iter().any(is_it));
+        assert!(is_lost, "nothing is lost without {path:?}");
     }
     // Newer versions of git write one file more.
     for part in ["tmp_pack_", "tmp_bitmap_", "pack"] {

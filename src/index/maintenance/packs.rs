@@ -89,7 +89,7 @@ pub(super) fn hide(
     }
     // By another name, so that a start can tell it from a pack whose index was lost.
     for path in &superseded {
-        disk::rename(path, &path.with_extension(pack::HIDDEN))?;
+        disk::put_aside(path, &path.with_extension(pack::HIDDEN))?;
     }
     // Before any pack goes: an index must not come back without its pack.
     disk::sync_folder(folder)?;
@@ -111,7 +111,7 @@ pub(super) fn trust(new: &Path, listed: &[Listed], flushed: io::Result<()>) -> R
 fn remove(stem: &Path) {
     let index = stem.with_extension("idx");
     // What stays is removed at the next start.
-    let _ = disk::rename(&index, &index.with_extension(pack::HIDDEN));
+    let _ = disk::put_aside(&index, &index.with_extension(pack::HIDDEN));
     let _ = pack::discard(stem);
 }
 

@@ -101,6 +101,9 @@ pub enum AppFault {
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
     NoStore(PathBuf),
+    /// There is no index, but the crate files of one are there.
+    #[error("there is no index at {}, but there are crate files beside it; bring it back from a backup with `sidecargo restore`, or begin a new registry in another folder", .0.display())]
+    IndexGone(PathBuf),
     /// A folder or file cannot be made or read.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
@@ -132,6 +135,9 @@ impl App {
         let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
+        if config.forge.is_none() {
+            data.check_index(&blobs)?;
+        }
         let branch = forge::branch(&config)?;
         let of_forge = config.forge.as_ref().map(|forge| {
             let robot = Robot::of(forge);
@@ -260,7 +266,9 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
                     // Its index is fetched by the server, at its first start.
                     return Err(AppFault::NoRegistry(config.data.clone()));
                 }
-                place.ensure(&settings(config, &public_url), data.blobs()?.id(), None)?;
+                let blobs = data.blobs()?;
+                data.check_index(&blobs)?;
+                place.ensure(&settings(config, &public_url), blobs.id(), None)?;
             }
             // A server is making it at this moment.
             Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {

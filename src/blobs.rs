@@ -174,6 +174,11 @@ impl Blobs {
         Ok(is_hurt)
     }
 
+    /// Whether no file was ever kept here, or none is left.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.untouched_since(i64::MAX)?.is_empty())
+    }
+
     /// The files that have not been touched since a moment, in seconds since 1970.
     pub fn untouched_since(&self, moment: i64) -> io::Result<Vec<(Cksum, Stamp)>> {
         let mut files = Vec::new();

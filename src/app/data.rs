@@ -99,6 +99,15 @@ impl<'a> Data<'a> {
         Blobs::open(self.folder.join("blobs")).map_err(|source| self.fault(source))
     }
 
+    /// Refuses to begin a registry on the crate files of one whose index is gone: they would be nobody's, and removed.
+    pub(super) fn check_index(&self, blobs: &Blobs) -> Result<(), AppFault> {
+        let git_dir = self.place().git_dir;
+        if git_dir.exists() || blobs.is_empty().map_err(|source| self.fault(source))? {
+            return Ok(());
+        }
+        Err(AppFault::IndexGone(git_dir))
+    }
+
     /// Makes sure that no other process writes here; the lock ends with the file.
     pub(crate) fn lock(&self) -> Result<File, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;

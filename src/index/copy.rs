@@ -63,9 +63,9 @@ pub struct Incoming<'a> {
 }
 
 impl Place {
-    /// Whether there is a repository with a tip.
+    /// Whether there is a repository with a tip, or with what clients of git were shown: a start finds the tip by that.
     pub fn has_tip(&self) -> bool {
-        self.tip().is_ok()
+        self.tip().is_ok() || matches!(refs::read(&self.git_dir, refs::SERVED), Ok(Some(_)))
     }
 
     /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.

@@ -74,6 +74,7 @@ impl Place {
         let io_fault = |source| self.io_fault(source);
         template::mend_fixed_files(&self.git_dir).map_err(io_fault)?;
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;
+        self.remove_torn_aids().map_err(io_fault)?;
         let mut damaged = self.mend_indices().map_err(io_fault)?;
         damaged.extend(self.newest_damaged_packs().map_err(io_fault)?);
         for Damaged { path, reason } in damaged {
@@ -83,6 +84,18 @@ impl Place {
         torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
         // Only now: they tell of commits that a torn tip can have named.
         self.remove_strays(&strays)
+    }
+
+    /// Removes what only makes git quicker, if it is torn: git would go by it all the same.
+    fn remove_torn_aids(&self) -> io::Result<()> {
+        for name in ["info/commit-graph", "pack/multi-pack-index"] {
+            let path = self.git_dir.join("objects").join(name);
+            if let Some(torn) = path.exists().then(|| look_into(&path)).flatten() {
+                warn!(%torn, "a file that makes git quicker was removed");
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the indices of packs that are gone, if the history is whole without those.

@@ -133,8 +133,9 @@ async fn a_torn_tip_is_found_again_from_what_clients_of_git_saw() {
 
 #[tokio::test]
 async fn files_that_never_change_are_written_again() {
+    let blank: Tear = |bytes| [&bytes[..bytes.len() * 2 / 3], &[b'\n'; 99]].concat();
     for file in ["HEAD", refs::SERVED_HEAD, "config"] {
-        for tear in [TEARS[0], TEARS[1], TEARS[3]] {
+        for tear in TEARS.into_iter().chain([blank]) {
             let hurt = Hurt::new().await;
             let path = hurt.path(file);
             let before = fs::read(&path).unwrap();
@@ -313,6 +314,32 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
     fs::write(arriving.with_extension("keep"), "receive-pack 1 on here\n").unwrap();
     drop(open(hurt.folder.path(), URL).unwrap());
     assert!(arriving.exists() && !arriving.with_extension("idx").exists());
+}
+
+#[tokio::test]
+async fn what_only_makes_git_quicker_is_removed_if_it_is_torn() {
+    for (make, name) in [
+        (
+            "commit-graph write --reachable --no-progress",
+            "objects/info/commit-graph",
+        ),
+        (
+            "multi-pack-index write --no-progress",
+            "objects/pack/multi-pack-index",
+        ),
+    ] {
+        let hurt = Hurt::new().await;
+        hurt.git(&make.split(' ').collect::<Vec<_>>());
+        let path = hurt.path(name);
+        drop(open(hurt.folder.path(), URL).unwrap());
+        assert!(path.exists(), "a whole one stays");
+        // Git leaves it so that nobody may write it.
+        let torn = TEARS[3](&fs::read(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, torn).unwrap();
+        hurt.is_whole().await;
+        assert!(!path.exists());
+    }
 }
 
 #[tokio::test]

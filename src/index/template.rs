@@ -127,7 +127,7 @@ fn fixed_files() -> [(&'static str, String); 3] {
     ]
 }
 
-/// Writes again what of these is gone, torn or zeroed; the settings may have been added to.
+/// Writes again what of these is gone, torn or zeroed; to the settings more may have been added.
 pub(super) fn mend_fixed_files(git_dir: &Path) -> io::Result<()> {
     for (path, text) in fixed_files() {
         let found = match fs::read(git_dir.join(path)) {
@@ -136,7 +136,7 @@ pub(super) fn mend_fixed_files(git_dir: &Path) -> io::Result<()> {
             Err(fault) => return Err(fault),
         };
         let is_whole = match path {
-            "config" => found.starts_with(b"[") && !found.contains(&0),
+            "config" => has_lines(&found, &text),
             _ => found == text.as_bytes(),
         };
         if !is_whole {
@@ -150,6 +150,12 @@ pub(super) fn mend_fixed_files(git_dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_lines(found: &[u8], wanted: &str) -> bool {
+    let found = String::from_utf8_lossy(found);
+    let has_line = |line: &str| found.lines().any(|other| other.trim() == line.trim());
+    !found.contains('\0') && wanted.lines().all(has_line)
 }
 
 fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result<(), InitFault> {

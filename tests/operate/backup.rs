@@ -305,3 +305,21 @@ fn keys_in_a_backup_are_readable_by_their_owner_alone() {
     }
     assert!(found >= 2, "the keys for commits and for tokens");
 }
+
+#[test]
+fn nothing_is_restored_over_a_registry_whose_tip_a_start_finds_again() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let late = Release::new("late", "1.0.0");
+    late.publish(registry.port, &token).succeeds();
+    registry.stop();
+    fs::remove_file(registry.repository().join("refs/heads/main")).unwrap();
+    let data = registry.data();
+    let restored = sidecargo(&["restore", &backup, "--data", data.to_str().unwrap()]);
+    restored.fails_with("there is a registry in");
+    registry.start_again();
+    get(late.download_path()).send(registry.port).succeeds();
+}

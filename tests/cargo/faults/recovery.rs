@@ -7,6 +7,7 @@ use std::process::Command;
 use super::{Target, is_root, system, wait_until};
 use crate::common::git;
 use crate::common::http::get;
+use crate::common::registry::Registry;
 use crate::common::tools;
 use crate::common::upload::Release;
 
@@ -180,4 +181,26 @@ fn copies_of_keys_that_a_killed_command_left_go_at_the_next_start() {
     target.registry.start_again();
     wait_until("the copy is gone", || !copy.exists());
     target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+#[test]
+fn no_registry_is_begun_on_the_crate_files_of_one_whose_index_is_gone() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    registry.stop();
+    let away = registry.data().join("away.git");
+    fs::rename(registry.repository(), &away).unwrap();
+    for words in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["token", "create", "alice"],
+    ] {
+        let said = registry.run(words).fails_with("there is no index at");
+        assert!(said.stderr.contains("sidecargo restore"), "{said}");
+    }
+    assert!(!registry.repository().exists());
+    fs::rename(&away, registry.repository()).unwrap();
+    registry.start_again();
+    get(release.download_path()).send(registry.port).succeeds();
 }

@@ -13,7 +13,7 @@ use super::diff::{DiffFault, diff};
 use super::load::LoadFault;
 use super::objects::{Commit, Objects};
 use super::rule::{self, By, FileChange, Step, Violation};
-use super::signature;
+use super::signature::{self, Borne};
 use super::snapshot::Snapshot;
 use super::writer::Tip;
 
@@ -35,6 +35,16 @@ pub enum HistoryFault {
         /// What it does.
         violation: Box<Violation>,
     },
+    /// A commit bears a signature of the registry that the registry never made.
+    #[error(
+        "commit {commit} bears a signature of the registry that is not its own: it was copied, or the commit was changed after it was signed; no later commit mends that, so take it off the branch: `git update-ref refs/heads/main {good}`, or for a forge `git push --force` from this server's repository"
+    )]
+    Forged {
+        /// The commit.
+        commit: CommitId,
+        /// The newest good commit before it.
+        good: CommitId,
+    },
     /// The branch was set back.
     #[error(
         "the branch was moved back from {good} to {found}; move it forward again: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
@@ -47,7 +57,7 @@ pub enum HistoryFault {
     },
     /// A merge whose first parent is not the branch.
     #[error(
-        "the branch at {found} has {good} only as the merged side of a merge; undo it, and bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
+        "the branch at {found} has {good} only as the merged side of a merge; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push --force` from this server's repository; then bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
     )]
     Sideways {
         /// The newest good commit.
@@ -57,7 +67,7 @@ pub enum HistoryFault {
     },
     /// The branch has another history.
     #[error(
-        "the branch at {found} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
+        "the branch at {found} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push --force` from this server's repository"
     )]
     Rewritten {
         /// The newest good commit.
@@ -126,8 +136,15 @@ impl<'a> Walk<'a> {
         for (at, id) in way.iter().enumerate() {
             let left = way.len() - at - 1;
             let commit = read(self.objects, *id)?;
-            let is_trusted = |signer| self.tip.snapshot.registry.trusts(&signer);
-            if !signature::signer_of(&commit.bytes).is_some_and(is_trusted) {
+            let on = &self.tip.snapshot;
+            let ours = Borne::by(&commit.bytes).filter(|it| on.registry.trusts(&it.signer));
+            if ours.as_ref().is_some_and(|signature| !signature.is_good) {
+                return Err(HistoryFault::Forged {
+                    commit: *id,
+                    good: on.commit,
+                });
+            }
+            if ours.is_none() {
                 let count = of_people.map_or(0, |(_, count)| count);
                 of_people = Some((commit, count + 1));
                 continue;

@@ -122,14 +122,32 @@ impl SigningKey {
     }
 }
 
+/// The signature that a commit bears, of any SSH key.
+pub(super) struct Borne {
+    /// Whose it says it is.
+    pub(super) signer: Signer,
+    /// Whether that key signed the bytes of this commit.
+    pub(super) is_good: bool,
+}
+
+impl Borne {
+    /// The signature of a commit; `None` if it bears none of an SSH key.
+    pub(super) fn by(commit: &[u8]) -> Option<Self> {
+        let (armour, signed) = CommitRefIter::signature(commit, gix::hash::Kind::Sha1).ok()??;
+        let signature = SshSig::from_pem(armour.as_ref()).ok()?;
+        let key = PublicKey::from(signature.public_key().clone());
+        let verified = key.verify(NAMESPACE, &signed.to_bstring(), &signature);
+        Some(Self {
+            signer: Signer::new(key.key_data()).ok()?,
+            is_good: verified.is_ok(),
+        })
+    }
+}
+
 /// Whose signature a commit bears; `None` if it bears none, or one that is not of its bytes.
 pub(super) fn signer_of(commit: &[u8]) -> Option<Signer> {
-    let (armour, signed) = CommitRefIter::signature(commit, gix::hash::Kind::Sha1).ok()??;
-    let signature = SshSig::from_pem(armour.as_ref()).ok()?;
-    let key = PublicKey::from(signature.public_key().clone());
-    key.verify(NAMESPACE, &signed.to_bstring(), &signature)
-        .ok()?;
-    Signer::new(key.key_data()).ok()
+    let borne = Borne::by(commit)?;
+    borne.is_good.then_some(borne.signer)
 }
 
 fn open_or_create(path: &Path) -> Result<SigningKey, KeyFault> {

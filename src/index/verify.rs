@@ -126,6 +126,7 @@ pub fn verify(
             HistoryFault::Rule { commit, violation } => {
                 (*commit, proof.show(*commit, violation.path()))
             }
+            HistoryFault::Forged { commit, .. } => (*commit, proof.show(*commit, None)),
             HistoryFault::Unreadable { commit, .. } => {
                 proof.add_unreadable(*commit, &fault);
                 return Ok(proof.report);

@@ -101,6 +101,22 @@ impl Person {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// Commits what the registry committed last once more, with its words and its signature; gives the commit.
+    #[track_caller]
+    pub fn commit_with_a_copied_signature(&self) -> String {
+        let ours = git(&self.path(), &["cat-file", "commit", "HEAD"]).succeeds();
+        let parent = self.git(&["rev-parse", "HEAD^"]);
+        let copy = ours
+            .stdout
+            .replace(&parent, &self.git(&["rev-parse", "HEAD"]));
+        assert!(copy != ours.stdout && copy.contains("\ngpgsig "), "{copy}");
+        let file = self.folder.path().join("commit");
+        fs::write(&file, copy).unwrap();
+        let made = self.git(&["hash-object", "-t", "commit", "-w", file.to_str().unwrap()]);
+        self.git(&["checkout", "--quiet", "--force", "--detach", &made]);
+        made
+    }
+
     /// Pushes `what`, such as `HEAD:main`.
     #[must_use]
     pub fn push(&self, what: &str, receive: Receive) -> Ran {

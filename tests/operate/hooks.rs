@@ -81,6 +81,11 @@ fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
     get("/readyz").send(registry.port).succeeds();
 
     person.catch_up();
+    let forged = person.commit_with_a_copied_signature();
+    let said = format!("commit {forged} bears a signature of the registry that is not its own");
+    refused(&registry, &person, "HEAD:main", &said);
+
+    person.catch_up();
     let yanked = yank_by_hand(&person);
     let ran = person.push("HEAD:main", Receive::AsSetUp).succeeds();
     // Nobody waits for anything here: when git ends, all see it.

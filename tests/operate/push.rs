@@ -286,7 +286,7 @@ fn refuses_to_write(registry: &Registry, token: &str, verb: &str, words: &[&str]
 }
 
 #[test]
-fn a_branch_that_was_moved_back_or_rewritten_is_never_seen() {
+fn what_no_revert_heals_is_never_seen_and_the_refusal_names_the_way_back() {
     let (mut registry, token) = registry();
     let person = Person::of(&registry);
     let good = git::tip(&registry.repository());
@@ -309,11 +309,13 @@ fn a_branch_that_was_moved_back_or_rewritten_is_never_seen() {
         person.git(&["rev-parse", "HEAD"])
     };
     type Way<'a> = (&'a dyn Fn(&Person) -> String, &'a str);
-    let ways: [Way<'_>; 4] = [
+    let forged = |person: &Person| person.commit_with_a_copied_signature();
+    let ways: [Way<'_>; 5] = [
         (&rewound, "the branch was moved back from"),
         (&rewritten, "its history was rewritten"),
         (&begun_anew, "its history was rewritten"),
         (&sideways, "only as the merged side of a merge"),
+        (&forged, "a signature of the registry that is not its own"),
     ];
     let mut bad = Vec::new();
     for (go, said) in ways {
@@ -324,13 +326,14 @@ fn a_branch_that_was_moved_back_or_rewritten_is_never_seen() {
             .push(&format!("{found}:main"), Receive::Packed)
             .succeeds();
         let reason = stands_still(&registry);
-        let words = [good.as_str(), &found, said];
+        let way_back = format!("`git update-ref refs/heads/main {good}`");
+        let words = [way_back.as_str(), &found, said];
         assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
         refuses_to_write(&registry, &token, "yank", &words);
         watch.round();
-        person
-            .push(&format!("{good}:main"), Receive::Packed)
-            .succeeds();
+        // The very command.
+        let repository = registry.repository();
+        git::git(&repository, &["update-ref", "refs/heads/main", &good]).succeeds();
         serves(&registry, &good);
     }
     watch.saw_nothing_of(&registry, &bad);

@@ -148,6 +148,31 @@ fn a_line_that_people_changed_is_found_with_its_commit() {
 }
 
 #[test]
+fn a_signature_that_was_copied_is_found() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let good = git::tip(&registry.repository());
+    let person = Person::of(&registry);
+    let forged = person.commit_with_a_copied_signature();
+    // That it is not the last one hides nothing.
+    person.commit("after it");
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    let shown = finds(
+        &registry,
+        &forged,
+        "bears a signature of the registry that is not its own",
+    );
+    assert!(shown.contains("publish a 1.1.0"), "{shown}");
+    git(
+        &registry.repository(),
+        &["update-ref", "refs/heads/main", &good],
+    )
+    .succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_damaged_object_is_found() {
     let (mut registry, _) = registry();
     registry.stop();

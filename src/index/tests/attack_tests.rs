@@ -240,7 +240,11 @@ async fn what_a_commit_says_of_itself_makes_it_not_the_registrys() {
         let commit = fixture.commit_on_branch(&root, header, "publish a 1.1.0\n\nCrate: a\n");
         let commit = fixture.object("commit", commit.as_bytes());
         let reason = fixture.refuses(&commit).await;
-        let said = ["`config.json` was changed", "object parsing failed"];
+        let said = [
+            "`config.json` was changed",
+            "object parsing failed",
+            "bears a signature of the registry that is not its own",
+        ];
         assert!(said.iter().any(|said| reason.contains(said)), "{reason}");
     }
     // Not even a commit: said so, and no end of the writer.

@@ -219,7 +219,7 @@ async fn a_branch_that_was_moved_back_or_rewritten_is_not_followed() {
     assert_eq!(
         fixture.writes().await.unwrap_err(),
         format!(
-            "the branch at {other} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push` from this server's repository"
+            "the branch at {other} does not contain {good}, the newest good commit: its history was rewritten; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push --force` from this server's repository"
         )
     );
     assert_eq!(fixture.served(), good);
@@ -247,7 +247,7 @@ async fn a_merge_must_keep_the_branch_as_its_first_parent() {
     assert_eq!(
         fixture.writes().await.unwrap_err(),
         format!(
-            "the branch at {found} has {good} only as the merged side of a merge; undo it, and bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
+            "the branch at {found} has {good} only as the merged side of a merge; put the branch back: `git update-ref refs/heads/main {good}`, or for a forge `git push --force` from this server's repository; then bring the work in by a rebase (`git pull --rebase`) or by merging it into the branch"
         )
     );
     fixture.git(&["update-ref", "refs/heads/main", &good]);

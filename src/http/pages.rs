@@ -28,8 +28,8 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
     Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
-/// `/readyz`: reads are served, and what is written would be taken: the branch is good, what is served is durable, the
-/// disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be reached stops writes alone:
+/// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
+/// served is durable, the disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be reached stops writes alone:
 /// that is told, and no fault.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
     let index = &request.app.index;
@@ -41,6 +41,11 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
         return Err(ApiError::unavailable(
             "it is not known whether the newest commits survive a power cut; they are written again",
         ));
+    }
+    if let Some(reason) = index.broken_history() {
+        return Err(ApiError::unavailable(format!(
+            "the index cannot be cloned, for a part of its history is gone: {reason}; `sidecargo verify` names it"
+        )));
     }
     if let Some(fault) = request.app.disk.fault().await {
         return Err(ApiError::unavailable(fault));

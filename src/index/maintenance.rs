@@ -10,8 +10,10 @@
 //! Whatever fails changes nothing.
 
 mod flight;
+mod history;
 mod job;
 mod packs;
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
@@ -34,21 +37,11 @@ pub(super) use flight::Flights;
 use super::writer::chain;
 use super::{pack, refs};
 use flight::Moment;
+use history::History;
 use job::Job;
 use packs::Listed;
+use plan::{BUSY, Plan, QUIET, Tolerance};
 
-/// What is left as it is while changes come one after the other: clones pay for it with each request.
-const BUSY: Tolerance = Tolerance {
-    packs: 32,
-    share: 8,
-    objects: (1024, 8192),
-};
-/// What is left as it is for good.
-const QUIET: Tolerance = Tolerance {
-    packs: 8,
-    share: 256,
-    objects: (256, 8192),
-};
 /// How long a pack that no reader finds any more can still be opened by one who had found it before.
 const GRACE: Duration = Duration::from_secs(3600);
 /// How many of those there may be: they make the folder long, and a git that found one has it open.
@@ -85,6 +78,7 @@ enum Fault {
 /// The thread at work; it ends with this value.
 pub(super) struct Maintenance {
     is_over: Arc<AtomicBool>,
+    broken: Arc<ArcSwapOption<String>>,
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
 }
@@ -96,15 +90,22 @@ impl Maintenance {
         let (wake, called) = sync_channel(1);
         let flights = Flights::new(wake.clone());
         let keeper = Keeper::new(git_dir, flights.clone(), Arc::clone(&is_over));
+        let broken = Arc::clone(&keeper.history.broken);
         let thread = thread::Builder::new()
             .name("maintenance".to_owned())
             .spawn(move || keeper.run(&called))?;
         let maintenance = Self {
             is_over,
+            broken,
             wake,
             thread,
         };
         Ok((maintenance, flights))
+    }
+
+    /// Why nobody can clone the history, if it was found not to be whole.
+    pub(super) fn broken_history(&self) -> Option<Arc<String>> {
+        self.broken.load_full()
     }
 
     /// Tells the thread to end, and any program that it runs with it; does not wait.
@@ -134,28 +135,7 @@ struct Keeper {
     is_over: Arc<AtomicBool>,
     /// Packs that no reader finds any more, by their paths without extension, and since when.
     hidden: VecDeque<(PathBuf, Instant)>,
-}
-
-/// How much may lie about before something is done.
-#[derive(Debug, Clone, Copy)]
-struct Tolerance {
-    /// From so many packs on, small ones are merged.
-    packs: usize,
-    /// Objects beside the largest pack have no bitmap: one for so many of its own is left,
-    share: u64,
-    /// but at least and at most so many.
-    objects: (u64, u64),
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-enum Plan {
-    /// Nothing.
-    Rest,
-    /// The so many smallest packs become one.
-    Merge(usize),
-    /// All packs become one with a bitmap.
-    Renew,
+    history: History,
 }
 
 impl Keeper {
@@ -166,6 +146,7 @@ impl Keeper {
             flights,
             is_over,
             hidden: VecDeque::new(),
+            history: History::of(git_dir),
         }
     }
 
@@ -188,6 +169,10 @@ impl Keeper {
     /// Does what is due, and tells how long to pause.
     fn turn(&mut self, tolerance: Tolerance) -> Duration {
         self.discard(GRACE, HIDDEN_MAX);
+        if !self.history.is_whole(&self.is_over) {
+            // What is damaged is left as it is.
+            return LOOK;
+        }
         match self.tend(tolerance) {
             Err(fault) if !self.is_over() => {
                 let reason = chain(&fault);
@@ -363,37 +348,6 @@ impl Keeper {
             // What stays is removed at the next start.
             let _ = pack::discard(stem);
             self.hidden.pop_front();
-        }
-    }
-}
-
-impl Tolerance {
-    /// What to do with packs of so many objects each, the smallest first.
-    ///
-    /// A pack is merged if it has less than twice the objects of all smaller ones together. So what is left doubles
-    /// from pack to pack, and an object is copied again only when its pack doubles.
-    fn plan(&self, sizes: &[u64]) -> Plan {
-        let total: u64 = sizes.iter().sum();
-        let largest = sizes.last().copied().unwrap_or_default();
-        let (least, most) = self.objects;
-        if total - largest >= (largest / self.share).clamp(least, most) {
-            return Plan::Renew;
-        }
-        if sizes.len() < self.packs {
-            return Plan::Rest;
-        }
-        let (mut smaller, mut count) = (0, 0);
-        for (place, size) in sizes.iter().enumerate() {
-            if *size < 2 * smaller {
-                count = place + 1;
-            }
-            smaller += size;
-        }
-        match count {
-            0 => Plan::Rest,
-            // Whoever merges all may as well make the bitmap.
-            count if count == sizes.len() => Plan::Renew,
-            count => Plan::Merge(count),
         }
     }
 }

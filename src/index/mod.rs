@@ -267,6 +267,11 @@ impl Index {
         }
     }
 
+    /// Why nobody can clone the index, if a part of its history was found to be gone.
+    pub fn broken_history(&self) -> Option<Arc<String>> {
+        self.maintenance.broken_history()
+    }
+
     /// Whether changes can still be made: the writer ends before the index only by a fault of ours.
     pub fn has_writer(&self) -> bool {
         let writer = self.writer.as_ref();

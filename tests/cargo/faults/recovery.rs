@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Target, is_root, system, wait_until};
-use crate::common::git;
+use crate::common::git::{self, Clone};
 use crate::common::http::get;
 use crate::common::registry::Registry;
 use crate::common::tools;
 use crate::common::upload::Release;
+use crate::operate::ready::wait_for;
 
 /// Ways to lose a file: altogether, its content, its end, its bytes.
 const LOSSES: [fn(&Path); 4] = [
@@ -203,4 +204,51 @@ fn no_registry_is_begun_on_the_crate_files_of_one_whose_index_is_gone() {
     fs::rename(&away, registry.repository()).unwrap();
     registry.start_again();
     get(release.download_path()).send(registry.port).succeeds();
+}
+
+#[test]
+fn an_old_pack_that_is_gone_is_told_until_it_is_back() {
+    let mut target = Target::new();
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        target.publish(&Release::new("krate", version)).succeeds();
+    }
+    target.registry.stop();
+    let repository = target.registry.repository();
+    let commit = git::git(&repository, &["rev-parse", "main~1"]).succeeds();
+    let commit = commit.stdout.trim().to_owned();
+    let packs = repository.join("objects/pack");
+    let holds_it = |path: &PathBuf| {
+        let shown = git::git(&packs, &["verify-pack", "-v", path.to_str().unwrap()]);
+        path.extension().is_some_and(|it| it == "idx") && shown.stdout.contains(&commit)
+    };
+    let files = fs::read_dir(&packs).unwrap();
+    let mut files = files.map(|entry| entry.unwrap().path());
+    let index = files.find(holds_it).unwrap();
+    let pair = [index.with_extension("pack"), index];
+    let away = |path: &PathBuf| target.registry.data().join(path.file_name().unwrap());
+    for path in &pair {
+        fs::rename(path, away(path)).unwrap();
+    }
+    let aways = pair.each_ref().map(away);
+    target.registry.start_again();
+    let why = wait_for(&target.registry, 503);
+    assert!(
+        why.contains("cannot be cloned") && why.contains(&commit),
+        "{why}"
+    );
+    get("/crates/index/kr/at/krate")
+        .send(target.registry.port)
+        .succeeds();
+    let said = target.registry.run(&["verify"]);
+    assert!(
+        !said.is_success() && said.to_string().contains(&commit),
+        "{said}"
+    );
+
+    for (path, away) in pair.iter().zip(&aways) {
+        fs::rename(away, path).unwrap();
+    }
+    wait_for(&target.registry, 200);
+    Clone::of(&target.registry);
+    target.registry.run(&["verify"]).succeeds();
 }

@@ -1,0 +1,88 @@
+//! Whether all commits are there.
+//!
+//! A start reads the tip alone, and a pack that is gone together with its index is missed by nobody until somebody
+//! clones. Each of our packs holds a commit, so a walk over the commits misses any.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tracing::{error, info, warn};
+
+use super::job::Job;
+use super::{Fault, chain, refs};
+use crate::git;
+
+/// How long a whole history is taken for whole.
+const TRUST: Duration = Duration::from_secs(24 * 3600);
+
+/// The history that clients of git see.
+pub(super) struct History {
+    git_dir: PathBuf,
+    /// When it is walked again.
+    due: Instant,
+    /// Why it is not whole, once that is known.
+    pub(super) broken: Arc<ArcSwapOption<String>>,
+}
+
+impl History {
+    pub(super) fn of(git_dir: &Path) -> Self {
+        Self {
+            git_dir: git_dir.to_owned(),
+            due: Instant::now(),
+            broken: Arc::default(),
+        }
+    }
+
+    /// Whether it is whole, as far as is known; it is walked once a day, and each time while it is not.
+    pub(super) fn is_whole(&mut self, is_over: &AtomicBool) -> bool {
+        if self.due > Instant::now() {
+            return true;
+        }
+        match self.walk(is_over) {
+            Ok(()) => {
+                self.due = Instant::now() + TRUST;
+                if self.broken.swap(None).is_some() {
+                    info!("the history of the index is whole again");
+                }
+            }
+            Err(Fault::Git { said, .. }) => {
+                let reason = said.replace('\n', "; ");
+                if self.broken.load().as_deref() != Some(&reason) {
+                    error!(
+                        reason,
+                        "the history of the index is not whole; it cannot be cloned"
+                    );
+                }
+                self.broken.store(Some(Arc::new(reason)));
+            }
+            Err(Fault::Interrupted) => {}
+            Err(fault) => {
+                let reason = chain(&fault);
+                warn!(
+                    reason,
+                    "it was not looked whether the history of the index is whole"
+                );
+            }
+        }
+        self.broken.load().is_none()
+    }
+
+    fn walk(&self, is_over: &AtomicBool) -> Result<(), Fault> {
+        let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
+            return Ok(());
+        };
+        let mut command = git::command(&self.git_dir);
+        // The graph knows commits that are gone.
+        command.args(["-c", "core.commitGraph=false", "rev-list", "--quiet"]);
+        command.arg(shown.to_string());
+        let job = Job {
+            what: "rev-list",
+            command,
+            input: String::new(),
+        };
+        job.run(is_over).map(drop)
+    }
+}

@@ -14,8 +14,8 @@ use crate::common::upload::Release;
 const CLIENTS: usize = 8;
 /// The variable that asks for sixty rounds, if it is 1.
 const LONG: &str = "SIDECARGO_TEST_LONG";
-/// How many uploads are acknowledged in a round before the server dies: early, and with groups under way.
-const ACKNOWLEDGED: [usize; 4] = [3, 17, 33, 50];
+/// At most so many uploads are acknowledged in a round before the server dies.
+const ACKNOWLEDGED_MAX: usize = 60;
 
 /// What ends a round.
 #[derive(Clone, Copy)]
@@ -127,19 +127,30 @@ struct Seen {
 
 /// Each kind of death, as often as is asked for.
 fn rounds() -> Vec<Death> {
-    let random = ACKNOWLEDGED.map(|count| Death::After(count, Signal::KILL));
-    let ended = ACKNOWLEDGED.map(|count| Death::After(count, Signal::TERM));
     let steps = match tools::strace_of_running() {
         Some(_) => STEPS.map(Death::At).to_vec(),
         None => Vec::new(),
     };
-    match std::env::var(LONG).is_ok_and(|value| value == "1") {
-        true => {
-            let all = [&random[..], &ended, &steps].concat();
-            all.iter().copied().cycle().take(60).collect()
-        }
-        false => [&random[1..3], &ended[1..2], &steps].concat(),
-    }
+    let (signals, rounds) = match std::env::var(LONG).is_ok_and(|value| value == "1") {
+        true => ([Signal::KILL, Signal::TERM].repeat(4), 60),
+        false => (
+            vec![Signal::KILL, Signal::KILL, Signal::TERM],
+            3 + steps.len(),
+        ),
+    };
+    let all = std::iter::repeat_with(|| {
+        let random = signals.iter().copied().map(at_random);
+        random.chain(steps.iter().copied())
+    });
+    all.flatten().take(rounds).collect()
+}
+
+/// After any number of answers, in whatever the server does then.
+fn at_random(signal: Signal) -> Death {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    let count = 1 + u64::from_le_bytes(bytes) as usize % ACKNOWLEDGED_MAX;
+    Death::After(count, signal)
 }
 
 #[test]

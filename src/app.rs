@@ -30,7 +30,7 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::{Config, FetchConfig};
 use crate::domain::{
-    Actor, Grant, OwnUrls, Proof, PublicUrl, RegistryName, Standing, TokenId, Visibility,
+    Actor, Grant, OwnUrls, Proof, PublicUrl, RegistryName, Standing, StoreId, TokenId, Visibility,
 };
 use crate::fetch::{self, Fetches};
 use crate::forge::{Forge, ForgeLimits, Robot};
@@ -104,6 +104,14 @@ pub enum AppFault {
     /// There is no index, but the crate files of one are there.
     #[error("there is no index at {}, but there are crate files beside it; bring it back from a backup with `sidecargo restore`, or begin a new registry in another folder", .0.display())]
     IndexGone(PathBuf),
+    /// There are no crate files where those of the index should be.
+    #[error("the store of crate files in {0} holds no file and no `store-id`; if it lies on another disk, mount that; if nothing was ever published, `echo {id} > {0}/store-id`", folder.display())]
+    StoreGone {
+        /// The store's folder.
+        folder: PathBuf,
+        /// Which store it should be.
+        id: StoreId,
+    },
     /// A folder or file cannot be made or read.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {

@@ -90,15 +90,33 @@ impl Blobs {
     /// As [`Blobs::open`], for a store that has, or shall have, this identity.
     pub fn open_as(folder: PathBuf, id: StoreId) -> io::Result<Self> {
         disk::create_folder(&folder)?;
-        let path = folder.join(ID_FILE);
-        if !path.exists() {
-            disk::replace(&path, format!("{id}\n").as_bytes())?;
+        if Self::has_lost_id(&folder)? {
+            disk::replace(&folder.join(ID_FILE), format!("{id}\n").as_bytes())?;
         }
         match read_id(&folder)? {
             found if found == id => Self::lay_out(folder, id),
             found => Err(io::Error::other(format!(
                 "it is the store {found}, not {id}"
             ))),
+        }
+    }
+
+    /// Whether the folder of a store does not tell which one it is: the file that does is gone, torn or zeroed.
+    pub fn has_lost_id(folder: &Path) -> io::Result<bool> {
+        match read_id(folder) {
+            Ok(_) => Ok(false),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Ok(true),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Gives a store that lost its identity this one back; none that holds no file, for that is most likely not it.
+    pub fn identify(folder: PathBuf, id: StoreId) -> io::Result<Option<Self>> {
+        match Self::at(folder.clone(), id).is_empty()? {
+            true => Ok(None),
+            false => Self::open_as(folder, id).map(Some),
         }
     }
 
@@ -183,7 +201,11 @@ impl Blobs {
     pub fn untouched_since(&self, moment: i64) -> io::Result<Vec<(Cksum, Stamp)>> {
         let mut files = Vec::new();
         for prefix in prefixes() {
-            for entry in fs::read_dir(self.folder.join(prefix))? {
+            let entries = match fs::read_dir(self.folder.join(prefix)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
                 let entry = entry?;
                 let Some(cksum) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
                     continue;

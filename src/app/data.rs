@@ -95,8 +95,18 @@ impl<'a> Data<'a> {
         })
     }
 
+    /// The store; a new one if there is no index either, and one that lost its identity gets it back from the index.
     pub(super) fn blobs(&self) -> Result<Blobs, AppFault> {
-        Blobs::open(self.folder.join("blobs")).map_err(|source| self.fault(source))
+        let fault = |source| self.fault(source);
+        let (folder, place) = (self.folder.join("blobs"), self.place());
+        if !place.git_dir.exists() || !Blobs::has_lost_id(&folder).map_err(fault)? {
+            return Blobs::open(folder).map_err(fault);
+        }
+        let id = place.identity()?.blob_store;
+        let found = Blobs::identify(folder.clone(), id).map_err(fault)?;
+        let blobs = found.ok_or(AppFault::StoreGone { folder, id })?;
+        warn!(store.id = %id, "the store of crate files had lost its id, which was written again");
+        Ok(blobs)
     }
 
     /// Refuses to begin a registry on the crate files of one whose index is gone: they would be nobody's, and removed.

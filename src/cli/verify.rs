@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use serde_json::json;
 
 use sidecargo::audit;
 use sidecargo::config::Arguments;
@@ -19,7 +20,7 @@ pub(super) struct Verify {
     /// Only what came after this commit, which is taken for good.
     #[arg(long, value_name = "COMMIT")]
     since: Option<String>,
-    /// Prints one JSON object.
+    /// Prints one JSON object: the report, or `errors` if nothing could be verified.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -28,6 +29,26 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let json = self.json;
+        let report = self.report();
+        let mut out = io::stdout().lock();
+        match &report {
+            Ok(report) if json => writeln!(out, "{}", serde_json::to_string_pretty(report)?)?,
+            Ok(report) => print(&mut out, report)?,
+            // Whoever reads this program's output gets an object in any case.
+            Err(fault) if json => {
+                let errors = json!({ "errors": [{ "detail": format!("{fault:#}") }] });
+                writeln!(out, "{errors:#}")?;
+            }
+            Err(_) => {}
+        }
+        Ok(match report?.faults_found {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+
+    fn report(self) -> anyhow::Result<Report> {
         let since = self
             .since
             .map(|text| text.parse::<CommitId>())
@@ -41,16 +62,7 @@ impl Verify {
             bar.set(all, left);
         });
         bar.clear();
-        let report = report?;
-        let mut out = io::stdout().lock();
-        match self.json {
-            true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-            false => print(&mut out, &report)?,
-        }
-        Ok(match report.faults_found {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        Ok(report?)
     }
 }
 

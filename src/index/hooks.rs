@@ -79,7 +79,7 @@ impl From<HistoryFault> for PushFault {
 impl Place {
     /// Puts the hooks into the repository, and beside them what lets them find `program`.
     ///
-    /// Hooks that are there stay as they are: they may be the operator's own.
+    /// Hooks that are there stay as they are: they may be the operator's own, unless they are ours, torn or zeroed.
     pub fn install_hooks(&self, program: &Path) -> io::Result<()> {
         let folder = self.git_dir.join("hooks");
         disk::create_folder(&folder)?;
@@ -91,7 +91,11 @@ impl Place {
         }
         for (name, text) in HOOKS {
             let path = folder.join(name);
-            if !path.exists() {
+            let is_torn = |bytes: Vec<u8>| {
+                let is_cut = bytes.len() < text.len() && text.as_bytes().starts_with(&bytes);
+                is_cut || bytes.contains(&0)
+            };
+            if !path.exists() || fs::read(&path).is_ok_and(is_torn) {
                 write_program(&path, text)?;
             }
         }
@@ -110,6 +114,36 @@ mod tests {
 
     use super::super::tests::place;
     use super::*;
+
+    #[test]
+    fn a_torn_hook_is_made_again_and_the_operators_own_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let install = || {
+            place
+                .install_hooks(Path::new("/usr/bin/sidecargo"))
+                .unwrap()
+        };
+        install();
+        for (name, text) in HOOKS {
+            let path = place.git_dir.join("hooks").join(name);
+            let zeroed = format!("{}\0\0", &text[..20]);
+            for torn in ["", "#!", &text[..text.len() - 1], &zeroed] {
+                fs::write(&path, torn).unwrap();
+                install();
+                assert_eq!(fs::read_to_string(&path).unwrap(), text, "{torn:?}");
+            }
+            for own in [
+                "#!/bin/sh\nexit 0\n",
+                "#!/bin/bash\nexit 0\n",
+                &format!("{text}true\n"),
+            ] {
+                fs::write(&path, own).unwrap();
+                install();
+                assert_eq!(fs::read_to_string(&path).unwrap(), own);
+            }
+        }
+    }
 
     #[test]
     fn the_hooks_find_the_program_where_it_is_now() {

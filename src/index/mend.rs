@@ -29,7 +29,7 @@ const CHECKSUM_BYTES: u64 = 20;
 /// A file whose bytes are not those that were written, with the reason.
 #[derive(Debug)]
 pub struct Damaged {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     reason: String,
 }
 
@@ -44,6 +44,9 @@ pub enum MendFault {
         /// The files to blame, as far as any is known.
         damaged: Vec<Damaged>,
     },
+    /// All that was ever committed is gone.
+    #[error("the folder {} is gone, and the whole index with it; bring the registry back from a backup with `sidecargo restore`", .0.display())]
+    NoPacks(PathBuf),
     /// The tip names no commit, and nobody can tell for sure which one it named.
     #[error(
         "`{}` names no commit: {reason}; it may have been {}; look at them with `git log`, then `rm {0}` and `git --git-dir={} update-ref {} COMMIT`, or bring the registry back from a backup with `sidecargo restore`",
@@ -68,11 +71,15 @@ impl fmt::Display for Damaged {
 }
 
 impl Place {
-    /// Heals what can be made again from what is whole, and names the rest in the log; the caller holds the lock of the
-    /// data folder.
+    /// Drops what an ended process left, heals what can be made again from what is whole, and names the rest in the log;
+    /// the caller holds the lock of the data folder.
     pub(super) fn mend(&self, signer: &Signer) -> Result<(), OpenFault> {
         let io_fault = |source| self.io_fault(source);
-        template::mend_fixed_files(&self.git_dir).map_err(io_fault)?;
+        template::mend_layout(&self.git_dir).map_err(io_fault)?;
+        if !self.packs().exists() {
+            return Err(MendFault::NoPacks(self.packs()).into());
+        }
+        self.clean().map_err(io_fault)?;
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;
         self.remove_torn_aids().map_err(io_fault)?;
         let mut damaged = self.mend_indices().map_err(io_fault)?;
@@ -88,14 +95,19 @@ impl Place {
 
     /// Removes what only makes git quicker, if it is torn: git would go by it all the same.
     fn remove_torn_aids(&self) -> io::Result<()> {
-        for name in ["info/commit-graph", "pack/multi-pack-index"] {
-            let path = self.git_dir.join("objects").join(name);
-            if let Some(torn) = path.exists().then(|| look_into(&path)).flatten() {
-                warn!(%torn, "a file that makes git quicker was removed");
-                fs::remove_file(&path)?;
-            }
+        for torn in self.torn_aids() {
+            warn!(%torn, "a file that makes git quicker was removed");
+            fs::remove_file(&torn.path)?;
         }
         Ok(())
+    }
+
+    /// What only makes git quicker, and is torn.
+    pub(super) fn torn_aids(&self) -> Vec<Damaged> {
+        let aids = ["info/commit-graph", "pack/multi-pack-index"];
+        let paths = aids.map(|name| self.git_dir.join("objects").join(name));
+        let there = paths.iter().filter(|path| path.exists());
+        there.filter_map(|path| look_into(path)).collect()
     }
 
     /// Removes the indices of packs that are gone, if the history is whole without those.
@@ -213,7 +225,7 @@ impl Place {
 
     fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
-        for entry in fs::read_dir(self.git_dir.join("objects/pack"))? {
+        for entry in fs::read_dir(self.packs())? {
             let path = entry?.path();
             if path.extension().is_some_and(|found| found == extension) {
                 paths.push(path);

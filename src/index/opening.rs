@@ -53,7 +53,9 @@ pub enum OpenFault {
         found: RegistryName,
     },
     /// The blob store belongs to another registry.
-    #[error("the blob store has the id {found}, but the index belongs to the store {expected}")]
+    #[error(
+        "the blob store has the id {found} in its file `store-id`, but the index belongs to the store {expected}"
+    )]
     Store {
         /// The store that was opened.
         found: StoreId,

@@ -170,7 +170,7 @@ impl Place {
         Ok(mark.map_err(|source| self.io_fault(source))?.is_some())
     }
 
-    fn packs(&self) -> PathBuf {
+    pub(super) fn packs(&self) -> PathBuf {
         self.git_dir.join("objects/pack")
     }
 
@@ -209,7 +209,6 @@ impl Place {
     /// how many of its index files were not known from before.
     pub(super) fn recover(&self, signer: &Signer) -> Result<(Tip, usize), OpenFault> {
         let io_fault = |source| self.io_fault(source);
-        self.clean().map_err(io_fault)?;
         self.mend(signer)?;
         let commit = self
             .good_commit(Some(signer))

@@ -105,9 +105,12 @@ pub(super) fn create(
     Ok(())
 }
 
+/// Folders without which git finds no repository, although nothing need be in them.
+const FOLDERS: [&str; 3] = ["objects/info", "refs/heads", "refs/tags"];
+
 /// Makes a repository without a commit.
 pub(super) fn lay_out(git_dir: &Path) -> io::Result<()> {
-    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+    for folder in FOLDERS.into_iter().chain(["objects/pack"]) {
         disk::create_folder(&git_dir.join(folder))?;
     }
     let served = git_dir.join(refs::SERVED);
@@ -127,8 +130,15 @@ fn fixed_files() -> [(&'static str, String); 3] {
     ]
 }
 
-/// Writes again what of these is gone, torn or zeroed; to the settings more may have been added.
-pub(super) fn mend_fixed_files(git_dir: &Path) -> io::Result<()> {
+/// Makes again what of the repository never changes and is gone, torn or zeroed; to the settings more may have been
+/// added.
+pub(super) fn mend_layout(git_dir: &Path) -> io::Result<()> {
+    for folder in FOLDERS.map(|folder| git_dir.join(folder)) {
+        if !folder.exists() {
+            warn!(folder = %folder.display(), "a folder of the index repository was gone and is made again");
+            disk::create_folder(&folder)?;
+        }
+    }
     for (path, text) in fixed_files() {
         let found = match fs::read(git_dir.join(path)) {
             Ok(bytes) => bytes,

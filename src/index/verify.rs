@@ -90,6 +90,10 @@ pub fn verify(
             ..Report::default()
         },
     };
+    for torn in place.torn_aids() {
+        let what = format!("{torn}; git goes by it, and the next start removes it");
+        proof.add(tip, &what, format!("rm {}", quoted(&torn.path)));
+    }
     let start = match since {
         Some(since) => since,
         None => match proof.first_commit(tip) {

@@ -98,6 +98,30 @@ fn a_registry_verifies_whether_its_server_runs_or_not() {
     registry
         .run(&["verify", "--since", &nowhere])
         .fails_with(&format!("cannot be verified from {nowhere} on"));
+    for since in ["main", &nowhere] {
+        let report = registry.run(&["verify", "--json", "--since", since]);
+        assert!(!report.is_success(), "{report}");
+        let json: Value = serde_json::from_str(&report.stdout).unwrap();
+        let detail = json["errors"][0]["detail"].as_str().unwrap();
+        assert!(report.stderr.contains(detail), "{report}");
+    }
+}
+
+#[test]
+fn a_torn_file_by_which_git_goes_is_found() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let repository = registry.repository();
+    git(&repository, &["commit-graph", "write", "--reachable"]).succeeds();
+    registry.run(&["verify"]).succeeds();
+    let graph = repository.join("objects/info/commit-graph");
+    let whole = fs::read(&graph).unwrap();
+    // Git writes it for nobody to change.
+    fs::remove_file(&graph).unwrap();
+    fs::write(&graph, &whole[..whole.len() - 1]).unwrap();
+    finds(&registry, &git::tip(&repository), "it is torn");
+    assert!(!graph.exists(), "the command that was named removes it");
+    registry.run(&["verify"]).succeeds();
 }
 
 #[test]

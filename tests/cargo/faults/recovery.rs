@@ -207,6 +207,74 @@ fn no_registry_is_begun_on_the_crate_files_of_one_whose_index_is_gone() {
 }
 
 #[test]
+fn a_store_that_lost_its_id_gets_it_back_and_an_empty_folder_does_not() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    let store = registry.data().join("blobs");
+    let file = store.join("store-id");
+    let id = fs::read_to_string(&file).unwrap();
+    for torn in [None, Some(""), Some("0123"), Some("\0\0\0\0")] {
+        registry.stop();
+        match torn {
+            None => fs::remove_file(&file).unwrap(),
+            Some(text) => fs::write(&file, text).unwrap(),
+        }
+        registry.start_again();
+        assert_eq!(fs::read_to_string(&file).unwrap(), id);
+        get(release.download_path()).send(registry.port).succeeds();
+    }
+
+    // As if its disk were not mounted.
+    registry.stop();
+    let away = registry.data().join("away");
+    fs::rename(&store, &away).unwrap();
+    fs::create_dir(&store).unwrap();
+    let said = registry
+        .run(&["serve", "--listen", "127.0.0.1:0"])
+        .fails_with("holds no file and no `store-id`");
+    assert!(said.stderr.contains(id.trim_end()), "{said}");
+    assert_eq!(fs::read_dir(&store).unwrap().count(), 0);
+    fs::remove_dir(&store).unwrap();
+    fs::rename(&away, &store).unwrap();
+    registry.start_again();
+    get(release.download_path()).send(registry.port).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn folders_of_the_repository_that_are_gone_are_made_again_or_named() {
+    let mut target = Target::new();
+    let release = Release::new("kept", "1.0.0");
+    target.publish(&release).succeeds();
+    target.registry.stop();
+    let repository = target.registry.repository();
+    let tip = git::tip(&repository);
+    // The commits tell which one was the tip.
+    fs::remove_dir_all(repository.join("refs")).unwrap();
+    target.registry.start_again();
+    assert_eq!(git::tip(&repository), tip);
+    get(release.download_path())
+        .send(target.registry.port)
+        .succeeds();
+    target.registry.stop();
+
+    let packs = repository.join("objects/pack");
+    let away = target.registry.data().join("away");
+    fs::rename(&packs, &away).unwrap();
+    let said = target
+        .registry
+        .run(&["serve", "--listen", "127.0.0.1:0"])
+        .fails_with("sidecargo restore");
+    let named = format!("the folder {} is gone", packs.display());
+    assert!(said.stderr.contains(&named), "{said}");
+    fs::rename(&away, &packs).unwrap();
+    target.registry.start_again();
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+#[test]
 fn an_old_pack_that_is_gone_is_told_until_it_is_back() {
     let mut target = Target::new();
     for version in ["1.0.0", "1.1.0", "1.2.0"] {

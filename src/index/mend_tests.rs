@@ -147,6 +147,12 @@ async fn files_that_never_change_are_written_again() {
     let hurt = Hurt::new().await;
     fs::remove_file(hurt.path("HEAD")).unwrap();
     hurt.is_whole().await;
+    for folder in ["refs", "refs/heads", "refs/tags", "objects/info"] {
+        let hurt = Hurt::new().await;
+        fs::remove_dir_all(hurt.path(folder)).unwrap();
+        hurt.is_whole().await;
+        assert!(hurt.path(folder).exists());
+    }
     // Settings that somebody added stay.
     let hurt = Hurt::new().await;
     hurt.git(&["config", "user.name", "olga"]);
@@ -336,7 +342,19 @@ async fn what_only_makes_git_quicker_is_removed_if_it_is_torn() {
         // Git leaves it so that nobody may write it.
         let torn = TEARS[3](&fs::read(&path).unwrap());
         fs::remove_file(&path).unwrap();
+        let verified = || {
+            let (place, blobs) = (place(hurt.folder.path()), tests::blobs(hurt.folder.path()));
+            verify(&place, &blobs, None, &mut |_| {}).unwrap()
+        };
+        let others = verified().faults_found;
         fs::write(&path, torn).unwrap();
+        let crate::index::Report {
+            faults,
+            faults_found,
+            ..
+        } = verified();
+        assert_eq!(faults_found, others + 1);
+        assert_eq!(faults[0].look, format!("rm {}", path.display()));
         hurt.is_whole().await;
         assert!(!path.exists());
     }
@@ -364,6 +382,17 @@ async fn an_old_pack_that_is_gone_is_named_and_nothing_is_served_without_it() {
         what.contains(&format!("`{}`: it is gone", pack.display())),
         "{what}"
     );
+}
+
+#[tokio::test]
+async fn a_folder_of_packs_that_is_gone_is_named() {
+    let hurt = Hurt::new().await;
+    let packs = hurt.path("objects/pack");
+    fs::remove_dir_all(&packs).unwrap();
+    let said = hurt.refusal();
+    let gone = format!("the folder {} is gone", packs.display());
+    assert!(said.contains(&gone), "{said}");
+    assert!(!packs.exists(), "nothing shall look whole");
 }
 
 #[tokio::test]

@@ -90,6 +90,53 @@ impl Resting {
     }
 }
 
+#[tokio::test]
+async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
+    let mut resting = Resting::with_packs(9).await;
+    let lost = resting.git(&["rev-parse", "main~4"]);
+    let holds_it = |path: &PathBuf| {
+        let listed = resting.git(&["verify-pack", "-v", path.to_str().unwrap()]);
+        listed.contains(lost.trim())
+    };
+    let is_index = |path: &PathBuf| path.extension().is_some_and(|it| it == "idx");
+    let mut indices = resting.files().into_iter().filter(is_index);
+    let index = indices.find(holds_it).unwrap();
+    let pair = [index.with_extension("pack"), index];
+    let away = |path: &Path| resting.folder.path().join(path.file_name().unwrap());
+    let aways = pair.each_ref().map(|path| away(path));
+    // The graph still knows the commit.
+    resting.git(&["commit-graph", "write", "--reachable"]);
+    for (path, away) in pair.iter().zip(&aways) {
+        fs::rename(path, away).unwrap();
+    }
+    let broken = Arc::clone(&resting.keeper.history.broken);
+    for _ in 0..2 {
+        assert_eq!(resting.keeper.turn(QUIET), LOOK);
+        let reason = broken.load_full().unwrap();
+        assert!(
+            reason.contains(lost.trim()) && !reason.contains('\n'),
+            "{reason}"
+        );
+        assert_eq!(resting.packs(), 9);
+    }
+    for (path, away) in pair.iter().zip(&aways) {
+        fs::rename(away, path).unwrap();
+    }
+    resting.keeper.turn(QUIET);
+    assert!(broken.load().is_none());
+    assert_eq!(resting.packs(), 1, "it is merged again");
+
+    // It is not walked at each turn.
+    let pack = resting.files().into_iter().find(|path| is_index(path));
+    fs::rename(pack.unwrap(), resting.folder.path().join("away")).unwrap();
+    let is_over = AtomicBool::new(false);
+    assert!(resting.keeper.history.is_whole(&is_over));
+    assert!(!History::of(&resting.keeper.git_dir).is_whole(&is_over));
+    // An end in the midst of it says nothing of it.
+    is_over.store(true, Ordering::Release);
+    assert!(History::of(&resting.keeper.git_dir).is_whole(&is_over));
+}
+
 async fn publish_each(index: &Index, major: &str, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let version = format!("{major}.{number}.0");

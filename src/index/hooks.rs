@@ -160,9 +160,11 @@ mod tests {
         ] {
             place.install_hooks(Path::new(program)).unwrap();
             assert_eq!(fs::read_to_string(&finder).unwrap(), expected);
-            let before = fs::metadata(&finder).unwrap().ino();
+            let files = ["sidecargo", HOOKS[0].0, HOOKS[1].0];
+            let inode = |name| fs::metadata(finder.with_file_name(name)).unwrap().ino();
+            let before = files.map(inode);
             place.install_hooks(Path::new(program)).unwrap();
-            assert_eq!(fs::metadata(&finder).unwrap().ino(), before);
+            assert_eq!(files.map(inode), before, "what is whole stays");
         }
     }
 }

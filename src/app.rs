@@ -169,6 +169,7 @@ impl App {
             )),
             _ => None,
         };
+        let is_known = data.place().git_dir.exists();
         let index = Index::open(&data.place(), &settings, &blobs, branch)?;
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))
@@ -176,6 +177,11 @@ impl App {
             warn!(%cause, "the git hooks of the index were not put in place");
         }
         let registry = index.snapshot().registry().identity.id;
+        if is_known && !TokenKeys::are_in(&data.keys()) {
+            warn!(
+                "there was no key for tokens and one is made: tokens that were made before are refused; if that was not meant, bring the folder `keys` back from a backup"
+            );
+        }
         let keys = Arc::new(TokenKeys::open_or_create(&data.keys())?);
         Ok(Self {
             reviews,

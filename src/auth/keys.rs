@@ -103,6 +103,11 @@ impl KeyId {
 }
 
 impl TokenKeys {
+    /// Whether there is a key in `dir` that signs.
+    pub fn are_in(dir: &Path) -> bool {
+        dir.join(CURRENT).exists()
+    }
+
     /// Reads the keys in `dir`; makes the folder and the first key if there is none.
     ///
     /// Several processes may do this at the same time: all end with the same signing key.

@@ -40,7 +40,10 @@ impl Writer {
         // What hinders it is in the log; the last good commit is served.
         let is_standing = self.catch_up().is_ok();
         let registry = self.tip.snapshot.registry();
-        check(registry, &settings.name, self.blobs.id(), &self.key)?;
+        check(registry, &settings.name, self.blobs.id())?;
+        if !registry.trusts(&self.key.signer().map_err(KeyFault::from)?) {
+            return Err(OpenFault::ForeignKey(SigningKey::path(&self.keys)));
+        }
         self.promote_next_key()?;
         let snapshot = &self.tip.snapshot;
         let mut identity = snapshot
@@ -82,12 +85,7 @@ impl Writer {
     }
 }
 
-fn check(
-    registry: &RegistryFiles,
-    name: &RegistryName,
-    store: StoreId,
-    key: &SigningKey,
-) -> Result<(), OpenFault> {
+fn check(registry: &RegistryFiles, name: &RegistryName, store: StoreId) -> Result<(), OpenFault> {
     let identity = &registry.identity;
     if identity.name != *name {
         return Err(OpenFault::Name {
@@ -101,8 +99,5 @@ fn check(
             expected: identity.blob_store,
         });
     }
-    match registry.trusts(&key.signer().map_err(KeyFault::from)?) {
-        true => Ok(()),
-        false => Err(OpenFault::ForeignKey),
-    }
+    Ok(())
 }

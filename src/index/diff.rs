@@ -109,7 +109,13 @@ impl Diff<'_> {
         if !rule::has_place(&path) {
             return Err(Violation::Foreign(path).into());
         }
-        let bytes = self.objects.read(id, Kind::Blob, &path)?;
+        let bytes = match self.objects.read(id, Kind::Blob, &path) {
+            Err(LoadFault::TooLarge { bytes, max, .. }) => {
+                let reason = format!("it has {bytes} bytes, and none may have more than {max}");
+                return Err(Violation::Unreadable { path, reason }.into());
+            }
+            read => read?,
+        };
         self.cost.add(&path, bytes.len())?;
         let unreadable = |fault: &dyn ToString| Violation::Unreadable {
             path: path.clone(),
@@ -122,12 +128,12 @@ impl Diff<'_> {
 }
 
 impl Cost {
-    fn add(&mut self, path: &str, bytes: usize) -> Result<(), LoadFault> {
+    fn add(&mut self, path: &str, bytes: usize) -> Result<(), Violation> {
         self.0 += bytes + ENTRY_BYTES;
         if self.0 <= STEP_BYTES_MAX {
             return Ok(());
         }
-        Err(LoadFault::Broken {
+        Err(Violation::Unreadable {
             path: path.to_owned(),
             reason: format!("one step may change no more than {STEP_BYTES_MAX} bytes"),
         })

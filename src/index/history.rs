@@ -4,6 +4,7 @@
 //! them is one step, so a bad merge together with its revert is none.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -44,6 +45,16 @@ pub enum HistoryFault {
         commit: CommitId,
         /// The newest good commit before it.
         good: CommitId,
+    },
+    /// The branch names something else.
+    #[error(
+        "the branch names {found}, which is no commit that is here; put it back: `git update-ref refs/heads/main {good}`"
+    )]
+    NoCommit {
+        /// The newest good commit.
+        good: CommitId,
+        /// What the branch names.
+        found: CommitId,
     },
     /// The branch was set back.
     #[error(
@@ -196,6 +207,11 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The file by which git takes a history for cut off.
+pub(super) fn shallow(git_dir: &Path) -> PathBuf {
+    git_dir.join("shallow")
+}
+
 /// Whether the branch leads from `good` to `target`; a fault says how it came not to.
 pub(super) fn leads(
     objects: &Objects,
@@ -207,6 +223,10 @@ pub(super) fn leads(
 
 /// The commits after `good` up to `target` along first parents, oldest first.
 fn way(objects: &Objects, good: CommitId, target: CommitId) -> Result<Vec<CommitId>, HistoryFault> {
+    if !objects.can_be_commit(target) {
+        let found = target;
+        return Err(HistoryFault::NoCommit { good, found });
+    }
     let mut way = Vec::new();
     let mut next = Some(target);
     while let Some(id) = next.filter(|id| *id != good && way.len() < WAY_COMMITS_MAX) {

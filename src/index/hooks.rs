@@ -34,6 +34,21 @@ pub enum PushFault {
         /// The one that was pushed.
         new: CommitId,
     },
+    /// It was merged the wrong way round.
+    #[error(
+        "{new} has {good}, the newest good commit of the registry, only as the merged side of a merge; nothing was changed: bring your commits onto that one (`git pull --rebase`), and push again"
+    )]
+    Sideways {
+        /// The newest good commit.
+        good: CommitId,
+        /// The one that was pushed.
+        new: CommitId,
+    },
+    /// A commit of it bears a signature of the registry.
+    #[error(
+        "commit {0} bears a signature of the registry that is not its own; nothing was changed: make the commit anew (`git commit --amend --no-edit`), and push again"
+    )]
+    Forged(CommitId),
     /// The branch is that of a forge.
     #[error("this repository follows the index on a forge: push there, or open a pull request")]
     OfForge,
@@ -70,7 +85,11 @@ impl From<HistoryFault> for PushFault {
     fn from(fault: HistoryFault) -> Self {
         match fault {
             // The branch itself is as it was, so nobody has to put it back.
-            HistoryFault::Rewritten { good, found } => Self::Overtaken { good, new: found },
+            HistoryFault::Rewritten { good, found } | HistoryFault::Rewound { good, found } => {
+                Self::Overtaken { good, new: found }
+            }
+            HistoryFault::Sideways { good, found } => Self::Sideways { good, new: found },
+            HistoryFault::Forged { commit, .. } => Self::Forged(commit),
             fault => Self::History(fault),
         }
     }
@@ -79,33 +98,38 @@ impl From<HistoryFault> for PushFault {
 impl Place {
     /// Puts the hooks into the repository, and beside them what lets them find `program`.
     ///
-    /// Hooks that are there stay as they are: they may be the operator's own, unless they are ours, torn or zeroed.
+    /// Others that are there stay as they are: they may be the operator's own. Ours are made whole again, and such that
+    /// git runs them.
     pub fn install_hooks(&self, program: &Path) -> io::Result<()> {
         let folder = self.git_dir.join("hooks");
         disk::create_folder(&folder)?;
         let path = program.display().to_string().replace('\'', r"'\''");
         let found = format!("#!/bin/sh\nexec '{path}' \"$@\"\n");
-        let finder = folder.join("sidecargo");
-        if !fs::read(&finder).is_ok_and(|bytes| bytes == found.as_bytes()) {
-            write_program(&finder, &found)?;
-        }
+        install(&folder.join("sidecargo"), &found, |_| true)?;
         for (name, text) in HOOKS {
-            let path = folder.join(name);
-            let is_torn = |bytes: Vec<u8>| {
-                let is_cut = bytes.len() < text.len() && text.as_bytes().starts_with(&bytes);
-                is_cut || bytes.contains(&0)
-            };
-            if !path.exists() || fs::read(&path).is_ok_and(is_torn) {
-                write_program(&path, text)?;
-            }
+            let is_torn = |bytes: &[u8]| text.as_bytes().starts_with(bytes) || bytes.contains(&0);
+            install(&folder.join(name), text, is_torn)?;
         }
         Ok(())
     }
 }
 
-fn write_program(path: &Path, text: &str) -> io::Result<()> {
-    disk::replace(path, text.as_bytes())?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+/// Sees to it that a program is there and can be run; one with other bytes stays, unless `is_torn` says that it is ours.
+fn install(path: &Path, text: &str, is_torn: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    let is_there = match fs::read(path) {
+        Ok(bytes) if bytes == text.as_bytes() => true,
+        Ok(bytes) if !is_torn(&bytes) => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => false,
+    };
+    if !is_there {
+        disk::replace(path, text.as_bytes())?;
+    }
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o111 != 0o111 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,6 +167,32 @@ mod tests {
                 assert_eq!(fs::read_to_string(&path).unwrap(), own);
             }
         }
+    }
+
+    #[test]
+    fn git_runs_what_is_ours_and_the_operator_decides_on_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let install = || {
+            place
+                .install_hooks(Path::new("/usr/bin/sidecargo"))
+                .unwrap()
+        };
+        install();
+        let path = |name| place.git_dir.join("hooks").join(name);
+        let set = |name, mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path(name), mode).unwrap();
+        };
+        let mode = |name| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
+        for name in ["sidecargo", "pre-receive", "post-receive"] {
+            set(name, 0o644);
+        }
+        set("post-receive", 0o555);
+        fs::write(path("pre-receive"), "#!/bin/sh\nexit 0\n").unwrap();
+        install();
+        let modes = ["sidecargo", "pre-receive", "post-receive"].map(mode);
+        assert_eq!(modes, [0o755, 0o644, 0o555]);
     }
 
     #[test]

@@ -44,6 +44,18 @@ pub enum LoadFault {
     /// A file that an index must have.
     #[error("`{0}` is missing from the index")]
     Missing(String),
+    /// A file that is larger than any of an index.
+    #[error(
+        "`{path}` in the index cannot be used: it has {bytes} bytes, and none has more than {max}"
+    )]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// How large it is.
+        bytes: u64,
+        /// How large one may be.
+        max: u64,
+    },
     /// A file whose contents cannot be used.
     #[error("`{path}` in the index cannot be used: {reason}")]
     Broken {

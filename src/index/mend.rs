@@ -83,7 +83,8 @@ impl Place {
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;
         self.remove_torn_aids().map_err(io_fault)?;
         let mut damaged = self.mend_indices().map_err(io_fault)?;
-        damaged.extend(self.newest_damaged_packs().map_err(io_fault)?);
+        let torn = self.newest_damaged_packs().map_err(io_fault)?;
+        damaged.extend(self.drop_torn_copies(torn).map_err(io_fault)?);
         for Damaged { path, reason } in damaged {
             error!(path = %path.display(), reason, "a file of the index is damaged");
         }
@@ -95,19 +96,38 @@ impl Place {
 
     /// Removes what only makes git quicker, if it is torn: git would go by it all the same.
     fn remove_torn_aids(&self) -> io::Result<()> {
-        for torn in self.torn_aids() {
+        for torn in self.torn_aids()? {
             warn!(%torn, "a file that makes git quicker was removed");
             fs::remove_file(&torn.path)?;
         }
         Ok(())
     }
 
-    /// What only makes git quicker, and is torn.
-    pub(super) fn torn_aids(&self) -> Vec<Damaged> {
-        let aids = ["info/commit-graph", "pack/multi-pack-index"];
-        let paths = aids.map(|name| self.git_dir.join("objects").join(name));
-        let there = paths.iter().filter(|path| path.exists());
-        there.filter_map(|path| look_into(path)).collect()
+    /// What only makes git quicker, and is torn: graphs of commits, an index of several packs, bitmaps, reverse indices.
+    pub(super) fn torn_aids(&self) -> io::Result<Vec<Damaged>> {
+        let objects = self.git_dir.join("objects");
+        let mut aids = vec![
+            objects.join("info/commit-graph"),
+            self.packs().join("multi-pack-index"),
+        ];
+        aids.retain(|path| path.exists());
+        for (folder, extension) in [
+            (self.packs(), "bitmap"),
+            (self.packs(), "rev"),
+            (objects.join("info/commit-graphs"), "graph"),
+        ] {
+            aids.extend(files_in(&folder, extension)?);
+        }
+        let mut torn: Vec<Damaged> = aids.iter().filter_map(|path| look_into(path)).collect();
+        if torn
+            .iter()
+            .any(|it| it.path.extension().is_some_and(|it| it == "graph"))
+        {
+            let path = objects.join("info/commit-graphs/commit-graph-chain");
+            let reason = "a graph that it names is torn".to_owned();
+            torn.extend(path.exists().then_some(Damaged { path, reason }));
+        }
+        Ok(torn)
     }
 
     /// Removes the indices of packs that are gone, if the history is whole without those.
@@ -223,16 +243,25 @@ impl Place {
         Ok(newest.filter_map(|(_, path)| look_into(path)).collect())
     }
 
-    fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(self.packs())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|found| found == extension) {
-                paths.push(path);
-            }
-        }
-        Ok(paths)
+    pub(super) fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
+        files_in(&self.packs(), extension)
     }
+}
+
+/// The files of a folder with this extension; none if there is no folder.
+fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The pack to which only an index is left.

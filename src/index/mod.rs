@@ -5,6 +5,7 @@
 
 mod begin;
 mod change;
+mod copies;
 mod copy;
 mod crates;
 mod dependencies;
@@ -15,6 +16,7 @@ mod group;
 mod history;
 mod hooks;
 mod kept;
+mod leftovers;
 mod load;
 mod maintenance;
 mod measures;
@@ -161,7 +163,7 @@ impl Index {
         };
         let has_forge = upstream.is_some();
         place.ensure(settings, blobs.id(), upstream.as_ref())?;
-        let key = SigningKey::open_or_create(&place.keys)?;
+        let key = SigningKey::open(&place.keys)?;
         let (tip, unkept) = place.recover(&key.signer().map_err(KeyFault::from)?)?;
         for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
             error!(%damage, "a crate file cannot be served");

@@ -1,12 +1,14 @@
 //! Reading objects from the repository, each checked and none without bound.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
 
 use crate::domain::{CommitId, TreeId};
+use crate::git;
 
 use super::load::LoadFault;
 use super::object::id_of;
@@ -98,9 +100,16 @@ impl Objects {
             let Some(header) = store.try_header(&oid).map_err(fault)? else {
                 continue;
             };
-            if header.kind != kind || header.size > OBJECT_BYTES_MAX {
+            if header.kind != kind {
                 let reason = format!("it is a {} of {} bytes", header.kind, header.size);
                 return Err(broken(reason));
+            }
+            if header.size > OBJECT_BYTES_MAX {
+                return Err(LoadFault::TooLarge {
+                    path: what.to_owned(),
+                    bytes: header.size,
+                    max: OBJECT_BYTES_MAX,
+                });
             }
             if store.try_find(&oid, bytes).map_err(fault)?.is_none() {
                 continue;
@@ -116,10 +125,47 @@ impl Objects {
         Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))
     }
 
+    /// Reads a blob to its end, whatever its size, and refuses one whose bytes are not those that its id names.
+    pub(super) fn check(&self, id: &[u8; 20], what: &str) -> Result<(), LoadFault> {
+        let bytes = match self.read(id, Kind::Blob, what) {
+            Err(LoadFault::TooLarge { bytes, .. }) => bytes,
+            read => return read.map(drop),
+        };
+        let oid = gix::ObjectId::from_bytes_or_panic(id);
+        // The library would take all of it into memory.
+        let mut child = git::command(Path::new(&self.source.git_dir))
+            .args(["cat-file", "blob", &oid.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| self.fault(what, &error))?;
+        let head = format!("blob {bytes}\0");
+        let hashed = child
+            .stdout
+            .take()
+            .map(|out| hash(head.as_bytes().chain(out)));
+        child.wait().map_err(|error| self.fault(what, &error))?;
+        match hashed {
+            Some(Ok(found)) if found == oid => Ok(()),
+            Some(Err(error)) => Err(self.fault(what, &error)),
+            _ => Err(self.fault(what, &format!("the bytes of {oid} are others"))),
+        }
+    }
+
     /// Whether there is an object with this id, whatever it is.
     pub(super) fn has(&self, id: &[u8; 20]) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(id);
         self.stores.iter().any(|store| store.exists(&oid))
+    }
+
+    /// Whether a commit has this id, or what has it cannot be read.
+    pub(super) fn can_be_commit(&self, id: CommitId) -> bool {
+        let oid = gix::ObjectId::from_bytes_or_panic(id.as_bytes());
+        let can_be = |store: &gix::odb::Handle| match store.try_header(&oid) {
+            Ok(header) => header.is_some_and(|header| header.kind == Kind::Commit),
+            Err(_) => true,
+        };
+        self.stores.iter().any(can_be)
     }
 
     /// A commit.
@@ -197,7 +243,19 @@ impl Commit {
     }
 }
 
-fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
+/// The id of an object, from its head and its bytes.
+pub(super) fn hash(mut object: impl Read) -> io::Result<gix::ObjectId> {
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match object.read(&mut buffer)? {
+            0 => return hasher.try_finalize().map_err(io::Error::other),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+pub(super) fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
     id.as_slice()
         .try_into()
         .expect("a SHA-1 repository has ids of 20 bytes")
@@ -236,10 +294,12 @@ mod tests {
             let fault = objects.read(&id, Kind::Blob, "1/a").unwrap_err();
             fault.to_string()
         };
-        assert!(said(1, "blob 134217729\0").contains("it is a blob of 134217729 bytes"));
+        assert!(
+            said(1, "blob 134217729\0").contains("it has 134217729 bytes, and none has more than")
+        );
         assert!(said(2, "tree 0\0").contains("it is a tree of 0 bytes"));
         // One of just the largest size is looked into, and this one ends early.
-        assert!(!said(3, "blob 134217728\0").contains("it is a blob"));
+        assert!(!said(3, "blob 134217728\0").contains("none has more"));
     }
 
     #[test]

@@ -64,9 +64,9 @@ pub enum OpenFault {
     },
     /// The signing key is not one that the repository trusts.
     #[error(
-        "the signing key in the folder of keys is not listed in `allowed_signers` of the index"
+        "the signing key {} is not listed in `allowed_signers` of the index; bring the right one back from a backup (its folder `keys`)", .0.display()
     )]
-    ForeignKey,
+    ForeignKey(PathBuf),
     /// There is no copy of the forge's branch here yet, and none can be had.
     #[error("the index was not fetched from the forge")]
     Upstream(#[from] UpstreamFault),

@@ -10,7 +10,6 @@ use tracing::{info, warn};
 use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
-use super::copy::INCOMING;
 use super::copy::is_ancestor;
 use super::kept::Kept;
 use super::objects::Objects;
@@ -20,7 +19,7 @@ use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
 use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
-use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
+use super::{HistoryFault, OpenFault, history, load, refs, template};
 
 /// Where a registry keeps what belongs to its index.
 #[derive(Debug, Clone)]
@@ -225,32 +224,5 @@ impl Place {
             .map_err(|fault| self.explain(fault.into()))?;
         refs::show(&self.git_dir, commit).map_err(io_fault)?;
         Ok(loaded)
-    }
-
-    /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged
-    /// into another, its locks.
-    pub(super) fn clean(&self) -> io::Result<()> {
-        let packs = self.packs();
-        pack::remove_unfinished(&packs)?;
-        let served = self.git_dir.join(refs::SERVED);
-        let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];
-        // Git takes away a folder of refs when it has packed them.
-        for folder in folders
-            .into_iter()
-            .flatten()
-            .filter(|folder| folder.exists())
-        {
-            disk::remove_leftovers(folder)?;
-        }
-        let graph = self.git_dir.join("objects/info/commit-graph.lock");
-        let lock_of = |name| self.git_dir.join(name).with_extension("lock");
-        let tip = refs::lock_of_tip(&self.git_dir);
-        for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
-            match fs::remove_file(lock) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct SigningKey(PrivateKey);
 /// The signing key cannot be used.
 #[derive(Debug, Error)]
 pub enum KeyFault {
+    /// There is an index, and no key to go on with it.
+    #[error("there is no signing key {}, and no other can go on with this index; bring it back from a backup (its folder `keys`) or from the server that shares the index", .0.display())]
+    Gone(PathBuf),
     /// Reading or writing the file failed.
     #[error("the signing key {} cannot be read or made", path.display())]
     Io {
@@ -86,6 +89,17 @@ impl Signer {
 }
 
 impl SigningKey {
+    /// Where the key lies in `folder`.
+    pub(super) fn path(folder: &Path) -> PathBuf {
+        folder.join(KEY_FILE)
+    }
+
+    /// Reads the key in `folder`.
+    pub(super) fn open(folder: &Path) -> Result<Self, KeyFault> {
+        let path = Self::path(folder);
+        read(&path)?.ok_or(KeyFault::Gone(path))
+    }
+
     /// Reads the key in `folder`, or makes one, readable by this user alone.
     pub(super) fn open_or_create(folder: &Path) -> Result<Self, KeyFault> {
         open_or_create(&folder.join(KEY_FILE))

@@ -676,10 +676,13 @@ fn another_key_name_or_store_is_refused() {
         keys: folder.path().join("other-keys"),
         ..place
     };
-    let key = Index::open(&place, &settings, &blobs, Branch::Here { poll: POLL })
-        .err()
-        .unwrap();
-    assert!(matches!(key, OpenFault::ForeignKey));
+    let open = || Index::open(&place, &settings, &blobs, Branch::Here { poll: POLL }).err();
+    let key = open().unwrap();
+    assert!(matches!(key, OpenFault::Key(KeyFault::Gone(_))), "{key}");
+    assert!(!place.keys.exists(), "no other key is made");
+    SigningKey::open_or_create(&place.keys).unwrap();
+    let key = open().unwrap();
+    assert!(matches!(key, OpenFault::ForeignKey(_)), "{key}");
 }
 
 #[tokio::test]

@@ -90,7 +90,15 @@ pub fn verify(
             ..Report::default()
         },
     };
-    for torn in place.torn_aids() {
+    let shallow = history::shallow(&place.git_dir);
+    if shallow.exists() {
+        let what = format!(
+            "`{}` hides older commits from every clone",
+            shallow.display()
+        );
+        proof.add(tip, &what, format!("rm {}", quoted(&shallow)));
+    }
+    for torn in place.torn_aids().map_err(|source| place.io_fault(source))? {
         let what = format!("{torn}; git goes by it, and the next start removes it");
         proof.add(tip, &what, format!("rm {}", quoted(&torn.path)));
     }
@@ -135,7 +143,8 @@ pub fn verify(
                 proof.add_unreadable(*commit, &fault);
                 return Ok(proof.report);
             }
-            HistoryFault::Rewound { good, .. }
+            HistoryFault::NoCommit { good, .. }
+            | HistoryFault::Rewound { good, .. }
             | HistoryFault::Sideways { good, .. }
             | HistoryFault::Rewritten { good, .. } => (tip, proof.compare(*good, tip)),
         };

@@ -83,7 +83,11 @@ fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
     person.catch_up();
     let forged = person.commit_with_a_copied_signature();
     let said = format!("commit {forged} bears a signature of the registry that is not its own");
-    refused(&registry, &person, "HEAD:main", &said);
+    let ran = refused(&registry, &person, "HEAD:main", &said);
+    assert!(
+        !ran.stderr.contains("update-ref"),
+        "the branch is good: {ran}"
+    );
 
     person.catch_up();
     let yanked = yank_by_hand(&person);
@@ -139,6 +143,17 @@ fn other_refs_and_what_is_no_step_forward_are_refused() {
         .succeeds();
     let overtaken = "put your commits onto that one, and push again";
     let ran = refused(&registry, &person, "HEAD:main", overtaken);
+    assert!(!ran.stderr.contains("update-ref"), "{ran}");
+    // As `git pull` does it where nobody said how.
+    person.catch_up();
+    person.write("README.md", "hello\n").commit("hello");
+    let release = Release::new("a", "1.3.0");
+    let token = registry.token("alice");
+    release.publish(registry.port, &token).succeeds();
+    person.git(&["fetch", "--quiet", "origin"]);
+    person.git(&["merge", "--quiet", "--no-edit", "origin/main"]);
+    let sideways = "only as the merged side of a merge; nothing was changed";
+    let ran = refused(&registry, &person, "HEAD:main", sideways);
     assert!(!ran.stderr.contains("update-ref"), "{ran}");
     person.catch_up();
     let tip = person.git(&["rev-parse", "HEAD"]);

@@ -1,12 +1,14 @@
 //! `sidecargo verify`.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::id_of;
+use super::ready::wait_for;
 use crate::common::git::{self, git};
 use crate::common::http::request;
 use crate::common::person::{Person, Receive};
@@ -245,25 +247,66 @@ fn a_damaged_object_is_found() {
 fn what_people_committed_and_took_back_is_read_too() {
     let (mut registry, _) = registry();
     let person = Person::of(&registry);
-    person.write("README.md", "hello\n");
+    // What no index may have is cloned all the same.
+    person
+        .write("README.md", "hello\n")
+        .write("run.sh", "#!/bin/sh\n");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(person.path().join("run.sh"), executable).unwrap();
+    symlink("README.md", person.path().join("link")).unwrap();
     let lost = person.commit("hello");
     person.revert();
     registry.stop();
     person.push("HEAD:main", Receive::Loose).succeeds();
     registry.run(&["verify"]).succeeds();
-    let object = commit_of(&registry, &format!("{lost}:README.md"));
-    let (folder, name) = object.split_at(2);
-    fs::remove_file(
-        registry
+    for name in ["README.md", "run.sh", "link"] {
+        let object = commit_of(&registry, &format!("{lost}:{name}"));
+        let (folder, file) = object.split_at(2);
+        let file = registry
             .repository()
             .join("objects")
             .join(folder)
-            .join(name),
-    )
-    .unwrap();
-    let looked = finds_and_looks(&registry, &lost, &object);
-    assert!(looked.to_string().contains(&object), "{looked}");
+            .join(file);
+        let away = registry.data().join("away");
+        fs::rename(&file, &away).unwrap();
+        let looked = finds_and_looks(&registry, &lost, &object);
+        assert!(looked.to_string().contains(&object), "{looked}");
+        fs::rename(&away, &file).unwrap();
+    }
     registry.knows_its_files();
+}
+
+#[test]
+fn a_file_too_large_for_an_index_that_was_taken_back_is_read_and_no_fault() {
+    let (mut registry, _) = registry();
+    let person = Person::of(&registry);
+    let bytes = fs::File::create(person.path().join("README.md")).unwrap();
+    bytes.set_len(129 << 20).unwrap();
+    person.commit("much");
+    person.push("HEAD:main", Receive::Packed).succeeds();
+    let why = wait_for(&registry, 503);
+    assert!(
+        why.contains("none may have more than") && why.contains("revert it"),
+        "{why}"
+    );
+    person.revert();
+    person.push("HEAD:main", Receive::PackedAsSetUp).succeeds();
+    wait_for(&registry, 200);
+    registry.stop();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
+fn a_file_that_cuts_the_history_off_is_found() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let tip = git::tip(&registry.repository());
+    let shallow = registry.repository().join("shallow");
+    fs::write(&shallow, format!("{tip}\n")).unwrap();
+    finds(&registry, &tip, "hides older commits from every clone");
+    assert!(!shallow.exists(), "the command that was named removes it");
+    registry.run(&["verify"]).succeeds();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tracing::{error, info, warn};
 
+use super::super::history;
 use super::job::Job;
 use super::{Fault, chain, refs};
 use crate::git;
@@ -74,6 +75,13 @@ impl History {
         let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
             return Ok(());
         };
+        let shallow = history::shallow(&self.git_dir);
+        if shallow.exists() {
+            return Err(Fault::Git {
+                what: "rev-list",
+                said: format!("`{}` hides older commits; remove it", shallow.display()),
+            });
+        }
         let mut command = git::command(&self.git_dir);
         // The graph knows commits that are gone.
         command.args(["-c", "core.commitGraph=false", "rev-list", "--quiet"]);

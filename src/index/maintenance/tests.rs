@@ -126,10 +126,20 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     assert!(broken.load().is_none());
     assert_eq!(resting.packs(), 1, "it is merged again");
 
+    // Somebody who fetched a part of another history into this one leaves a file that cuts this one off.
+    let shallow = resting.keeper.git_dir.join("shallow");
+    fs::write(&shallow, &lost).unwrap();
+    let is_over = AtomicBool::new(false);
+    let mut history = History::of(&resting.keeper.git_dir);
+    assert!(!history.is_whole(&is_over));
+    let reason = history.broken.load_full().unwrap();
+    assert!(reason.contains(shallow.to_str().unwrap()), "{reason}");
+    fs::remove_file(&shallow).unwrap();
+    assert!(history.is_whole(&is_over));
+
     // It is not walked at each turn.
     let pack = resting.files().into_iter().find(|path| is_index(path));
     fs::rename(pack.unwrap(), resting.folder.path().join("away")).unwrap();
-    let is_over = AtomicBool::new(false);
     assert!(resting.keeper.history.is_whole(&is_over));
     assert!(!History::of(&resting.keeper.git_dir).is_whole(&is_over));
     // An end in the midst of it says nothing of it.

@@ -277,13 +277,21 @@ async fn odd_refs_are_no_branch() {
         "ref: refs/heads/other\n",
         "",
         "0",
-        &blob,
-        &"0".repeat(40),
+        blob.trim(),
+        &"1".repeat(40),
         "\0",
     ];
     for text in odd {
         fs::write(&path, text).unwrap();
-        assert!(fixture.look().await.is_err(), "{text:?}");
+        let fault = fixture.look().await.unwrap_err().to_string();
+        if text.len() == 40 {
+            let way_back = format!(
+                "no commit that is here; put it back: `git update-ref refs/heads/main {good}`"
+            );
+            assert!(fault.contains(&way_back), "{fault}");
+            fixture.git(&["update-ref", "refs/heads/main", &good]);
+            fixture.look().await.unwrap();
+        }
         assert_eq!(fixture.index.snapshot().commit().to_string(), good);
     }
     fs::remove_file(&path).unwrap();

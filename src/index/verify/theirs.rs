@@ -4,12 +4,11 @@
 
 use std::collections::HashSet;
 
-use gix::objs::Kind;
+use gix::objs::{Kind, TreeRefIter};
 
 use crate::domain::CommitId;
 use crate::index::load::LoadFault;
-use crate::index::objects::Objects;
-use crate::index::tree::{Mode, Tree};
+use crate::index::objects::{Objects, bytes_of};
 
 /// What was read and need not be read again.
 #[derive(Default)]
@@ -60,16 +59,16 @@ impl Seen {
             if !self.objects.insert(id) {
                 continue;
             }
-            let tree = Tree::from_git(&objects.read(&id, Kind::Tree, "a folder")?);
-            // What no index may have is no matter here, if no state of the index ever had it.
-            for entry in tree.entries().unwrap_or_default() {
-                match entry.mode {
-                    Some(Mode::Folder) => next.push(entry.id),
-                    Some(Mode::File) if self.objects.insert(entry.id) => {
-                        let name = String::from_utf8_lossy(entry.name);
-                        objects.read(&entry.id, Kind::Blob, &format!("a file `{name}`"))?;
-                    }
-                    _ => {}
+            let tree = objects.read(&id, Kind::Tree, "a folder")?;
+            // What no index may have is no matter here, if no state of the index ever had it: programs, links, files of
+            // any size. The commit that a submodule names is of another repository.
+            let entries = TreeRefIter::from_bytes(&tree, gix::hash::Kind::Sha1);
+            for entry in entries.map_while(Result::ok) {
+                let id = bytes_of(entry.oid.to_owned());
+                if entry.mode.is_tree() {
+                    next.push(id);
+                } else if !entry.mode.is_commit() && self.objects.insert(id) {
+                    objects.check(&id, &format!("a file `{}`", entry.filename))?;
                 }
             }
         }

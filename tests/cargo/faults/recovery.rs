@@ -320,3 +320,44 @@ fn an_old_pack_that_is_gone_is_told_until_it_is_back() {
     Clone::of(&target.registry);
     target.registry.run(&["verify"]).succeeds();
 }
+
+#[test]
+fn keys_that_are_gone_are_named() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    registry.stop();
+    let keys = registry.data().join("keys");
+    let signing = keys.join("signing-ed25519");
+    let away = registry.data().join("away");
+    fs::rename(&signing, &away).unwrap();
+    let said = registry
+        .run(&["serve", "--listen", "127.0.0.1:0"])
+        .fails_with("there is no signing key");
+    let path = signing.to_str().unwrap();
+    assert!(
+        said.stderr.contains(path) && said.stderr.contains("a backup"),
+        "{said}"
+    );
+    assert!(!signing.exists(), "another would be of no use");
+    fs::rename(&away, &signing).unwrap();
+
+    for file in fs::read_dir(&keys).unwrap() {
+        let path = file.unwrap().path();
+        if path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("token-")
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    registry.start_again();
+    let log = registry.log();
+    assert!(
+        log.contains("there was no key for tokens and one is made"),
+        "{log}"
+    );
+    let refused = Release::new("krate", "1.0.0").publish(registry.port, &token);
+    assert_eq!(refused.status, 401);
+}

@@ -1,0 +1,148 @@
+//! What ended processes left in the repository: ours, and git's.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::disk;
+
+use super::copy::INCOMING;
+use super::place::Place;
+use super::upstream::ARRIVED;
+use super::{pack, refs};
+
+/// How long git writes nothing to what it receives before its process is taken for ended.
+const PUSH_LIFE: Duration = Duration::from_secs(600);
+/// How the folder begins in which git receives a push, and the file of a single object that it writes.
+const RECEIVED: &str = "tmp_objdir-";
+const SINGLE: &str = "tmp_obj_";
+
+impl Place {
+    /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged
+    /// into another, its locks, half of a push.
+    pub(super) fn clean(&self) -> io::Result<()> {
+        let packs = self.packs();
+        pack::remove_unfinished(&packs)?;
+        let served = self.git_dir.join(refs::SERVED);
+        let folders = [Some(packs.as_path()), Some(&self.git_dir), served.parent()];
+        // Git takes away a folder of refs when it has packed them.
+        for folder in folders
+            .into_iter()
+            .flatten()
+            .filter(|folder| folder.exists())
+        {
+            disk::remove_leftovers(folder)?;
+        }
+        let graph = self.git_dir.join("objects/info/commit-graph.lock");
+        let lock_of = |name| self.git_dir.join(name).with_extension("lock");
+        let tip = refs::lock_of_tip(&self.git_dir);
+        for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
+            pack::remove_if_there(&lock)?;
+        }
+        self.remove_ended_pushes()
+    }
+
+    fn remove_ended_pushes(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.git_dir.join("objects"))? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                continue;
+            }
+            let (name, path) = (entry.file_name(), entry.path());
+            if name.as_encoded_bytes().starts_with(RECEIVED.as_bytes()) {
+                let mut files = Vec::new();
+                walk(&path, &mut files)?;
+                if files.iter().all(|(_, metadata)| is_old(metadata)) {
+                    fs::remove_dir_all(&path)?;
+                }
+            } else if name.len() == 2 {
+                let mut files = Vec::new();
+                walk(&path, &mut files)?;
+                let is_single = |path: &Path| {
+                    let name = path.file_name().unwrap_or_default();
+                    name.as_encoded_bytes().starts_with(SINGLE.as_bytes())
+                };
+                for (path, _) in files
+                    .iter()
+                    .filter(|(path, it)| is_single(path) && is_old(it))
+                {
+                    pack::remove_if_there(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything in a folder and below; what goes meanwhile is not there.
+fn walk(folder: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
+        if metadata.is_dir() {
+            walk(&entry.path(), found)?;
+        }
+        found.push((entry.path(), metadata));
+    }
+    Ok(())
+}
+
+/// Whether it was not written to for long; what comes from the future was not.
+fn is_old(metadata: &Metadata) -> bool {
+    let age = metadata
+        .modified()
+        .map(|written| SystemTime::now().duration_since(written));
+    age.is_ok_and(|age| age.is_ok_and(|age| age > PUSH_LIFE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::super::tests::{open, place};
+    use super::*;
+
+    #[test]
+    fn half_of_a_push_goes_once_nobody_has_written_to_it_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path(), "http://localhost:1").unwrap());
+        let place = place(folder.path());
+        let objects = place.git_dir.join("objects");
+        let make = |path: &str, is_old: bool| {
+            let path = objects.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let file = File::create(&path).unwrap();
+            if is_old {
+                let long_ago = SystemTime::now() - PUSH_LIFE * 2;
+                file.set_modified(long_ago).unwrap();
+                for folder in path.ancestors().skip(1).take_while(|it| **it != *objects) {
+                    File::open(folder).unwrap().set_modified(long_ago).unwrap();
+                }
+            }
+            path
+        };
+        let gone = [
+            make("tmp_objdir-incoming-a/pack/tmp_pack_a", true),
+            make("tmp_objdir-incoming-b/17/tmp_obj_b", true),
+            make("aa/tmp_obj_c", true),
+        ];
+        let staying = [
+            make("tmp_objdir-incoming-d/pack/tmp_pack_d", false),
+            make("bb/tmp_obj_e", false),
+            make("bb/0123456789", true),
+            make("info/tmp_obj_f", true),
+        ];
+        place.clean().unwrap();
+        assert!(gone.iter().all(|path| !path.exists()), "{gone:?}");
+        assert!(staying.iter().all(|path| path.exists()), "{staying:?}");
+        assert!(!objects.join("tmp_objdir-incoming-a").exists());
+    }
+}

@@ -32,9 +32,11 @@ impl Place {
             }
         }
         let has = |id: &gix::oid| whole.iter().any(|index| index.lookup(id).is_some());
-        for path in self.torn_loose_files(&has)? {
-            warn!(path = %path.display(), "a torn file was removed: a pack has the object");
-            fs::remove_file(&path)?;
+        for (path, id) in self.loose_files()?.into_iter().take(LOOSE_MAX) {
+            if has(&id) && !is_whole(&path, id) {
+                warn!(path = %path.display(), "a torn file was removed: a pack has the object");
+                fs::remove_file(&path)?;
+            }
         }
         let mut left = Vec::new();
         for torn in torn_packs {
@@ -55,35 +57,22 @@ impl Place {
         Ok(left)
     }
 
-    fn torn_loose_files(&self, has: &dyn Fn(&gix::oid) -> bool) -> io::Result<Vec<PathBuf>> {
-        let mut torn = Vec::new();
-        let mut count = 0;
+    /// The files of single objects, with the ids that their names are.
+    fn loose_files(&self) -> io::Result<Vec<(PathBuf, ObjectId)>> {
+        let mut files = Vec::new();
         for folder in fs::read_dir(self.git_dir.join("objects"))? {
             let folder = folder?;
-            let prefix = folder.file_name();
-            if prefix.len() != 2 || !folder.file_type()?.is_dir() {
+            if !folder.file_type()?.is_dir() {
                 continue;
             }
+            let prefix = folder.file_name();
             for file in fs::read_dir(folder.path())? {
-                let file = file?;
-                let name = [
-                    prefix.as_encoded_bytes(),
-                    file.file_name().as_encoded_bytes(),
-                ]
-                .concat();
-                let Ok(id) = ObjectId::from_hex(&name) else {
-                    continue;
-                };
-                count += 1;
-                if count > LOOSE_MAX {
-                    return Ok(torn);
-                }
-                if has(&id) && !is_whole(&file.path(), id) {
-                    torn.push(file.path());
-                }
+                let (file, rest) = file.map(|file| (file.path(), file.file_name()))?;
+                let name = [prefix.as_encoded_bytes(), rest.as_encoded_bytes()].concat();
+                files.extend(ObjectId::from_hex(&name).ok().map(|id| (file, id)));
             }
         }
-        Ok(torn)
+        Ok(files)
     }
 }
 

@@ -77,15 +77,10 @@ impl Place {
 
 /// Everything in a folder and below; what goes meanwhile is not there.
 fn walk(folder: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
         let entry = entry?;
-        let metadata = match entry.metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            metadata => metadata?,
+        let Some(metadata) = if_there(entry.metadata())? else {
+            continue;
         };
         if metadata.is_dir() {
             walk(&entry.path(), found)?;
@@ -93,6 +88,14 @@ fn walk(folder: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
         found.push((entry.path(), metadata));
     }
     Ok(())
+}
+
+/// None for what is not there.
+pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// Whether it was not written to for long; what comes from the future was not.
@@ -109,6 +112,14 @@ mod tests {
 
     use super::super::tests::{open, place};
     use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_passed_over() {
+        let fault = |kind| Err::<(), _>(io::Error::from(kind));
+        assert_eq!(if_there(fault(io::ErrorKind::NotFound)).unwrap(), None);
+        assert!(if_there(fault(io::ErrorKind::PermissionDenied)).is_err());
+        assert_eq!(if_there(Ok(1)).unwrap(), Some(1));
+    }
 
     #[test]
     fn half_of_a_push_goes_once_nobody_has_written_to_it_for_long() {

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use crate::domain::CommitId;
 use crate::{disk, git};
 
+use super::leftovers::if_there;
 use super::load::LoadFault;
 use super::place::Place;
 use super::signature::Signer;
@@ -251,11 +252,7 @@ impl Place {
 /// The files of a folder with this extension; none if there is no folder.
 fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
         let path = entry?.path();
         if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);

@@ -478,6 +478,33 @@ async fn what_is_torn_and_lies_whole_in_a_pack_is_taken_away() {
 }
 
 #[tokio::test]
+async fn a_file_of_a_single_object_stays_if_it_is_whole_or_no_pack_has_the_object() {
+    let hurt = Hurt::new().await;
+    hurt.strange_child(hurt.tip);
+    let alone = hurt.strange_child(hurt.tip).to_string();
+    let file = |id: &str| hurt.path(&format!("objects/{}/{}", &id[..2], &id[2..]));
+    let torn = file(&alone);
+    fs::remove_file(&torn).unwrap();
+    fs::write(&torn, "torn").unwrap();
+    let packed = hurt.tip.to_string();
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    let bytes = hurt.git(&["cat-file", "commit", &packed]) + "\n";
+    let object = format!("commit {}\0{bytes}", bytes.len());
+    std::io::Write::write_all(&mut encoder, object.as_bytes()).unwrap();
+    let whole = file(&packed);
+    fs::create_dir_all(whole.parent().unwrap()).unwrap();
+    fs::write(&whole, encoder.finish().unwrap()).unwrap();
+    fs::write(hurt.path("objects/a-file"), "").unwrap();
+    let place = place(hurt.folder.path());
+    assert!(place.drop_torn_copies(Vec::new()).unwrap().is_empty());
+    assert!(torn.exists() && whole.exists());
+    // The same file is gone once it is torn.
+    fs::write(&whole, "torn").unwrap();
+    place.drop_torn_copies(Vec::new()).unwrap();
+    assert!(torn.exists() && !whole.exists());
+}
+
+#[tokio::test]
 async fn a_torn_pack_is_named_and_nothing_is_served_without_it() {
     for tear in TEARS {
         let hurt = Hurt::new().await;

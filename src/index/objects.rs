@@ -147,8 +147,7 @@ impl Objects {
         child.wait().map_err(|error| self.fault(what, &error))?;
         match hashed {
             Some(Ok(found)) if found == oid => Ok(()),
-            Some(Err(error)) => Err(self.fault(what, &error)),
-            _ => Err(self.fault(what, &format!("the bytes of {oid} are others"))),
+            _ => Err(self.fault(what, &format!("the object {oid} is not whole"))),
         }
     }
 

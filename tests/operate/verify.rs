@@ -295,6 +295,20 @@ fn a_file_too_large_for_an_index_that_was_taken_back_is_read_and_no_fault() {
     registry.stop();
     registry.run(&["verify"]).succeeds();
     registry.knows_its_files();
+    // Its bytes are hashed all the same.
+    let packs = fs::read_dir(registry.repository().join("objects/pack")).unwrap();
+    let packs = packs.map(|entry| entry.unwrap().path());
+    let is_large = |path: &PathBuf| fs::metadata(path).unwrap().len() > 100_000;
+    // The one that was pushed, and our own.
+    for pack in packs.filter(is_large) {
+        let mut bytes = fs::read(&pack).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::remove_file(&pack).unwrap();
+        fs::write(&pack, bytes).unwrap();
+    }
+    let said = registry.run(&["verify"]).fails_with("");
+    assert!(said.stdout.contains("is not whole"), "{said}");
 }
 
 #[test]

@@ -421,7 +421,9 @@ fn on_a_terminal_a_bar_shows_how_far_it_is() {
     let data = registry.data();
     let words = format!("{} verify --data {}", program().display(), data.display());
     let shown = run(
-        Command::new("script").args(["-qec", &words, "/dev/null"]),
+        Command::new("script")
+            .env("TERM", "xterm")
+            .args(["-qec", &words, "/dev/null"]),
         b"",
     );
     shown

@@ -201,11 +201,8 @@ impl Blobs {
     pub fn untouched_since(&self, moment: i64) -> io::Result<Vec<(Cksum, Stamp)>> {
         let mut files = Vec::new();
         for prefix in prefixes() {
-            let entries = match fs::read_dir(self.folder.join(prefix)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                entries => entries?,
-            };
-            for entry in entries {
+            let entries = disk::if_there(fs::read_dir(self.folder.join(prefix)))?;
+            for entry in entries.into_iter().flatten() {
                 let entry = entry?;
                 let Some(cksum) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
                     continue;

@@ -300,6 +300,14 @@ fn remove_temp_files(
     Ok(count)
 }
 
+/// None for what is not there.
+pub fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 fn write_synced(mut temp: TempFile, bytes: &[u8]) -> io::Result<TempFile> {
     temp.file.write_all(bytes)?;
     temp.sync()?;
@@ -324,6 +332,14 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_passed_over() {
+        let fault = |kind| Err::<(), _>(io::Error::from(kind));
+        assert_eq!(if_there(fault(io::ErrorKind::NotFound)).unwrap(), None);
+        assert!(if_there(fault(io::ErrorKind::PermissionDenied)).is_err());
+        assert_eq!(if_there(Ok(1)).unwrap(), Some(1));
+    }
 
     #[test]
     fn what_another_process_holds_is_not_taken_for_a_leftover() {

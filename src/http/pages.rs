@@ -29,8 +29,8 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
 }
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
-/// served is durable, the disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be reached stops writes alone:
-/// that is told, and no fault.
+/// served is durable, the disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be
+/// reached stops writes alone: that is told, and no fault.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
     let index = &request.app.index;
     let stall = index.stall();

@@ -1,7 +1,7 @@
 //! What is torn, and lies whole somewhere else in the repository: git may read the torn copy all the same.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::ZlibDecoder;
@@ -11,8 +11,7 @@ use tracing::warn;
 
 use crate::disk;
 
-use super::mend::Damaged;
-use super::objects::hash;
+use super::mend::{Damaged, look_into};
 use super::pack;
 use super::place::Place;
 
@@ -21,40 +20,88 @@ const LOOSE_MAX: usize = 10_000;
 
 impl Place {
     /// Removes files of single objects that are torn if a pack has the object, and takes a pack away that is torn if
-    /// others have all of its objects. Gives the packs that are left.
-    pub(super) fn drop_torn_copies(&self, torn_packs: Vec<Damaged>) -> io::Result<Vec<Damaged>> {
-        let is_torn = |pack: &Path| torn_packs.iter().any(|torn| torn.path == pack);
-        let mut whole = Vec::new();
+    /// others, which are whole, have all of its objects. Gives the packs that are left.
+    ///
+    /// The indices in `no_indices` are torn, and could not be made again.
+    pub(super) fn drop_torn_copies(
+        &self,
+        torn_packs: Vec<Damaged>,
+        no_indices: &[Damaged],
+    ) -> io::Result<Vec<Damaged>> {
+        let is_among = |some: &[Damaged], path: &Path| some.iter().any(|it| it.path == path);
+        let (mut indices, mut is_rest_whole) = (Vec::new(), true);
         for path in self.packs_and_indices("idx")? {
             let pack = path.with_extension("pack");
-            if pack.exists() && !is_torn(&pack) {
-                whole.extend(open(&path));
-            }
-        }
-        let has = |id: &gix::oid| whole.iter().any(|index| index.lookup(id).is_some());
-        for (path, id) in self.loose_files()?.into_iter().take(LOOSE_MAX) {
-            if has(&id) && !is_whole(&path, id) {
-                warn!(path = %path.display(), "a torn file was removed: a pack has the object");
-                fs::remove_file(&path)?;
-            }
-        }
-        let mut left = Vec::new();
-        for torn in torn_packs {
-            let path = torn.path.with_extension("idx");
-            let is_copy = open(&path).is_some_and(|index| {
-                let mut entries = 0..index.num_objects();
-                entries.all(|entry| has(index.oid_at_index(entry)))
-            });
-            if !is_copy {
-                left.push(torn);
+            if !pack.exists() || is_among(&torn_packs, &pack) {
                 continue;
             }
+            // Only where it matters: all bytes of the repository are read.
+            let is_whole = !is_among(no_indices, &path)
+                && (torn_packs.is_empty() || look_into(&pack).is_none());
+            match is_whole {
+                true => indices.extend(open(&path)),
+                false => is_rest_whole = false,
+            }
+        }
+        let has = |id: &gix::oid| indices.iter().any(|index| index.lookup(id).is_some());
+        for (path, id) in self.loose_files()?.into_iter().take(LOOSE_MAX) {
+            if has(&id) && !is_whole(&path, id) {
+                fs::remove_file(&path)?;
+                warn!(path = %path.display(), "a torn file was removed: a pack has the object");
+            }
+        }
+        let (unreadable, readable): (Vec<_>, Vec<_>) = torn_packs.into_iter().partition(|torn| {
+            let index = torn.path.with_extension("idx");
+            is_among(no_indices, &index) || open(&index).is_none()
+        });
+        let is_copy = |torn: &Damaged| {
+            open(&torn.path.with_extension("idx")).is_some_and(|index| {
+                let mut entries = 0..index.num_objects();
+                entries.all(|entry| has(index.oid_at_index(entry)))
+            })
+        };
+        let (mut copies, mut left): (Vec<_>, Vec<_>) = readable.into_iter().partition(is_copy);
+        match is_rest_whole && self.is_whole_without(&unreadable)? {
+            true => copies.extend(unreadable),
+            false => left.extend(unreadable),
+        }
+        for torn in copies {
+            self.hide(&torn.path.with_extension("idx"))?;
             warn!(%torn, "a pack was taken away: other packs have all of its objects");
-            pack::remove_if_there(&self.packs().join("multi-pack-index"))?;
-            disk::put_aside(&path, &path.with_extension(pack::HIDDEN))?;
-            disk::sync_folder(&self.packs())?;
         }
         Ok(left)
+    }
+
+    /// Whether the history is whole without packs of which nobody can tell what is in them: their indices are torn, too.
+    fn is_whole_without(&self, packs: &[Damaged]) -> io::Result<bool> {
+        let indices = packs.iter().map(|torn| torn.path.with_extension("idx"));
+        let indices: Vec<PathBuf> = indices.filter(|index| index.exists()).collect();
+        if indices.is_empty() {
+            return Ok(false);
+        }
+        pack::remove_if_there(&self.packs().join("multi-pack-index"))?;
+        // Whoever is killed here leaves a pack without index, which stays.
+        let aside = |number| {
+            self.packs()
+                .join(format!("{}aside-{number}", disk::TEMP_PREFIX))
+        };
+        for (number, index) in indices.iter().enumerate() {
+            disk::put_aside(index, &aside(number))?;
+        }
+        let gap = self.gap_in_history();
+        for (number, index) in indices.iter().enumerate() {
+            disk::put_aside(&aside(number), index)?;
+        }
+        Ok(gap?.is_none())
+    }
+
+    /// Hides a pack from readers; it goes at the next start.
+    fn hide(&self, index: &Path) -> io::Result<()> {
+        pack::remove_if_there(&self.packs().join("multi-pack-index"))?;
+        if index.exists() {
+            disk::put_aside(index, &index.with_extension(pack::HIDDEN))?;
+        }
+        disk::sync_folder(&self.packs())
     }
 
     /// The files of single objects, with the ids that their names are.
@@ -67,9 +114,13 @@ impl Place {
             }
             let prefix = folder.file_name();
             for file in fs::read_dir(folder.path())? {
-                let (file, rest) = file.map(|file| (file.path(), file.file_name()))?;
+                let file = file?;
+                let rest = file.file_name();
                 let name = [prefix.as_encoded_bytes(), rest.as_encoded_bytes()].concat();
-                files.extend(ObjectId::from_hex(&name).ok().map(|id| (file, id)));
+                let id = ObjectId::from_hex(&name).ok();
+                if let Some(id) = id.filter(|_| file.file_type().is_ok_and(|it| it.is_file())) {
+                    files.push((file.path(), id));
+                }
             }
         }
         Ok(files)
@@ -80,6 +131,17 @@ impl Place {
 fn is_whole(path: &Path, id: ObjectId) -> bool {
     let content = File::open(path).map(ZlibDecoder::new);
     content.and_then(hash).is_ok_and(|found| found == id)
+}
+
+fn hash(mut object: impl Read) -> io::Result<ObjectId> {
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match object.read(&mut buffer)? {
+            0 => return hasher.try_finalize().map_err(io::Error::other),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 fn open(path: &Path) -> Option<index::File> {

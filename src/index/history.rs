@@ -4,6 +4,7 @@
 //! them is one step, so a bad merge together with its revert is none.
 
 use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -207,9 +208,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The file by which git takes a history for cut off.
-pub(super) fn shallow(git_dir: &Path) -> PathBuf {
-    git_dir.join("shallow")
+/// The file by which git takes a history for cut off, if there is one that names a commit.
+pub(super) fn shallow(git_dir: &Path) -> Option<PathBuf> {
+    let path = git_dir.join("shallow");
+    let has_text = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
+    has_text.then_some(path)
 }
 
 /// Whether the branch leads from `good` to `target`; a fault says how it came not to.

@@ -139,15 +139,13 @@ mod tests {
     use super::super::tests::place;
     use super::*;
 
+    const PROGRAM: &str = "/usr/bin/sidecargo";
+
     #[test]
     fn a_torn_hook_is_made_again_and_the_operators_own_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path());
-        let install = || {
-            place
-                .install_hooks(Path::new("/usr/bin/sidecargo"))
-                .unwrap()
-        };
+        let install = || place.install_hooks(Path::new(PROGRAM)).unwrap();
         install();
         for (name, text) in HOOKS {
             let path = place.git_dir.join("hooks").join(name);
@@ -173,11 +171,7 @@ mod tests {
     fn git_runs_what_is_ours_and_the_operator_decides_on_theirs() {
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path());
-        let install = || {
-            place
-                .install_hooks(Path::new("/usr/bin/sidecargo"))
-                .unwrap()
-        };
+        let install = || place.install_hooks(Path::new(PROGRAM)).unwrap();
         install();
         let path = |name| place.git_dir.join("hooks").join(name);
         let set = |name, mode| {

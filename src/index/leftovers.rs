@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::disk;
+use crate::disk::{self, if_there};
 
 use super::copy::INCOMING;
 use super::place::Place;
@@ -90,14 +90,6 @@ fn walk(folder: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> io::Result<()> {
     Ok(())
 }
 
-/// None for what is not there.
-pub(super) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
-    }
-}
-
 /// Whether it was not written to for long; what comes from the future was not.
 fn is_old(metadata: &Metadata) -> bool {
     let age = metadata
@@ -112,14 +104,6 @@ mod tests {
 
     use super::super::tests::{open, place};
     use super::*;
-
-    #[test]
-    fn only_what_is_not_there_is_passed_over() {
-        let fault = |kind| Err::<(), _>(io::Error::from(kind));
-        assert_eq!(if_there(fault(io::ErrorKind::NotFound)).unwrap(), None);
-        assert!(if_there(fault(io::ErrorKind::PermissionDenied)).is_err());
-        assert_eq!(if_there(Ok(1)).unwrap(), Some(1));
-    }
 
     #[test]
     fn half_of_a_push_goes_once_nobody_has_written_to_it_for_long() {

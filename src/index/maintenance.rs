@@ -67,6 +67,9 @@ enum Fault {
     /// The program failed.
     #[error("`git {what}` failed: {said}")]
     Git { what: &'static str, said: String },
+    /// The program was killed, or had no memory left: that says nothing of the repository.
+    #[error("`git {what}` was ended by a signal: {said}")]
+    Killed { what: &'static str, said: String },
     /// There is no room for a second copy.
     #[error("{needed} bytes are needed for a moment, and {free} are free")]
     NoRoom { needed: u64, free: u64 },

@@ -14,11 +14,10 @@ use tracing::{error, warn};
 use crate::domain::CommitId;
 use crate::{disk, git};
 
-use super::leftovers::if_there;
 use super::load::LoadFault;
 use super::place::Place;
 use super::signature::Signer;
-use super::{OpenFault, refs, template, torn_tip};
+use super::{OpenFault, pack, refs, template, torn_tip};
 
 /// How many packs are looked through at each start, those that were written last.
 const PACKS: usize = 32;
@@ -84,8 +83,18 @@ impl Place {
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;
         self.remove_torn_aids().map_err(io_fault)?;
         let mut damaged = self.mend_indices().map_err(io_fault)?;
-        let torn = self.newest_damaged_packs().map_err(io_fault)?;
-        damaged.extend(self.drop_torn_copies(torn).map_err(io_fault)?);
+        let mut torn = self.newest_damaged_packs().map_err(io_fault)?;
+        for pack in damaged
+            .iter()
+            .map(|index| index.path.with_extension("pack"))
+        {
+            if torn.iter().all(|it| it.path != pack) {
+                torn.extend(look_into(&pack));
+            }
+        }
+        let left = self.drop_torn_copies(torn, &damaged).map_err(io_fault)?;
+        damaged.retain(|index| !index.path.with_extension(pack::HIDDEN).exists());
+        damaged.extend(left);
         for Damaged { path, reason } in damaged {
             error!(path = %path.display(), reason, "a file of the index is damaged");
         }
@@ -120,13 +129,21 @@ impl Place {
             aids.extend(files_in(&folder, extension)?);
         }
         let mut torn: Vec<Damaged> = aids.iter().filter_map(|path| look_into(path)).collect();
-        if torn
-            .iter()
-            .any(|it| it.path.extension().is_some_and(|it| it == "graph"))
-        {
-            let path = objects.join("info/commit-graphs/commit-graph-chain");
-            let reason = "a graph that it names is torn".to_owned();
-            torn.extend(path.exists().then_some(Damaged { path, reason }));
+        let chain = objects.join("info/commit-graphs/commit-graph-chain");
+        if let Some(text) = disk::if_there(fs::read(&chain))? {
+            let is_whole = |id: &str| {
+                let graph = chain.with_file_name(format!("graph-{id}.graph"));
+                let is_id = id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_id && graph.exists() && torn.iter().all(|it| it.path != graph)
+            };
+            let text = String::from_utf8_lossy(&text);
+            if text.is_empty() || !text.ends_with('\n') || !text.lines().all(is_whole) {
+                let reason = "it does not name graphs that are there and whole".to_owned();
+                torn.push(Damaged {
+                    path: chain,
+                    reason,
+                });
+            }
         }
         Ok(torn)
     }
@@ -138,19 +155,11 @@ impl Place {
         }
         warn!("a pack of the index is gone; it is looked whether anything needs it");
         let io_fault = |source| self.io_fault(source);
-        let shown = refs::read(&self.git_dir, refs::SERVED).ok().flatten();
-        let commits = [Some(self.tip()?), shown].into_iter().flatten();
-        let output = git::command(&self.git_dir)
-            .args(["rev-list", "--objects", "--quiet"])
-            .args(commits.map(|commit| commit.to_string()))
-            .output()
-            .map_err(io_fault)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+        if let Some(gap) = self.gap_in_history().map_err(io_fault)? {
             let fault = LoadFault::Git {
                 what: "the history".to_owned(),
                 git_dir: self.git_dir.display().to_string(),
-                cause: said.lines().next().unwrap_or_default().to_owned(),
+                cause: gap,
             };
             let damaged = strays.iter().map(|index| gone(index)).collect();
             return Err(MendFault::Damaged { fault, damaged }.into());
@@ -160,6 +169,25 @@ impl Place {
             fs::remove_file(path).map_err(io_fault)?;
         }
         Ok(())
+    }
+
+    /// What is missing of the history that a branch leads to, in git's words; all of it is looked for.
+    pub(super) fn gap_in_history(&self) -> io::Result<Option<String>> {
+        let refs = [refs::TIP, refs::SERVED];
+        let commits = refs.map(|name| refs::read(&self.git_dir, name).ok().flatten());
+        let commits: Vec<String> = commits.iter().flatten().map(CommitId::to_string).collect();
+        if commits.is_empty() {
+            return Ok(Some("no branch leads to it".to_owned()));
+        }
+        let output = git::command(&self.git_dir)
+            // The graph knows commits that are gone.
+            .args(["-c", "core.commitGraph=false"])
+            .args(["rev-list", "--objects", "--quiet"])
+            .args(commits)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let gap = said.lines().next().unwrap_or_default().to_owned();
+        Ok((!output.status.success()).then_some(gap))
     }
 
     /// The packs that are gone though their indices are there.
@@ -252,7 +280,7 @@ impl Place {
 /// The files of a folder with this extension; none if there is no folder.
 fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
+    for entry in disk::if_there(fs::read_dir(folder))?.into_iter().flatten() {
         let path = entry?.path();
         if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);
@@ -282,7 +310,7 @@ fn list(commits: &[CommitId]) -> String {
 }
 
 /// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.
-fn look_into(path: &Path) -> Option<Damaged> {
+pub(super) fn look_into(path: &Path) -> Option<Damaged> {
     let reason = match has_its_checksum(path) {
         Ok(true) => return None,
         Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),

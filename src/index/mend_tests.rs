@@ -105,6 +105,12 @@ impl Hurt {
         self.git(&["rev-parse", "refs/heads/main", refs::SERVED]);
     }
 
+    /// Panics unless one more start finds nothing to say.
+    async fn is_whole_again(&self) {
+        drop(open(self.folder.path(), URL).unwrap_or_else(|fault| panic!("{fault}")));
+        self.git(&["fsck", "--strict", "--no-dangling"]);
+    }
+
     fn refusal(&self) -> String {
         match open(self.folder.path(), URL) {
             Ok(_) => panic!("it starts"),
@@ -374,6 +380,34 @@ async fn what_only_makes_git_quicker_is_removed_if_it_is_torn() {
 }
 
 #[tokio::test]
+async fn a_chain_of_graphs_that_leads_nowhere_is_removed() {
+    let spoils: [fn(&str) -> String; 5] = [
+        str::to_owned,
+        |text| text[..text.len() - 1].to_owned(),
+        |text| format!("{text}{}\n", "0".repeat(40)),
+        |text| "\0".repeat(text.len()),
+        |_| String::new(),
+    ];
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let hurt = Hurt::new().await;
+        hurt.git(&[
+            "commit-graph",
+            "write",
+            "--reachable",
+            "--split",
+            "--no-progress",
+        ]);
+        let chain = hurt.path("objects/info/commit-graphs/commit-graph-chain");
+        let text = fs::read_to_string(&chain).unwrap();
+        fs::remove_file(&chain).unwrap();
+        fs::write(&chain, spoil(&text)).unwrap();
+        hurt.is_whole().await;
+        // The first leaves it as it is.
+        assert_eq!(chain.exists(), number == 0, "{:?}", spoil(&text));
+    }
+}
+
+#[tokio::test]
 async fn an_old_pack_that_is_gone_is_named_and_nothing_is_served_without_it() {
     let hurt = Hurt::new().await;
     // What the snapshot file has need not be read, so only the history misses it.
@@ -478,6 +512,51 @@ async fn what_is_torn_and_lies_whole_in_a_pack_is_taken_away() {
 }
 
 #[tokio::test]
+async fn packs_that_are_torn_with_their_indices_are_taken_away_if_others_have_everything() {
+    let pack_and_index = ["pack", "idx"];
+    for tear in TEARS {
+        // The old ones, or the new one, which holds all of the same.
+        for is_new in [false, true] {
+            let hurt = Hurt::new().await;
+            let stems = || -> Vec<PathBuf> {
+                let files = fs::read_dir(hurt.path("objects/pack")).unwrap();
+                let files = files.map(|entry| entry.unwrap().path());
+                let files = files.filter(|path| path.extension().is_some_and(|it| it == "idx"));
+                files.map(|path| path.with_extension("")).collect()
+            };
+            let old = stems();
+            hurt.git(&["repack", "-q", "-a"]);
+            let torn: Vec<PathBuf> = match is_new {
+                true => stems().into_iter().filter(|it| !old.contains(it)).collect(),
+                false => old,
+            };
+            for (stem, end) in torn
+                .iter()
+                .flat_map(|it| pack_and_index.map(|end| (it, end)))
+            {
+                let path = stem.with_extension(end);
+                let bytes = tear(&fs::read(&path).unwrap());
+                // Git leaves it so that nobody may write it.
+                fs::remove_file(&path).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+            hurt.is_whole().await;
+            hurt.is_whole_again().await;
+            for (stem, end) in torn
+                .iter()
+                .flat_map(|it| pack_and_index.map(|end| (it, end)))
+            {
+                assert!(
+                    !stem.with_extension(end).exists(),
+                    "{}.{end}",
+                    stem.display()
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_a_single_object_stays_if_it_is_whole_or_no_pack_has_the_object() {
     let hurt = Hurt::new().await;
     hurt.strange_child(hurt.tip);
@@ -495,12 +574,15 @@ async fn a_file_of_a_single_object_stays_if_it_is_whole_or_no_pack_has_the_objec
     fs::create_dir_all(whole.parent().unwrap()).unwrap();
     fs::write(&whole, encoder.finish().unwrap()).unwrap();
     fs::write(hurt.path("objects/a-file"), "").unwrap();
+    // No file at all, under the name of an object that a pack has.
+    let parent = hurt.git(&["rev-parse", &format!("{packed}^")]);
+    fs::create_dir_all(file(&parent)).unwrap();
     let place = place(hurt.folder.path());
-    assert!(place.drop_torn_copies(Vec::new()).unwrap().is_empty());
+    assert!(place.drop_torn_copies(Vec::new(), &[]).unwrap().is_empty());
     assert!(torn.exists() && whole.exists());
     // The same file is gone once it is torn.
     fs::write(&whole, "torn").unwrap();
-    place.drop_torn_copies(Vec::new()).unwrap();
+    place.drop_torn_copies(Vec::new(), &[]).unwrap();
     assert!(torn.exists() && !whole.exists());
 }
 

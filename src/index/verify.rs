@@ -90,8 +90,7 @@ pub fn verify(
             ..Report::default()
         },
     };
-    let shallow = history::shallow(&place.git_dir);
-    if shallow.exists() {
+    if let Some(shallow) = history::shallow(&place.git_dir) {
         let what = format!(
             "`{}` hides older commits from every clone",
             shallow.display()

@@ -320,6 +320,10 @@ fn a_file_that_cuts_the_history_off_is_found() {
     fs::write(&shallow, format!("{tip}\n")).unwrap();
     finds(&registry, &tip, "hides older commits from every clone");
     assert!(!shallow.exists(), "the command that was named removes it");
+    // One without a commit hides none.
+    fs::write(&shallow, "").unwrap();
+    registry.run(&["verify"]).succeeds();
+    fs::remove_file(&shallow).unwrap();
     registry.run(&["verify"]).succeeds();
 }
 

@@ -75,8 +75,7 @@ impl History {
         let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
             return Ok(());
         };
-        let shallow = history::shallow(&self.git_dir);
-        if shallow.exists() {
+        if let Some(shallow) = history::shallow(&self.git_dir) {
             return Err(Fault::Git {
                 what: "rev-list",
                 said: format!("`{}` hides older commits; remove it", shallow.display()),

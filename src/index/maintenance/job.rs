@@ -50,12 +50,11 @@ impl Job {
             }
         };
         let (printed, said) = (heard(outputs.0), heard(outputs.1));
-        match status.success() {
-            true => Ok(printed),
-            false => Err(Fault::Git {
-                what: self.what,
-                said: format!("{status}: {}", said.trim_end()),
-            }),
+        let (what, said) = (self.what, format!("{status}: {}", said.trim_end()));
+        match status.code() {
+            Some(0) => Ok(printed),
+            Some(_) => Err(Fault::Git { what, said }),
+            None => Err(Fault::Killed { what, said }),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! Reading objects from the repository, each checked and none without bound.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
 
 use crate::domain::{CommitId, TreeId};
-use crate::git;
 
 use super::load::LoadFault;
 use super::object::id_of;
@@ -125,30 +123,9 @@ impl Objects {
         Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))
     }
 
-    /// Reads a blob to its end, whatever its size, and refuses one whose bytes are not those that its id names.
-    pub(super) fn check(&self, id: &[u8; 20], what: &str) -> Result<(), LoadFault> {
-        let bytes = match self.read(id, Kind::Blob, what) {
-            Err(LoadFault::TooLarge { bytes, .. }) => bytes,
-            read => return read.map(drop),
-        };
-        let oid = gix::ObjectId::from_bytes_or_panic(id);
-        // The library would take all of it into memory.
-        let mut child = git::command(Path::new(&self.source.git_dir))
-            .args(["cat-file", "blob", &oid.to_string()])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| self.fault(what, &error))?;
-        let head = format!("blob {bytes}\0");
-        let hashed = child
-            .stdout
-            .take()
-            .map(|out| hash(head.as_bytes().chain(out)));
-        child.wait().map_err(|error| self.fault(what, &error))?;
-        match hashed {
-            Some(Ok(found)) if found == oid => Ok(()),
-            _ => Err(self.fault(what, &format!("the object {oid} is not whole"))),
-        }
+    /// The repository.
+    pub(super) fn git_dir(&self) -> &Path {
+        Path::new(&self.source.git_dir)
     }
 
     /// Whether there is an object with this id, whatever it is.
@@ -203,7 +180,7 @@ impl Objects {
         Ok(commits)
     }
 
-    fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
+    pub(super) fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
         self.source.fault(what, error)
     }
 }
@@ -239,18 +216,6 @@ impl Commit {
     pub(super) fn author_name(&self) -> Option<String> {
         let commit = CommitRef::from_bytes(&self.bytes, gix::hash::Kind::Sha1).ok()?;
         Some(commit.author().ok()?.name.to_string())
-    }
-}
-
-/// The id of an object, from its head and its bytes.
-pub(super) fn hash(mut object: impl Read) -> io::Result<gix::ObjectId> {
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match object.read(&mut buffer)? {
-            0 => return hasher.try_finalize().map_err(io::Error::other),
-            count => hasher.update(&buffer[..count]),
-        }
     }
 }
 

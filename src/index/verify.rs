@@ -1,5 +1,6 @@
 //! Proving the whole history of an index: every step, signature, message, line and `.crate` file.
 
+mod large;
 mod message;
 mod theirs;
 

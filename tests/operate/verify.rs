@@ -312,6 +312,28 @@ fn a_file_too_large_for_an_index_that_was_taken_back_is_read_and_no_fault() {
 }
 
 #[test]
+fn a_commit_too_large_for_an_index_that_was_merged_is_read_and_no_fault() {
+    let (mut registry, token) = registry();
+    let person = Person::of(&registry);
+    person.git(&["checkout", "--quiet", "-b", "side"]);
+    let message = registry.data().join("message");
+    fs::write(&message, vec![b'a'; 129 << 20]).unwrap();
+    person.write("README.md", "hello\n").git(&["add", "--all"]);
+    person.git(&["commit", "--quiet", "--file", message.to_str().unwrap()]);
+    fs::remove_file(&message).unwrap();
+    person.write("README.md", "hello again\n").commit("more");
+    person.git(&["checkout", "--quiet", "main"]);
+    person.git(&["merge", "--quiet", "--no-ff", "--no-edit", "side"]);
+    person.push("HEAD:main", Receive::PackedAsSetUp).succeeds();
+    Release::new("a", "1.2.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    registry.stop();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_file_that_cuts_the_history_off_is_found() {
     let (mut registry, _) = registry();
     registry.stop();

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 
 use gix::objs::{Kind, TreeRefIter};
 
-use crate::domain::CommitId;
+use super::large::{Large, Tell};
+use crate::domain::{CommitId, excerpt};
 use crate::index::load::LoadFault;
 use crate::index::objects::{Objects, bytes_of};
 
@@ -44,10 +45,9 @@ impl Seen {
             if !self.commits.insert(id) {
                 continue;
             }
-            let commit = objects.commit(id).map_err(|fault| (id, fault))?;
-            self.folder(objects, commit.tree.as_bytes())
-                .map_err(|fault| (id, fault))?;
-            next.extend(commit.parents);
+            let (folder, parents) = commit(objects, id).map_err(|fault| (id, fault))?;
+            self.folder(objects, &folder).map_err(|fault| (id, fault))?;
+            next.extend(parents);
         }
         Ok(())
     }
@@ -59,19 +59,61 @@ impl Seen {
             if !self.objects.insert(id) {
                 continue;
             }
-            let tree = objects.read(&id, Kind::Tree, "a folder")?;
-            // What no index may have is no matter here, if no state of the index ever had it: programs, links, files of
-            // any size. The commit that a submodule names is of another repository.
-            let entries = TreeRefIter::from_bytes(&tree, gix::hash::Kind::Sha1);
-            for entry in entries.map_while(Result::ok) {
-                let id = bytes_of(entry.oid.to_owned());
-                if entry.mode.is_tree() {
+            // What no index may have is no matter here, if no state of the index ever had it: programs, links, anything
+            // of any size. The commit that a submodule names is of another repository.
+            let mut files = Vec::new();
+            folder(objects, id, &mut |mode, name, id| {
+                if mode.is_tree() {
                     next.push(id);
-                } else if !entry.mode.is_commit() && self.objects.insert(id) {
-                    objects.check(&id, &format!("a file `{}`", entry.filename))?;
+                } else if !mode.is_commit() && self.objects.insert(id) {
+                    files.push((id, excerpt(&String::from_utf8_lossy(name))));
                 }
+            })?;
+            for (id, name) in files {
+                file(objects, id, &name)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The folder of a commit and its parents.
+fn commit(objects: &Objects, id: CommitId) -> Result<([u8; 20], Vec<CommitId>), LoadFault> {
+    match objects.commit(id) {
+        Err(LoadFault::TooLarge { path, bytes, .. }) => {
+            let large = Large::of(objects, *id.as_bytes(), bytes);
+            large.commit().map_err(|cause| objects.fault(&path, &cause))
+        }
+        read => read.map(|commit| (*commit.tree.as_bytes(), commit.parents)),
+    }
+}
+
+/// Tells of each entry of a folder.
+fn folder(objects: &Objects, id: [u8; 20], tell: &mut Tell<'_>) -> Result<(), LoadFault> {
+    match objects.read(&id, Kind::Tree, "a folder") {
+        Err(LoadFault::TooLarge { path, bytes, .. }) => {
+            let large = Large::of(objects, id, bytes);
+            large
+                .folder(tell)
+                .map_err(|cause| objects.fault(&path, &cause))
+        }
+        read => {
+            let bytes = read?;
+            let entries = TreeRefIter::from_bytes(&bytes, gix::hash::Kind::Sha1);
+            for entry in entries.map_while(Result::ok) {
+                tell(entry.mode, entry.filename, bytes_of(entry.oid.to_owned()));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn file(objects: &Objects, id: [u8; 20], name: &str) -> Result<(), LoadFault> {
+    match objects.read(&id, Kind::Blob, &format!("a file `{name}`")) {
+        Err(LoadFault::TooLarge { path, bytes, .. }) => {
+            let large = Large::of(objects, id, bytes);
+            large.blob().map_err(|cause| objects.fault(&path, &cause))
+        }
+        read => read.map(drop),
     }
 }

@@ -44,12 +44,7 @@ impl Place {
             }
         }
         let has = |id: &gix::oid| indices.iter().any(|index| index.lookup(id).is_some());
-        for (path, id) in self.loose_files()?.into_iter().take(LOOSE_MAX) {
-            if has(&id) && !is_whole(&path, id) {
-                fs::remove_file(&path)?;
-                warn!(path = %path.display(), "a torn file was removed: a pack has the object");
-            }
-        }
+        self.drop_torn_files(&has)?;
         let (unreadable, readable): (Vec<_>, Vec<_>) = torn_packs.into_iter().partition(|torn| {
             let index = torn.path.with_extension("idx");
             is_among(no_indices, &index) || open(&index).is_none()
@@ -70,6 +65,16 @@ impl Place {
             warn!(%torn, "a pack was taken away: other packs have all of its objects");
         }
         Ok(left)
+    }
+
+    fn drop_torn_files(&self, has: &dyn Fn(&gix::oid) -> bool) -> io::Result<()> {
+        for (path, id) in self.loose_files()?.into_iter().take(LOOSE_MAX) {
+            if has(&id) && !is_whole(&path, id) {
+                fs::remove_file(&path)?;
+                warn!(path = %path.display(), "a torn file was removed: a pack has the object");
+            }
+        }
+        Ok(())
     }
 
     /// Whether the history is whole without packs of which nobody can tell what is in them: their indices are torn, too.

@@ -171,19 +171,18 @@ impl Place {
         Ok(())
     }
 
-    /// What is missing of the history that a branch leads to, in git's words; all of it is looked for.
+    /// What is missing of the history, in git's words, once all of it was looked for; also if nobody knows where it ends.
     pub(super) fn gap_in_history(&self) -> io::Result<Option<String>> {
-        let refs = [refs::TIP, refs::SERVED];
-        let commits = refs.map(|name| refs::read(&self.git_dir, name).ok().flatten());
-        let commits: Vec<String> = commits.iter().flatten().map(CommitId::to_string).collect();
-        if commits.is_empty() {
-            return Ok(Some("no branch leads to it".to_owned()));
-        }
+        let known = |name| refs::read(&self.git_dir, name).ok().flatten();
+        let Some(tip) = known(refs::TIP) else {
+            return Ok(Some("it is not known where the branch is".to_owned()));
+        };
+        let commits = [Some(tip), known(refs::SERVED)].into_iter().flatten();
         let output = git::command(&self.git_dir)
             // The graph knows commits that are gone.
             .args(["-c", "core.commitGraph=false"])
             .args(["rev-list", "--objects", "--quiet"])
-            .args(commits)
+            .args(commits.map(|commit| commit.to_string()))
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let gap = said.lines().next().unwrap_or_default().to_owned();

@@ -557,6 +557,33 @@ async fn packs_that_are_torn_with_their_indices_are_taken_away_if_others_have_ev
 }
 
 #[tokio::test]
+async fn a_pack_that_is_torn_with_its_index_stays_if_it_may_have_held_the_tip() {
+    let hurt = Hurt::new().await;
+    let files = ["pack", "idx"].map(|end| hurt.newest(end));
+    let older = hurt.git(&["rev-parse", "main^"]);
+    fs::write(hurt.path(refs::SERVED), format!("{older}\n")).unwrap();
+    for path in &files {
+        let bytes = TEARS[3](&fs::read(path).unwrap());
+        fs::remove_file(path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let place = place(hurt.folder.path());
+    let fault = |path: &Path| mend::look_into(path).unwrap();
+    for tip in ["torn", &hurt.tip.to_string()] {
+        fs::write(hurt.path(refs::TIP), format!("{tip}\n")).unwrap();
+        let torn = vec![fault(&files[0])];
+        let left = place.drop_torn_copies(torn, &[fault(&files[1])]).unwrap();
+        assert_eq!(left.len(), 1, "{tip}");
+        assert!(files.iter().all(|path| path.exists()));
+    }
+    // Nothing that is known needs it.
+    fs::write(hurt.path(refs::TIP), format!("{older}\n")).unwrap();
+    let torn = vec![fault(&files[0])];
+    let left = place.drop_torn_copies(torn, &[fault(&files[1])]).unwrap();
+    assert!(left.is_empty() && !files[1].exists());
+}
+
+#[tokio::test]
 async fn a_file_of_a_single_object_stays_if_it_is_whole_or_no_pack_has_the_object() {
     let hurt = Hurt::new().await;
     hurt.strange_child(hurt.tip);

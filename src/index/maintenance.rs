@@ -172,17 +172,22 @@ impl Keeper {
     /// Does what is due, and tells how long to pause.
     fn turn(&mut self, tolerance: Tolerance) -> Duration {
         self.discard(GRACE, HIDDEN_MAX);
-        if !self.history.is_whole(&self.is_over) {
+        let pause = match self.history.is_known_broken() {
             // What is damaged is left as it is.
-            return LOOK;
-        }
-        match self.tend(tolerance) {
-            Err(fault) if !self.is_over() => {
-                let reason = chain(&fault);
-                warn!(reason, "packs were not merged; all stays as it is");
-                REST
-            }
-            _ => LOOK,
+            true => LOOK,
+            false => match self.tend(tolerance) {
+                Err(fault) if !self.is_over() => {
+                    let reason = chain(&fault);
+                    warn!(reason, "packs were not merged; all stays as it is");
+                    REST
+                }
+                _ => LOOK,
+            },
+        };
+        // Last, for it may take a while: meanwhile more packs come.
+        match self.history.is_whole(&self.is_over) {
+            true => pause,
+            false => LOOK,
         }
     }
 

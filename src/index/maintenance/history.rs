@@ -68,7 +68,12 @@ impl History {
                 );
             }
         }
-        self.broken.load().is_none()
+        !self.is_known_broken()
+    }
+
+    /// Whether the last walk found that it is not whole.
+    pub(super) fn is_known_broken(&self) -> bool {
+        self.broken.load().is_some()
     }
 
     fn walk(&self, is_over: &AtomicBool) -> Result<(), Fault> {

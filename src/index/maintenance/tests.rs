@@ -124,6 +124,7 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     }
     resting.keeper.turn(QUIET);
     assert!(broken.load().is_none());
+    resting.keeper.turn(QUIET);
     assert_eq!(resting.packs(), 1, "it is merged again");
 
     // Somebody who fetched a part of another history into this one leaves a file that cuts this one off.

@@ -97,6 +97,36 @@ impl Drop for TempFile {
     }
 }
 
+/// A folder for what is not wanted for long: removed with all that is in it when dropped.
+#[derive(Debug)]
+pub struct TempFolder(PathBuf);
+
+impl TempFolder {
+    /// Creates an empty one, in the place of whatever an ended process left at `path`.
+    pub fn create(path: PathBuf) -> io::Result<Self> {
+        remove_folder(&path)?;
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        // What stays goes when the next one is created there.
+        let _ = remove_folder(&self.0);
+    }
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    if_there(fs::remove_dir_all(path)).map(drop)
+}
+
 /// Writes a small file that need not outlast this process: the one at `spare`, if it is there, gets the name `path`.
 ///
 /// To make and to remove a file costs a file system more than a rename, so a mark that is no longer needed becomes the
@@ -411,5 +441,22 @@ mod tests {
             remove_old_leftovers(&folder.path().join("none")).unwrap(),
             0
         );
+    }
+
+    #[test]
+    fn a_folder_is_new_each_time_and_what_cannot_be_removed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("apart");
+        remove_folder(&path).unwrap();
+        for _ in 0..2 {
+            fs::create_dir_all(path.join("left")).unwrap();
+            let fresh = TempFolder::create(path.clone()).unwrap();
+            assert_eq!(fs::read_dir(fresh.path()).unwrap().count(), 0);
+            drop(fresh);
+            assert!(!path.exists());
+        }
+        fs::write(&path, "a file, where a folder should be").unwrap();
+        assert!(remove_folder(&path).is_err());
+        assert!(TempFolder::create(path).is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::git;
 
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
+use super::pack;
 use super::refs;
 use super::rule::By;
 use super::upstream::{Limits, UpstreamFault};
@@ -213,16 +214,22 @@ impl Writer {
     /// else wrote.
     fn keep(&self, found: CommitId) -> io::Result<()> {
         let packs = self.git_dir.join("objects/pack");
-        self.flights.copy(&packs, || self.pack(found, &packs))?;
-        disk::sync_folder(&packs)
+        let apart = pack::folder_apart(&self.git_dir, "keep")?;
+        let stem = apart.path().join("pack");
+        let ids = self.flights.copy(&packs, || self.pack(found, &stem))?;
+        for id in ids.lines() {
+            pack::take_over(&apart.path().join(format!("pack-{id}")), &packs)?;
+        }
+        Ok(())
     }
 
-    fn pack(&self, found: CommitId, packs: &Path) -> io::Result<()> {
+    /// Gives the ids of the packs, each in a line.
+    fn pack(&self, found: CommitId, stem: &Path) -> io::Result<String> {
         let mut child = git::command(&self.git_dir)
             .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
-            .arg(packs.join("pack"))
+            .arg(stem)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let range = format!("{found}\n^{}\n", self.tip.snapshot.commit);
@@ -238,6 +245,6 @@ impl Writer {
                 said.trim_end()
             )));
         }
-        Ok(())
+        String::from_utf8(output.stdout).map_err(io::Error::other)
     }
 }

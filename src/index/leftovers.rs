@@ -40,21 +40,24 @@ impl Place {
         for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
             pack::remove_if_there(&lock)?;
         }
-        self.remove_ended_pushes()
+        self.remove_folders_apart()
     }
 
-    fn remove_ended_pushes(&self) -> io::Result<()> {
+    /// Those of our own git processes, and what git left of pushes.
+    fn remove_folders_apart(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.git_dir.join("objects"))? {
             let entry = entry?;
             if !entry.file_type()?.is_dir() {
                 continue;
             }
             let (name, path) = (entry.file_name(), entry.path());
-            if name.as_encoded_bytes().starts_with(RECEIVED.as_bytes()) {
+            if name.as_encoded_bytes().starts_with(pack::APART.as_bytes()) {
+                disk::remove_folder(&path)?;
+            } else if name.as_encoded_bytes().starts_with(RECEIVED.as_bytes()) {
                 let mut files = Vec::new();
                 walk(&path, &mut files)?;
                 if files.iter().all(|(_, metadata)| is_old(metadata)) {
-                    fs::remove_dir_all(&path)?;
+                    disk::remove_folder(&path)?;
                 }
             } else if name.len() == 2 {
                 let mut files = Vec::new();
@@ -128,6 +131,7 @@ mod tests {
             make("tmp_objdir-incoming-a/pack/tmp_pack_a", true),
             make("tmp_objdir-incoming-b/17/tmp_obj_b", true),
             make("aa/tmp_obj_c", true),
+            make("tmp_apart-merge/pack-f.pack", false),
         ];
         let staying = [
             make("tmp_objdir-incoming-d/pack/tmp_pack_d", false),

@@ -4,9 +4,10 @@
 //! what lies in packs and not by what the branch reaches, so the pack of a commit that is not the tip yet is safe, and
 //! so is what no branch names any more: nothing is ever thrown away but a second copy.
 //!
-//! The order is that of a power cut: git flushes the new pack and names it, the folder is flushed, each object of an
-//! old pack is found in packs that stay, the old pack's index gets another name, the folder is flushed. From then on no reader finds
-//! the old pack, and one who had found it before still can open it: its file goes an hour later, or at the next start.
+//! The order is that of a power cut: git flushes the new pack in a folder apart, it moves to where packs are, that folder
+//! is flushed, each object of an old pack is found in packs that stay, the old pack's index gets another name, the folder
+//! is flushed. From then on no reader finds the old pack, and one who had found it before still can open it: its file goes
+//! an hour later, or at the next start.
 //! Whatever fails changes nothing.
 
 mod flight;
@@ -30,7 +31,7 @@ use arc_swap::ArcSwapOption;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
-use crate::{disk, git};
+use crate::git;
 
 pub(super) use flight::Flights;
 
@@ -227,7 +228,6 @@ impl Keeper {
             [] => self.pack_all()?,
             _ => self.pack_contents(old, others)?,
         };
-        packs::trust(&new, listed, disk::sync_folder(&self.folder))?;
         // A pack that was listed while it was in flight stays one that may be taken back, until it has landed.
         if self.flights.is_still(in_flight) {
             return Ok(());
@@ -252,7 +252,7 @@ impl Keeper {
     /// A pack with all that these packs hold and the others do not.
     fn pack_contents(&self, old: &[Listed], others: &[Listed]) -> Result<PathBuf, Fault> {
         let mut command = self.pack_objects();
-        command.arg("--stdin-packs").arg(self.folder.join("pack"));
+        command.arg("--stdin-packs");
         let mut input = String::new();
         for (mark, packs) in [("", old), ("^", others)] {
             for pack in packs {
@@ -267,9 +267,7 @@ impl Keeper {
     /// A pack with all objects there are, reachable or not, with a bitmap.
     fn pack_all(&self) -> Result<PathBuf, Fault> {
         let mut command = self.pack_objects();
-        command
-            .args(["--all", "--keep-unreachable", "--write-bitmap-index"])
-            .arg(self.folder.join("pack"));
+        command.args(["--all", "--keep-unreachable", "--write-bitmap-index"]);
         self.new_pack(command, String::new())
     }
 
@@ -288,8 +286,14 @@ impl Keeper {
     }
 
     /// Lets git write a pack, and gives its path without extension. What git leaves when it fails is removed.
-    fn new_pack(&self, command: std::process::Command, input: String) -> Result<PathBuf, Fault> {
+    fn new_pack(
+        &self,
+        mut command: std::process::Command,
+        input: String,
+    ) -> Result<PathBuf, Fault> {
         let _merge = self.flights.merge();
+        let apart = pack::folder_apart(&self.git_dir, "merge")?;
+        command.arg(apart.path().join("pack"));
         let copying = self.flights.copying();
         let before = packs::left_by_git(&self.folder)?;
         let what = "pack-objects";
@@ -311,13 +315,13 @@ impl Keeper {
         let said = outcome?;
         let name = said.trim_end();
         let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match is_id {
-            true => Ok(self.folder.join(format!("pack-{name}"))),
-            false => Err(Fault::Git {
-                what,
-                said: format!("it names no pack but {said:?}"),
-            }),
+        if !is_id {
+            let said = format!("it names no pack but {said:?}");
+            return Err(Fault::Git { what, said });
         }
+        let name = format!("pack-{name}");
+        pack::take_over(&apart.path().join(&name), &self.folder)?;
+        Ok(self.folder.join(name))
     }
 
     /// For the history up to what clients of git see: all of that is durable.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use gix::objs::Kind;
 
-use crate::disk::{self, TempFile};
+use crate::disk::{self, TempFile, TempFolder};
 
 use super::object::PackObject;
 
@@ -20,6 +20,8 @@ const SPARE_MARK: &str = "sidecargo-spare.mark";
 /// What stands in our marks, by which they are told from those of a push or of a person.
 const MARK: &[u8] = b"sidecargo: no ref leads here yet\n";
 
+/// How the names of folders begin in which git writes packs for us.
+pub(super) const APART: &str = "tmp_apart-";
 /// The extension that the index of a pack has once no reader shall find it any more: all of it lies in other packs.
 pub(super) const HIDDEN: &str = "merged";
 
@@ -40,20 +42,51 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect::<String>();
+    // The pack first: readers find packs by their index.
+    place(folder, &format!("pack-{name}"), |files| {
+        pack.rename(&files.stem.with_extension("pack"))?;
+        index.rename(&files.stem.with_extension("idx"))
+    })
+}
+
+/// Makes a folder in which git writes packs for us: one whose writing ends early is never seen where packs are.
+pub(super) fn folder_apart(git_dir: &Path, purpose: &str) -> io::Result<TempFolder> {
+    let objects = git_dir.join("objects");
+    TempFolder::create(objects.join(format!("{APART}{purpose}")))
+}
+
+/// Moves a pack that git wrote and flushed in a [`folder_apart`] into `folder`, as durable as [`write`] does it; `stem`
+/// is the path of its files without their extensions.
+pub(super) fn take_over(stem: &Path, folder: &Path) -> io::Result<Pack> {
+    let name = stem.file_name().unwrap_or_default();
+    place(folder, &name.to_string_lossy(), |files| {
+        let rename = |part| {
+            let (from, to) = (stem.with_extension(part), files.stem.with_extension(part));
+            disk::put_aside(&from, &to)
+        };
+        disk::if_there(rename("bitmap"))?;
+        disk::if_there(rename("rev"))?;
+        rename("pack")?;
+        rename("idx")
+    })
+}
+
+/// Lets `rename` give the files of a pack their names, the index last; durable when this returns.
+fn place(
+    folder: &Path,
+    name: &str,
+    rename: impl FnOnce(&Pack) -> io::Result<()>,
+) -> io::Result<Pack> {
     let files = Pack {
-        pack: folder.join(format!("pack-{name}.pack")),
-        index: folder.join(format!("pack-{name}.idx")),
-        mark: folder.join(format!("pack-{name}.keep")),
+        stem: folder.join(name),
         spare_mark: folder.join(SPARE_MARK),
     };
     // One that is written again is already referred to: it stays, whatever happens now.
-    let is_new = !files.index.exists();
-    // The pack first: readers find packs by their index.
-    let written = disk::write_mark(&files.spare_mark, &files.mark, MARK)
-        .and_then(|()| pack.rename(&files.pack))
-        .and_then(|()| index.rename(&files.index))
+    let is_new = !files.stem.with_extension("idx").exists();
+    let placed = disk::write_mark(&files.spare_mark, &files.mark(), MARK)
+        .and_then(|()| rename(&files))
         .and_then(|()| disk::sync_folder(folder));
-    match written {
+    match placed {
         Ok(()) => Ok(files),
         Err(error) => {
             if is_new {
@@ -67,30 +100,33 @@ pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
 /// The files of a pack in the repository.
 #[derive(Debug)]
 pub(super) struct Pack {
-    pack: PathBuf,
-    index: PathBuf,
-    mark: PathBuf,
+    /// Their path without an extension.
+    stem: PathBuf,
     spare_mark: PathBuf,
 }
 
 impl Drop for Pack {
     fn drop(&mut self) {
         // One that stays goes at the next start.
-        let _ = disk::put_aside(&self.mark, &self.spare_mark);
+        let _ = disk::put_aside(&self.mark(), &self.spare_mark);
     }
 }
 
 impl Pack {
     /// Its bytes, as git sends them too.
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
-        fs::read(&self.pack)
+        fs::read(self.stem.with_extension("pack"))
     }
 
     /// Takes away a pack that nothing refers to.
     pub(super) fn remove(self) {
         // The index first, so that no reader finds a pack that is half gone. What stays is only garbage.
-        let _ = fs::remove_file(&self.index);
-        let _ = fs::remove_file(&self.pack);
+        let _ = fs::remove_file(self.stem.with_extension("idx"));
+        let _ = remove_parts(&self.stem);
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.stem.with_extension("keep")
     }
 }
 
@@ -325,6 +361,45 @@ mod tests {
         fs::rename(stem.with_extension("idx"), stem.with_extension(HIDDEN)).unwrap();
         discard(&stem).unwrap();
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_pack_of_git_is_taken_over_whole_or_not_at_all() {
+        let git_dir = tempfile::tempdir().unwrap();
+        let folder = git_dir.path().join("objects/pack");
+        fs::create_dir_all(&folder).unwrap();
+        let names = || {
+            let entries = fs::read_dir(&folder).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<BTreeSet<String>>()
+        };
+        let take_over = |parts: &[&str]| {
+            let apart = folder_apart(git_dir.path(), "test").unwrap();
+            let stem = apart.path().join("pack-a");
+            for part in parts {
+                fs::write(stem.with_extension(part), "of git").unwrap();
+            }
+            assert!(apart.path().exists());
+            take_over(&stem, &folder).map(|_pack| names())
+        };
+        take_over(&["pack", "rev", "bitmap"]).unwrap_err();
+        take_over(&["idx"]).unwrap_err();
+        assert_eq!(names(), BTreeSet::from([SPARE_MARK.to_owned()]));
+        let placed = take_over(&["idx", "pack"]).unwrap();
+        let expected = ["pack-a.idx", "pack-a.keep", "pack-a.pack"].map(str::to_owned);
+        assert_eq!(placed, BTreeSet::from(expected));
+        assert!(take_over(&["idx", "pack", "rev", "bitmap"]).unwrap().len() > 3);
+        // It was there before, so it stays.
+        take_over(&["idx"]).unwrap_err();
+        let parts = ["bitmap", "idx", "pack", "rev"].map(|part| format!("pack-a.{part}"));
+        let expected = parts.into_iter().chain([SPARE_MARK.to_owned()]);
+        assert_eq!(names(), expected.collect());
+        assert_eq!(
+            fs::read_dir(git_dir.path().join("objects"))
+                .unwrap()
+                .count(),
+            1
+        );
     }
 
     #[test]

@@ -78,10 +78,7 @@ impl Place {
             git_dir: self.git_dir.with_extension("founding"),
             ..self.clone()
         };
-        let clear = || match fs::remove_dir_all(&beside.git_dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io_fault(source)),
-            _ => Ok(()),
-        };
+        let clear = || disk::remove_folder(&beside.git_dir).map_err(|source| self.io_fault(source));
         clear()?;
         if upstream.tip()?.is_some() {
             return Ok(());

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::blobs::Blobs;
+use crate::disk::TempFolder;
 use crate::domain::CommitId;
 
 use super::hooks::{PushFault, judge_push};
@@ -55,10 +55,11 @@ pub fn judge_merge(
     number: u64,
     head: CommitId,
 ) -> Result<(), ReviewFault> {
-    let folder = Folder::make(place.git_dir.join("review"))?;
+    let folder = TempFolder::create(place.git_dir.join("review"))?;
+    fs::create_dir(folder.path().join("pack"))?;
     let quarantine = Quarantine {
         git_dir: &place.git_dir,
-        objects: &folder.0,
+        objects: folder.path(),
     };
     upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
     for _ in 1..ATTEMPTS {
@@ -94,52 +95,5 @@ impl From<UpstreamFault> for ReviewFault {
             UpstreamFault::TooLarge(bytes) => Self::TooLarge(bytes),
             other => Self::Upstream(other),
         }
-    }
-}
-
-/// A folder of git objects that is gone with this value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make(path: PathBuf) -> io::Result<Self> {
-        remove(&path)?;
-        fs::create_dir_all(path.join("pack"))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What stays goes before the next review.
-        let _ = remove(&self.0);
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_new_each_time_and_what_cannot_be_removed_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("review");
-        remove(&path).unwrap();
-        for _ in 0..2 {
-            fs::create_dir_all(path.join("left")).unwrap();
-            let fresh = Folder::make(path.clone()).unwrap();
-            assert!(path.join("pack").exists() && !path.join("left").exists());
-            drop(fresh);
-            assert!(!path.exists());
-        }
-        fs::write(&path, "a file, where a folder should be").unwrap();
-        assert!(remove(&path).is_err());
-        assert!(Folder::make(path).is_err());
     }
 }

@@ -99,22 +99,6 @@ pub(super) fn hide(
         .collect())
 }
 
-/// Trusts the new pack if its name was flushed, else removes it: all that it holds is in those that were listed.
-pub(super) fn trust(new: &Path, listed: &[Listed], flushed: io::Result<()>) -> Result<(), Fault> {
-    if flushed.is_err() && listed.iter().all(|pack| pack.stem != new) {
-        remove(new);
-    }
-    Ok(flushed?)
-}
-
-/// Removes a pack that nobody needs.
-fn remove(stem: &Path) {
-    let index = stem.with_extension("idx");
-    // What stays is removed at the next start.
-    let _ = disk::put_aside(&index, &index.with_extension(pack::HIDDEN));
-    let _ = pack::discard(stem);
-}
-
 /// Files that a git writes, or wrote when it ended.
 pub(super) fn left_by_git(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut left = BTreeSet::new();
@@ -173,16 +157,5 @@ mod tests {
             left_by_git(folder.path()).unwrap(),
             of_git.iter().map(|name| path(name)).collect()
         );
-    }
-
-    #[test]
-    fn a_pack_that_nobody_needs_goes_with_all_its_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let stem = folder.path().join("pack-a");
-        for extension in ["idx", "pack", "rev", "bitmap"] {
-            fs::write(stem.with_extension(extension), "").unwrap();
-        }
-        remove(&stem);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

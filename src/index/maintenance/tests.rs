@@ -434,24 +434,29 @@ async fn what_fails_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_pack_whose_folder_was_not_flushed_goes_unless_it_was_there_before() {
+async fn a_git_that_is_killed_between_two_names_leaves_nothing() {
     let resting = Resting::with_packs(1).await;
-    let listed = packs::list(&resting.keeper.folder).unwrap();
-    let new = &listed[1].stem;
-    let failed = || Err(io::Error::other("the disk is gone"));
-    packs::trust(new, &listed[..1], Ok(())).unwrap();
-    packs::trust(new, &listed, failed()).unwrap_err();
-    assert_eq!(resting.packs(), 2);
-    packs::trust(new, &listed[..1], failed()).unwrap_err();
-    assert_eq!(resting.packs(), 1);
+    let files = resting.files();
+    let mut command = Command::new("sh");
+    command.args(["-c", ": > \"$0-1.pack\"; kill -9 $$"]);
+    let fault = resting.keeper.new_pack(command, String::new()).unwrap_err();
+    assert!(matches!(fault, Fault::Killed { .. }), "{fault}");
+    assert_eq!(resting.files(), files);
+    let apart = pack::folder_apart(&resting.keeper.git_dir, "merge").unwrap();
+    assert!(
+        apart
+            .path()
+            .starts_with(resting.keeper.git_dir.join("objects"))
+    );
 }
 
 #[tokio::test]
 async fn what_git_prints_is_the_id_of_a_pack_or_a_fault() {
     let resting = Resting::with_packs(0).await;
     let name_of = |said: &str| {
-        let mut command = Command::new("echo");
-        command.arg(said);
+        let mut command = Command::new("sh");
+        let make = "for part in pack idx; do : > \"$1-$0.$part\"; done; echo \"$0\"";
+        command.args(["-c", make, said]);
         resting.keeper.new_pack(command, String::new())
     };
     for said in ["", &"a".repeat(39), &"a".repeat(41), &"g".repeat(40)] {

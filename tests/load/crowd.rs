@@ -70,7 +70,7 @@ pub fn hold(
         thread::sleep(PASS);
     }
     for client in slow {
-        world.note(client.leave(world));
+        world.note(client.leave(world, patience));
     }
     // In case there was no pass.
     let _ = tell.send(());

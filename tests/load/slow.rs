@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::crowd::Patience;
 use super::work::index_path;
-use super::world::{PAUSED, World};
+use super::world::{LOOK_AGAIN, PAUSED, World};
 use crate::common::git::git;
 use crate::common::http::{Reply, connect, parse};
 use crate::common::upload::Release;
@@ -149,8 +150,15 @@ impl Client {
         Ok(())
     }
 
-    /// Ends without a word to the server.
-    pub fn leave(mut self, world: &World) -> Outcome {
+    /// Ends without a word to the server, unless its upload is all there: that is done whether it stays or not.
+    pub fn leave(mut self, world: &World, patience: Patience) -> Outcome {
+        while self.kind == Kind::Upload
+            && let Some(line) = &self.line
+            && line.sent == line.bytes.len()
+        {
+            self.pass(world, patience)?;
+            thread::sleep(LOOK_AGAIN);
+        }
         match self.line.is_some() {
             true => self.judge_what_came(world),
             false => Ok(()),

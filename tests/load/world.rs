@@ -20,7 +20,7 @@ use crate::common::tools::say;
 use crate::common::upload::Release;
 
 /// The pause before something is tried again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// This process did not run for so long: what the server cut off meanwhile, it cut off rightly.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What a refusal by the 503 that ARCHITECTURE.md has for a push that holds git's lock on the tip says.

@@ -291,28 +291,17 @@ impl Keeper {
         mut command: std::process::Command,
         input: String,
     ) -> Result<PathBuf, Fault> {
-        let _merge = self.flights.merge();
         let apart = pack::folder_apart(&self.git_dir, "merge")?;
         command.arg(apart.path().join("pack"));
-        let copying = self.flights.copying();
-        let before = packs::left_by_git(&self.folder)?;
         let what = "pack-objects";
-        let outcome = Job {
+        let job = Job {
             what,
             command,
             input,
-        }
-        .run(&self.is_over);
-        if outcome.is_err() {
-            let left = packs::left_by_git(&self.folder)?;
-            // The writer's own git has such files, too; then the next start removes ours.
-            if self.flights.has_copied_nothing_since(copying) {
-                for path in left.difference(&before) {
-                    std::fs::remove_file(path)?;
-                }
-            }
-        }
-        let said = outcome?;
+        };
+        let said = self
+            .flights
+            .clean_after(&self.folder, || job.run(&self.is_over))?;
         let name = said.trim_end();
         let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {

@@ -26,17 +26,14 @@ pub(in crate::index) struct Flights {
     call: SyncSender<()>,
 }
 
-/// What programs left that failed for the writer.
+/// What programs left that failed.
 #[derive(Debug, Default)]
 struct Left {
-    /// Whether packs are merged at this moment: the files of that look the same, and some of these may be its own.
-    is_merging: bool,
-    /// Those that go when that is over.
+    /// How many run at this moment: their files look the same, so some of these may be theirs.
+    running: usize,
+    /// Those that go when none does.
     files: BTreeSet<PathBuf>,
 }
-
-/// Lasts as long as git merges packs.
-pub(super) struct Merge<'a>(&'a Flights);
 
 /// Lasts as long as a pack is in flight.
 #[derive(Debug)]
@@ -71,22 +68,32 @@ impl Flights {
         copy: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let _flight = Flight::begin(&self.copied, &self.call);
+        self.clean_after(folder, copy)
+    }
+
+    /// Lets git work in this folder of packs; what it leaves there when it fails goes once no other git is at work.
+    pub(super) fn clean_after<T, E>(
+        &self,
+        folder: &Path,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.lock_left().running += 1;
         let before = left_by_git(folder);
-        let outcome = copy();
+        let outcome = work();
+        let mut left = self.lock_left();
         if outcome.is_err()
             && let (Ok(before), Ok(after)) = (before, left_by_git(folder))
         {
-            let mut left = self.lock_left();
             left.files.extend(after.difference(&before).cloned());
-            left.remove();
+        }
+        left.running -= 1;
+        if left.running == 0 {
+            for path in std::mem::take(&mut left.files) {
+                // One that stays goes at the next start.
+                let _ = fs::remove_file(path);
+            }
         }
         outcome
-    }
-
-    /// Git merges packs; what it writes itself is there no longer when this ends.
-    pub(super) fn merge(&self) -> Merge<'_> {
-        self.lock_left().is_merging = true;
-        Merge(self)
     }
 
     fn lock_left(&self) -> MutexGuard<'_, Left> {
@@ -100,33 +107,6 @@ impl Flights {
     /// Whether a pack was in flight at that moment and still is.
     pub(super) fn is_still(&self, moment: Moment) -> bool {
         is_odd(moment.0) && self.in_flight().0 == moment.0
-    }
-
-    pub(super) fn copying(&self) -> Moment {
-        Moment(self.copied.load(Ordering::SeqCst))
-    }
-
-    pub(super) fn has_copied_nothing_since(&self, moment: Moment) -> bool {
-        !is_odd(moment.0) && self.copying().0 == moment.0
-    }
-}
-
-impl Left {
-    fn remove(&mut self) {
-        if !self.is_merging {
-            for path in std::mem::take(&mut self.files) {
-                // One that stays goes at the next start.
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-}
-
-impl Drop for Merge<'_> {
-    fn drop(&mut self) {
-        let mut left = self.0.lock_left();
-        left.is_merging = false;
-        left.remove();
     }
 }
 
@@ -175,50 +155,38 @@ mod tests {
     }
 
     #[test]
-    fn what_git_left_may_be_that_of_a_copy_that_ran_meanwhile() {
-        let flights = Flights::new(sync_channel(1).0);
-        let before = flights.copying();
-        assert!(flights.has_copied_nothing_since(before));
-        let folder = tempfile::tempdir().unwrap();
-        let copy = || -> Result<Moment, ()> {
-            assert!(!flights.has_copied_nothing_since(before));
-            Ok(flights.copying())
-        };
-        let during = flights.copy(folder.path(), copy).unwrap();
-        assert!(!flights.has_copied_nothing_since(during));
-        assert!(!flights.has_copied_nothing_since(before));
-        assert!(!flights.has_copied_nothing_since(during));
-        assert!(flights.has_copied_nothing_since(flights.copying()));
-    }
-
-    #[test]
-    fn what_a_copy_leaves_when_it_fails_goes_once_it_cannot_be_that_of_a_merge() {
+    fn what_a_git_leaves_when_it_fails_goes_once_it_cannot_be_that_of_another() {
         let flights = Flights::new(sync_channel(1).0);
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let fail = |name: &str| {
-            let copy = || -> Result<(), ()> {
+        let leave = |name: &str, outcome: Result<(), ()>| {
+            let work = || {
                 fs::write(path(name), "").unwrap();
-                Err(())
+                outcome
             };
-            flights.copy(folder.path(), copy).unwrap_err();
+            assert_eq!(flights.copy(folder.path(), work), outcome);
         };
         // That of somebody else stays, and so does all of one that succeeds.
         fs::write(path("tmp_pack_before"), "").unwrap();
-        fail("tmp_pack_alone");
+        leave("tmp_pack_alone", Err(()));
         assert!(!path("tmp_pack_alone").exists());
-        let well = || -> Result<(), ()> {
-            fs::write(path("tmp_pack_well"), "").unwrap();
-            Ok(())
+        leave("tmp_pack_well", Ok(()));
+        let merge = |outcome: Result<(), ()>| {
+            let work = || {
+                fs::write(path("tmp_pack_merge"), "").unwrap();
+                leave("tmp_pack_beside", Err(()));
+                assert!(path("tmp_pack_beside").exists() && path("tmp_pack_merge").exists());
+                outcome
+            };
+            assert_eq!(flights.clean_after(folder.path(), work), outcome);
+            assert!(!path("tmp_pack_beside").exists());
         };
-        flights.copy(folder.path(), well).unwrap();
-        let merge = flights.merge();
-        fs::write(path("tmp_pack_merge"), "").unwrap();
-        fail("tmp_pack_beside");
-        assert!(path("tmp_pack_beside").exists() && path("tmp_pack_merge").exists());
-        drop(merge);
-        assert!(!path("tmp_pack_beside").exists());
-        assert!(path("tmp_pack_before").exists() && path("tmp_pack_well").exists());
+        merge(Err(()));
+        assert!(!path("tmp_pack_merge").exists());
+        merge(Ok(()));
+        let left = left_by_git(folder.path()).unwrap();
+        let expected = ["tmp_pack_before", "tmp_pack_merge", "tmp_pack_well"].map(path);
+        assert_eq!(left, expected.into_iter().collect());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::Fault;
 
 /// The most bytes of an output that are kept.
@@ -22,7 +24,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Runs it to its end and gives what it printed; kills it when `is_over`.
+    /// Runs it to its end and gives what it printed; ends it when `is_over`.
     pub(super) fn run(mut self, is_over: &AtomicBool) -> Result<String, Fault> {
         let mut child = self
             .command
@@ -40,7 +42,8 @@ impl Job {
         }
         let status = loop {
             if is_over.load(Ordering::Acquire) {
-                let _ = child.kill();
+                // Git takes its locks away with it.
+                let _ = kill_process(Pid::from_child(&child), Signal::TERM);
                 child.wait()?;
                 return Err(Fault::Interrupted);
             }

@@ -47,6 +47,9 @@ pub enum MendFault {
     /// All that was ever committed is gone.
     #[error("the folder {} is gone, and the whole index with it; bring the registry back from a backup with `sidecargo restore`", .0.display())]
     NoPacks(PathBuf),
+    /// Nobody can tell where the objects are that it names.
+    #[error("`{}` is torn: a path in it has a zero byte; write down again which folders of objects it named, or remove it if it named none that is needed", .0.display())]
+    TornAlternates(PathBuf),
     /// The tip names no commit, and nobody can tell for sure which one it named.
     #[error(
         "`{}` names no commit: {reason}; it may have been {}; look at them with `git log`, then `rm {0}` and `git --git-dir={} update-ref {} COMMIT`, or bring the registry back from a backup with `sidecargo restore`",
@@ -78,6 +81,11 @@ impl Place {
         template::mend_layout(&self.git_dir).map_err(io_fault)?;
         if !self.packs().exists() {
             return Err(MendFault::NoPacks(self.packs()).into());
+        }
+        let alternates = self.git_dir.join("objects/info/alternates");
+        let named = disk::if_there(fs::read(&alternates)).map_err(io_fault)?;
+        if named.is_some_and(|paths| paths.contains(&0)) {
+            return Err(MendFault::TornAlternates(alternates).into());
         }
         self.clean().map_err(io_fault)?;
         refs::mend_packed(&self.git_dir).map_err(io_fault)?;

@@ -443,6 +443,18 @@ async fn a_folder_of_packs_that_is_gone_is_named() {
 }
 
 #[tokio::test]
+async fn a_torn_list_of_other_folders_is_named() {
+    let hurt = Hurt::new().await;
+    let path = hurt.path("objects/info/alternates");
+    fs::write(&path, "/nowhere\n\0\0").unwrap();
+    let said = hurt.refusal();
+    let torn = format!("`{}` is torn", path.display());
+    assert!(said.contains(&torn), "{said}");
+    fs::write(&path, "/nowhere\n").unwrap();
+    open(hurt.folder.path(), URL).unwrap();
+}
+
+#[tokio::test]
 async fn an_index_without_its_pack_goes() {
     let hurt = Hurt::new().await;
     let stray = hurt.path(&format!("objects/pack/pack-{}.idx", "0".repeat(40)));

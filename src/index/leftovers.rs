@@ -36,8 +36,8 @@ impl Place {
         }
         let graph = self.git_dir.join("objects/info/commit-graph.lock");
         let lock_of = |name| self.git_dir.join(name).with_extension("lock");
-        let tip = refs::lock_of_tip(&self.git_dir);
-        for lock in [tip, graph, lock_of(INCOMING), lock_of(ARRIVED)] {
+        refs::remove_left_lock(&self.git_dir)?;
+        for lock in [graph, lock_of(INCOMING), lock_of(ARRIVED)] {
             pack::remove_if_there(&lock)?;
         }
         self.remove_folders_apart()

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::disk;
 use crate::domain::CommitId;
@@ -182,10 +182,14 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
 /// So the ref is written anew; where there is no room for that, the old file must do.
 pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
     let path = git_dir.join(TIP);
-    let Err(fault) = move_tip(git_dir, Some(tip), tip) else {
-        return Ok(());
-    };
-    warn!(%fault, "the tip could not be written anew at the start");
+    match move_tip(git_dir, Some(tip), tip) {
+        Ok(()) => return Ok(()),
+        // Whoever pushes meanwhile is followed like any other.
+        Err(fault @ MoveFault::Elsewhere { .. }) => {
+            debug!(%fault, "the tip moved during the start")
+        }
+        Err(fault) => warn!(%fault, "the tip could not be written anew at the start"),
+    }
     if path.exists() {
         File::open(&path)?.sync_all()?;
     }
@@ -203,6 +207,17 @@ fn held(lock: &Path) -> io::Error {
 /// Where git's lock on the tip lies.
 pub(super) fn lock_of_tip(git_dir: &Path) -> PathBuf {
     git_dir.join(TIP).with_extension("lock")
+}
+
+/// Removes the lock on the tip that an ended process left, at a start.
+pub(super) fn remove_left_lock(git_dir: &Path) -> io::Result<()> {
+    let (lock, spare) = (lock_of_tip(git_dir), spare_beside(&git_dir.join(TIP)));
+    let until = Instant::now() + LOCK_WAIT;
+    // Ours was the spare file before. While that is there, this one is git's, and its push may still be under way.
+    while spare.exists() && lock.exists() && Instant::now() < until {
+        thread::sleep(LOCK_LOOK);
+    }
+    disk::if_there(fs::remove_file(&lock)).map(drop)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -317,6 +332,26 @@ mod tests {
         fs::create_dir_all(folder_of(&folder.path().join(TIP))).unwrap();
         fs::write(folder.path().join(TIP), format!("{}\n", id(1))).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_lock_that_was_left_goes_but_not_at_once_if_it_may_be_that_of_a_push() {
+        let folder = repository();
+        let git_dir = folder.path();
+        let lock = lock_of_tip(git_dir);
+        remove_left_lock(git_dir).unwrap();
+        for is_of_git in [false, true] {
+            fs::write(&lock, "").unwrap();
+            if is_of_git {
+                fs::write(spare_beside(&git_dir.join(TIP)), "").unwrap();
+            }
+            let began = Instant::now();
+            remove_left_lock(git_dir).unwrap();
+            assert!(!lock.exists());
+            assert!(!is_of_git || began.elapsed() >= LOCK_WAIT);
+        }
+        fs::create_dir(&lock).unwrap();
+        assert!(remove_left_lock(git_dir).is_err());
     }
 
     #[test]

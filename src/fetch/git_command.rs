@@ -18,13 +18,16 @@ pub(super) enum Answering {
 }
 
 /// Configuration that holds whatever a file says.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 9] = [
     // A filter makes the process walk the whole tree for each client.
     "uploadpack.allowFilter=false",
     "uploadpack.allowAnySHA1InWant=false",
     "uploadpack.allowReachableSHA1InWant=false",
     "uploadpack.allowTipSHA1InWant=false",
     "uploadpack.allowRefInWant=false",
+    // Whatever else somebody put beside the branch is none of the index.
+    "transfer.hideRefs=refs",
+    "transfer.hideRefs=!refs/heads/main",
     // The CPU limit counts all threads of a process: one thread makes it a time.
     "pack.threads=1",
     "transfer.advertiseSID=false",

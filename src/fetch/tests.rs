@@ -59,7 +59,12 @@ impl Repository {
         let hidden = commit(&work, "hidden");
         let served = format!("{tip}:refs/namespaces/served/refs/heads/main");
         let other = format!("{hidden}:refs/heads/main");
-        git(&work, &["push", "-q", "../index.git", &served, &other]);
+        // Somebody put this beside it.
+        let beside = format!("{hidden}:refs/namespaces/served/refs/heads/beside");
+        git(
+            &work,
+            &["push", "-q", "../index.git", &served, &other, &beside],
+        );
         let head = "refs/namespaces/served/HEAD";
         let main = "refs/namespaces/served/refs/heads/main";
         git(&at.join("index.git"), &["symbolic-ref", head, main]);

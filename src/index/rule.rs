@@ -319,7 +319,11 @@ fn krate(
 }
 
 fn read_owners(file: &FileChange) -> Result<Owners, Violation> {
-    Owners::parse(text_of(file)?).map_err(|fault| unreadable(file, &fault))
+    let owners = Owners::parse(text_of(file)?).map_err(|fault| unreadable(file, &fault))?;
+    match owners.names().is_empty() {
+        true => Err(unreadable(file, &"a crate needs an owner")),
+        false => Ok(owners),
+    }
 }
 
 fn text_of(file: &FileChange) -> Result<&str, Violation> {

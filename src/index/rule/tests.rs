@@ -298,6 +298,7 @@ fn crates_and_owners_belong_together() {
 fn files_that_people_write_must_be_readable() {
     for (path, text) in [
         ("owners/1/c.toml", "users = 7"),
+        ("owners/1/c.toml", "users = []"),
         ("policy.toml", "no_such_key = 1"),
         ("policy.toml", "\u{1}"),
     ] {

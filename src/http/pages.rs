@@ -29,7 +29,7 @@ fn health_of(has_writer: bool) -> Result<Response, ApiError> {
 }
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
-/// served is durable, the disk takes a small file, and the writer lives. If not, the reason. A forge that cannot be
+/// served is durable, the disk takes a small file, nobody left a lock, and the writer lives. If not, the reason. A forge that cannot be
 /// reached stops writes alone: that is told, and no fault.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
     let index = &request.app.index;
@@ -49,6 +49,10 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
     }
     if let Some(fault) = request.app.disk.fault().await {
         return Err(ApiError::unavailable(fault));
+    }
+    // Only now, as the disk answers.
+    if let Some(reason) = index.stale_lock() {
+        return Err(ApiError::unavailable(reason));
     }
     match stall {
         // Whoever sends no more reads here would make more of it than it is.

@@ -65,7 +65,7 @@ pub struct Incoming<'a> {
 impl Place {
     /// Whether there is a repository with a tip, or with what clients of git were shown: a start finds the tip by that.
     pub fn has_tip(&self) -> bool {
-        self.tip().is_ok() || matches!(refs::read(&self.git_dir, refs::SERVED), Ok(Some(_)))
+        self.tip().is_ok() || matches!(refs::shown(&self.git_dir), Ok(Some(_)))
     }
 
     /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.
@@ -73,18 +73,16 @@ impl Place {
     /// The caller holds the lock of the folder that it copies to.
     pub fn copy_to<'a>(&self, to: &'a Place) -> Result<Incoming<'a>, CopyFault> {
         // What clients of git see is good, whatever the branch is.
-        if !matches!(refs::read(&self.git_dir, refs::SERVED), Ok(Some(_))) {
+        let Ok(Some(commit)) = refs::shown(&self.git_dir) else {
             return Err(CopyFault::NotServed(self.git_dir.clone()));
+        };
+        if !to.has_tip() {
+            // Also where a copy was killed before all was laid out.
+            template::lay_out(&to.git_dir)?;
         }
-        match to.git_dir.exists() {
-            // What a copy left that was killed.
-            true => to.clean()?,
-            false => template::lay_out(&to.git_dir)?,
-        }
+        to.clean()?;
         let before = refs::read(&to.git_dir, refs::TIP)?;
-        fetch(&to.git_dir, &self.git_dir.canonicalize()?)?;
-        let commit = refs::read(&to.git_dir, INCOMING)?;
-        let commit = commit.ok_or_else(|| CopyFault::NotServed(self.git_dir.clone()))?;
+        fetch(&to.git_dir, &self.git_dir.canonicalize()?, commit)?;
         if let Some(there) = before.filter(|there| *there != commit)
             && !is_ancestor(&to.git_dir, there, commit)?
         {
@@ -122,7 +120,8 @@ impl Incoming<'_> {
     }
 }
 
-fn fetch(git_dir: &Path, source: &Path) -> Result<(), CopyFault> {
+/// What is copied was judged, and is again before it is restored: what git's own checks find is in the history for good.
+fn fetch(git_dir: &Path, source: &Path, commit: CommitId) -> Result<(), CopyFault> {
     let mut safe = std::ffi::OsString::from("safe.directory=");
     safe.push(source);
     let mut command = git::command(git_dir);
@@ -130,10 +129,12 @@ fn fetch(git_dir: &Path, source: &Path) -> Result<(), CopyFault> {
         .arg("-c")
         .arg(safe)
         // As one pack, whatever there is.
-        .args(["-c", "fetch.unpackLimit=1", "fetch", "--quiet", "--no-tags"])
+        .args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"])
+        // With it a commit can be asked for that no ref names.
+        .args(["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"])
         .args(["--no-write-fetch-head", "--no-auto-gc", "--"])
         .arg(source)
-        .arg(format!("+{}:{INCOMING}", refs::SERVED));
+        .arg(format!("+{commit}:{INCOMING}"));
     run("fetch", &mut command)
 }
 

@@ -58,12 +58,15 @@ impl Writer {
     ///
     /// Readers see the new tip only once it is durable. What they see stays as it is while the branch is not good.
     pub(super) fn catch_up(&mut self) -> Result<(), String> {
+        // Whoever moved what clients of git see, it is what we say.
+        refs::show(&self.git_dir, self.tip.snapshot.commit)
+            .map_err(|cause| format!("clients of git do not see the tip: {cause}"))?;
         let known = self.stalled.load_full();
         if self.upstream.is_some() && self.look_due > Instant::now() {
             // Between two looks at the forge all stays as it was, good or not.
             return match known {
                 Some(stall) => Err(stall.reason.clone()),
-                None => self.stay(),
+                None => Ok(()),
             };
         }
         let found = self.branch();
@@ -71,7 +74,8 @@ impl Writer {
             .as_ref()
             .is_ok_and(|found| *found == Some(self.tip.snapshot.commit))
         {
-            return self.stay();
+            self.go_on();
+            return Ok(());
         }
         let found_id = found.as_ref().ok().copied().flatten();
         let is_away = matches!(found, Err(NoBranch { is_away: true, .. }));
@@ -96,7 +100,11 @@ impl Writer {
                     Err(fault.to_string())
                 }
             },
-            Ok(None) => Err(format!("the branch {} is gone", refs::TIP)),
+            Ok(None) => Err(format!(
+                "the branch {} is gone; put it back: {}",
+                refs::TIP,
+                self.put_back()
+            )),
             Err(fault) => {
                 logged = Some(fault.logged);
                 Err(fault.reason)
@@ -126,7 +134,10 @@ impl Writer {
     fn branch(&mut self) -> Result<Option<CommitId>, NoBranch> {
         let Some(upstream) = &self.upstream else {
             return refs::read(&self.git_dir, refs::TIP).map_err(|cause| {
-                let reason = format!("the branch cannot be read: {cause}");
+                let reason = format!(
+                    "the branch cannot be read: {cause}; move away what is there, and put it back: {}",
+                    self.put_back()
+                );
                 NoBranch {
                     logged: reason.clone(),
                     reason,
@@ -148,19 +159,28 @@ impl Writer {
         })
     }
 
-    /// The branch is where the tip is; clients of git see the same, whoever else moved what they see.
-    fn stay(&self) -> Result<(), String> {
+    /// What mends a branch that no later commit mends.
+    fn put_back(&self) -> String {
         let commit = self.tip.snapshot.commit;
-        refs::show(&self.git_dir, commit)
-            .map_err(|cause| format!("clients of git do not see the tip: {cause}"))?;
+        format!("`git update-ref {} {commit}`", refs::TIP)
+    }
+
+    /// The branch is where the tip is.
+    fn go_on(&self) {
         if self.stalled.swap(None).is_some() {
-            info!(commit.id = %commit, "the branch is good again");
+            info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
         }
-        Ok(())
     }
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {
-        let say = |fault: HistoryFault| chain(&fault);
+        let say = |fault: HistoryFault| match fault {
+            HistoryFault::Unreadable { .. } => format!(
+                "{}; if it was made so, take it off the branch: {}",
+                chain(&fault),
+                self.put_back()
+            ),
+            fault => chain(&fault),
+        };
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;

@@ -208,11 +208,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The file by which git takes a history for cut off, if there is one that names a commit.
-pub(super) fn shallow(git_dir: &Path) -> Option<PathBuf> {
-    let path = git_dir.join("shallow");
-    let has_text = fs::metadata(&path).is_ok_and(|file| file.len() > 0);
-    has_text.then_some(path)
+/// A file by which git takes a history for cut off or for another, if there is one that names a commit.
+pub(super) fn cut_off_by(git_dir: &Path) -> Option<PathBuf> {
+    let has_text = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    let mut files = ["shallow", "info/grafts"]
+        .map(|name| git_dir.join(name))
+        .into_iter();
+    files.find(has_text)
 }
 
 /// Whether the branch leads from `good` to `target`; a fault says how it came not to.

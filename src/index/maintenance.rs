@@ -315,7 +315,7 @@ impl Keeper {
 
     /// For the history up to what clients of git see: all of that is durable.
     fn write_commit_graph(&self) -> Result<(), Fault> {
-        let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
+        let Some(shown) = refs::shown(&self.git_dir)? else {
             return Ok(());
         };
         let mut command = git::command(&self.git_dir);

@@ -181,11 +181,11 @@ impl Place {
 
     /// What is missing of the history, in git's words, once all of it was looked for; also if nobody knows where it ends.
     pub(super) fn gap_in_history(&self) -> io::Result<Option<String>> {
-        let known = |name| refs::read(&self.git_dir, name).ok().flatten();
-        let Some(tip) = known(refs::TIP) else {
+        let Some(tip) = refs::read(&self.git_dir, refs::TIP).ok().flatten() else {
             return Ok(Some("it is not known where the branch is".to_owned()));
         };
-        let commits = [Some(tip), known(refs::SERVED)].into_iter().flatten();
+        let shown = refs::shown(&self.git_dir).ok().flatten();
+        let commits = [Some(tip), shown].into_iter().flatten();
         let output = git::command(&self.git_dir)
             // The graph knows commits that are gone.
             .args(["-c", "core.commitGraph=false"])
@@ -321,6 +321,8 @@ pub(super) fn look_into(path: &Path) -> Option<Damaged> {
     let reason = match has_its_checksum(path) {
         Ok(true) => return None,
         Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),
+        // Git took it away meanwhile.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
         Err(cause) => format!("it cannot be read: {cause}"),
     };
     let path = path.to_owned();

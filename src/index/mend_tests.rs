@@ -53,6 +53,13 @@ impl Hurt {
         fs::write(path, tear(&fs::read(path).unwrap())).unwrap();
     }
 
+    /// Clients of git were shown this commit last, and nobody remembers another.
+    fn was_shown(&self, commit: &str) {
+        for path in [refs::SERVED, refs::SHOWN] {
+            fs::write(self.path(path), format!("{commit}\n")).unwrap();
+        }
+    }
+
     /// The file of the pack in which the tip is.
     fn newest(&self, extension: &str) -> PathBuf {
         self.pack_of(&self.tip.to_string(), extension)
@@ -173,7 +180,7 @@ async fn a_torn_tip_is_found_again_though_clients_of_git_saw_an_older_one_or_not
     let hurt = Hurt::new().await;
     let before = hurt.git(&["rev-parse", "main~1"]);
     hurt.tear(&hurt.path(refs::TIP), TEARS[1]);
-    fs::write(hurt.path(refs::SERVED), before).unwrap();
+    hurt.was_shown(&before);
     hurt.is_whole().await;
 
     let hurt = Hurt::new().await;
@@ -187,7 +194,9 @@ async fn without_what_clients_of_git_saw_the_newest_commit_of_our_own_key_is_goo
     let hurt = Hurt::new().await;
     let child = hurt.strange_child(hurt.tip);
     fs::write(hurt.path(refs::TIP), format!("{child}\n")).unwrap();
-    fs::remove_file(hurt.path(refs::SERVED)).unwrap();
+    for path in [refs::SERVED, refs::SHOWN] {
+        fs::remove_file(hurt.path(path)).unwrap();
+    }
     let place = place(hurt.folder.path());
     let key = SigningKey::open_or_create(&place.keys).unwrap();
     let signer = key.signer().unwrap();
@@ -222,12 +231,12 @@ async fn a_torn_tip_is_not_guessed() {
     let before: CommitId = hurt.git(&["rev-parse", "main~1"]).parse().unwrap();
     let child = hurt.strange_child(before);
     // A sibling of the tip: clients of git were shown the commit before both.
-    fs::write(hurt.path(refs::SERVED), before.to_string()).unwrap();
+    hurt.was_shown(&before.to_string());
     hurt.tear(&hurt.path(refs::TIP), TEARS[3]);
     let said = hurt.refusal();
     assert!(said.contains(&child.to_string()) && said.contains(&hurt.tip.to_string()));
     // Once they were shown the tip, the sibling is nothing.
-    fs::write(hurt.path(refs::SERVED), hurt.tip.to_string()).unwrap();
+    hurt.was_shown(&hurt.tip.to_string());
     hurt.is_whole().await;
 }
 
@@ -573,7 +582,7 @@ async fn a_pack_that_is_torn_with_its_index_stays_if_it_may_have_held_the_tip() 
     let hurt = Hurt::new().await;
     let files = ["pack", "idx"].map(|end| hurt.newest(end));
     let older = hurt.git(&["rev-parse", "main^"]);
-    fs::write(hurt.path(refs::SERVED), format!("{older}\n")).unwrap();
+    hurt.was_shown(&older);
     for path in &files {
         let bytes = TEARS[3](&fs::read(path).unwrap());
         fs::remove_file(path).unwrap();
@@ -733,7 +742,7 @@ async fn a_missing_pack_is_told_as_one() {
     let before = hurt.git(&["rev-parse", "main~1"]);
     fs::remove_file(hurt.newest("pack")).unwrap();
     hurt.tear(&hurt.path(refs::TIP), TEARS[0]);
-    fs::write(hurt.path(refs::SERVED), before).unwrap();
+    hurt.was_shown(&before);
     let said = hurt.refusal();
     assert!(said.contains(".idx` is not there"), "{said}");
 }

@@ -274,6 +274,11 @@ impl Index {
         self.maintenance.broken_history()
     }
 
+    /// Why nobody can move the branch, if a git that ended left its lock.
+    pub fn stale_lock(&self) -> Option<String> {
+        refs::stale_lock(&self.git_dir)
+    }
+
     /// Whether changes can still be made: the writer ends before the index only by a fault of ours.
     pub fn has_writer(&self) -> bool {
         let writer = self.writer.as_ref();

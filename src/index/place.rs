@@ -178,11 +178,15 @@ impl Place {
 
     /// The newest commit that is known to be good: from it on the branch is judged.
     ///
-    /// That is the one which clients of git were shown last, as we alone move that ref, and only to what was judged.
-    /// If it is lost, the signature of our own key tells, else the first commit of all.
+    /// That is the one which clients of git were shown last, as only what was judged is shown.
+    /// If nobody knows it, the signature of our own key tells, else the first commit of all.
     pub(super) fn good_commit(&self, signer: Option<&Signer>) -> Result<CommitId, OpenFault> {
         let tip = self.tip()?;
         let objects = Objects::open(&self.git_dir)?;
+        if let Ok(Some(shown)) = refs::remembered(&self.git_dir) {
+            // Without it, what was acknowledged is lost.
+            return Ok(objects.commit(shown)?.id);
+        }
         if let Ok(Some(shown)) = refs::read(&self.git_dir, refs::SERVED)
             && objects.commit(shown).is_ok()
         {

@@ -21,8 +21,14 @@ pub(super) const SERVED: &str = "refs/namespaces/served/refs/heads/main";
 /// The `HEAD` of that namespace.
 pub(super) const SERVED_HEAD: &str = "refs/namespaces/served/HEAD";
 
+/// A file beside the refs that names the commit which clients of git were shown last: a command that moves all refs
+/// does not reach it.
+pub(super) const SHOWN: &str = "sidecargo-shown";
+
 /// How long a lock is waited for: a push holds it for some milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// One that is older was left by a process that ended.
+const LOCK_LIFE: Duration = Duration::from_secs(10);
 /// The pause between two attempts at a lock.
 const LOCK_LOOK: Duration = Duration::from_millis(5);
 
@@ -60,7 +66,10 @@ pub(super) fn read(git_dir: &Path, name: &str) -> io::Result<Option<CommitId>> {
     match fs::read_to_string(git_dir.join(name)) {
         Ok(text) => Ok(Some(text.trim_end().parse().map_err(|_| invalid(&text))?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => read_packed(git_dir, name),
-        Err(error) => Err(error),
+        Err(error) => {
+            let what = format!("{}/{name}: {error}", git_dir.display());
+            Err(io::Error::new(error.kind(), what))
+        }
     }
 }
 
@@ -145,8 +154,53 @@ fn is_packed_line(line: &str) -> bool {
     }
 }
 
+/// The commit that clients of git were shown last, which we alone tell.
+pub(super) fn shown(git_dir: &Path) -> io::Result<Option<CommitId>> {
+    match remembered(git_dir)? {
+        // It is torn, or nothing was shown since there is such a file.
+        None => read(git_dir, SERVED),
+        shown => Ok(shown),
+    }
+}
+
+/// The same, if it is known whoever moved the refs.
+pub(super) fn remembered(git_dir: &Path) -> io::Result<Option<CommitId>> {
+    match read(git_dir, SHOWN) {
+        Err(torn) if torn.kind() == io::ErrorKind::InvalidData => Ok(None),
+        found => found,
+    }
+}
+
 /// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
+    show_branch(git_dir)?;
+    show_commit(git_dir, commit)?;
+    if read(git_dir, SHOWN).is_ok_and(|shown| shown == Some(commit)) {
+        return Ok(());
+    }
+    let (path, text) = (git_dir.join(SHOWN), format!("{commit}\n"));
+    match disk::write_over(&path, text.as_bytes())? {
+        Some(_) => Ok(()),
+        None => fs::write(&path, text),
+    }
+}
+
+/// What the `HEAD` of clients of git says.
+pub(super) fn served_head() -> String {
+    format!("ref: {SERVED}\n")
+}
+
+fn show_branch(git_dir: &Path) -> io::Result<()> {
+    let (path, text) = (git_dir.join(SERVED_HEAD), served_head());
+    if fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    warn!(path = %path.display(), "the `HEAD` of clients of git was damaged and is written again");
+    disk::create_folder(folder_of(&path))?;
+    disk::replace(&path, text.as_bytes())
+}
+
+fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     // A torn ref is not one that shows anything.
     if read(git_dir, SERVED).is_ok_and(|shown| shown == Some(commit)) {
         return Ok(());
@@ -207,6 +261,14 @@ fn held(lock: &Path) -> io::Error {
 /// Where git's lock on the tip lies.
 pub(super) fn lock_of_tip(git_dir: &Path) -> PathBuf {
     git_dir.join(TIP).with_extension("lock")
+}
+
+/// Why nobody can move the tip, if its lock is there for longer than any move takes.
+pub(super) fn stale_lock(git_dir: &Path) -> Option<String> {
+    let lock = lock_of_tip(git_dir);
+    let taken = fs::metadata(&lock).and_then(|it| it.modified()).ok()?;
+    let is_stale = taken.elapsed().is_ok_and(|age| age > LOCK_LIFE);
+    is_stale.then(|| held(&lock).to_string())
 }
 
 /// Removes the lock on the tip that an ended process left, at a start.

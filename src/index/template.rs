@@ -125,7 +125,7 @@ pub(super) fn lay_out(git_dir: &Path) -> io::Result<()> {
 fn fixed_files() -> [(&'static str, String); 3] {
     [
         ("config", GIT_CONFIG.to_owned()),
-        (refs::SERVED_HEAD, format!("ref: {}\n", refs::SERVED)),
+        (refs::SERVED_HEAD, refs::served_head()),
         ("HEAD", format!("ref: {}\n", refs::TIP)),
     ]
 }

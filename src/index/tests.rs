@@ -852,7 +852,7 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
     // Again, with nothing new.
     source.copy_to(&copy).unwrap().accept().unwrap();
     let before = fixture.git(&["rev-parse", "main~1"]);
-    fixture.git(&["update-ref", refs::SERVED, before.trim()]);
+    fs::write(source.git_dir.join(refs::SHOWN), before).unwrap();
     for source in [source, place(other.folder.path())] {
         let fault = source.copy_to(&copy).unwrap_err();
         assert!(matches!(fault, CopyFault::OtherHistory { .. }), "{fault}");

@@ -44,7 +44,7 @@ pub(super) fn mend(git_dir: &Path, signer: &Signer, strays: &[PathBuf]) -> Resul
     }
     let objects = Objects::open(git_dir)?;
     let commits = objects.commits()?;
-    let shown = refs::read(git_dir, refs::SERVED).ok().flatten();
+    let shown = refs::shown(git_dir).ok().flatten();
     let shown = shown.filter(|id| commits.contains_key(id));
     let ends = ends(&commits, shown);
     let is_ours = |id: &CommitId| signature::signer_of(&commits[id].bytes).as_ref() == Some(signer);

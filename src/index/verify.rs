@@ -65,6 +65,11 @@ pub enum VerifyFault {
         /// What is wrong with it.
         source: LoadFault,
     },
+    /// The commit from which to begin was only merged.
+    #[error(
+        "{0} is not a commit of the branch itself but of the side of a merge; name one that `git log --first-parent` shows"
+    )]
+    Aside(CommitId),
 }
 
 /// Verifies the index at `place` from its first commit on, or from `since`, which is then taken for good.
@@ -78,7 +83,7 @@ pub fn verify(
     tell: &mut dyn FnMut(usize),
 ) -> Result<Report, VerifyFault> {
     // Before the tip: a server that runs moves the tip first, then what it shows.
-    let shown = refs::read(&place.git_dir, refs::SERVED).ok().flatten();
+    let shown = refs::shown(&place.git_dir).ok().flatten();
     let tip = place.tip()?;
     let objects = open(place)?;
     let mut proof = Proof {
@@ -91,12 +96,9 @@ pub fn verify(
             ..Report::default()
         },
     };
-    if let Some(shallow) = history::shallow(&place.git_dir) {
-        let what = format!(
-            "`{}` hides older commits from every clone",
-            shallow.display()
-        );
-        proof.add(tip, &what, format!("rm {}", quoted(&shallow)));
+    if let Some(path) = history::cut_off_by(&place.git_dir) {
+        let what = format!("`{}` hides older commits from every clone", path.display());
+        proof.add(tip, &what, format!("rm {}", quoted(&path)));
     }
     for torn in place.torn_aids().map_err(|source| place.io_fault(source))? {
         let what = format!("{torn}; git goes by it, and the next start removes it");
@@ -131,6 +133,9 @@ pub fn verify(
         proof.step(judged);
         tell(judged.left);
     });
+    if let (Some(since), Err(HistoryFault::Sideways { .. })) = (since, &went) {
+        return Err(VerifyFault::Aside(since));
+    }
     // The branch must go on from what the registry served last.
     let led = shown.map_or(Ok(()), |shown| history::leads(&objects, shown, tip));
     if let Err(fault) = went.and(led) {

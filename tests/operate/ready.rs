@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -46,6 +46,21 @@ fn a_folder_that_takes_no_file_is_named_until_it_does() {
     Release::new("krate", "1.0.0")
         .publish(registry.port, &token)
         .succeeds();
+}
+
+#[test]
+fn a_lock_that_somebody_left_is_named_until_it_goes() {
+    let registry = Registry::start();
+    let lock = registry.repository().join("refs/heads/main.lock");
+    let file = fs::File::create(&lock).unwrap();
+    // A push may hold it.
+    assert_eq!(wait_for(&registry, 200), "ok\n");
+    let long_ago = SystemTime::now() - Duration::from_secs(60);
+    file.set_modified(long_ago).unwrap();
+    let why = wait_for(&registry, 503);
+    assert!(why.contains(lock.to_str().unwrap()), "{why}");
+    fs::remove_file(&lock).unwrap();
+    wait_for(&registry, 200);
 }
 
 #[test]

@@ -77,6 +77,6 @@ fn import(registry: &Registry) {
         }
     }
     git::git_that_reads(&repository, &["fast-import", "--quiet"], &stream).succeeds();
-    let shown = "refs/namespaces/served/refs/heads/main";
-    git::git(&repository, &["update-ref", shown, "refs/heads/main"]).succeeds();
+    let tip = format!("{}\n", git::tip(&repository));
+    fs::write(repository.join("sidecargo-shown"), tip).unwrap();
 }

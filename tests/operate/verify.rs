@@ -334,19 +334,38 @@ fn a_commit_too_large_for_an_index_that_was_merged_is_read_and_no_fault() {
 }
 
 #[test]
+fn a_commit_that_was_only_merged_is_no_beginning() {
+    let (mut registry, _) = registry();
+    let person = Person::of(&registry);
+    person.git(&["checkout", "--quiet", "-b", "side"]);
+    let side = person.write("README.md", "hello\n").commit("aside");
+    person.git(&["checkout", "--quiet", "main"]);
+    person.git(&["merge", "--quiet", "--no-ff", "--no-edit", "side"]);
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    let said = registry.run(&["verify", "--since", &side]);
+    said.fails_with(&format!("{side} is not a commit of the branch itself"));
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_file_that_cuts_the_history_off_is_found() {
     let (mut registry, _) = registry();
     registry.stop();
     let tip = git::tip(&registry.repository());
-    let shallow = registry.repository().join("shallow");
-    fs::write(&shallow, format!("{tip}\n")).unwrap();
-    finds(&registry, &tip, "hides older commits from every clone");
-    assert!(!shallow.exists(), "the command that was named removes it");
-    // One without a commit hides none.
-    fs::write(&shallow, "").unwrap();
-    registry.run(&["verify"]).succeeds();
-    fs::remove_file(&shallow).unwrap();
-    registry.run(&["verify"]).succeeds();
+    for name in ["shallow", "info/grafts"] {
+        let path = registry.repository().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("{tip}\n")).unwrap();
+        finds(&registry, &tip, "hides older commits from every clone");
+        assert!(!path.exists(), "the command that was named removes it");
+        // One without a commit hides none.
+        fs::write(&path, "").unwrap();
+        registry.run(&["verify"]).succeeds();
+        fs::remove_file(&path).unwrap();
+        registry.run(&["verify"]).succeeds();
+    }
+    registry.knows_its_files();
 }
 
 #[test]

@@ -58,10 +58,10 @@ async fn some_crates() -> TempDir {
 
 /// Brings `count` crates into a registry that has ended, by git.
 fn import(folder: &Path, count: usize) {
-    let git_dir = place(folder).git_dir;
+    let git_dir = &place(folder).git_dir;
     let git = |args: &[&str]| {
         let mut command = Command::new("git");
-        command.arg("--git-dir").arg(&git_dir).args(args);
+        command.arg("--git-dir").arg(git_dir).args(args);
         command
     };
     let mut stream = format!(
@@ -89,8 +89,8 @@ fn import(folder: &Path, count: usize) {
     stdin.write_all(stream.as_bytes()).unwrap();
     drop(stdin);
     assert!(child.wait().unwrap().success());
-    let shown = git(&["update-ref", refs::SERVED, refs::TIP]).status();
-    assert!(shown.unwrap().success());
+    let tip = refs::read(git_dir, refs::TIP).unwrap().unwrap();
+    refs::show(git_dir, tip).unwrap();
 }
 
 /// The index at the tip, and how much of it the snapshot file did not know.

@@ -77,13 +77,13 @@ impl History {
     }
 
     fn walk(&self, is_over: &AtomicBool) -> Result<(), Fault> {
-        let Some(shown) = refs::read(&self.git_dir, refs::SERVED)? else {
+        let Some(shown) = refs::shown(&self.git_dir)? else {
             return Ok(());
         };
-        if let Some(shallow) = history::shallow(&self.git_dir) {
+        if let Some(path) = history::cut_off_by(&self.git_dir) {
             return Err(Fault::Git {
                 what: "rev-list",
-                said: format!("`{}` hides older commits; remove it", shallow.display()),
+                said: format!("`{}` hides older commits; remove it", path.display()),
             });
         }
         let mut command = git::command(&self.git_dir);

@@ -128,15 +128,18 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     assert_eq!(resting.packs(), 1, "it is merged again");
 
     // Somebody who fetched a part of another history into this one leaves a file that cuts this one off.
-    let shallow = resting.keeper.git_dir.join("shallow");
-    fs::write(&shallow, &lost).unwrap();
     let is_over = AtomicBool::new(false);
-    let mut history = History::of(&resting.keeper.git_dir);
-    assert!(!history.is_whole(&is_over));
-    let reason = history.broken.load_full().unwrap();
-    assert!(reason.contains(shallow.to_str().unwrap()), "{reason}");
-    fs::remove_file(&shallow).unwrap();
-    assert!(history.is_whole(&is_over));
+    for name in ["shallow", "info/grafts"] {
+        let path = resting.keeper.git_dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &lost).unwrap();
+        let mut history = History::of(&resting.keeper.git_dir);
+        assert!(!history.is_whole(&is_over));
+        let reason = history.broken.load_full().unwrap();
+        assert!(reason.contains(path.to_str().unwrap()), "{reason}");
+        fs::remove_file(&path).unwrap();
+        assert!(history.is_whole(&is_over));
+    }
 
     // It is not walked at each turn.
     let pack = resting.files().into_iter().find(|path| is_index(path));

@@ -297,9 +297,20 @@ async fn odd_refs_are_no_branch() {
     fs::remove_file(&path).unwrap();
     let gone = fixture.look().await.unwrap_err().to_string();
     assert!(
-        gone.contains("the branch refs/heads/main is gone"),
+        gone.contains(&format!(
+            "the branch refs/heads/main is gone; put it back: `git update-ref refs/heads/main {good}`"
+        )),
         "{gone}"
     );
+    fs::create_dir(&path).unwrap();
+    let odd = fixture.look().await.unwrap_err().to_string();
+    let parts = [
+        &path.display().to_string(),
+        "move away what is there",
+        &good,
+    ];
+    assert!(parts.iter().all(|part| odd.contains(*part)), "{odd}");
+    fs::remove_dir(&path).unwrap();
     fs::write(&path, format!("{good}\n")).unwrap();
     fixture.look().await.unwrap();
     // Git packs refs away.
@@ -316,8 +327,60 @@ async fn what_clients_of_git_see_is_put_back_if_somebody_moves_it() {
     let good = fixture.git(&["rev-parse", "main"]);
     let first = fixture.git(&["rev-parse", "main^"]);
     fixture.git(&["update-ref", refs::SERVED, first.trim()]);
+    let head = fixture
+        .folder
+        .path()
+        .join("index.git")
+        .join(refs::SERVED_HEAD);
+    let points = fs::read(&head).unwrap();
+    fs::remove_file(&head).unwrap();
     fixture.look().await.unwrap();
     assert_eq!(fixture.git(&["rev-parse", refs::SERVED]), good);
+    assert_eq!(fs::read(&head).unwrap(), points);
+}
+
+#[tokio::test]
+async fn who_moves_all_refs_moves_nothing_that_is_served() {
+    let mut fixture = fixture().await;
+    let good = fixture.git(&["rev-parse", "main"]);
+    // Without the crate, and unsigned, as a filter makes it.
+    let entries = fixture.entries("");
+    let rest: Vec<Entry> = { entries.into_iter() }
+        .filter(|(_, name, _)| {
+            !["1", "owners"]
+                .map(str::as_bytes)
+                .contains(&name.as_slice())
+        })
+        .collect();
+    let tree = fixture.tree(&rest);
+    let on = fixture.commit_on_branch(&tree, "", "filtered\n");
+    let alone = on.lines().filter(|line| !line.starts_with("parent"));
+    let alone = alone.map(|line| format!("{line}\n")).collect::<String>();
+    for commit in [on, alone] {
+        let commit = fixture.object("commit", commit.as_bytes());
+        for name in ["refs/heads/main", refs::SERVED] {
+            fixture.git(&["update-ref", name, &commit]);
+        }
+        for _ in 0..2 {
+            let fault = fixture.look().await.unwrap_err().to_string();
+            assert!(fault.contains(&commit), "{fault}");
+            assert_eq!(fixture.git(&["rev-parse", refs::SERVED]), good);
+            assert_eq!(fixture.index.snapshot().commit().to_string(), good.trim());
+            // Now while nobody looks.
+            let Fixture { folder, index } = fixture;
+            drop(index);
+            let moved = Command::new("git")
+                .arg("--git-dir")
+                .arg(folder.path().join("index.git"))
+                .args(["update-ref", refs::SERVED, &commit])
+                .status();
+            assert!(moved.unwrap().success());
+            let index = open(folder.path(), "http://localhost:1").unwrap();
+            fixture = Fixture { folder, index };
+        }
+        fixture.git(&["update-ref", "refs/heads/main", good.trim()]);
+        fixture.look().await.unwrap();
+    }
 }
 
 #[tokio::test]

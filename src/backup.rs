@@ -42,6 +42,14 @@ pub enum BackupFault {
         /// What the system says.
         source: io::Error,
     },
+    /// One folder is part of the other.
+    #[error("{} and {} are one folder in the other; name a place outside", from.display(), to.display())]
+    Within {
+        /// The registry.
+        from: PathBuf,
+        /// The copy.
+        to: PathBuf,
+    },
     /// The folder holds a registry.
     #[error("there is a registry in {}; restore into an empty folder", .0.display())]
     NotEmpty(PathBuf),
@@ -81,6 +89,7 @@ pub fn back_up(
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
     let source = Data::new(from).existing_place()?;
+    are_apart(from, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
     let copied = copy(&source, from, &data.place(), to, tell)?;
@@ -98,6 +107,7 @@ pub fn restore(
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
     let source = Data::new(backup).existing_place()?;
+    are_apart(backup, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
     if data.place().has_tip() {
@@ -112,6 +122,27 @@ pub fn restore(
         });
     }
     copy(&source, backup, &data.place(), to, tell)
+}
+
+/// The folder of the copy may not be there yet.
+fn are_apart(from: &Path, to: &Path) -> Result<(), BackupFault> {
+    let real = |path: &Path| -> io::Result<PathBuf> {
+        let path = std::path::absolute(path)?;
+        let mut there = path
+            .ancestors()
+            .filter_map(|it| Some((it, it.canonicalize().ok()?)));
+        let (known, real) = there.next().ok_or(io::ErrorKind::NotFound)?;
+        Ok(real.join(path.strip_prefix(known).unwrap_or(Path::new(""))))
+    };
+    let real_from = real(from).map_err(io_fault(from))?;
+    let real_to = real(to).map_err(io_fault(to))?;
+    match real_from.starts_with(&real_to) || real_to.starts_with(&real_from) {
+        true => Err(BackupFault::Within {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        }),
+        false => Ok(()),
+    }
 }
 
 fn copy(

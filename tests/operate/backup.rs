@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
 use crate::common::http::get;
-use crate::common::person;
+use crate::common::person::{self, Person};
 use crate::common::project::Project;
 use crate::common::ran::{Ran, run};
 use crate::common::registry::{Registry, program};
@@ -128,6 +128,58 @@ fn a_backup_leaves_a_bad_branch_out() {
     let ran = registry.run(&["backup", &backup]).succeeds();
     assert!(ran.stdout.contains(&good), "{ran}");
     verify(&backup);
+}
+
+#[test]
+fn a_backup_has_what_git_finds_fault_with_and_the_index_does_not() {
+    let mut registry = Registry::start();
+    let person = Person::of(&registry);
+    // Longer than git reads.
+    person.write(".gitattributes", &format!("*.md {}\n", "a".repeat(3000)));
+    person.commit("change by hand");
+    let repository = registry.repository();
+    let receive = "--receive-pack=git -c receive.fsckObjects=false receive-pack";
+    person.git(&[
+        "push",
+        "--quiet",
+        receive,
+        repository.to_str().unwrap(),
+        "HEAD:main",
+    ]);
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    // Where one was killed as it began.
+    fs::create_dir_all(path.join("index.git")).unwrap();
+    let ran = registry.run(&["backup", &backup]).succeeds();
+    assert!(ran.stdout.contains(&git::tip(&repository)), "{ran}");
+    verify(&backup);
+    let (_, copy) = folder(&scratch, "copy");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    verify(&copy);
+    registry.knows_its_files();
+}
+
+#[test]
+fn a_registry_is_not_copied_into_itself() {
+    let registry = Registry::start();
+    let data = registry.data();
+    let files = registry.files();
+    for target in [
+        data.join("blobs"),
+        data.join("backup"),
+        data.clone(),
+        data.join(".."),
+    ] {
+        let said = registry.run(&["backup", target.to_str().unwrap()]);
+        said.fails_with("are one folder in the other");
+    }
+    assert_eq!(registry.files(), files);
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let inside = path.join("copy");
+    sidecargo(&["restore", &backup, "--data", inside.to_str().unwrap()])
+        .fails_with("are one folder in the other");
 }
 
 #[test]

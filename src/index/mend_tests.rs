@@ -577,6 +577,46 @@ async fn packs_that_are_torn_with_their_indices_are_taken_away_if_others_have_ev
     }
 }
 
+/// Writes other bytes to a file that git leaves so that nobody may write it.
+fn spoil(path: &Path, spoil: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    spoil(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_torn_pack_stays_if_what_has_its_objects_too_is_torn() {
+    let hurt = Hurt::new().await;
+    hurt.git(&["repack", "-q", "-a"]);
+    let packs = place(hurt.folder.path()).packs_and_indices("pack").unwrap();
+    for pack in &packs {
+        spoil(pack, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    }
+    let newest = hurt.newest("pack");
+    let torn = vec![mend::look_into(&newest).unwrap()];
+    let left = place(hurt.folder.path())
+        .drop_torn_copies(torn, &[])
+        .unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(packs.iter().all(|pack| pack.with_extension("idx").exists()));
+}
+
+#[tokio::test]
+async fn a_torn_index_tells_nothing_though_it_can_be_opened() {
+    let hurt = Hurt::new().await;
+    let files = ["pack", "idx"].map(|end| hurt.newest(end));
+    hurt.git(&["repack", "-q", "-a"]);
+    spoil(&files[0], |bytes| *bytes.last_mut().unwrap() ^= 1);
+    // The end of its first id: head and fan stay.
+    spoil(&files[1], |bytes| bytes[8 + 256 * 4 + 19] ^= 1);
+    let [pack, index] = files.each_ref().map(|path| mend::look_into(path).unwrap());
+    let place = place(hurt.folder.path());
+    let left = place.drop_torn_copies(vec![pack], &[index]).unwrap();
+    assert_eq!(left.len(), 0);
+    assert!(!files[1].exists());
+}
+
 #[tokio::test]
 async fn a_pack_that_is_torn_with_its_index_stays_if_it_may_have_held_the_tip() {
     let hurt = Hurt::new().await;

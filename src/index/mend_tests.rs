@@ -208,6 +208,29 @@ async fn without_what_clients_of_git_saw_the_newest_commit_of_our_own_key_is_goo
 }
 
 #[tokio::test]
+async fn what_was_shown_is_known_from_the_ref_if_its_file_is_torn() {
+    let hurt = Hurt::new().await;
+    let place = place(hurt.folder.path());
+    let child = hurt.strange_child(hurt.tip);
+    fs::write(hurt.path(refs::TIP), format!("{child}\n")).unwrap();
+    for tear in TEARS {
+        hurt.tear(&hurt.path(refs::SHOWN), tear);
+        assert_eq!(refs::shown(&place.git_dir).unwrap(), Some(hurt.tip));
+        assert_eq!(place.good_commit(None).unwrap(), hurt.tip);
+    }
+
+    // What is lost was acknowledged.
+    let hurt = Hurt::new().await;
+    let lost = "1".repeat(40);
+    fs::write(hurt.path(refs::SHOWN), &lost).unwrap();
+    let said = hurt.refusal();
+    assert!(
+        said.contains(&lost) && said.contains("sidecargo restore"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn a_torn_tip_is_not_guessed() {
     let hurt = Hurt::new().await;
     // It may have been pushed, and its author told so; or lie there for another reason.

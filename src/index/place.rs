@@ -183,7 +183,7 @@ impl Place {
     pub(super) fn good_commit(&self, signer: Option<&Signer>) -> Result<CommitId, OpenFault> {
         let tip = self.tip()?;
         let objects = Objects::open(&self.git_dir)?;
-        if let Ok(Some(shown)) = refs::remembered(&self.git_dir) {
+        if let Some(shown) = refs::remembered(&self.git_dir) {
             // Without it, what was acknowledged is lost.
             return Ok(objects.commit(shown)?.id);
         }

@@ -156,19 +156,15 @@ fn is_packed_line(line: &str) -> bool {
 
 /// The commit that clients of git were shown last, which we alone tell.
 pub(super) fn shown(git_dir: &Path) -> io::Result<Option<CommitId>> {
-    match remembered(git_dir)? {
-        // It is torn, or nothing was shown since there is such a file.
+    match remembered(git_dir) {
         None => read(git_dir, SERVED),
         shown => Ok(shown),
     }
 }
 
-/// The same, if it is known whoever moved the refs.
-pub(super) fn remembered(git_dir: &Path) -> io::Result<Option<CommitId>> {
-    match read(git_dir, SHOWN) {
-        Err(torn) if torn.kind() == io::ErrorKind::InvalidData => Ok(None),
-        found => found,
-    }
+/// The same, if it is known whoever moved the refs: its file is there and whole.
+pub(super) fn remembered(git_dir: &Path) -> Option<CommitId> {
+    read(git_dir, SHOWN).ok().flatten()
 }
 
 /// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.

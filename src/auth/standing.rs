@@ -105,8 +105,9 @@ impl Gate {
         groups: Option<&Vec<PlainText>>,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
+        // Whoever was taken off the index or is gone does nothing more, whatever they own.
+        self.must_read_as(person).await?;
         let Some(owners) = wish.owners else {
-            self.must_read_as(person).await?;
             return Ok(standing);
         };
         if owners.admit(&standing, wish.can) {

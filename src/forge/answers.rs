@@ -92,6 +92,9 @@ pub(super) struct RawUser {
     login: String,
     #[serde(default)]
     login_name: String,
+    /// Told to administrators of the forge alone.
+    #[serde(default, rename = "prohibit_login")]
+    pub(super) is_blocked: bool,
 }
 
 #[derive(Deserialize)]

@@ -183,7 +183,7 @@ impl Forge {
     ) -> Result<super::Rights, ForgeFault> {
         let path = format!("api/v1/repos/{path}/collaborators/{login}/permission");
         let right: RawRight = self.json(&path, Showing::Token(token)).await?;
-        if right.user.person_id() != Some(id) {
+        if right.user.person_id() != Some(id) || right.user.is_blocked {
             return Ok(super::Rights::default());
         }
         let push = matches!(&*right.permission, "write" | "admin" | "owner");

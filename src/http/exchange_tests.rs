@@ -611,11 +611,37 @@ async fn what_a_person_may_do_is_asked_when_the_token_is_used() {
         bench.publish("a", "1.0.2", &bob).await.0,
         StatusCode::FORBIDDEN
     );
+    // Whoever is blocked or was taken off the index does nothing more, though she owns the crate.
+    let refused = async || {
+        let (status, text) = bench.publish("a", "1.0.2", &alice).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+        let (status, text) = bench.publish("a", "1.0.2", &bench.person("alice", 7)).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    };
+    let block = |is_blocked| {
+        let mut world = bench.double.world();
+        let user = world.users.iter_mut().find(|user| user.id == 7);
+        user.unwrap().is_blocked = is_blocked;
+    };
+    block(true);
+    refused().await;
+    block(false);
+    let rights = bench.double.world().repositories[0].rights.clone();
+    let without_hers = rights.iter().copied().filter(|(id, _)| *id != 7);
+    bench.double.world().repositories[0].rights = without_hers.collect();
+    refused().await;
+    bench.double.world().repositories[0].rights = rights;
+    assert_eq!(bench.publish("a", "1.0.2", &alice).await.0, StatusCode::OK);
     // A name is nothing: whoever has hers now has another number.
     let impostor = all("alice", 9).await;
-    bench.double.world().repositories[0]
-        .rights
-        .push((9, "read"));
+    {
+        let mut world = bench.double.world();
+        let hers = world.users.iter_mut().find(|user| user.id == 7).unwrap();
+        let of_name = User { id: 9, ..*hers };
+        hers.login = "renamed";
+        world.users.push(of_name);
+        world.repositories[0].rights.push((9, "read"));
+    }
     let (status, text) = bench.publish("a", "1.0.2", &impostor).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(text.contains("alice (number 9)"), "{text}");

@@ -470,7 +470,10 @@ impl World {
         };
         let right = repository.rights.iter().find(|(id, _)| *id == user.id);
         let permission = right.map_or("none", |(_, right)| *right);
-        ok(&json!({"permission": permission, "role_name": permission, "user": user.json()}))
+        // As an account is told that administers the forge.
+        let mut shown = user.json();
+        shown["prohibit_login"] = user.is_blocked.into();
+        ok(&json!({"permission": permission, "role_name": permission, "user": shown}))
     }
 
     fn is_in_organisation(&self, token: &Token, organisation: &str) -> bool {

@@ -86,6 +86,8 @@ impl Metrics {
         metrics.add(index.group_seconds.clone());
         metrics.add(index.pack_seconds.clone());
         metrics.add(index.tip_seconds.clone());
+        metrics.add(index.push_seconds.clone());
+        metrics.add(index.violations.clone());
         metrics.add(disk::flushes().clone());
         metrics.add(fetch.waiting.clone());
         metrics.add(fetch.refused.clone());

@@ -68,6 +68,7 @@ impl Waiting {
             unproven: Vec::new(),
             is_proven: Arc::new(AtomicBool::new(true)),
             stalled: Arc::new(ArcSwapOption::empty()),
+            violation: None,
             blobs: blobs(folder.path()),
             upstream: None,
             looked: std::time::Instant::now(),

@@ -159,6 +159,18 @@ impl Writer {
         })
     }
 
+    /// Why the branch is not followed to a commit; each is counted once.
+    fn say(&mut self, found: CommitId, fault: &HistoryFault) -> String {
+        if let HistoryFault::Unreadable { .. } = fault {
+            let (fault, back) = (chain(fault), self.put_back());
+            return format!("{fault}; if it was made so, take it off the branch: {back}");
+        }
+        if self.violation.replace(found) != Some(found) {
+            self.measures.violations.inc();
+        }
+        chain(fault)
+    }
+
     /// What mends a branch that no later commit mends.
     fn put_back(&self) -> String {
         let commit = self.tip.snapshot.commit;
@@ -173,26 +185,20 @@ impl Writer {
     }
 
     fn follow(&mut self, found: CommitId) -> Result<(), String> {
-        let say = |fault: HistoryFault| match fault {
-            HistoryFault::Unreadable { .. } => format!(
-                "{}; if it was made so, take it off the branch: {}",
-                chain(&fault),
-                self.put_back()
-            ),
-            fault => chain(&fault),
-        };
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;
         let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
         let mut walk = Walk::from(self.tip.clone(), &objects, &has_blob);
         let (mut steps, mut is_foreign) = (0, false);
-        walk.to(found, &mut |judged| {
+        let went = walk.to(found, &mut |judged| {
             steps += 1;
             is_foreign |= judged.by == By::People;
-        })
-        .map_err(say)?;
+        });
         let next = walk.tip;
+        if let Err(fault) = went {
+            return Err(self.say(found, &fault));
+        }
         if is_foreign {
             self.keep(found).map_err(|cause| {
                 format!("the objects of {found} were not made durable: {cause}")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use prometheus::{Histogram, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use crate::measure;
 
@@ -23,6 +23,8 @@ pub struct Measures {
     pub tip_seconds: Histogram,
     /// Pushing to the forge until it answers.
     pub push_seconds: Histogram,
+    /// How often the branch was found where it must not be.
+    pub violations: IntCounter,
     opened: Instant,
     /// When the snapshot was shown, in milliseconds after `opened`.
     shown_millis: Arc<AtomicU64>,
@@ -54,6 +56,10 @@ impl Measures {
             push_seconds: measure::durations(
                 "sidecargo_index_push_seconds",
                 "Time to push to the forge, until it answers.",
+            ),
+            violations: measure::count(
+                "sidecargo_index_violations_total",
+                "How often the branch was found at a commit to which no rule leads.",
             ),
             opened: Instant::now(),
             shown_millis: Arc::default(),

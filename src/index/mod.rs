@@ -189,6 +189,7 @@ impl Index {
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
             stalled: Arc::clone(&stalled),
+            violation: None,
             blobs: blobs.clone(),
             upstream,
             looked: std::time::Instant::now(),

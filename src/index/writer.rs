@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::blobs::Blobs;
+use crate::domain::CommitId;
 
 use super::edit::Edit;
 use super::follow::Stall;
@@ -75,6 +76,8 @@ pub(super) struct Writer {
     pub(super) is_proven: Arc<AtomicBool>,
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
+    /// Where the branch was when it was found last where it must not be.
+    pub(super) violation: Option<CommitId>,
     pub(super) blobs: Blobs,
     /// The repository on the forge that has the branch, if there is a forge.
     pub(super) upstream: Option<Upstream>,

@@ -11,6 +11,7 @@ use super::gitea::Gitea;
 use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::{get, request};
+use crate::common::metrics::Metrics;
 use crate::common::project::Project;
 use crate::common::watch::eventually;
 
@@ -104,6 +105,8 @@ fn what_is_merged_on_the_forge_is_served_or_stops_writes() {
         beside.lines().contains("\"yanked\":true").then_some(())
     });
     beside.tip();
+    let pushes = "sidecargo_index_push_seconds_count";
+    assert!(Metrics::of(&beside.registry).get(pushes) >= 1.0);
 
     let good = beside.lines();
     edit("bad", "\"cksum\":\"", "\"cksum\":\"0");

@@ -192,8 +192,12 @@ fn uploads_are_counted_by_what_became_of_them() {
 #[test]
 fn a_branch_that_is_not_good_and_one_that_is_again_are_seen() {
     let registry = Registry::start();
-    let stalled = "sidecargo_index_stalled";
-    assert_eq!(Metrics::of(&registry).get(stalled), 0.0);
+    let (stalled, found) = (
+        "sidecargo_index_stalled",
+        "sidecargo_index_violations_total",
+    );
+    let before = Metrics::of(&registry);
+    assert_eq!((before.get(stalled), before.get(found)), (0.0, 0.0));
     let clone = Clone::of(&registry);
     let good = String::from_utf8(clone.bytes("config.json")).unwrap();
     person::commit_file(&registry, "config.json", "{}");
@@ -204,7 +208,7 @@ fn a_branch_that_is_not_good_and_one_that_is_again_are_seen() {
     get("/healthz").send(registry.port).succeeds();
     person::commit_file(&registry, "config.json", &good);
     wait_until(&registry, "it is good again", |metrics| {
-        metrics.get(stalled) == 0.0
+        metrics.get(stalled) == 0.0 && metrics.get(found) == 1.0
     });
     get("/readyz").send(registry.port).succeeds();
 }

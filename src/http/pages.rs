@@ -16,22 +16,52 @@ use crate::metrics::{self, Metrics};
 
 /// `/healthz`: this process serves, and can write. If not, only a new start helps.
 pub async fn health(request: Request) -> Result<Response, ApiError> {
-    health_of(request.app.index.has_writer())
+    must_have(request.app.index.has_writer())?;
+    Ok("ok\n".into_response())
 }
 
-fn health_of(has_writer: bool) -> Result<Response, ApiError> {
-    if !has_writer {
-        return Err(ApiError::unavailable(
+fn must_have(has_writer: bool) -> Result<(), ApiError> {
+    match has_writer {
+        true => Ok(()),
+        false => Err(ApiError::unavailable(
             "the registry can be read, but its writer has ended by a fault that the log names; start the server again",
-        ));
+        )),
     }
-    Ok(warp::reply::with_status("ok\n", warp::http::StatusCode::OK).into_response())
 }
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
-/// served is durable, the disk takes a small file, nobody left a lock, and the writer lives. If not, the reason. A forge that cannot be
-/// reached stops writes alone: that is told, and no fault.
+/// served is durable, the disk takes a small file, nobody left a lock, and the writer lives. If not, the reason.
+/// A forge that cannot be reached stops writes alone: that is told, and no fault.
+///
+/// Of a private registry only those who may read it are told the reason: it can name a crate.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
+    let looked = look(&request).await;
+    match &looked {
+        Ok(Ready::Good) => {}
+        _ if request.read(Challenge::Cargo).await.is_ok() => {}
+        Ok(Ready::ForReads(_)) => return Ok("ok for reads; nothing is written\n".into_response()),
+        Err(_) => {
+            return Err(ApiError::unavailable(
+                "the registry is not ready; its log says why, and so does this address with a token that may read",
+            ));
+        }
+    }
+    Ok(match looked? {
+        Ready::Good => "ok\n".into_response(),
+        Ready::ForReads(reason) => {
+            format!("ok for reads; nothing is written: {reason}\n").into_response()
+        }
+    })
+}
+
+/// How far a registry is ready.
+enum Ready {
+    Good,
+    /// Nothing is written, for this reason, and that is no fault of the registry.
+    ForReads(String),
+}
+
+async fn look(request: &Request) -> Result<Ready, ApiError> {
     let index = &request.app.index;
     let stall = index.stall();
     if let Some(stall) = stall.as_deref().filter(|stall| !stall.is_away) {
@@ -56,11 +86,8 @@ pub async fn ready(request: Request) -> Result<Response, ApiError> {
     }
     match stall {
         // Whoever sends no more reads here would make more of it than it is.
-        Some(stall) if index.has_writer() => {
-            let text = format!("ok for reads; nothing is written: {}\n", stall.reason);
-            Ok(text.into_response())
-        }
-        _ => health_of(index.has_writer()),
+        Some(stall) if index.has_writer() => Ok(Ready::ForReads(stall.reason.clone())),
+        _ => must_have(index.has_writer()).map(|()| Ready::Good),
     }
 }
 
@@ -164,18 +191,12 @@ cargo login --registry {name}
 
 #[cfg(test)]
 mod tests {
-    use warp::http::StatusCode;
-
     use super::*;
 
     #[test]
     fn a_server_without_its_writer_is_not_healthy() {
-        let status = |has_writer| {
-            health_of(has_writer)
-                .unwrap_or_else(ApiError::into_response)
-                .status()
-        };
-        assert_eq!(status(true), StatusCode::OK);
-        assert_eq!(status(false), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(must_have(true).is_ok());
+        let status = must_have(false).unwrap_err().into_response().status();
+        assert_eq!(status, warp::http::StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::common::http::get;
+use crate::common::person;
 use crate::common::registry::{Registry, program};
 use crate::common::upload::Release;
 
@@ -46,6 +47,25 @@ fn a_folder_that_takes_no_file_is_named_until_it_does() {
     Release::new("krate", "1.0.0")
         .publish(registry.port, &token)
         .succeeds();
+}
+
+#[test]
+fn only_readers_are_told_what_is_wrong_with_a_private_registry() {
+    let registry = Registry::start_with("visibility = \"private\"\n");
+    let token = registry.token("alice");
+    assert_eq!(wait_for(&registry, 200), "ok\n");
+    Release::new("secret", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    person::commit_file(&registry, "se/cr/secret", "no line\n");
+    let why = wait_for(&registry, 503);
+    assert!(
+        why.contains("its log says why") && !why.contains("secret"),
+        "{why}"
+    );
+    let told = get("/readyz").token(&token).send(registry.port);
+    assert_eq!(told.status, 503);
+    assert!(told.text().contains("`se/cr/secret`"), "{told:?}");
 }
 
 #[test]

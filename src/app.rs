@@ -33,7 +33,6 @@ use crate::domain::{
     Actor, Grant, OwnUrls, Proof, PublicUrl, RegistryName, Standing, StoreId, TokenId, Visibility,
 };
 use crate::fetch::{self, Fetches};
-use crate::forge::{Forge, ForgeLimits, Robot};
 use crate::index::{Branch, Index, OpenFault, Settings, Snapshot};
 use crate::measure;
 use crate::probe::Probe;
@@ -123,6 +122,9 @@ pub enum AppFault {
     /// Clients of git could not be served.
     #[error("the `git` program, which serves the git index, cannot be run; install git")]
     Git(#[source] io::Error),
+    /// It is not known which repository of the forge is the index.
+    #[error("it is not known which repository of the forge is the index")]
+    ForgeRepository(#[source] io::Error),
     /// Nothing can be asked of the forge.
     #[error("the certificates of the system, by which the forge is known, cannot be used")]
     Client(#[source] io::Error),
@@ -146,14 +148,12 @@ impl App {
         if config.forge.is_none() {
             data.check_index(&blobs)?;
         }
-        let branch = forge::branch(&config)?;
-        let of_forge = config.forge.as_ref().map(|forge| {
-            let robot = Robot::of(forge);
-            (
-                forge,
-                Arc::new(Forge::new(&forge.url, robot, ForgeLimits::default())),
-            )
-        });
+        let of_forge = match &config.forge {
+            Some(forge) => Some((forge, forge::client(forge, &data)?)),
+            None => None,
+        };
+        let client = of_forge.as_ref().map(|(_, client)| client);
+        let branch = forge::branch(&config, client)?;
         let mut settings = settings(&config, &public_url);
         let watch = of_forge
             .as_ref()

@@ -44,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),
     ("fetch", &["config", "git", "measure"]),
-    ("forge", &["config", "measure"]),
+    ("forge", &["config", "disk", "measure"]),
     ("git", &[]),
     (
         "http",

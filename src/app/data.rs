@@ -51,6 +51,11 @@ impl<'a> Data<'a> {
         self.folder.join("keys")
     }
 
+    /// The number of the index repository on the forge.
+    pub(super) fn forge_repository(&self) -> PathBuf {
+        self.folder.join("forge-repository")
+    }
+
     /// What can be made again; it may be deleted at any time.
     pub(super) fn cache(&self) -> PathBuf {
         self.folder.join("cache")

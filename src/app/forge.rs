@@ -7,17 +7,17 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::AppFault;
+use super::{AppFault, Data};
 use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
-use crate::forge::{Forge, KeyPatience, Robot};
-use crate::index::{Branch, Settings, Upstream};
+use crate::forge::{Forge, ForgeLimits, IndexRepository, KeyPatience, Robot};
+use crate::index::{Branch, IsTaken, Settings, Upstream};
 use crate::visibility::Watch;
 
 /// The branch that the configuration names.
-pub(super) fn branch(config: &Config) -> Result<Branch, AppFault> {
-    let Some(forge) = &config.forge else {
+pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Branch, AppFault> {
+    let (Some(forge), Some(client)) = (&config.forge, client) else {
         let poll = Duration::from_secs(config.index.poll_secs);
         return Ok(Branch::Here { poll });
     };
@@ -26,7 +26,21 @@ pub(super) fn branch(config: &Config) -> Result<Branch, AppFault> {
     let authorization = Arc::new(move || robot.authorization().map_err(io::Error::other));
     let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
     let client_fault = |cause| AppFault::Client(io::Error::other(cause));
-    Ok(Branch::Forge(upstream.map_err(client_fault)?))
+    let client = Arc::clone(client);
+    let is_taken: IsTaken = Arc::new(move || {
+        let client = Arc::clone(&client);
+        Box::pin(async move { client.is_index_taken().await })
+    });
+    let upstream = upstream.map_err(client_fault)?;
+    Ok(Branch::Forge(upstream.unless_taken(is_taken)))
+}
+
+/// The forge of the configuration; it knows which repository the index is in by its number, once it has seen it.
+pub(super) fn client(config: &ForgeConfig, data: &Data<'_>) -> Result<Arc<Forge>, AppFault> {
+    let index = IndexRepository::open(config.repository.clone(), data.forge_repository());
+    let index = index.map_err(AppFault::ForgeRepository)?;
+    let forge = Forge::new(&config.url, Robot::of(config), ForgeLimits::default());
+    Ok(Arc::new(forge.with_index(index)))
 }
 
 /// What follows the visibility of the index repository, unless the registry is private in any case. The forge is asked

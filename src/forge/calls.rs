@@ -1,7 +1,10 @@
 //! The questions.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::answers::{RawRepository, RawRight, RawRun, RawTask, RawTasks, RawToken, RawUser};
 use super::client::Bytes;
@@ -11,6 +14,9 @@ use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility}
 /// How many pages of a list are looked through, fifty entries each.
 const PAGES_MAX: u32 = 10;
 const PAGE_ENTRIES: usize = 50;
+
+/// How long it is waited for the word that the name of the index repository was not taken.
+const TAKEN_TIME: Duration = Duration::from_secs(2);
 
 /// What is said of a commit.
 #[derive(Debug, Serialize)]
@@ -40,8 +46,23 @@ impl Forge {
         path: &RepositoryPath,
         showing: Showing<'_>,
     ) -> Result<Repository, ForgeFault> {
-        let path = format!("api/v1/repos/{path}");
-        Ok(self.json::<RawRepository>(&path, showing).await?.into())
+        let address = format!("api/v1/repos/{path}");
+        let seen = self.json::<RawRepository>(&address, showing).await?.into();
+        match &self.index {
+            Some(index) if index.path == *path && !index.is(&seen) => Err(ForgeFault::NotFound),
+            _ => Ok(seen),
+        }
+    }
+
+    /// Whether another repository has taken the name of that of the index; not if the forge does not say.
+    pub async fn is_index_taken(&self) -> bool {
+        let (Some(index), Ok(robot)) = (&self.index, self.robot_token()) else {
+            return false;
+        };
+        let address = format!("api/v1/repos/{}", index.path);
+        let asked = self.json::<RawRepository>(&address, Showing::Token(&robot));
+        let seen = timeout(TAKEN_TIME, asked).await;
+        seen.is_ok_and(|seen| seen.is_ok_and(|seen| !index.is(&seen.into())))
     }
 
     /// The repository with this number, whatever it is called.

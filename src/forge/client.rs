@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::kind::KnownKind;
-use super::{ForgeFault, Measures, Robot};
+use super::{ForgeFault, IndexRepository, Measures, Robot};
 use crate::domain::{PublicUrl, Secret};
 
 /// The questions at one moment.
@@ -54,6 +54,7 @@ pub struct Forge {
     http: OnceCell<Client>,
     turns: Semaphore,
     pub(super) robot: Robot,
+    pub(super) index: Option<IndexRepository>,
     pub(super) kind: KnownKind,
     measures: Measures,
 }
@@ -98,9 +99,17 @@ impl Forge {
             http: OnceCell::new(),
             turns: Semaphore::new(TURNS),
             robot,
+            index: None,
             kind: KnownKind::default(),
             measures: Measures::new(),
         }
+    }
+
+    /// The same, if the index is in this repository: another that takes its name is not there.
+    #[must_use]
+    pub fn with_index(mut self, index: IndexRepository) -> Self {
+        self.index = Some(index);
+        self
     }
 
     /// The token of the server's own account.

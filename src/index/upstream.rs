@@ -14,6 +14,7 @@ mod wire;
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,9 +51,13 @@ pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
 /// Gives the value of the `Authorization` header, anew for each request.
 pub type Authorization = Arc<dyn Fn() -> io::Result<HeaderValue> + Send + Sync>;
 
+/// Tells whether the name of the repository was taken by another one.
+pub type IsTaken = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
 /// A repository on the forge.
 #[derive(Clone)]
 pub struct Upstream {
+    is_taken: Option<IsTaken>,
     /// As git clones it; where the forge said that it is, if it was renamed.
     url: Arc<ArcSwap<Url>>,
     authorization: Authorization,
@@ -73,6 +78,11 @@ pub enum UpstreamFault {
     /// It does not let the server in.
     #[error("the forge does not let this server at its index repository: {0}")]
     Closed(String),
+    /// The repository was renamed, and its name given to another.
+    #[error(
+        "another repository has the name of the index repository on the forge; set `forge.repository` to the new name of the right one"
+    )]
+    Taken,
     /// Not what git answers.
     #[error("the forge answers what git does not: {0}")]
     Odd(String),
@@ -129,11 +139,19 @@ impl Upstream {
             url: Arc::new(ArcSwap::from_pointee(
                 Url::parse(url).map_err(io::Error::other)?,
             )),
+            is_taken: None,
             authorization,
             client,
             runtime: Handle::current(),
             poll,
         })
+    }
+
+    /// The same, if each question shall be preceded by this one.
+    #[must_use]
+    pub fn unless_taken(mut self, is_taken: IsTaken) -> Self {
+        self.is_taken = Some(is_taken);
+        self
     }
 
     /// How often it is looked whether somebody else moved the branch.

@@ -504,6 +504,7 @@ fn is_of_the_store(path: &Path) -> bool {
         "cache/catalog",
         "cache/snapshot",
         "index.git/objects/info/commit-graph",
+        "forge-repository",
     ];
     if made.iter().any(|made| path == Path::new(made)) {
         return true;

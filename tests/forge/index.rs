@@ -5,9 +5,10 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::api::{base64, done, text};
-use super::beside::{Beside, HOOK_SECRET, publish};
+use super::api::{base64, done, number, text};
+use super::beside::{Beside, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
+use super::scene::Repository;
 use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::{get, request};
@@ -271,6 +272,53 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
         !beside.registry.log().contains(good.trim()),
         "the token is in the log"
     );
+}
+
+#[test]
+fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start_as(forge, &Wanted::private());
+    let person = beside.developer(&beside.registry.token("alice"));
+    publish(&person, "0.1.0").succeeds();
+    let good = beside.tip();
+    // Its owner gets another name, and somebody else the old one, with a copy of all that they could read.
+    let freed = beside.owner.login.clone();
+    forge.rename_user(&beside.owner, "olivia");
+    let thief = forge.account(&freed);
+    let made = json!({ "name": "crates", "private": false, "default_branch": "main" });
+    let made = forge
+        .admin()
+        .send("POST", &format!("/admin/users/{freed}/repos"), &made);
+    let theirs = Repository {
+        id: number(&done(made, 201), "id"),
+        ..beside.repository.clone()
+    };
+    forge.collaborate(&theirs, &beside.robot, "write");
+    let token = beside.token(&thief, &["all"]);
+    let header = format!("http.extraHeader=Authorization: token {token}");
+    let push = ["-c", &header, "push", "--quiet", &theirs.url(forge), "main"];
+    git::git(&beside.registry.repository(), &push).succeeds();
+    let caller = forge.with_token(&token);
+    eventually("the forge has looked at the push", || {
+        (caller.read(&theirs.api())["empty"] == false).then_some(())
+    });
+    let path = format!("{}/contents/README.md", theirs.api());
+    let sha = text(&caller.read(&path), "sha");
+    let change = json!({ "content": base64("theirs"), "sha": sha, "message": "theirs" });
+    done(caller.send("PUT", &path, &change), 200);
+
+    for _ in 0..2 {
+        let read = beside.read(&token);
+        assert_eq!(read.status, 403, "{read:?}");
+        publish(&person, "0.2.0")
+            .fails_with("another repository has the name of the index repository");
+        assert_eq!(git::tip(&beside.registry.repository()), good);
+        beside.registry.stop();
+        beside.registry.start_again();
+    }
+    let known = beside.registry.data().join("forge-repository");
+    let known = fs::read_to_string(known).unwrap();
+    assert_eq!(known.trim(), beside.repository.id.to_string());
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl Upstream {
         body: impl Into<Bytes>,
         time: Duration,
     ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
+        if let Some(is_taken) = &self.is_taken
+            && is_taken().await
+        {
+            return Err(Err(UpstreamFault::Taken));
+        }
         let token = self.token().map_err(Err)?;
         let (until, body) = (Instant::now() + time, body.into());
         let mut base = Url::clone(&self.url.load());

@@ -4,6 +4,7 @@
 //! stopped in the middle.
 
 mod owner;
+mod protection;
 mod told;
 mod wanted;
 
@@ -18,10 +19,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 pub use owner::Owner;
+pub use protection::Allowed;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
-use wanted::{EVENTS, differing, drop_unknown, protection, same_members, settings, tells_all};
-pub use wanted::{hook_telling, otherwise_protected, otherwise_set};
+use wanted::{EVENTS, differing, same_members, settings, tells_all};
+pub use wanted::{hook_telling, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
@@ -207,48 +209,6 @@ impl Plan {
         }
         let call = (Method::PUT, &*path, Value::Null);
         self.change(forge, &what, call, tell).await.map(drop)
-    }
-
-    /// Nobody but the server pushes, nobody rewrites, and a merge needs a reviewer and the server's word.
-    async fn protection(
-        &self,
-        forge: &Owner,
-        found: &Value,
-        tell: &mut dyn FnMut(&Step),
-    ) -> Result<(), SetupFault> {
-        let teams: Vec<&String> = self.reviewers.iter().collect();
-        let mut wanted = protection();
-        for (key, names) in [
-            ("push_whitelist_usernames", json!([self.robot])),
-            ("enable_merge_whitelist", json!(!teams.is_empty())),
-            ("merge_whitelist_teams", json!(teams)),
-            ("enable_approvals_whitelist", json!(!teams.is_empty())),
-            ("approvals_whitelist_teams", json!(teams)),
-        ] {
-            wanted[key] = names;
-        }
-        let rule = match found.is_null() {
-            true => None,
-            false => forge.read(&self.api("/branch_protections/main")).await?,
-        };
-        if let Some(rule) = &rule {
-            drop_unknown(&mut wanted, rule);
-        }
-        let what = "its protection: only the server pushes, nobody rewrites, a merge needs an approval and the server's word";
-        let Some(rule) = rule else {
-            let path = self.api("/branch_protections");
-            let call = (Method::POST, &*path, wanted);
-            return self.change(forge, what, call, tell).await.map(drop);
-        };
-        match differing(&wanted, &rule) {
-            None => tell(&is_so(what)),
-            Some(change) => {
-                let path = self.api("/branch_protections/main");
-                let call = (Method::PATCH, &*path, change);
-                self.change(forge, what, call, tell).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn webhook(

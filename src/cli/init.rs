@@ -106,12 +106,16 @@ fn configuration(url: &PublicUrl, plan: &Plan) -> String {
         secret_file,
         ..
     } = plan;
-    format!(
+    let secret_file = secret_file.display().to_string();
+    let mut configuration = format!(
         "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scopes `write:repository`,\n\
          # `read:organization` and `read:user`, and put it into the file `forge-token`, which only the server may read.\n\
          name = \"{name}\"\npublic_url = \"{public_url}\"\n\n\
          [forge]\nurl = \"{url}\"\nrepository = \"{repository}\"\ntoken_file = \"forge-token\"\n\
-         webhook_secret_file = {:?}",
-        secret_file.display().to_string()
-    )
+         webhook_secret_file = {secret_file:?}"
+    );
+    if let Some(team) = &plan.reviewers {
+        configuration += &format!("\nreviewers = {team:?}");
+    }
+    configuration
 }

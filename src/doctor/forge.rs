@@ -8,7 +8,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{Secret, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{Robot, Showing};
-use crate::setup::{hook_telling, otherwise_protected, otherwise_set};
+use crate::setup::{Allowed, hook_telling, otherwise_set};
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -123,12 +123,16 @@ impl<'a> Examined<'a> {
         }
     }
 
+    async fn login(&self, robot: &Secret) -> Result<String, ForgeFault> {
+        let account = self.look("/user", robot).await?;
+        Ok(account["login"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Owners are looked up with the server's token when the one who names them shows none.
     async fn sees_people(&self, robot: &Secret) -> Seen {
-        let account = self.look("/user", robot).await.map_err(|fault| {
+        let login = self.login(robot).await.map_err(|fault| {
             format!("its token does not show accounts: give it the scope `read:user` too ({fault})")
         })?;
-        let login = account["login"].as_str().unwrap_or_default();
         let owner = self.settings.repository.owner();
         if self.look(&format!("/orgs/{owner}"), robot).await.is_err() {
             return Ok(format!(
@@ -188,10 +192,14 @@ impl<'a> Examined<'a> {
                 verdict: Verdict::Unknown(how.to_owned()),
             });
         };
-        let rule = self
-            .look(&self.api("/branch_protections/main"), owner)
-            .await;
-        tell(find(what, as_it_must_be(rule, otherwise_protected)));
+        let login = self.login(robot).await.ok();
+        let allowed = Allowed {
+            robot: login.as_deref(),
+            reviewers: self.settings.reviewers.as_deref().map(Some),
+        };
+        let rules = self.look(&self.api("/branch_protections"), owner).await;
+        let otherwise = |rules: &Value| allowed.otherwise(rules);
+        tell(find(what, as_it_must_be(rules, otherwise)));
         let repository = self.look(&self.api(""), owner).await;
         tell(find(
             "settings of the repository",

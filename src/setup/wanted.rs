@@ -4,11 +4,6 @@ use serde_json::{Map, Value, json};
 
 /// Events that the server wants to hear of. The forges add what belongs to them.
 pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
-/// The status by which the server says what it thinks of a pull request.
-const STATUS: &str = "sidecargo";
-/// Names that the forges have for one rule: it holds for administrators too. Each passes over the other's.
-const FOR_ALL: [&str; 2] = ["block_admin_merge_override", "apply_to_admins"];
-
 /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
 pub(super) fn settings() -> Value {
     json!({
@@ -22,33 +17,6 @@ pub(super) fn settings() -> Value {
         "allow_squash_merge": true,
         "default_merge_style": "squash",
     })
-}
-
-/// Nobody but the named ones push, nobody rewrites, and a merge needs an approval and the server's word.
-pub(super) fn protection() -> Value {
-    let mut rule = json!({
-        "rule_name": "main",
-        "enable_push": true,
-        "enable_push_whitelist": true,
-        "push_whitelist_teams": [],
-        "push_whitelist_deploy_keys": false,
-        "required_approvals": 1,
-        "dismiss_stale_approvals": true,
-        "enable_status_check": true,
-        "status_check_contexts": [STATUS],
-        "block_on_rejected_reviews": true,
-    });
-    for name in FOR_ALL {
-        rule[name] = true.into();
-    }
-    rule
-}
-
-/// Leaves out of the rule what the forge that has `found` does not know.
-pub(super) fn drop_unknown(wanted: &mut Value, found: &Value) {
-    if let Some(wanted) = wanted.as_object_mut() {
-        wanted.retain(|key, _| !FOR_ALL.contains(&key.as_str()) || found.get(key).is_some());
-    }
 }
 
 /// Whether the hook is alive and tells all that the server wants to hear of.
@@ -71,17 +39,8 @@ pub fn otherwise_set(found: &Value) -> Vec<String> {
     keys(differing(&settings(), found))
 }
 
-/// The names of the rules that are otherwise in the protection `found`. More approvals than one are none.
-pub fn otherwise_protected(found: &Value) -> Vec<String> {
-    let mut wanted = protection();
-    drop_unknown(&mut wanted, found);
-    if found["required_approvals"].as_u64().unwrap_or(0) > 1 {
-        wanted["required_approvals"] = found["required_approvals"].clone();
-    }
-    keys(differing(&wanted, found))
-}
-
-fn keys(change: Option<Value>) -> Vec<String> {
+/// The names of the fields in what [`differing`] gave.
+pub(super) fn keys(change: Option<Value>) -> Vec<String> {
     let change = change.as_ref().and_then(Value::as_object);
     change.map_or_else(Vec::new, |change| change.keys().cloned().collect())
 }
@@ -131,23 +90,6 @@ mod tests {
 
     #[test]
     fn what_is_otherwise_is_named() {
-        let mut rule = protection();
-        rule["required_approvals"] = 2.into();
-        rule["id"] = 7.into();
-        assert_eq!(otherwise_protected(&rule), Vec::<String>::new());
-        rule["enable_push_whitelist"] = false.into();
-        rule["required_approvals"] = 0.into();
-        assert_eq!(
-            otherwise_protected(&rule),
-            ["enable_push_whitelist", "required_approvals"]
-        );
-        for name in FOR_ALL {
-            let mut rule = protection();
-            rule.as_object_mut().unwrap().remove(name);
-            assert_eq!(otherwise_protected(&rule), Vec::<String>::new(), "{name}");
-            rule[name] = false.into();
-            assert_eq!(otherwise_protected(&rule), [name]);
-        }
         let mut found = settings();
         found["has_wiki"] = true.into();
         assert_eq!(otherwise_set(&found), ["has_wiki"]);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::api::{done, number, text};
 use super::gitea::Gitea;
-use super::scene::{Repository, Team, User};
+use super::scene::{Repository, Team, User, Visibility};
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
 use crate::common::project::Project;
@@ -182,6 +182,128 @@ fn what_is_missing_on_the_forge_is_named() {
     acme.init(&[]).fails_with("SIDECARGO_OWNER_TOKEN");
     acme.owner_token = good;
     acme.init(&["--reviewers", "reviewers"]).succeeds();
+}
+
+/// The lines of a run that begin so.
+fn lines_of<'a>(ran: &'a Ran, sign: &str) -> Vec<&'a str> {
+    let lines = ran.stderr.lines();
+    lines.filter(|line| line.starts_with(sign)).collect()
+}
+
+#[test]
+fn whatever_opens_the_branch_is_taken_back() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let reviewed = ["--reviewers", "reviewers"];
+    acme.init(&reviewed).succeeds();
+    let others = forge.team(&acme.name, "others", "write");
+    let mallory = forge.user("mallory");
+    let path = format!("/collaborators/{}", mallory.login);
+    acme.change("PUT", &path, &json!({ "permission": "write" }), 204);
+    acme.change("PUT", "/teams/others", &Value::Null, 204);
+    let rule = || {
+        let mut rule = acme.read("/branch_protections/main");
+        rule["updated_at"].take();
+        rule
+    };
+    let good = rule();
+    let (mallory, others) = (json!([mallory.login]), json!([others.name]));
+    for change in [
+        json!({ "enable_push": true, "enable_push_whitelist": false }),
+        json!({ "enable_push": true, "enable_force_push": true }),
+        json!({
+            "enable_push": true, "enable_force_push": true, "enable_force_push_allowlist": true,
+            "force_push_allowlist_usernames": mallory, "force_push_allowlist_teams": others,
+            "force_push_allowlist_deploy_keys": true,
+        }),
+        json!({ "push_whitelist_usernames": [acme.robot.login, mallory[0]] }),
+        json!({ "push_whitelist_teams": others }),
+        json!({ "enable_push": true, "enable_push_whitelist": true, "push_whitelist_deploy_keys": true }),
+        json!({ "unprotected_file_patterns": "*" }),
+        json!({ "enable_merge_whitelist": false }),
+        json!({ "merge_whitelist_usernames": mallory, "merge_whitelist_teams": others }),
+        json!({ "enable_approvals_whitelist": false }),
+        json!({ "approvals_whitelist_username": mallory, "approvals_whitelist_teams": [] }),
+    ] {
+        acme.change("PATCH", "/branch_protections/main", &change, 200);
+        assert_ne!(rule(), good, "{change}");
+        let mended = acme.init(&reviewed).succeeds();
+        let done = lines_of(&mended, "done");
+        assert!(
+            matches!(done[..], [line] if line.contains("protection")),
+            "{change}: {mended}"
+        );
+        assert_eq!(rule(), good, "{change}");
+    }
+    // More approvals than one are no fault.
+    acme.change(
+        "PATCH",
+        "/branch_protections/main",
+        &json!({ "required_approvals": 2 }),
+        200,
+    );
+    let kept = acme.init(&reviewed).succeeds();
+    assert_eq!(lines_of(&kept, "done"), [""; 0], "{kept}");
+    assert_eq!(rule()["required_approvals"], 2);
+}
+
+#[test]
+fn who_is_on_a_list_unseen_is_taken_off_too() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let mallory = forge.user("mallory");
+    let path = format!("/collaborators/{}", mallory.login);
+    let write = json!({ "permission": "write" });
+    acme.change("PUT", &path, &write, 204);
+    let both = json!({ "push_whitelist_usernames": [acme.robot.login, mallory.login] });
+    acme.change("PATCH", "/branch_protections/main", &both, 200);
+    acme.change("DELETE", &path, &Value::Null, 204);
+    let list = || acme.read("/branch_protections/main")["push_whitelist_usernames"].take();
+    acme.init(&[]).succeeds();
+    acme.change("PUT", &path, &write, 204);
+    assert_eq!(list(), json!([acme.robot.login]));
+}
+
+#[test]
+fn an_older_rule_does_not_win() {
+    let Some(forge) = Gitea::shared() else { return };
+    for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {
+        let acme = Organisation::make(forge);
+        let repository = forge.repository(&acme.name, "crates", Visibility::Private);
+        let mallory = forge.user("mallory");
+        forge.collaborate(&repository, &mallory, "write");
+        let open = json!({ "rule_name": pattern, "enable_push": true });
+        acme.change("POST", "/branch_protections", &open, 201);
+        if has_own {
+            acme.change(
+                "POST",
+                "/branch_protections",
+                &json!({ "rule_name": "main" }),
+                201,
+            );
+        }
+        let token = forge.token(&mallory, &["write:repository"]).text;
+        let mallory = forge.with_token(&token);
+        let may_push =
+            || mallory.read(&format!("{}/branches/main", repository.api()))["user_can_push"].take();
+        assert_eq!(may_push(), true, "{pattern}");
+        acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(may_push(), false, "{pattern}");
+        let again = acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
+        // Somebody puts it in front again.
+        let first = json!({ "priority": -9 });
+        acme.change(
+            "PATCH",
+            &format!("/branch_protections/{pattern}"),
+            &first,
+            200,
+        );
+        assert_eq!(may_push(), true, "{pattern}");
+        acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(may_push(), false, "{pattern}");
+    }
 }
 
 #[test]

@@ -172,7 +172,8 @@ impl Plan {
             false => forge.read(&format!("{path}/permission")).await?,
         };
         let permission = known.as_ref().and_then(|it| it["permission"].as_str());
-        if permission == Some("write") {
+        // Where people sign in to a private registry it is more than `write`, on purpose.
+        if matches!(permission, Some("write" | "admin" | "owner")) {
             tell(&is_so(&what));
             return Ok(());
         }

@@ -266,6 +266,20 @@ fn who_is_on_a_list_unseen_is_taken_off_too() {
 }
 
 #[test]
+fn a_robot_that_may_more_is_left_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let path = format!("/collaborators/{}", acme.robot.login);
+    for (given, kept) in [("admin", "admin"), ("read", "write")] {
+        acme.change("PUT", &path, &json!({ "permission": given }), 204);
+        acme.init(&[]).succeeds();
+        let permission = acme.read(&format!("{path}/permission"))["permission"].take();
+        assert_eq!(permission, kept, "{given}");
+    }
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

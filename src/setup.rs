@@ -138,7 +138,7 @@ impl Plan {
         let mut wanted = settings();
         wanted["description"] = format!("The index of the Cargo registry `{}`", self.name).into();
         wanted["website"] = format!("{url}/me").into();
-        wanted["private"] = self.is_private.into();
+        self.visibility(forge, found, tell).await?;
         let what = "its settings: squash as the only way to merge, no issues, no wiki";
         match differing(&wanted, found) {
             None => tell(&is_so(what)),
@@ -156,6 +156,27 @@ impl Plan {
         }
         let path = self.api("/topics");
         let call = (Method::PUT, &*path, json!({ "topics": wanted }));
+        self.change(forge, what, call, tell).await.map(drop)
+    }
+
+    /// A step of its own for an adopted repository: that everybody sees it, or no longer, must not go by unnoticed.
+    async fn visibility(
+        &self,
+        forge: &Owner,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        if found.is_null() || found["private"] == self.is_private {
+            return Ok(());
+        }
+        let what = match self.is_private {
+            true => {
+                "made private: only those see it who are let in (`--public` would leave it public)"
+            }
+            false => "made public: everybody sees it (without `--public` it would stay private)",
+        };
+        let change = json!({ "private": self.is_private });
+        let call = (Method::PATCH, &*self.api(""), change);
         self.change(forge, what, call, tell).await.map(drop)
     }
 

@@ -280,6 +280,30 @@ fn a_robot_that_may_more_is_left_so() {
 }
 
 #[test]
+fn who_sees_an_adopted_repository_does_not_change_unsaid() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.repository(&acme.name, "crates", Visibility::Public);
+    for (how, said, is_private) in [
+        (&[][..], "made private", true),
+        (&["--public"][..], "made public", false),
+    ] {
+        let rehearsal = acme.init(&[how, &["--dry-run"]].concat()).succeeds();
+        let told = format!("would be   {said}");
+        assert!(rehearsal.stdout.contains(&told), "{rehearsal}");
+        assert_eq!(acme.read("")["private"], !is_private);
+        let made = acme.init(how).succeeds();
+        assert!(
+            made.stderr.contains(&format!("done       {said}")),
+            "{made}"
+        );
+        assert_eq!(acme.read("")["private"], is_private);
+        let again = acme.init(how).succeeds();
+        assert!(!again.stderr.contains("made p"), "{again}");
+    }
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

@@ -23,7 +23,7 @@ pub use protection::Allowed;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
 use wanted::{EVENTS, differing, same_members, settings, tells_all};
-pub use wanted::{hook_telling, otherwise_set};
+pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};

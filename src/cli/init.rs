@@ -117,5 +117,8 @@ fn configuration(url: &PublicUrl, plan: &Plan) -> String {
     if let Some(team) = &plan.reviewers {
         configuration += &format!("\nreviewers = {team:?}");
     }
+    if plan.told_at != plan.public_url {
+        configuration += &format!("\ntold_at = \"{}\"", plan.told_at);
+    }
     configuration
 }

@@ -33,6 +33,8 @@ pub struct ForgeConfig {
     pub client_id: Option<String>,
     /// The team whose members approve and merge; only `sidecargo doctor` has to know.
     pub reviewers: Option<String>,
+    /// Where the forge reaches this server, if not at `public_url`; only `sidecargo doctor` has to know.
+    pub told_at: Option<PublicUrl>,
     /// How often it is looked whether somebody else moved the branch, in seconds.
     pub poll_secs: u64,
     /// How long those who could read may go on while the forge cannot be asked, in seconds.
@@ -77,6 +79,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             webhook_secret_file: raw.webhook_secret_file.map(|file| folder.join(file)),
             client_id: raw.client_id,
             reviewers: raw.reviewers,
+            told_at: raw.told_at,
             poll_secs: raw.poll_secs,
             unreachable_secs: raw.unreachable_secs,
         })),

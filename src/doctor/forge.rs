@@ -8,7 +8,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{Secret, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{Robot, Showing};
-use crate::setup::{Allowed, hook_telling, otherwise_set};
+use crate::setup::{Allowed, is_told, otherwise_set};
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -20,7 +20,7 @@ const DISCOVERY: &str = ".well-known/openid-configuration";
 pub(super) struct Examined<'a> {
     forge: Forge,
     settings: &'a ForgeConfig,
-    /// How the address ends at which the forge has to tell of events.
+    /// The address at which the forge has to tell of events.
     webhook: String,
     owner: Option<Secret>,
 }
@@ -29,10 +29,12 @@ type Seen = Result<String, String>;
 
 impl<'a> Examined<'a> {
     pub(super) fn new(config: &Config, settings: &'a ForgeConfig, owner: Option<Secret>) -> Self {
+        let public_url = config.public_url(config.listen);
+        let told_at = settings.told_at.as_ref().unwrap_or(&public_url);
         Self {
             forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
             settings,
-            webhook: format!("/{}/webhook", config.name),
+            webhook: format!("{}/webhook", told_at.registry_root(&config.name)),
             owner,
         }
     }
@@ -221,10 +223,10 @@ impl<'a> Examined<'a> {
         };
         let hooks = self.look(&self.api("/hooks?limit=50"), owner).await;
         let hooks = hooks.map_err(|fault| fault.to_string());
-        let seen = hooks.and_then(|hooks| match hook_telling(&hooks, &self.webhook) {
-            Some(url) => Ok(format!("the forge tells {}", harmless(url, WORDS_MAX))),
-            None => Err(format!(
-                "the forge does not tell this server's `{}` of pushes and pull requests: `sidecargo init` sees to it",
+        let seen = hooks.and_then(|hooks| match is_told(&hooks, &self.webhook) {
+            true => Ok(format!("the forge tells {}", self.webhook)),
+            false => Err(format!(
+                "the forge does not tell {} of pushes and pull requests: `sidecargo init` sees to it; if that is not where the forge reaches this server, set `forge.told_at`",
                 self.webhook
             )),
         });

@@ -19,19 +19,19 @@ pub(super) fn settings() -> Value {
     })
 }
 
-/// Whether the hook is alive and tells all that the server wants to hear of.
+/// Whether the hook is alive and tells all that the server wants to hear of, in the form that it reads.
 pub(super) fn tells_all(hook: &Value) -> bool {
     let events = hook["events"].as_array();
     let hears =
         |event: &&str| events.is_some_and(|events| events.iter().any(|known| known == event));
-    hook["active"] == true && EVENTS.iter().all(hears)
+    let is_read = hook["config"]["content_type"] == "json";
+    is_read && hook["active"] == true && EVENTS.iter().all(hears)
 }
 
-/// The first of the repository's hooks that tells all of it to an address that ends so.
-pub fn hook_telling<'a>(hooks: &'a Value, end: &str) -> Option<&'a str> {
-    let url = |hook: &'a Value| hook["config"]["url"].as_str().filter(|_| tells_all(hook));
-    let mut urls = hooks.as_array()?.iter().filter_map(url);
-    urls.find(|url| url.ends_with(end))
+/// Whether one of the repository's hooks tells all of it to this address.
+pub fn is_told(hooks: &Value, url: &str) -> bool {
+    let mut hooks = hooks.as_array().into_iter().flatten();
+    hooks.any(|hook| tells_all(hook) && hook["config"]["url"] == url)
 }
 
 /// The names of the settings that are otherwise in the repository `found`.
@@ -98,17 +98,22 @@ mod tests {
     #[test]
     fn a_hook_must_be_alive_and_tell_all() {
         let url = "https://crates.example.com/crates/webhook";
-        let hook = |url: &str, active, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url } }]);
-        let end = "/crates/webhook";
-        let good = hook(url, true, &["pull_request", "push", "create"]);
-        assert_eq!(hook_telling(&good, end), Some(url));
+        let hook = |url: &str, active, form: &str, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url, "content_type": form } }]);
+        let good = hook(url, true, "json", &["pull_request", "push", "create"]);
+        assert!(is_told(&good, url));
         for hooks in [
-            hook(url, false, &EVENTS),
-            hook(url, true, &["push"]),
-            hook("https://other.example.com", true, &EVENTS),
+            hook(url, false, "json", &EVENTS),
+            hook(url, true, "json", &["push"]),
+            hook(url, true, "form", &EVENTS),
+            hook(
+                "https://other.example.com/crates/webhook",
+                true,
+                "json",
+                &EVENTS,
+            ),
             Value::Null,
         ] {
-            assert_eq!(hook_telling(&hooks, end), None);
+            assert!(!is_told(&hooks, url), "{hooks}");
         }
     }
 }

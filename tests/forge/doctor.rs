@@ -131,6 +131,16 @@ fn what_somebody_changed_is_told_with_its_cure() {
             .says("protection of the branch")
             .contains("not protected")
     );
+    let url = format!("http://localhost:{}", patient.registry.port);
+    acme.tell("http://localhost:1");
+    assert!(patient.says("webhook").contains("does not tell"));
+    let file = acme.folder.path().join("sidecargo.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}told_at = \"http://localhost:1\"\n")).unwrap();
+    assert!(patient.says("webhook").starts_with("good"));
+    fs::write(&file, before).unwrap();
+    acme.tell(&url);
+    assert!(patient.says("webhook").starts_with("good"));
     let silent = json!({ "active": false });
     let hook = number(&acme.read("/hooks")[0], "id");
     acme.change("PATCH", &format!("/hooks/{hook}"), &silent, 200);

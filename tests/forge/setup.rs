@@ -161,6 +161,29 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
 }
 
 #[test]
+fn what_doctor_must_know_is_in_the_configuration() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let told_at = "http://sidecargo:8642";
+    let made = acme.init(&["--reviewers", "reviewers", "--told-at", told_at]);
+    let configuration = configuration(&made.succeeds());
+    for line in [
+        "reviewers = \"reviewers\"",
+        "told_at = \"http://sidecargo:8642\"",
+    ] {
+        assert!(
+            configuration.lines().any(|it| it == line),
+            "{configuration}"
+        );
+    }
+    let plain = acme.init(&[]).succeeds();
+    assert!(
+        !plain.stdout.contains("told_at") && !plain.stdout.contains("reviewers"),
+        "{plain}"
+    );
+}
+
+#[test]
 fn what_is_missing_on_the_forge_is_named() {
     let Some(forge) = Gitea::shared() else { return };
     let mut acme = Organisation::make(forge);

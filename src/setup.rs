@@ -212,7 +212,7 @@ impl Plan {
             return Ok(());
         };
         let owner = self.repository.owner();
-        let teams = forge.read(&format!("/orgs/{owner}/teams?limit=50")).await?;
+        let teams = forge.read_list(&format!("/orgs/{owner}/teams")).await?;
         let is_it = |it: &Value| {
             it["name"]
                 .as_str()
@@ -243,7 +243,7 @@ impl Plan {
         let what = format!("a webhook that tells {url}");
         let hooks = match found.is_null() {
             true => None,
-            false => forge.read(&self.api("/hooks?limit=50")).await?,
+            false => forge.read_list(&self.api("/hooks")).await?,
         };
         let hooks = hooks.as_ref().and_then(Value::as_array);
         let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));

@@ -221,7 +221,9 @@ impl<'a> Examined<'a> {
                 verdict: Verdict::Unknown(how.to_owned()),
             });
         };
-        let hooks = self.look(&self.api("/hooks?limit=50"), owner).await;
+        let showing = Showing::Token(owner);
+        let hooks = self.forge.look_through(&self.api("/hooks"), showing).await;
+        let hooks = hooks.and_then(|hooks| hooks.ok_or(ForgeFault::NotFound));
         let hooks = hooks.map_err(|fault| fault.to_string());
         let seen = hooks.and_then(|hooks| match is_told(&hooks, &self.webhook) {
             true => Ok(format!("the forge tells {}", self.webhook)),

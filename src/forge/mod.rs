@@ -13,6 +13,7 @@ mod fault;
 mod keys;
 mod kind;
 mod measures;
+mod pages;
 mod robot;
 mod values;
 

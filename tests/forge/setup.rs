@@ -327,6 +327,22 @@ fn who_sees_an_adopted_repository_does_not_change_unsaid() {
 }
 
 #[test]
+fn a_team_behind_many_others_is_found() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    // The forge lists them by name.
+    for number in 0..50 {
+        forge.team(&acme.name, &format!("a-team-{number}"), "read");
+    }
+    let first = forge
+        .admin()
+        .read(&format!("/orgs/{}/teams?limit=50", acme.name));
+    let is_there = |team: &Value| team["name"] == "reviewers";
+    assert!(!first.as_array().unwrap().iter().any(is_there));
+    acme.init(&["--reviewers", "reviewers"]).succeeds();
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

@@ -16,7 +16,8 @@ const TOKEN_VARIABLE: &str = "SIDECARGO_OWNER_TOKEN";
 ///
 /// The steps are told on the standard error, and the standard output is the configuration alone.
 /// It acts with the token in the variable SIDECARGO_OWNER_TOKEN: of somebody who owns the repository or its
-/// organisation, with the scopes `write:repository`, `write:organization` and `read:user`. The server never needs it.
+/// organisation, with the scopes `write:repository`, `write:organization` and `read:user`; for a repository of the
+/// token's own account with `write:user` in place of the last two. The server never needs it.
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// The root of the forge, such as https://git.example.com.

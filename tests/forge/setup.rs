@@ -343,6 +343,20 @@ fn a_team_behind_many_others_is_found() {
 }
 
 #[test]
+fn a_repository_of_an_account_needs_its_scope() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut olgas = Organisation::make(forge);
+    let olga = forge.user("olga");
+    olgas.name = olga.login.clone();
+    let mut init_with = |scopes: &[&str]| {
+        olgas.owner_token = forge.token(&olga, scopes).text;
+        olgas.init(&[])
+    };
+    init_with(&["write:repository", "write:organization", "read:user"]).fails_with("write:user");
+    init_with(&["write:repository", "write:user"]).succeeds();
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

@@ -357,6 +357,20 @@ fn a_repository_of_an_account_needs_its_scope() {
 }
 
 #[test]
+fn a_rule_that_the_forge_did_not_keep_is_no_success() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    // A forge leaves a team off the lists that sees neither code nor pull requests, and says nothing of it.
+    let units = json!({ "repo.wiki": "read" });
+    let blind = json!({ "name": "blind", "permission": "read", "units_map": units });
+    let teams = format!("/orgs/{}/teams", acme.name);
+    done(forge.admin().send("POST", &teams, &blind), 201);
+    let failed = acme.init(&["--reviewers", "blind"]);
+    let failed = failed.fails_with("approvals_whitelist_teams, merge_whitelist_teams");
+    assert!(!failed.stderr.contains("its protection"), "{failed}");
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

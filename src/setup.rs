@@ -4,6 +4,7 @@
 //! stopped in the middle.
 
 mod owner;
+mod protection;
 mod told;
 mod wanted;
 
@@ -18,10 +19,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 pub use owner::Owner;
+pub use protection::Allowed;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
-use wanted::{EVENTS, differing, drop_unknown, protection, same_members, settings, tells_all};
-pub use wanted::{hook_telling, otherwise_protected, otherwise_set};
+use wanted::{EVENTS, differing, same_members, settings, tells_all};
+pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
@@ -136,7 +138,7 @@ impl Plan {
         let mut wanted = settings();
         wanted["description"] = format!("The index of the Cargo registry `{}`", self.name).into();
         wanted["website"] = format!("{url}/me").into();
-        wanted["private"] = self.is_private.into();
+        self.visibility(forge, found, tell).await?;
         let what = "its settings: squash as the only way to merge, no issues, no wiki";
         match differing(&wanted, found) {
             None => tell(&is_so(what)),
@@ -157,6 +159,27 @@ impl Plan {
         self.change(forge, what, call, tell).await.map(drop)
     }
 
+    /// A step of its own for an adopted repository: that everybody sees it, or no longer, must not go by unnoticed.
+    async fn visibility(
+        &self,
+        forge: &Owner,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        if found.is_null() || found["private"] == self.is_private {
+            return Ok(());
+        }
+        let what = match self.is_private {
+            true => {
+                "made private: only those see it who are let in (`--public` would leave it public)"
+            }
+            false => "made public: everybody sees it (without `--public` it would stay private)",
+        };
+        let change = json!({ "private": self.is_private });
+        let call = (Method::PATCH, &*self.api(""), change);
+        self.change(forge, what, call, tell).await.map(drop)
+    }
+
     async fn robot_may_write(
         &self,
         forge: &Owner,
@@ -170,7 +193,8 @@ impl Plan {
             false => forge.read(&format!("{path}/permission")).await?,
         };
         let permission = known.as_ref().and_then(|it| it["permission"].as_str());
-        if permission == Some("write") {
+        // Where people sign in to a private registry it is more than `write`, on purpose.
+        if matches!(permission, Some("write" | "admin" | "owner")) {
             tell(&is_so(&what));
             return Ok(());
         }
@@ -188,7 +212,7 @@ impl Plan {
             return Ok(());
         };
         let owner = self.repository.owner();
-        let teams = forge.read(&format!("/orgs/{owner}/teams?limit=50")).await?;
+        let teams = forge.read_list(&format!("/orgs/{owner}/teams")).await?;
         let is_it = |it: &Value| {
             it["name"]
                 .as_str()
@@ -209,48 +233,6 @@ impl Plan {
         self.change(forge, &what, call, tell).await.map(drop)
     }
 
-    /// Nobody but the server pushes, nobody rewrites, and a merge needs a reviewer and the server's word.
-    async fn protection(
-        &self,
-        forge: &Owner,
-        found: &Value,
-        tell: &mut dyn FnMut(&Step),
-    ) -> Result<(), SetupFault> {
-        let teams: Vec<&String> = self.reviewers.iter().collect();
-        let mut wanted = protection();
-        for (key, names) in [
-            ("push_whitelist_usernames", json!([self.robot])),
-            ("enable_merge_whitelist", json!(!teams.is_empty())),
-            ("merge_whitelist_teams", json!(teams)),
-            ("enable_approvals_whitelist", json!(!teams.is_empty())),
-            ("approvals_whitelist_teams", json!(teams)),
-        ] {
-            wanted[key] = names;
-        }
-        let rule = match found.is_null() {
-            true => None,
-            false => forge.read(&self.api("/branch_protections/main")).await?,
-        };
-        if let Some(rule) = &rule {
-            drop_unknown(&mut wanted, rule);
-        }
-        let what = "its protection: only the server pushes, nobody rewrites, a merge needs an approval and the server's word";
-        let Some(rule) = rule else {
-            let path = self.api("/branch_protections");
-            let call = (Method::POST, &*path, wanted);
-            return self.change(forge, what, call, tell).await.map(drop);
-        };
-        match differing(&wanted, &rule) {
-            None => tell(&is_so(what)),
-            Some(change) => {
-                let path = self.api("/branch_protections/main");
-                let call = (Method::PATCH, &*path, change);
-                self.change(forge, what, call, tell).await?;
-            }
-        }
-        Ok(())
-    }
-
     async fn webhook(
         &self,
         forge: &Owner,
@@ -261,7 +243,7 @@ impl Plan {
         let what = format!("a webhook that tells {url}");
         let hooks = match found.is_null() {
             true => None,
-            false => forge.read(&self.api("/hooks?limit=50")).await?,
+            false => forge.read_list(&self.api("/hooks")).await?,
         };
         let hooks = hooks.as_ref().and_then(Value::as_array);
         let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));

@@ -16,7 +16,8 @@ const TOKEN_VARIABLE: &str = "SIDECARGO_OWNER_TOKEN";
 ///
 /// The steps are told on the standard error, and the standard output is the configuration alone.
 /// It acts with the token in the variable SIDECARGO_OWNER_TOKEN: of somebody who owns the repository or its
-/// organisation, with the scopes `write:repository`, `write:organization` and `read:user`. The server never needs it.
+/// organisation, with the scopes `write:repository`, `write:organization` and `read:user`; for a repository of the
+/// token's own account with `write:user` in place of the last two. The server never needs it.
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// The root of the forge, such as https://git.example.com.
@@ -106,12 +107,19 @@ fn configuration(url: &PublicUrl, plan: &Plan) -> String {
         secret_file,
         ..
     } = plan;
-    format!(
+    let secret_file = secret_file.display().to_string();
+    let mut configuration = format!(
         "# sidecargo.toml. Sign in at {url} as `{robot}`, make a token with the scopes `write:repository`,\n\
          # `read:organization` and `read:user`, and put it into the file `forge-token`, which only the server may read.\n\
          name = \"{name}\"\npublic_url = \"{public_url}\"\n\n\
          [forge]\nurl = \"{url}\"\nrepository = \"{repository}\"\ntoken_file = \"forge-token\"\n\
-         webhook_secret_file = {:?}",
-        secret_file.display().to_string()
-    )
+         webhook_secret_file = {secret_file:?}"
+    );
+    if let Some(team) = &plan.reviewers {
+        configuration += &format!("\nreviewers = {team:?}");
+    }
+    if plan.told_at != plan.public_url {
+        configuration += &format!("\ntold_at = \"{}\"", plan.told_at);
+    }
+    configuration
 }

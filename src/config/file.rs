@@ -68,6 +68,10 @@ pub struct RawForge {
     pub webhook_secret_file: Option<PathBuf>,
     /// The number of this registry as an application there.
     pub client_id: Option<String>,
+    /// The team whose members approve and merge.
+    pub reviewers: Option<String>,
+    /// Where the forge reaches this server.
+    pub told_at: Option<PublicUrl>,
     /// How often it is looked whether somebody else moved the branch there.
     pub poll_secs: u64,
     /// How long those who could read may go on while the forge cannot be asked.
@@ -152,6 +156,8 @@ impl Default for RawForge {
             token_file: None,
             webhook_secret_file: None,
             client_id: None,
+            reviewers: None,
+            told_at: None,
             poll_secs: 30,
             unreachable_secs: 86400,
         }

@@ -31,6 +31,10 @@ pub struct ForgeConfig {
     pub webhook_secret_file: Option<PathBuf>,
     /// The number of this registry as an application there: what an id_token of a person must be for.
     pub client_id: Option<String>,
+    /// The team whose members approve and merge; only `sidecargo doctor` has to know.
+    pub reviewers: Option<String>,
+    /// Where the forge reaches this server, if not at `public_url`; only `sidecargo doctor` has to know.
+    pub told_at: Option<PublicUrl>,
     /// How often it is looked whether somebody else moved the branch, in seconds.
     pub poll_secs: u64,
     /// How long those who could read may go on while the forge cannot be asked, in seconds.
@@ -74,6 +78,8 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             token_file: raw.token_file.map(|file| folder.join(file)),
             webhook_secret_file: raw.webhook_secret_file.map(|file| folder.join(file)),
             client_id: raw.client_id,
+            reviewers: raw.reviewers,
+            told_at: raw.told_at,
             poll_secs: raw.poll_secs,
             unreachable_secs: raw.unreachable_secs,
         })),

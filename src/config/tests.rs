@@ -115,6 +115,8 @@ fn the_example_tells_of_a_forge_as_it_may_be_written() {
     assert!(forge.token_file.unwrap().is_absolute());
     assert_eq!((forge.poll_secs, forge.unreachable_secs), (30, 86400));
     assert!(forge.client_id.is_some());
+    assert_eq!(forge.reviewers.as_deref(), Some("reviewers"));
+    assert!(forge.told_at.is_some());
     assert_eq!(forge.issuer, forge.url);
 }
 

@@ -8,7 +8,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{Secret, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{Robot, Showing};
-use crate::setup::{hook_telling, otherwise_protected, otherwise_set};
+use crate::setup::{Allowed, is_told, otherwise_set};
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -20,7 +20,7 @@ const DISCOVERY: &str = ".well-known/openid-configuration";
 pub(super) struct Examined<'a> {
     forge: Forge,
     settings: &'a ForgeConfig,
-    /// How the address ends at which the forge has to tell of events.
+    /// The address at which the forge has to tell of events.
     webhook: String,
     owner: Option<Secret>,
 }
@@ -29,10 +29,12 @@ type Seen = Result<String, String>;
 
 impl<'a> Examined<'a> {
     pub(super) fn new(config: &Config, settings: &'a ForgeConfig, owner: Option<Secret>) -> Self {
+        let public_url = config.public_url(config.listen);
+        let told_at = settings.told_at.as_ref().unwrap_or(&public_url);
         Self {
             forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
             settings,
-            webhook: format!("/{}/webhook", config.name),
+            webhook: format!("{}/webhook", told_at.registry_root(&config.name)),
             owner,
         }
     }
@@ -123,12 +125,16 @@ impl<'a> Examined<'a> {
         }
     }
 
+    async fn login(&self, robot: &Secret) -> Result<String, ForgeFault> {
+        let account = self.look("/user", robot).await?;
+        Ok(account["login"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Owners are looked up with the server's token when the one who names them shows none.
     async fn sees_people(&self, robot: &Secret) -> Seen {
-        let account = self.look("/user", robot).await.map_err(|fault| {
+        let login = self.login(robot).await.map_err(|fault| {
             format!("its token does not show accounts: give it the scope `read:user` too ({fault})")
         })?;
-        let login = account["login"].as_str().unwrap_or_default();
         let owner = self.settings.repository.owner();
         if self.look(&format!("/orgs/{owner}"), robot).await.is_err() {
             return Ok(format!(
@@ -188,10 +194,14 @@ impl<'a> Examined<'a> {
                 verdict: Verdict::Unknown(how.to_owned()),
             });
         };
-        let rule = self
-            .look(&self.api("/branch_protections/main"), owner)
-            .await;
-        tell(find(what, as_it_must_be(rule, otherwise_protected)));
+        let login = self.login(robot).await.ok();
+        let allowed = Allowed {
+            robot: login.as_deref(),
+            reviewers: self.settings.reviewers.as_deref().map(Some),
+        };
+        let rules = self.look(&self.api("/branch_protections"), owner).await;
+        let otherwise = |rules: &Value| allowed.otherwise(rules);
+        tell(find(what, as_it_must_be(rules, otherwise)));
         let repository = self.look(&self.api(""), owner).await;
         tell(find(
             "settings of the repository",
@@ -211,12 +221,14 @@ impl<'a> Examined<'a> {
                 verdict: Verdict::Unknown(how.to_owned()),
             });
         };
-        let hooks = self.look(&self.api("/hooks?limit=50"), owner).await;
+        let showing = Showing::Token(owner);
+        let hooks = self.forge.look_through(&self.api("/hooks"), showing).await;
+        let hooks = hooks.and_then(|hooks| hooks.ok_or(ForgeFault::NotFound));
         let hooks = hooks.map_err(|fault| fault.to_string());
-        let seen = hooks.and_then(|hooks| match hook_telling(&hooks, &self.webhook) {
-            Some(url) => Ok(format!("the forge tells {}", harmless(url, WORDS_MAX))),
-            None => Err(format!(
-                "the forge does not tell this server's `{}` of pushes and pull requests: `sidecargo init` sees to it",
+        let seen = hooks.and_then(|hooks| match is_told(&hooks, &self.webhook) {
+            true => Ok(format!("the forge tells {}", self.webhook)),
+            false => Err(format!(
+                "the forge does not tell {} of pushes and pull requests: `sidecargo init` sees to it; if that is not where the forge reaches this server, set `forge.told_at`",
                 self.webhook
             )),
         });

@@ -137,7 +137,13 @@ pub(super) struct RawRun {
 
 #[derive(Deserialize)]
 pub(super) struct RawTasks {
-    pub(super) workflow_runs: Vec<RawTask>,
+    workflow_runs: Vec<RawTask>,
+}
+
+impl From<RawTasks> for Vec<RawTask> {
+    fn from(raw: RawTasks) -> Self {
+        raw.workflow_runs
+    }
 }
 
 #[derive(Deserialize)]

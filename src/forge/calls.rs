@@ -11,9 +11,8 @@ use super::client::Bytes;
 use super::{Account, Forge, ForgeFault, Repository, Run, Showing, Team, TokenInfo};
 use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility};
 
-/// How many pages of a list are looked through, fifty entries each.
-const PAGES_MAX: u32 = 10;
-const PAGE_ENTRIES: usize = 50;
+/// How many pages of a repository's jobs are looked through: one that runs is among the newest.
+const TASK_PAGES_MAX: u32 = 10;
 
 /// How long it is waited for the word that the name of the index repository was not taken.
 const TAKEN_TIME: Duration = Duration::from_secs(2);
@@ -130,19 +129,15 @@ impl Forge {
         token: &Secret,
     ) -> Result<Run, ForgeFault> {
         let path = format!("api/v1/repos/{repository}/actions/tasks");
-        for page in 1..=PAGES_MAX {
-            let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
-            let tasks: RawTasks = self.json(&path, Showing::Token(token)).await?;
-            let count = tasks.workflow_runs.len();
-            let mut found = tasks.workflow_runs.into_iter();
-            if let Some(found) = found.find(|entry: &RawTask| entry.id == task) {
-                return Ok(found.into());
-            }
-            if count < PAGE_ENTRIES {
-                break;
-            }
-        }
-        Err(ForgeFault::NotFound)
+        let (mut found, mut pages) = (None, 0);
+        let is_enough = |tasks: Vec<RawTask>| {
+            found = tasks.into_iter().find(|entry| entry.id == task);
+            pages += 1;
+            found.is_some() || pages == TASK_PAGES_MAX
+        };
+        self.pages::<RawTasks, _>(&path, Showing::Token(token), is_enough)
+            .await?;
+        found.map(Run::from).ok_or(ForgeFault::NotFound)
     }
 
     /// The account of this name.
@@ -167,14 +162,16 @@ impl Forge {
         token: &Secret,
     ) -> Result<Team, ForgeFault> {
         let path = format!("api/v1/orgs/{organisation}/teams");
-        let mut teams = self.all_teams(&path, token).await?.into_iter();
+        let teams: Vec<Team> = self.list(&path, Showing::Token(token)).await?;
+        let mut teams = teams.into_iter();
         let found = teams.find(|team| team.name.eq_ignore_ascii_case(name));
         found.ok_or(ForgeFault::NotFound)
     }
 
     /// The numbers of the teams that the owner of the token is in.
     pub async fn own_teams(&self, token: &Secret) -> Result<Vec<u64>, ForgeFault> {
-        let teams = self.all_teams("api/v1/user/teams", token).await?;
+        let showing = Showing::Token(token);
+        let teams: Vec<Team> = self.list("api/v1/user/teams", showing).await?;
         Ok(teams.iter().map(|team| team.id).collect())
     }
 
@@ -229,20 +226,6 @@ impl Forge {
             .send_json(Method::POST, &path, Showing::Token(&robot), json)
             .await;
         answer.map(|_| ())
-    }
-
-    async fn all_teams(&self, path: &str, token: &Secret) -> Result<Vec<Team>, ForgeFault> {
-        let mut all = Vec::new();
-        for page in 1..=PAGES_MAX {
-            let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
-            let teams: Vec<Team> = self.json(&path, Showing::Token(token)).await?;
-            let count = teams.len();
-            all.extend(teams);
-            if count < PAGE_ENTRIES {
-                break;
-            }
-        }
-        Ok(all)
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ use crate::domain::{PublicUrl, Secret};
 const TURNS: usize = 8;
 /// The longest answer that is read, in bytes: fifty teams of an organisation have 30 kB.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// How many entries a list has, on each page of it.
+const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 /// How long a busy forge is left alone if it does not say, and at most, in seconds.
 const RETRY_SECS: u64 = 5;
 const RETRY_SECS_MAX: u64 = 300;
@@ -75,6 +78,8 @@ pub(super) struct Answer {
     /// What its clock says.
     pub(super) date: Option<Timestamp>,
     pub(super) content_type: String,
+    /// How many entries the whole list has, if it is a page of one.
+    pub(super) total: Option<usize>,
     pub(super) body: Vec<u8>,
 }
 
@@ -291,7 +296,7 @@ pub(super) enum Bytes {
 
 async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFault> {
     let status = response.status();
-    let header = |name| {
+    let header = |name: HeaderName| {
         response
             .headers()
             .get(name)?
@@ -304,6 +309,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
     let date = header(DATE).and_then(|text| rfc2822::parse(&text).ok());
     let date = date.map(|date| date.timestamp());
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
+    let total = header(TOTAL).and_then(|text| text.parse().ok());
     let mut body = Vec::new();
     let enough = match bytes {
         Bytes::First(enough) => enough,
@@ -323,6 +329,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         200..=205 => Ok(Answer {
             date,
             content_type,
+            total,
             body,
         }),
         401 => Err(ForgeFault::Unauthenticated),

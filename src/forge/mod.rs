@@ -14,6 +14,7 @@ mod index_repository;
 mod keys;
 mod kind;
 mod measures;
+mod pages;
 mod robot;
 mod values;
 

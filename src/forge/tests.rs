@@ -361,6 +361,46 @@ async fn teams_and_their_members_are_numbers() {
     assert!(!forge.token_info(&secret(READER)).await.unwrap().may_write());
 }
 
+#[tokio::test]
+async fn a_list_is_read_to_its_end_however_short_its_pages() {
+    let mut long = world();
+    long.teams = (5..12).map(|id| team(id, "Other", vec![2])).collect();
+    long.teams.push(team(12, "Platform", vec![2]));
+    let mut first = long.tasks[0].clone();
+    first["id"] = 6.into();
+    long.tasks = vec![first.clone(), first.clone(), first, long.tasks[0].clone()];
+    long.page_entries = Some(3);
+    let double = ForgeDouble::start(long).await;
+    let (forge, alice) = (forge(&double), secret(ALICE));
+    let (acme, repository) = ("acme".parse().unwrap(), path("alice/src"));
+    let teams = "/api/v1/orgs/acme/teams";
+    for (hides_totals, asked) in [(false, 3), (true, 4)] {
+        double.world().hides_totals = hides_totals;
+        double.world().asked.clear();
+        let found = forge.team(&acme, "platform", &alice).await;
+        assert_eq!(found.unwrap().id, 12);
+        assert_eq!(double.asked(teams), asked);
+        assert_eq!(forge.own_teams(&alice).await.unwrap().len(), 8);
+        let run = forge.run_of_task(&repository, 7, &alice).await;
+        assert_eq!(run.unwrap().number, 4);
+    }
+    let shown = forge.look_through("/orgs/acme/teams", Showing::Token(&alice));
+    assert_eq!(shown.await.unwrap().unwrap().as_array().unwrap().len(), 8);
+    let none = forge.look_through("/orgs/nosuch/teams", Showing::Token(&alice));
+    assert_eq!(none.await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_refused() {
+    let mut endless = world();
+    endless.teams = (5..500).map(|id| team(id, "Other", vec![2])).collect();
+    endless.page_entries = Some(1);
+    let double = ForgeDouble::start(endless).await;
+    let told = forge(&double).own_teams(&secret(ALICE)).await;
+    assert!(matches!(told, Err(ForgeFault::Odd(_))), "{told:?}");
+    assert_eq!(double.asked("/api/v1/user/teams"), 100);
+}
+
 mod keys {
     use super::*;
 

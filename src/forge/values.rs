@@ -20,6 +20,19 @@ impl Forge {
         }
     }
 
+    /// The whole list at `path` of the API; `None` if nothing is there that the one who asks may see.
+    pub async fn look_through(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+    ) -> Result<Option<Value>, ForgeFault> {
+        match self.list(&api(path), showing).await {
+            Ok(entries) => Ok(Some(Value::Array(entries))),
+            Err(ForgeFault::NotFound) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Changes what is at `path` of the API.
     pub async fn change(
         &self,

@@ -35,6 +35,13 @@ impl Owner {
         found.map_err(named(&Method::GET, path))
     }
 
+    /// Reads the whole list at `path` of the API, as [`Owner::read`].
+    pub(super) async fn read_list(&self, path: &str) -> Result<Option<Value>, SetupFault> {
+        let showing = Showing::Token(&self.token);
+        let found = self.forge.look_through(path, showing).await;
+        found.map_err(named(&Method::GET, path))
+    }
+
     /// Changes something.
     pub(super) async fn write(
         &self,

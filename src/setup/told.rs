@@ -53,6 +53,11 @@ pub enum SetupFault {
         "there is no repository `{0}`, and this token can make one only for its own account or its organisations"
     )]
     NotOurs(RepositoryPath),
+    /// The rule is not what was sent.
+    #[error(
+        "the forge took the protection of `main`, but it is still otherwise than it must be: {0}; look at its branch protection in the settings of the repository"
+    )]
+    Unprotected(String),
     /// The secret.
     #[error("the secret of the webhook, `{}`, cannot be read or made", path.display())]
     Secret {

@@ -4,11 +4,6 @@ use serde_json::{Map, Value, json};
 
 /// Events that the server wants to hear of. The forges add what belongs to them.
 pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
-/// The status by which the server says what it thinks of a pull request.
-const STATUS: &str = "sidecargo";
-/// Names that the forges have for one rule: it holds for administrators too. Each passes over the other's.
-const FOR_ALL: [&str; 2] = ["block_admin_merge_override", "apply_to_admins"];
-
 /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
 pub(super) fn settings() -> Value {
     json!({
@@ -24,46 +19,19 @@ pub(super) fn settings() -> Value {
     })
 }
 
-/// Nobody but the named ones push, nobody rewrites, and a merge needs an approval and the server's word.
-pub(super) fn protection() -> Value {
-    let mut rule = json!({
-        "rule_name": "main",
-        "enable_push": true,
-        "enable_push_whitelist": true,
-        "push_whitelist_teams": [],
-        "push_whitelist_deploy_keys": false,
-        "required_approvals": 1,
-        "dismiss_stale_approvals": true,
-        "enable_status_check": true,
-        "status_check_contexts": [STATUS],
-        "block_on_rejected_reviews": true,
-    });
-    for name in FOR_ALL {
-        rule[name] = true.into();
-    }
-    rule
-}
-
-/// Leaves out of the rule what the forge that has `found` does not know.
-pub(super) fn drop_unknown(wanted: &mut Value, found: &Value) {
-    if let Some(wanted) = wanted.as_object_mut() {
-        wanted.retain(|key, _| !FOR_ALL.contains(&key.as_str()) || found.get(key).is_some());
-    }
-}
-
-/// Whether the hook is alive and tells all that the server wants to hear of.
+/// Whether the hook is alive and tells all that the server wants to hear of, in the form that it reads.
 pub(super) fn tells_all(hook: &Value) -> bool {
     let events = hook["events"].as_array();
     let hears =
         |event: &&str| events.is_some_and(|events| events.iter().any(|known| known == event));
-    hook["active"] == true && EVENTS.iter().all(hears)
+    let is_read = hook["config"]["content_type"] == "json";
+    is_read && hook["active"] == true && EVENTS.iter().all(hears)
 }
 
-/// The first of the repository's hooks that tells all of it to an address that ends so.
-pub fn hook_telling<'a>(hooks: &'a Value, end: &str) -> Option<&'a str> {
-    let url = |hook: &'a Value| hook["config"]["url"].as_str().filter(|_| tells_all(hook));
-    let mut urls = hooks.as_array()?.iter().filter_map(url);
-    urls.find(|url| url.ends_with(end))
+/// Whether one of the repository's hooks tells all of it to this address.
+pub fn is_told(hooks: &Value, url: &str) -> bool {
+    let mut hooks = hooks.as_array().into_iter().flatten();
+    hooks.any(|hook| tells_all(hook) && hook["config"]["url"] == url)
 }
 
 /// The names of the settings that are otherwise in the repository `found`.
@@ -71,17 +39,8 @@ pub fn otherwise_set(found: &Value) -> Vec<String> {
     keys(differing(&settings(), found))
 }
 
-/// The names of the rules that are otherwise in the protection `found`. More approvals than one are none.
-pub fn otherwise_protected(found: &Value) -> Vec<String> {
-    let mut wanted = protection();
-    drop_unknown(&mut wanted, found);
-    if found["required_approvals"].as_u64().unwrap_or(0) > 1 {
-        wanted["required_approvals"] = found["required_approvals"].clone();
-    }
-    keys(differing(&wanted, found))
-}
-
-fn keys(change: Option<Value>) -> Vec<String> {
+/// The names of the fields in what [`differing`] gave.
+pub(super) fn keys(change: Option<Value>) -> Vec<String> {
     let change = change.as_ref().and_then(Value::as_object);
     change.map_or_else(Vec::new, |change| change.keys().cloned().collect())
 }
@@ -131,23 +90,6 @@ mod tests {
 
     #[test]
     fn what_is_otherwise_is_named() {
-        let mut rule = protection();
-        rule["required_approvals"] = 2.into();
-        rule["id"] = 7.into();
-        assert_eq!(otherwise_protected(&rule), Vec::<String>::new());
-        rule["enable_push_whitelist"] = false.into();
-        rule["required_approvals"] = 0.into();
-        assert_eq!(
-            otherwise_protected(&rule),
-            ["enable_push_whitelist", "required_approvals"]
-        );
-        for name in FOR_ALL {
-            let mut rule = protection();
-            rule.as_object_mut().unwrap().remove(name);
-            assert_eq!(otherwise_protected(&rule), Vec::<String>::new(), "{name}");
-            rule[name] = false.into();
-            assert_eq!(otherwise_protected(&rule), [name]);
-        }
         let mut found = settings();
         found["has_wiki"] = true.into();
         assert_eq!(otherwise_set(&found), ["has_wiki"]);
@@ -156,17 +98,22 @@ mod tests {
     #[test]
     fn a_hook_must_be_alive_and_tell_all() {
         let url = "https://crates.example.com/crates/webhook";
-        let hook = |url: &str, active, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url } }]);
-        let end = "/crates/webhook";
-        let good = hook(url, true, &["pull_request", "push", "create"]);
-        assert_eq!(hook_telling(&good, end), Some(url));
+        let hook = |url: &str, active, form: &str, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url, "content_type": form } }]);
+        let good = hook(url, true, "json", &["pull_request", "push", "create"]);
+        assert!(is_told(&good, url));
         for hooks in [
-            hook(url, false, &EVENTS),
-            hook(url, true, &["push"]),
-            hook("https://other.example.com", true, &EVENTS),
+            hook(url, false, "json", &EVENTS),
+            hook(url, true, "json", &["push"]),
+            hook(url, true, "form", &EVENTS),
+            hook(
+                "https://other.example.com/crates/webhook",
+                true,
+                "json",
+                &EVENTS,
+            ),
             Value::Null,
         ] {
-            assert_eq!(hook_telling(&hooks, end), None);
+            assert!(!is_told(&hooks, url), "{hooks}");
         }
     }
 }

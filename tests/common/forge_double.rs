@@ -44,6 +44,10 @@ pub struct World {
     pub keys: Vec<Value>,
     pub job_keys: Vec<Value>,
     pub trouble: Trouble,
+    /// How many entries a page of a list has at most, if not fifty.
+    pub page_entries: Option<usize>,
+    /// Whether lists come without the header that tells how long they are.
+    pub hides_totals: bool,
     /// The questions that came.
     pub asked: Vec<String>,
 }
@@ -345,11 +349,36 @@ impl World {
             ["api", "actions", ".well-known", "keys"] => ok(&json!({"keys": self.job_keys})),
             [owner, name, "info", "refs"] => self.advertisement(asked, owner, name),
             ["api", "v1", rest @ ..] => match self.holder(asked) {
-                Ok(token) => self.api(token, rest),
+                Ok(token) => self.page(asked, self.api(token, rest)),
                 Err(refusal) => refusal,
             },
             _ => (NO_ROUTE.0, NO_ROUTE.1, NO_ROUTE.2.to_owned(), vec![]),
         }
+    }
+
+    /// The page that was asked for, if the answer is a list.
+    fn page(&self, asked: &Asked, (status, content_type, body, mut headers): Answer) -> Answer {
+        let mut json: Value = serde_json::from_str(&body).unwrap_or_default();
+        let list = match json.get_mut("workflow_runs") {
+            Some(list) => list,
+            None => &mut json,
+        };
+        let Some(entries) = list.as_array_mut() else {
+            return (status, content_type, body, headers);
+        };
+        let named = |name: &str| {
+            let mut parts = asked.query.split('&');
+            let number = parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            number.map(|number| number.parse::<usize>().unwrap())
+        };
+        let most = self.page_entries.unwrap_or(50);
+        let size = named("limit").unwrap_or(most).min(most);
+        if !self.hides_totals {
+            headers.push(("x-total-count", entries.len().to_string()));
+        }
+        let start = (named("page").unwrap_or(1) - 1) * size;
+        *entries = entries.iter().skip(start).take(size).cloned().collect();
+        (status, content_type, json.to_string(), headers)
     }
 
     fn discovery(&self, asked: &Asked, issuer: &str, keys: &str) -> Answer {

@@ -131,6 +131,16 @@ fn what_somebody_changed_is_told_with_its_cure() {
             .says("protection of the branch")
             .contains("not protected")
     );
+    let url = format!("http://localhost:{}", patient.registry.port);
+    acme.tell("http://localhost:1");
+    assert!(patient.says("webhook").contains("does not tell"));
+    let file = acme.folder.path().join("sidecargo.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}told_at = \"http://localhost:1\"\n")).unwrap();
+    assert!(patient.says("webhook").starts_with("good"));
+    fs::write(&file, before).unwrap();
+    acme.tell(&url);
+    assert!(patient.says("webhook").starts_with("good"));
     let silent = json!({ "active": false });
     let hook = number(&acme.read("/hooks")[0], "id");
     acme.change("PATCH", &format!("/hooks/{hook}"), &silent, 200);
@@ -161,6 +171,71 @@ fn what_somebody_changed_is_told_with_its_cure() {
 
     patient.registry.stop();
     assert!(patient.says("server: ").contains("start `sidecargo serve`"));
+}
+
+#[test]
+fn whatever_opens_the_branch_is_named() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let acme = &patient.acme;
+    let mallory = forge.user("mallory");
+    let path = format!("/collaborators/{}", mallory.login);
+    acme.change("PUT", &path, &json!({ "permission": "write" }), 204);
+    let what = "protection of the branch";
+    let good = patient.says(what);
+    assert!(good.starts_with("good"), "{good}");
+    let (mallory, both) = (
+        json!([mallory.login]),
+        json!([acme.robot.login, mallory.login]),
+    );
+    for (key, change) in [
+        (
+            "push_whitelist_usernames",
+            json!({ "push_whitelist_usernames": both }),
+        ),
+        (
+            "enable_force_push",
+            json!({ "enable_push": true, "enable_force_push": true }),
+        ),
+        (
+            "enable_merge_whitelist",
+            json!({ "enable_merge_whitelist": false, "merge_whitelist_teams": [] }),
+        ),
+        (
+            "merge_whitelist_usernames",
+            json!({ "merge_whitelist_usernames": mallory }),
+        ),
+        (
+            "enable_approvals_whitelist",
+            json!({ "enable_approvals_whitelist": false }),
+        ),
+        (
+            "approvals_whitelist_username",
+            json!({ "approvals_whitelist_username": mallory }),
+        ),
+        (
+            "unprotected_file_patterns",
+            json!({ "unprotected_file_patterns": "*" }),
+        ),
+    ] {
+        acme.change("PATCH", "/branch_protections/main", &change, 200);
+        let said = patient.says(what);
+        assert!(
+            said.starts_with("mend") && said.contains(key),
+            "{key}: {said}"
+        );
+        acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(patient.says(what), good, "{key}");
+    }
+    let older = json!({ "rule_name": "m*", "priority": -9, "enable_push": true });
+    acme.change("POST", "/branch_protections", &older, 201);
+    let said = patient.says(what);
+    assert!(
+        said.starts_with("mend") && said.contains("the rule `m*` comes before it"),
+        "{said}"
+    );
+    acme.init(&["--reviewers", "reviewers"]).succeeds();
+    assert_eq!(patient.says(what), good);
 }
 
 #[test]

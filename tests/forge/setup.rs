@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::api::{done, number, text};
 use super::gitea::Gitea;
-use super::scene::{Repository, Team, User};
+use super::scene::{Repository, Team, User, Visibility};
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
 use crate::common::project::Project;
@@ -161,6 +161,29 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
 }
 
 #[test]
+fn what_doctor_must_know_is_in_the_configuration() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let told_at = "http://sidecargo:8642";
+    let made = acme.init(&["--reviewers", "reviewers", "--told-at", told_at]);
+    let configuration = configuration(&made.succeeds());
+    for line in [
+        "reviewers = \"reviewers\"",
+        "told_at = \"http://sidecargo:8642\"",
+    ] {
+        assert!(
+            configuration.lines().any(|it| it == line),
+            "{configuration}"
+        );
+    }
+    let plain = acme.init(&[]).succeeds();
+    assert!(
+        !plain.stdout.contains("told_at") && !plain.stdout.contains("reviewers"),
+        "{plain}"
+    );
+}
+
+#[test]
 fn what_is_missing_on_the_forge_is_named() {
     let Some(forge) = Gitea::shared() else { return };
     let mut acme = Organisation::make(forge);
@@ -182,6 +205,210 @@ fn what_is_missing_on_the_forge_is_named() {
     acme.init(&[]).fails_with("SIDECARGO_OWNER_TOKEN");
     acme.owner_token = good;
     acme.init(&["--reviewers", "reviewers"]).succeeds();
+}
+
+/// The lines of a run that begin so.
+fn lines_of<'a>(ran: &'a Ran, sign: &str) -> Vec<&'a str> {
+    let lines = ran.stderr.lines();
+    lines.filter(|line| line.starts_with(sign)).collect()
+}
+
+#[test]
+fn whatever_opens_the_branch_is_taken_back() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let reviewed = ["--reviewers", "reviewers"];
+    acme.init(&reviewed).succeeds();
+    let others = forge.team(&acme.name, "others", "write");
+    let mallory = forge.user("mallory");
+    let path = format!("/collaborators/{}", mallory.login);
+    acme.change("PUT", &path, &json!({ "permission": "write" }), 204);
+    acme.change("PUT", "/teams/others", &Value::Null, 204);
+    let rule = || {
+        let mut rule = acme.read("/branch_protections/main");
+        rule["updated_at"].take();
+        rule
+    };
+    let good = rule();
+    let (mallory, others) = (json!([mallory.login]), json!([others.name]));
+    for change in [
+        json!({ "enable_push": true, "enable_push_whitelist": false }),
+        json!({ "enable_push": true, "enable_force_push": true }),
+        json!({
+            "enable_push": true, "enable_force_push": true, "enable_force_push_allowlist": true,
+            "force_push_allowlist_usernames": mallory, "force_push_allowlist_teams": others,
+            "force_push_allowlist_deploy_keys": true,
+        }),
+        json!({ "push_whitelist_usernames": [acme.robot.login, mallory[0]] }),
+        json!({ "push_whitelist_teams": others }),
+        json!({ "enable_push": true, "enable_push_whitelist": true, "push_whitelist_deploy_keys": true }),
+        json!({ "unprotected_file_patterns": "*" }),
+        json!({ "enable_merge_whitelist": false }),
+        json!({ "merge_whitelist_usernames": mallory, "merge_whitelist_teams": others }),
+        json!({ "enable_approvals_whitelist": false }),
+        json!({ "approvals_whitelist_username": mallory, "approvals_whitelist_teams": [] }),
+    ] {
+        acme.change("PATCH", "/branch_protections/main", &change, 200);
+        assert_ne!(rule(), good, "{change}");
+        let mended = acme.init(&reviewed).succeeds();
+        let done = lines_of(&mended, "done");
+        assert!(
+            matches!(done[..], [line] if line.contains("protection")),
+            "{change}: {mended}"
+        );
+        assert_eq!(rule(), good, "{change}");
+    }
+    // More approvals than one are no fault.
+    acme.change(
+        "PATCH",
+        "/branch_protections/main",
+        &json!({ "required_approvals": 2 }),
+        200,
+    );
+    let kept = acme.init(&reviewed).succeeds();
+    assert_eq!(lines_of(&kept, "done"), [""; 0], "{kept}");
+    assert_eq!(rule()["required_approvals"], 2);
+}
+
+#[test]
+fn who_is_on_a_list_unseen_is_taken_off_too() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let mallory = forge.user("mallory");
+    let path = format!("/collaborators/{}", mallory.login);
+    let write = json!({ "permission": "write" });
+    acme.change("PUT", &path, &write, 204);
+    let both = json!({ "push_whitelist_usernames": [acme.robot.login, mallory.login] });
+    acme.change("PATCH", "/branch_protections/main", &both, 200);
+    acme.change("DELETE", &path, &Value::Null, 204);
+    let list = || acme.read("/branch_protections/main")["push_whitelist_usernames"].take();
+    acme.init(&[]).succeeds();
+    acme.change("PUT", &path, &write, 204);
+    assert_eq!(list(), json!([acme.robot.login]));
+}
+
+#[test]
+fn a_robot_that_may_more_is_left_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let path = format!("/collaborators/{}", acme.robot.login);
+    for (given, kept) in [("admin", "admin"), ("read", "write")] {
+        acme.change("PUT", &path, &json!({ "permission": given }), 204);
+        acme.init(&[]).succeeds();
+        let permission = acme.read(&format!("{path}/permission"))["permission"].take();
+        assert_eq!(permission, kept, "{given}");
+    }
+}
+
+#[test]
+fn who_sees_an_adopted_repository_does_not_change_unsaid() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.repository(&acme.name, "crates", Visibility::Public);
+    for (how, said, is_private) in [
+        (&[][..], "made private", true),
+        (&["--public"][..], "made public", false),
+    ] {
+        let rehearsal = acme.init(&[how, &["--dry-run"]].concat()).succeeds();
+        let told = format!("would be   {said}");
+        assert!(rehearsal.stdout.contains(&told), "{rehearsal}");
+        assert_eq!(acme.read("")["private"], !is_private);
+        let made = acme.init(how).succeeds();
+        assert!(
+            made.stderr.contains(&format!("done       {said}")),
+            "{made}"
+        );
+        assert_eq!(acme.read("")["private"], is_private);
+        let again = acme.init(how).succeeds();
+        assert!(!again.stderr.contains("made p"), "{again}");
+    }
+}
+
+#[test]
+fn a_team_behind_many_others_is_found() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    // The forge lists them by name.
+    for number in 0..50 {
+        forge.team(&acme.name, &format!("a-team-{number}"), "read");
+    }
+    let first = forge
+        .admin()
+        .read(&format!("/orgs/{}/teams?limit=50", acme.name));
+    let is_there = |team: &Value| team["name"] == "reviewers";
+    assert!(!first.as_array().unwrap().iter().any(is_there));
+    acme.init(&["--reviewers", "reviewers"]).succeeds();
+}
+
+#[test]
+fn a_repository_of_an_account_needs_its_scope() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut olgas = Organisation::make(forge);
+    let olga = forge.user("olga");
+    olgas.name = olga.login.clone();
+    let mut init_with = |scopes: &[&str]| {
+        olgas.owner_token = forge.token(&olga, scopes).text;
+        olgas.init(&[])
+    };
+    init_with(&["write:repository", "write:organization", "read:user"]).fails_with("write:user");
+    init_with(&["write:repository", "write:user"]).succeeds();
+}
+
+#[test]
+fn a_rule_that_the_forge_did_not_keep_is_no_success() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    // A forge leaves a team off the lists that sees neither code nor pull requests, and says nothing of it.
+    let units = json!({ "repo.wiki": "read" });
+    let blind = json!({ "name": "blind", "permission": "read", "units_map": units });
+    let teams = format!("/orgs/{}/teams", acme.name);
+    done(forge.admin().send("POST", &teams, &blind), 201);
+    let failed = acme.init(&["--reviewers", "blind"]);
+    let failed = failed.fails_with("approvals_whitelist_teams, merge_whitelist_teams");
+    assert!(!failed.stderr.contains("its protection"), "{failed}");
+}
+
+#[test]
+fn an_older_rule_does_not_win() {
+    let Some(forge) = Gitea::shared() else { return };
+    for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {
+        let acme = Organisation::make(forge);
+        let repository = forge.repository(&acme.name, "crates", Visibility::Private);
+        let mallory = forge.user("mallory");
+        forge.collaborate(&repository, &mallory, "write");
+        let open = json!({ "rule_name": pattern, "enable_push": true });
+        acme.change("POST", "/branch_protections", &open, 201);
+        if has_own {
+            acme.change(
+                "POST",
+                "/branch_protections",
+                &json!({ "rule_name": "main" }),
+                201,
+            );
+        }
+        let token = forge.token(&mallory, &["write:repository"]).text;
+        let mallory = forge.with_token(&token);
+        let may_push =
+            || mallory.read(&format!("{}/branches/main", repository.api()))["user_can_push"].take();
+        assert_eq!(may_push(), true, "{pattern}");
+        acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(may_push(), false, "{pattern}");
+        let again = acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
+        // Somebody puts it in front again.
+        let first = json!({ "priority": -9 });
+        acme.change(
+            "PATCH",
+            &format!("/branch_protections/{pattern}"),
+            &first,
+            200,
+        );
+        assert_eq!(may_push(), true, "{pattern}");
+        acme.init(&["--reviewers", "reviewers"]).succeeds();
+        assert_eq!(may_push(), false, "{pattern}");
+    }
 }
 
 #[test]

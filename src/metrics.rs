@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::{Gauge, IntGauge, Opts, Registry, TextEncoder};
+use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::app::App;
 use crate::disk;
@@ -33,6 +34,9 @@ const LOOKS: &[(&str, &str, Look)] = &[
         |app| fact(app.index.has_writer())),
     ("sidecargo_http_connections_max", "The most connections at one time, as configured or as the limit of open files allows.",
         |app| app.config.http.connections_max as f64),
+    // Before its parts, so that what is freed in between is not taken off it twice.
+    ("sidecargo_memory_allocated_bytes", "Memory that the program has asked for and not given back.",
+        |_| allocated_bytes().unwrap_or(f64::NAN)),
     ("sidecargo_fetch_processes", "Running git upload-pack processes.",
         |app| app.fetches.running() as f64),
     ("sidecargo_fetch_processes_max", "The most of them at one time, as configured.",
@@ -160,4 +164,11 @@ fn resident_bytes() -> Option<f64> {
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024.0)
+}
+
+/// What jemalloc has given out: to the program everything, to a test of the library next to nothing.
+fn allocated_bytes() -> Option<f64> {
+    // Until then it shows what it counted last.
+    epoch::advance().ok()?;
+    Some(stats::allocated::read().ok()? as f64)
 }

@@ -184,12 +184,15 @@ impl Load {
     }
 }
 
-/// The most memory that a version takes for good, in KiB: its line as text and as it is sent, its place in three maps
-/// that share their nodes with earlier states, and its part of the folders above it. A crate has an entry for searches.
-const VERSION_KIB: usize = 2;
-/// Memory that may be held or not at a look, in KiB: pages of which a part is in use, and what each of the threads that
-/// are there keeps for itself. A load of a minute moves twenty times as much.
-const UNEVEN_KIB: usize = 8 * 1024;
+/// The most memory that a version takes for good, in bytes: its part of a compressed index file, 56 bytes beside that,
+/// and its part of what a crate has, with the entry for searches. Measured are 60.
+const VERSION_BYTES: usize = 256;
+/// Memory that may be in use or not at a look, in KiB: what each thread keeps at hand of what it gave back counts, and
+/// falls only while it works. Measured are 250. A load of a minute moves a hundred times as much.
+const UNEVEN_KIB: usize = 1024;
+/// What the system may count beyond that, in KiB: pages of which a part is in use are not given back. After a thousand
+/// connections they differ by forty MiB from look to look. Only here it would be seen if code in C lost memory.
+const FRAGMENTED_KIB: usize = 64 * 1024;
 /// Rounds of a load before the server is looked at for the first time.
 const WARM_ROUNDS: usize = 2;
 
@@ -385,20 +388,18 @@ fn long(load: &mut Load) {
     // One that has just begun with the same index needs no less.
     let anew = Held::at_rest(&load.registry, &load.world, None);
     tools::say(&format!("load: anew: {anew}\n"));
-    assert!(
-        held[1].anonymous - held[1].cached <= anew.anonymous + UNEVEN_KIB,
-        "{} is more than {anew}",
-        held[1]
-    );
+    assert_no_more_memory(&[anew, held[1]]);
 }
 
 /// Panics if the second has more memory than the first but for what the index has grown by.
 #[track_caller]
 fn assert_no_more_memory([before, after]: &[Held; 2]) {
-    let grown = (after.versions - before.versions) * VERSION_KIB;
-    // A file in memory takes a little more than its bytes.
-    let cached = after.cached.saturating_sub(before.cached) * 3 / 2;
-    let most = before.anonymous + grown + cached + UNEVEN_KIB;
+    let grown = after.versions.saturating_sub(before.versions) * VERSION_BYTES / 1024;
+    let cached = after.cached.saturating_sub(before.cached);
+    // A file of 200 KiB lies in a buffer of 256.
+    let most = before.allocated + grown + cached / 2 + UNEVEN_KIB;
+    assert!(after.allocated <= most, "{before} became {after}");
+    let most = before.anonymous + grown + cached * 3 / 2 + FRAGMENTED_KIB;
     assert!(after.anonymous <= most, "{before} became {after}");
 }
 

@@ -21,11 +21,13 @@ const LOOKS: usize = 150;
 pub struct Held {
     pub descriptors: usize,
     pub threads: usize,
-    /// Memory that is not that of files, in KiB.
+    /// What the program has asked for and not given back, without what is cached, in KiB.
+    pub allocated: usize,
+    /// Memory that is not that of files, in KiB: all of that, and what the allocator cannot give back.
     pub anonymous: usize,
     /// All memory, in KiB.
     pub resident: usize,
-    /// Crate files in memory for their next download, in KiB: bounded, and kept on purpose.
+    /// Crate files and clones in memory to be sent again, in KiB: bounded, and kept on purpose.
     pub cached: usize,
     /// Versions that were acknowledged until then.
     pub versions: usize,
@@ -36,6 +38,7 @@ impl fmt::Display for Held {
         let Self {
             descriptors,
             threads,
+            allocated,
             anonymous,
             resident,
             cached,
@@ -43,8 +46,8 @@ impl fmt::Display for Held {
         } = self;
         write!(
             f,
-            "{descriptors} descriptors, {threads} threads, {anonymous} KiB of its own ({cached} of crate files) and \
-             {resident} in all, with {versions} versions"
+            "{descriptors} descriptors, {threads} threads, {allocated} KiB in use beside {cached} of crate files and \
+             clones, {anonymous} of its own and {resident} in all, with {versions} versions"
         )
     }
 }
@@ -68,12 +71,14 @@ impl Held {
             let shown = metrics(registry, world).get("process_open_fds") - 1.0;
             (shown == descriptors as f64).then_some(())
         });
+        let (allocated, cached) = least(|| in_use(&metrics(registry, world)));
         Self {
             descriptors,
             threads,
-            anonymous: anonymous(pid),
+            allocated,
+            anonymous: least(|| status(pid, "RssAnon")),
             resident: status(pid, "VmRSS"),
-            cached: cached(&metrics(registry, world)),
+            cached,
             versions: world.model.count(),
         }
     }
@@ -89,11 +94,15 @@ fn metrics(registry: &Registry, world: &World) -> Metrics {
     Metrics::parse(reply.text()).unwrap()
 }
 
-/// What is kept in memory to be sent again, in KiB: crate files and clones.
-fn cached(metrics: &Metrics) -> usize {
-    let bytes =
-        metrics.get("sidecargo_blobs_memory_bytes") + metrics.get("sidecargo_fetch_memory_bytes");
-    bytes as usize / 1024
+/// What the program holds, without crate files and clones in memory, and how much these are, in KiB.
+fn in_use(metrics: &Metrics) -> (usize, usize) {
+    let [allocated, files, clones] = [
+        "sidecargo_memory_allocated_bytes",
+        "sidecargo_blobs_memory_bytes",
+        "sidecargo_fetch_memory_bytes",
+    ]
+    .map(|name| metrics.get(name) as usize / 1024);
+    (allocated - files - clones, files + clones)
 }
 
 /// Waits until the measures say that nothing goes on, and panics if they say that something has failed.
@@ -144,13 +153,13 @@ fn threads(pid: u32) -> usize {
     names.filter(|name| !name.starts_with("jemalloc")).count()
 }
 
-/// The least memory without that of files, in KiB: it is given back little by little.
-fn anonymous(pid: u32) -> usize {
-    let mut least = status(pid, "RssAnon");
+/// The least that is seen until it no longer falls: memory is given back little by little.
+fn least<T: Ord + Copy>(look: impl Fn() -> T) -> T {
+    let mut least = look();
     let mut steady = 0;
     while steady < LOOKS {
         thread::sleep(LOOK_AGAIN);
-        let now = status(pid, "RssAnon");
+        let now = look();
         steady = if now < least { 0 } else { steady + 1 };
         least = least.min(now);
     }

@@ -232,7 +232,13 @@ fn the_process_is_measured() {
         // One is the connection that asks.
         metrics.get(open) < after.get(open) - 10.0 && metrics.get(served) == 1.0
     });
-    assert!(after.get("process_resident_memory_bytes") > 1e6);
+    let resident = after.get("process_resident_memory_bytes");
+    assert!(resident > 1e6);
+    let allocated = "sidecargo_memory_allocated_bytes";
+    assert!((1e5..resident).contains(&after.get(allocated)));
+    wait_until(&registry, "what is allocated is counted anew", |metrics| {
+        metrics.get(allocated) != after.get(allocated)
+    });
     let uptime = "sidecargo_uptime_seconds";
     assert!(after.get(uptime) > before.get(uptime));
     let build = format!(

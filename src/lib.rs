@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod operator;
 pub mod orphans;
 pub mod owners;
+pub mod pause;
 pub mod probe;
 pub mod publish;
 pub mod rates;

@@ -44,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),
     ("fetch", &["config", "git", "measure"]),
-    ("forge", &["config", "disk", "measure"]),
+    ("forge", &["config", "disk", "measure", "pause"]),
     ("git", &[]),
     (
         "http",
@@ -53,10 +53,11 @@ const EDGES: &[(&str, &[&str])] = &[
             "measure", "metrics", "owners", "publish", "rates", "review", "webhook", "yank",
         ],
     ),
-    ("index", &["blobs", "disk", "git", "measure"]),
+    ("index", &["blobs", "disk", "git", "measure", "pause"]),
     ("measure", &[]),
     ("metrics", &["app", "disk"]),
     ("orphans", &["blobs", "index"]),
+    ("pause", &[]),
     ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index"]),
     (

@@ -17,6 +17,7 @@ use url::Url;
 use super::kind::KnownKind;
 use super::{ForgeFault, IndexRepository, Measures, Robot};
 use crate::domain::{PublicUrl, Secret};
+use crate::pause::Pause;
 
 /// The questions at one moment.
 const TURNS: usize = 8;
@@ -59,6 +60,7 @@ pub struct Forge {
     pub(super) robot: Robot,
     pub(super) index: Option<IndexRepository>,
     pub(super) kind: KnownKind,
+    pause: Pause,
     measures: Measures,
 }
 
@@ -106,6 +108,7 @@ impl Forge {
             robot,
             index: None,
             kind: KnownKind::default(),
+            pause: Pause::default(),
             measures: Measures::new(),
         }
     }
@@ -179,6 +182,10 @@ impl Forge {
         sent: Sent,
         bytes: Bytes,
     ) -> Result<Answer, ForgeFault> {
+        if let Some(left) = self.pause.left() {
+            let retry_after_secs = left.as_secs() + 1;
+            return Err(ForgeFault::Busy { retry_after_secs });
+        }
         let turn = timeout(self.limits.turn, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(ForgeFault::Busy {
@@ -207,6 +214,7 @@ impl Forge {
         if is_renamed && let Some(renamed) = self.renamed(&url, &response) {
             response = self.send(renamed, showing, sent).await?;
         }
+        self.pause.hear(response.status(), response.headers());
         answer(response, bytes).await
     }
 

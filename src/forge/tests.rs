@@ -209,13 +209,22 @@ async fn a_rename_is_followed_once_and_to_this_forge_alone() {
 #[tokio::test]
 async fn each_trouble_is_told_from_the_others() {
     let double = ForgeDouble::start(world()).await;
+    let busy = |retry_after_secs| ForgeFault::Busy { retry_after_secs };
+    // For as long as it wants to be left alone, it is not asked.
+    let hasty = forge(&double);
+    double.world().trouble = Trouble::Busy("17");
+    let fault = hasty.account(&secret(ALICE)).await.unwrap_err();
+    assert_eq!(fault, busy(17));
+    double.world().trouble = Trouble::None;
+    let asked = double.world().asked.len();
+    let fault = hasty.account(&secret(ALICE)).await.unwrap_err();
+    assert!(matches!(fault, ForgeFault::Busy { .. }), "{fault}");
+    assert_eq!(double.world().asked.len(), asked);
     let forge = forge(&double);
     let ask = async |trouble: Trouble| {
         double.world().trouble = trouble;
         forge.account(&secret(ALICE)).await.unwrap_err()
     };
-    let busy = |retry_after_secs| ForgeFault::Busy { retry_after_secs };
-    assert_eq!(ask(Trouble::Busy("17")).await, busy(17));
     assert_eq!(ask(Trouble::Status(503)).await, busy(5));
     for status in [500, 502, 504] {
         let fault = ask(Trouble::Status(status)).await;

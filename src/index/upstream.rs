@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::domain::CommitId;
+use crate::pause::Pause;
 
 use super::refs;
 pub(super) use programs::{Limits, Quarantine};
@@ -58,6 +59,7 @@ pub type IsTaken = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + 
 #[derive(Clone)]
 pub struct Upstream {
     is_taken: Option<IsTaken>,
+    pause: Arc<Pause>,
     /// As git clones it; where the forge said that it is, if it was renamed.
     url: Arc<ArcSwap<Url>>,
     authorization: Authorization,
@@ -140,6 +142,7 @@ impl Upstream {
                 Url::parse(url).map_err(io::Error::other)?,
             )),
             is_taken: None,
+            pause: Arc::default(),
             authorization,
             client,
             runtime: Handle::current(),

@@ -351,7 +351,7 @@ mod reading {
     async fn who_could_read_goes_on_while_the_forge_is_away() {
         let bench = bench(forgetful()).await;
         bench.reads(ALICE).await.unwrap();
-        for trouble in [Trouble::Status(502), Trouble::Busy("9"), Trouble::Html] {
+        for trouble in [Trouble::Status(502), Trouble::Busy("0"), Trouble::Html] {
             bench.double.world().trouble = trouble;
             assert_eq!(bench.reads(ALICE).await, Ok(()));
             let new = bench.reads(BOB).await.unwrap_err();

@@ -35,6 +35,8 @@ pub(crate) enum Trouble {
     CutBelowOthers,
     /// Nothing but this is answered.
     Status(u16),
+    /// Two minutes without a question are asked for.
+    Wait,
     /// A page for people is answered.
     Page,
     /// Somebody else's push comes first: that of the branch `other`.
@@ -254,6 +256,12 @@ async fn answer(
     match trouble {
         Some(Trouble::CutBefore) => return Err(cut()),
         Some(Trouble::Status(status)) => return Ok(plain(status, "no\u{1b}[31m\nmore")),
+        Some(Trouble::Wait) => {
+            let mut wait = plain(429, "wait");
+            wait.headers_mut()
+                .insert("Retry-After", "120".parse().unwrap());
+            return Ok(wait);
+        }
         Some(Trouble::Page) => return Ok(plain(200, "<html>Sign-In Prohibited</html>")),
         Some(Trouble::Overtake) => {
             git(

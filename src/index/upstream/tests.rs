@@ -408,6 +408,18 @@ async fn a_forge_that_lets_nobody_in_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_wants_to_be_left_alone_is() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.expect(&[Trouble::Wait]);
+    // It would take the second.
+    for version in ["1.0.0", "1.0.1"] {
+        let why = reason(sidecar.submit(publish("a", version, 1)).await);
+        assert!(why.contains("busy (429"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_a_group_the_one_that_the_forge_refuses_stands_alone() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;

@@ -37,6 +37,9 @@ impl Upstream {
         body: impl Into<Bytes>,
         time: Duration,
     ) -> Result<Vec<u8>, Result<Trouble, UpstreamFault>> {
+        if self.pause.left().is_some() {
+            return Err(Err(UpstreamFault::Busy(StatusCode::TOO_MANY_REQUESTS)));
+        }
         if let Some(is_taken) = &self.is_taken
             && is_taken().await
         {
@@ -63,6 +66,7 @@ impl Upstream {
             match moved_to(&response, &base, service) {
                 Some(place) => base = place,
                 None => {
+                    self.pause.hear(response.status(), response.headers());
                     if response.status().is_success() {
                         self.remember(base);
                     }

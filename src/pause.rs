@@ -1,0 +1,66 @@
+//! How long a forge that has too much to do is left alone.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// The longest pause, whatever is asked for.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Until when nothing is asked, if somebody wanted that.
+#[derive(Debug, Default)]
+pub struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    /// Hears whether an answer asks for one, by 429 or 503 and `Retry-After` in seconds (RFC 9110, 10.2.3).
+    pub fn hear(&self, status: StatusCode, headers: &HeaderMap) {
+        let is_busy = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        let asked = headers.get(RETRY_AFTER).and_then(|text| text.to_str().ok());
+        let secs = asked.and_then(|text| text.trim().parse().ok());
+        if let (true, Some(secs)) = (is_busy, secs) {
+            let pause = Duration::from_secs(secs).min(PAUSE_MAX);
+            *self.lock() = Some(Instant::now() + pause);
+        }
+    }
+
+    /// How much of it is left, if any is.
+    pub fn left(&self) -> Option<Duration> {
+        let left = self.lock().as_ref()?.checked_duration_since(Instant::now());
+        left.filter(|left| !left.is_zero())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_as_long_as_was_asked_for_within_bounds() {
+        let left = |status: u16, said: Option<&'static str>| {
+            let pause = Pause::default();
+            let said = said.map(|said| (RETRY_AFTER, said.parse().unwrap()));
+            let status = StatusCode::from_u16(status).unwrap();
+            pause.hear(status, &said.into_iter().collect());
+            pause.left()
+        };
+        for status in [429, 503] {
+            let secs = left(status, Some(" 120 ")).unwrap().as_secs_f64();
+            assert!((60.0..=120.0).contains(&secs), "{secs}");
+            assert!(left(status, Some("99999")).unwrap() <= PAUSE_MAX);
+            for said in [None, Some("0"), Some("-1"), Some("soon")] {
+                assert_eq!(left(status, said), None, "{said:?}");
+            }
+        }
+        assert_eq!(left(500, Some("120")), None);
+        assert_eq!(left(200, Some("120")), None);
+    }
+}

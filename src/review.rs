@@ -1,22 +1,26 @@
 //! Pull requests on the index repository: judged when the forge tells of them, before anybody merges them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
-use crate::domain::{CommitId, RepositoryPath, harmless};
-use crate::forge::{Forge, Status};
+use crate::domain::{RepositoryPath, harmless};
+use crate::forge::{Forge, ForgeFault, PullRequest, Status};
 use crate::index::{self, ReviewFault, Upstream};
 
 /// The name of the status; a rule of protection on the forge can require it.
 const CONTEXT: &str = "sidecargo";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
-/// How many pull requests wait for their judgement; more are not looked at.
+/// How often it is looked whether there are some that nobody has judged.
+const PAUSE: Duration = Duration::from_secs(600);
+/// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
 
 /// What judges pull requests, one at a time.
@@ -32,7 +36,6 @@ pub struct Reviews {
 #[derive(Debug, Deserialize)]
 pub struct Event {
     action: String,
-    number: u64,
     pull_request: PullRequest,
     #[serde(default)]
     changes: Option<Changes>,
@@ -46,19 +49,6 @@ struct Changes {
     base: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
-struct PullRequest {
-    head: Side,
-    base: Side,
-}
-
-#[derive(Debug, Deserialize)]
-struct Side {
-    #[serde(rename = "ref")]
-    name: String,
-    sha: CommitId,
-}
-
 impl Reviews {
     /// For the pull requests of the repository `index` at the forge, which is `upstream`.
     pub fn new(upstream: Upstream, forge: Arc<Forge>, index: RepositoryPath) -> Self {
@@ -69,6 +59,16 @@ impl Reviews {
             waiting: Semaphore::new(WAITING_MAX),
             turn: Mutex::default(),
         }
+    }
+
+    async fn catch_up(&self, app: &Arc<App>) -> Result<(), ForgeFault> {
+        for open in self.forge.open_pull_requests(&self.index).await? {
+            let is_judged = self.forge.has_status(&self.index, open.head.sha, CONTEXT);
+            if open.base.name == index::BRANCH && !is_judged.await? {
+                judge(app, self, &open).await;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -92,16 +92,34 @@ pub async fn review(app: Arc<App>, event: Event) {
     let Some(reviews) = app.reviews.as_ref().filter(|_| event.is_new()) else {
         return;
     };
-    let (number, head) = (event.number, event.pull_request.head.sha);
+    let number = event.pull_request.number;
     let Ok(_waiting) = reviews.waiting.try_acquire() else {
         warn!(
             number,
-            "too many pull requests wait; this one is not judged"
+            "too many pull requests wait; this one is judged later"
         );
         return;
     };
+    judge(&app, reviews, &event.pull_request).await;
+}
+
+/// Judges now and then what nobody has judged: the forge may have told of it while nobody listened.
+pub async fn follow(app: Arc<App>) {
+    let Some(reviews) = &app.reviews else {
+        return;
+    };
+    loop {
+        if let Err(reason) = reviews.catch_up(&app).await {
+            warn!(%reason, "it is not known which pull requests wait");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn judge(app: &Arc<App>, reviews: &Reviews, pull_request: &PullRequest) {
+    let (number, head) = (pull_request.number, pull_request.head.sha);
     let _turn = reviews.turn.lock().await;
-    let judging = Arc::clone(&app);
+    let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = tokio::task::spawn_blocking(move || {
         let place = Data::new(&judging.config.data).place();
@@ -134,7 +152,7 @@ mod tests {
     fn event(action: &str, base: &str, changes: &str) -> Event {
         let id = "1".repeat(40);
         let json = format!(
-            r#"{{"action":"{action}","number":7,"more":{{}},{changes}"pull_request":{{"id":1,
+            r#"{{"action":"{action}","more":{{}},{changes}"pull_request":{{"number":7,
             "head":{{"label":"x","ref":"x","sha":"{id}"}},"base":{{"ref":"{base}","sha":"{id}"}}}}}}"#
         );
         serde_json::from_str(&json).unwrap()

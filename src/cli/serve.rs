@@ -19,7 +19,7 @@ use sidecargo::config::{Arguments, Config};
 use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::orphans::Orphans;
-use sidecargo::{http, telemetry};
+use sidecargo::{http, review, telemetry};
 
 use super::{Settings, descriptors, notify};
 
@@ -103,6 +103,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             watch.follow(&watched.index).await;
         }
     });
+    let reviewing = tokio::spawn(review::follow(Arc::clone(&app)));
     let kept = Arc::clone(&app);
     let collecting = tokio::spawn(async move {
         let orphans = Orphans::of(Arc::clone(&kept.blobs));
@@ -111,6 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
     notify::say("STOPPING=1");
     watching.abort();
+    reviewing.abort();
     collecting.abort();
     drop(control);
     follower.stop().await;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::ForgeFault;
-use crate::domain::{Login, RepositoryPath};
+use crate::domain::{CommitId, Login, RepositoryPath};
 
 /// The number by which both forges mean a job of their CI where they mean a user.
 const JOB_USER: i64 = -2;
@@ -71,6 +71,27 @@ pub struct Run {
     pub event: String,
 }
 
+/// A pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PullRequest {
+    /// Its number in its repository.
+    pub number: u64,
+    /// What it brings.
+    pub head: Side,
+    /// Where to.
+    pub base: Side,
+}
+
+/// One of both sides of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Side {
+    /// The branch.
+    #[serde(rename = "ref")]
+    pub name: String,
+    /// Its newest commit.
+    pub sha: CommitId,
+}
+
 /// What Gitea since 1.27 says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
@@ -133,6 +154,17 @@ pub(super) struct RawRun {
     trigger_event: String,
     #[serde(default)]
     is_fork_pull_request: bool,
+}
+
+/// What is said of a commit, by all.
+#[derive(Deserialize)]
+pub(super) struct RawStatuses {
+    pub(super) statuses: Option<Vec<RawStatus>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawStatus {
+    pub(super) context: String,
 }
 
 #[derive(Deserialize)]

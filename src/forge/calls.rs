@@ -6,9 +6,11 @@ use reqwest::Method;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::answers::{RawRepository, RawRight, RawRun, RawTask, RawTasks, RawToken, RawUser};
+use super::answers::{
+    RawRepository, RawRight, RawRun, RawStatuses, RawTask, RawTasks, RawToken, RawUser,
+};
 use super::client::Bytes;
-use super::{Account, Forge, ForgeFault, Repository, Run, Showing, Team, TokenInfo};
+use super::{Account, Forge, ForgeFault, PullRequest, Repository, Run, Showing, Team, TokenInfo};
 use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility};
 
 /// How many pages of a repository's jobs are looked through: one that runs is among the newest.
@@ -226,6 +228,29 @@ impl Forge {
             .send_json(Method::POST, &path, Showing::Token(&robot), json)
             .await;
         answer.map(|_| ())
+    }
+
+    /// The open pull requests of a repository.
+    pub async fn open_pull_requests(
+        &self,
+        path: &RepositoryPath,
+    ) -> Result<Vec<PullRequest>, ForgeFault> {
+        let path = format!("api/v1/repos/{path}/pulls?state=open");
+        self.list(&path, Showing::Token(&self.robot_token()?)).await
+    }
+
+    /// Whether anything is said of a commit under the name `context`.
+    pub async fn has_status(
+        &self,
+        path: &RepositoryPath,
+        commit: CommitId,
+        context: &str,
+    ) -> Result<bool, ForgeFault> {
+        let path = format!("api/v1/repos/{path}/commits/{commit}/status");
+        let robot = self.robot_token()?;
+        let said: RawStatuses = self.json(&path, Showing::Token(&robot)).await?;
+        let mut all = said.statuses.into_iter().flatten();
+        Ok(all.any(|status| status.context == context))
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

@@ -38,7 +38,8 @@ impl Forge {
     {
         let mut seen = 0;
         for page in 1..=PAGES_MAX {
-            let path = format!("{path}?page={page}&limit={PAGE_ENTRIES}");
+            let mark = if path.contains('?') { '&' } else { '?' };
+            let path = format!("{path}{mark}page={page}&limit={PAGE_ENTRIES}");
             let answer = self.get(&path, showing, Bytes::All).await?;
             let entries: Vec<T> = answer.json::<P>()?.into();
             seen += entries.len();

@@ -175,9 +175,10 @@ fn the_forge_tells_of_a_push_at_once_and_nobody_else_does() {
 #[test]
 fn a_pull_request_is_judged_before_it_is_merged() {
     let Some(forge) = Gitea::shared() else { return };
-    let beside = Beside::start_and_look_each(forge, 3600);
+    let mut beside = Beside::start_and_look_each(forge, 3600);
     let person = beside.person(View::Sparse);
     publish(&person, "0.1.0").succeeds();
+    let lines = beside.lines();
     let port = beside.registry.port;
     let url = format!("http://127.0.0.1:{port}/crates/webhook");
     let events = ["push", "pull_request"];
@@ -194,35 +195,46 @@ fn a_pull_request_is_judged_before_it_is_merged() {
     let owner = forge.with_token(&owner);
     let api = beside.repository.api();
     let path = format!("{api}/contents/gr/ee/greeter");
-    let propose = |branch: &str, from: &str, to: &str| {
+    let open = |lines: &str, branch: &str, from: &str, to: &str| {
         let file = owner.read(&path);
         let change = json!({
-            "content": base64(&beside.lines().replacen(from, to, 1)),
+            "content": base64(&lines.replacen(from, to, 1)),
             "sha": text(&file, "sha"),
             "message": "edit the index",
             "new_branch": branch,
         });
         let made = done(owner.send("PUT", &path, &change), 200);
-        let head = text(&made["commit"], "sha");
         let number = owner.open_pull_request(&beside.repository, branch);
-        let status = eventually("it is judged", || {
+        (number, text(&made["commit"], "sha"))
+    };
+    let status_of = |head: &str| {
+        eventually("it is judged", || {
             let shown = owner.read(&format!("{api}/commits/{head}/status"));
             let of_ours = shown["statuses"]
                 .as_array()?
                 .iter()
                 .find(|status| status["context"] == "sidecargo")?;
             Some((text(of_ours, "status"), text(of_ours, "description")))
-        });
-        (number, status)
+        })
     };
-    let (bad, (state, words)) = propose("bad", "\"cksum\":\"", "\"cksum\":\"0");
+    // While nobody hears of it.
+    beside.registry.stop();
+    let (bad, head) = open(&lines, "bad", "\"cksum\":\"", "\"cksum\":\"0");
+    beside.registry.start_again();
+    let (state, words) = status_of(&head);
     assert_eq!(state, "failure", "{words}");
     assert!(words.contains("breaks a rule of the index"), "{words}");
     let refused = owner.squash(&beside.repository, bad);
     assert_eq!(refused.status, 405, "{refused:?}");
     // Meanwhile somebody publishes: what counts is what a merge would make.
     publish(&person, "0.1.1").succeeds();
-    let (good, (state, words)) = propose("good", "\"yanked\":false", "\"yanked\":true");
+    let (good, head) = open(
+        &beside.lines(),
+        "good",
+        "\"yanked\":false",
+        "\"yanked\":true",
+    );
+    let (state, words) = status_of(&head);
     assert_eq!(
         (state.as_str(), words.as_str()),
         ("success", "keeps the rules of the index")

@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span, debug, warn};
 
+use crate::domain::harmless;
+
 use super::places::Place;
 use super::remembered::{BUFFER_BYTES, Recording};
 use super::stream::{self, Chunk, FetchStream, Sent};
@@ -26,6 +28,19 @@ const ROOM_BYTES_MIN: usize = 64 * 1024;
 const CHUNKS_WAITING_MAX: usize = 2;
 /// The most bytes of a process's complaints that are logged.
 const COMPLAINT_BYTES_MAX: u64 = 2048;
+/// How complaints of a request begin.
+const OF_CLIENT: [&str; 8] = [
+    "Invalid deepen",
+    "git upload-pack: expected SHA1 object",
+    "git upload-pack: protocol error",
+    "invalid command",
+    "invalid shallow line",
+    "mismatched object format",
+    "unexpected line",
+    "unknown capability",
+];
+/// How much of such a complaint is repeated, in characters.
+const WORDS_CHARS_MAX: usize = 200;
 /// For a process to exit after it closed its output.
 const EXIT_TIME: Duration = Duration::from_secs(5);
 
@@ -273,12 +288,23 @@ async fn pump(
     }
 }
 
+/// Whether git complains of the request and of nothing else.
+fn is_of_client(complaint: &str) -> bool {
+    let words = complaint.strip_prefix("fatal: ").unwrap_or_default();
+    OF_CLIENT.iter().any(|start| words.starts_with(start))
+}
+
 fn judge(status: ExitStatus, output: Output, complaint: &str) -> Result<(), FetchFault> {
     if status.success() {
         if let Some(recording) = output.recording.filter(|_| output.is_there) {
             recording.keep();
         }
         return Ok(());
+    }
+    if !output.is_there && is_of_client(complaint) {
+        let words = harmless(complaint, WORDS_CHARS_MAX);
+        debug!(words, "a request for a fetch was not understood");
+        return Err(FetchFault::NotUnderstood(words));
     }
     warn!(%status, ?complaint, "a `git upload-pack` failed");
     // One that exits by itself after it wrote has told the client why, in the protocol's own words.

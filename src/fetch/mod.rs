@@ -85,6 +85,9 @@ pub enum FetchFault {
     /// The request is not one of the git protocol.
     #[error("the request is not a git fetch: {0}")]
     Malformed(&'static str),
+    /// It is one, and asks for what there is not.
+    #[error("git does not understand the request: {0}")]
+    NotUnderstood(String),
     /// The request is larger than any honest one.
     #[error("the request is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: u64 },

@@ -540,6 +540,36 @@ async fn a_malformed_request_starts_no_process() {
 }
 
 #[tokio::test]
+async fn what_git_does_not_understand_is_the_clients_fault() {
+    let repository = Repository::new(10);
+    let fetches = repository.fetches(LIMITS);
+    let line = |text: &str| format!("{:04x}{text}\n", text.len() + 5);
+    let fetch = line("command=fetch");
+    let want = line(&format!("want {}", repository.tip));
+    for (request, words) in [
+        (format!("{}0000", line("command=foo")), "foo"),
+        (format!("{fetch}{}0001{want}0000", line("nope=1")), "nope=1"),
+        (format!("{fetch}0001{want}{}0000", line("hello")), "hello"),
+        (format!("{fetch}0001{want}{}0000", line("deepen -1")), "-1"),
+        (
+            format!("{fetch}{}0001{want}0000", line("object-format=sha256")),
+            "sha256",
+        ),
+        (format!("{fetch}0001{}0000", line("want zz")), "zz"),
+        (format!("{fetch}0001{want}{}0000", line("have 12")), "12"),
+        (format!("{fetch}0001{want}{}0000", line("shallow 12")), "12"),
+    ] {
+        let body = stream::iter([Ok::<_, FetchFault>(request.into())]);
+        let answer = fetches.upload_pack(PEER, GitProtocol::V2, BodyCoding::Identity, body);
+        let fault = answer.await.err().unwrap();
+        assert!(
+            matches!(&fault, FetchFault::NotUnderstood(said) if said.contains(words)),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_fails_at_once_is_an_error() {
     let repository = Repository::new(10);
     let fetches = repository.fetches_of(repository.folder.path().join("none"), LIMITS);

@@ -311,7 +311,9 @@ impl From<FetchFault> for ApiError {
     fn from(fault: FetchFault) -> Self {
         let status = match &fault {
             FetchFault::Busy { .. } | FetchFault::Stalled => StatusCode::SERVICE_UNAVAILABLE,
-            FetchFault::Malformed(_) | FetchFault::Interrupted(_) => StatusCode::BAD_REQUEST,
+            FetchFault::Malformed(_)
+            | FetchFault::NotUnderstood(_)
+            | FetchFault::Interrupted(_) => StatusCode::BAD_REQUEST,
             FetchFault::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             FetchFault::TooSlow => StatusCode::REQUEST_TIMEOUT,
             FetchFault::Spawn(cause) => {

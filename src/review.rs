@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
-use crate::domain::{RepositoryPath, harmless};
-use crate::forge::{Forge, ForgeFault, PullRequest, Status};
+use crate::domain::{CommitId, RepositoryPath, harmless};
+use crate::forge::{Forge, ForgeFault, Side, Status};
 use crate::index::{self, ReviewFault, Upstream};
 
 /// The name of the status; a rule of protection on the forge can require it.
@@ -36,9 +36,17 @@ pub struct Reviews {
 #[derive(Debug, Deserialize)]
 pub struct Event {
     action: String,
-    pull_request: PullRequest,
+    number: u64,
+    pull_request: Sides,
     #[serde(default)]
     changes: Option<Changes>,
+}
+
+/// The commits that a pull request is about.
+#[derive(Debug, Deserialize)]
+struct Sides {
+    head: Side,
+    base: Side,
 }
 
 /// What became another, of an `edited` pull request.
@@ -65,7 +73,7 @@ impl Reviews {
         for open in self.forge.open_pull_requests(&self.index).await? {
             let is_judged = self.forge.has_status(&self.index, open.head.sha, CONTEXT);
             if open.base.name == index::BRANCH && !is_judged.await? {
-                judge(app, self, &open).await;
+                judge(app, self, open.number, open.head.sha).await;
             }
         }
         Ok(())
@@ -92,7 +100,7 @@ pub async fn review(app: Arc<App>, event: Event) {
     let Some(reviews) = app.reviews.as_ref().filter(|_| event.is_new()) else {
         return;
     };
-    let number = event.pull_request.number;
+    let number = event.number;
     let Ok(_waiting) = reviews.waiting.try_acquire() else {
         warn!(
             number,
@@ -100,7 +108,7 @@ pub async fn review(app: Arc<App>, event: Event) {
         );
         return;
     };
-    judge(&app, reviews, &event.pull_request).await;
+    judge(&app, reviews, number, event.pull_request.head.sha).await;
 }
 
 /// Judges now and then what nobody has judged: the forge may have told of it while nobody listened.
@@ -116,8 +124,7 @@ pub async fn follow(app: Arc<App>) {
     }
 }
 
-async fn judge(app: &Arc<App>, reviews: &Reviews, pull_request: &PullRequest) {
-    let (number, head) = (pull_request.number, pull_request.head.sha);
+async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) {
     let _turn = reviews.turn.lock().await;
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
@@ -152,7 +159,7 @@ mod tests {
     fn event(action: &str, base: &str, changes: &str) -> Event {
         let id = "1".repeat(40);
         let json = format!(
-            r#"{{"action":"{action}","more":{{}},{changes}"pull_request":{{"number":7,
+            r#"{{"action":"{action}","number":7,"more":{{}},{changes}"pull_request":{{"id":1,
             "head":{{"label":"x","ref":"x","sha":"{id}"}},"base":{{"ref":"{base}","sha":"{id}"}}}}}}"#
         );
         serde_json::from_str(&json).unwrap()

@@ -13,17 +13,24 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub struct Pause(Mutex<Option<Instant>>);
 
+/// Whether an answer with this status says that there is too much to do.
+pub fn is_busy(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// For how long an answer asks to be left alone: `Retry-After` in seconds (RFC 9110, 10.2.3), within bounds.
+pub fn asked_for(headers: &HeaderMap) -> Option<Duration> {
+    let secs = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
+    Some(Duration::from_secs(secs.ok()?).min(PAUSE_MAX))
+}
+
 impl Pause {
-    /// Hears whether an answer asks for one, by 429 or 503 and `Retry-After` in seconds (RFC 9110, 10.2.3).
+    /// Hears whether an answer asks for one.
     pub fn hear(&self, status: StatusCode, headers: &HeaderMap) {
-        let is_busy = matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        );
-        let asked = headers.get(RETRY_AFTER).and_then(|text| text.to_str().ok());
-        let secs = asked.and_then(|text| text.trim().parse().ok());
-        if let (true, Some(secs)) = (is_busy, secs) {
-            let pause = Duration::from_secs(secs).min(PAUSE_MAX);
+        if let Some(pause) = asked_for(headers).filter(|_| is_busy(status)) {
             *self.lock() = Some(Instant::now() + pause);
         }
     }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::RETRY_AFTER;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -17,7 +18,7 @@ use url::Url;
 use super::kind::KnownKind;
 use super::{ForgeFault, IndexRepository, Measures, Robot};
 use crate::domain::{PublicUrl, Secret};
-use crate::pause::Pause;
+use crate::pause::{self, Pause};
 
 /// The questions at one moment.
 const TURNS: usize = 8;
@@ -25,9 +26,8 @@ const TURNS: usize = 8;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How many entries a list has, on each page of it.
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
-/// How long a busy forge is left alone if it does not say, and at most, in seconds.
-const RETRY_SECS: u64 = 5;
-const RETRY_SECS_MAX: u64 = 300;
+/// After how long a busy forge may be asked again if it does not say.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// How long a question may take.
 #[derive(Debug, Clone, Copy)]
@@ -189,7 +189,7 @@ impl Forge {
         let turn = timeout(self.limits.turn, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(ForgeFault::Busy {
-                retry_after_secs: RETRY_SECS,
+                retry_after_secs: RETRY.as_secs(),
             });
         };
         let asked = self.ask(self.address(path)?, showing, sent, bytes);
@@ -312,7 +312,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             .ok()
             .map(str::to_owned)
     };
-    let retry_after = header(RETRY_AFTER);
+    let retry_after_secs = retry_secs(response.headers());
     // The form of RFC 9110, 5.6.7 is one of that of mail.
     let date = header(DATE).and_then(|text| rfc2822::parse(&text).ok());
     let date = date.map(|date| date.timestamp());
@@ -347,17 +347,15 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         303 => Err(ForgeFault::Forbidden(
             "it sends to a page for people; sign in there and see what it asks for".to_owned(),
         )),
-        429 | 503 => Err(ForgeFault::Busy {
-            retry_after_secs: retry_secs(retry_after.as_deref()),
-        }),
+        429 | 503 => Err(ForgeFault::Busy { retry_after_secs }),
         code @ 500.. => Err(ForgeFault::Unreachable(format!("it answers {code}"))),
         code => Err(ForgeFault::odd(code, &body)),
     }
 }
 
-fn retry_secs(retry_after: Option<&str>) -> u64 {
-    let secs = retry_after.and_then(|text| text.trim().parse().ok());
-    secs.unwrap_or(RETRY_SECS).clamp(1, RETRY_SECS_MAX)
+fn retry_secs(headers: &HeaderMap) -> u64 {
+    let retry_after = pause::asked_for(headers).unwrap_or(RETRY);
+    retry_after.as_secs().max(1)
 }
 
 /// What went wrong on the way, without the address, which stands in the configuration.
@@ -386,6 +384,8 @@ impl fmt::Debug for Forge {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]
@@ -414,11 +414,12 @@ mod tests {
         for (said, secs) in [
             (Some("7"), 7),
             (Some("0"), 1),
-            (Some("99999"), RETRY_SECS_MAX),
-            (Some("Fri, 31 Dec 1999 23:59:59 GMT"), RETRY_SECS),
-            (None, RETRY_SECS),
+            (Some("99999"), 300),
+            (Some("Fri, 31 Dec 1999 23:59:59 GMT"), 5),
+            (None, 5),
         ] {
-            assert_eq!(retry_secs(said), secs, "{said:?}");
+            let header = said.map(|said| (RETRY_AFTER, HeaderValue::from_static(said)));
+            assert_eq!(retry_secs(&header.into_iter().collect()), secs, "{said:?}");
         }
     }
 }

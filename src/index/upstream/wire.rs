@@ -10,6 +10,8 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::pause::is_busy;
+
 use super::super::writer::chain;
 use super::report::words;
 use super::{NotPushed, TokenFault, Upstream, UpstreamFault};
@@ -140,13 +142,6 @@ impl From<Trouble> for UpstreamFault {
             ),
         }
     }
-}
-
-fn is_busy(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    )
 }
 
 /// Where the repository is now, if the forge says that it was renamed: on the same forge, nowhere else.

@@ -25,10 +25,11 @@ use crate::forge::double::*;
 use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
 use crate::publish::tarball_builder::Tarball;
 
+mod workflow_tests;
+
 const ROBOT: &str = "f000000000000000000000000000000000000001";
 const ALICE: &str = "a000000000000000000000000000000000000001";
 const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
-const REGISTRY: &str = "https://crates.example";
 const TOKENS: &str = "api/v1/trusted_publishing/tokens";
 const COMMIT: &str = "abababababababababababababababababababab";
 
@@ -89,13 +90,13 @@ fn world() -> World {
     }
 }
 
-fn gate(double: &ForgeDouble) -> Arc<Gate> {
+fn gate(double: &ForgeDouble, audience: String) -> Arc<Gate> {
     let robot = Robot::Token(Secret::new(ROBOT.to_owned()));
     let url = double.url();
     let names = IssuerNames {
         root: url.clone(),
         client_id: Some(CLIENT.to_owned()),
-        audience: REGISTRY.to_owned(),
+        audience,
     };
     let forge = Forge::new(&url.parse().unwrap(), robot, ForgeLimits::default());
     let index = "acme/crates".parse().unwrap();
@@ -160,14 +161,19 @@ impl Bench {
         let address: SocketAddr = listener.local_addr().unwrap();
         let limits = ServeLimits::from(&config.http);
         let mut app = App::open(config, address).unwrap();
-        app.gate = Some(gate(double));
+        app.gate = Some(gate(double, format!("http://{address}")));
         let routes = routes(Arc::new(app));
         let server = tokio::spawn(serve(listener, routes, limits, std::future::pending()));
         (format!("http://{address}/crates"), server)
     }
 
+    /// Its address, as the forge is told for whom an id-token shall be.
+    fn registry(&self) -> &str {
+        self.root.strip_suffix("/crates").unwrap()
+    }
+
     fn job(&self) -> Value {
-        json!({"iss": format!("{}/api/actions", self.double.url()), "aud": REGISTRY, "jti": "1",
+        json!({"iss": format!("{}/api/actions", self.double.url()), "aud": self.registry(), "jti": "1",
             "sub": "repo:acme/serde:ref:refs/tags/v1", "iat": now(), "nbf": now(), "exp": now() + 3600,
             "event_name": "push", "repository": "acme/serde", "repository_id": "12",
             "workflow": "release.yml", "run_id": "4", "sha": COMMIT})

@@ -39,10 +39,13 @@ pub struct World {
     pub redirects: HashMap<&'static str, String>,
     pub teams: Vec<Team>,
     pub tasks: Vec<Value>,
+    pub pull_requests: Vec<Value>,
     pub run: Value,
     pub issuer: Option<String>,
     pub keys: Vec<Value>,
     pub job_keys: Vec<Value>,
+    /// What a running job gets that asks: by its token for that, for an audience, an id-token.
+    pub job_id_tokens: Vec<(&'static str, String, String)>,
     pub trouble: Trouble,
     /// How many entries a page of a list has at most, if not fifty.
     pub page_entries: Option<usize>,
@@ -347,6 +350,15 @@ impl World {
                 self.discovery(asked, "/api/actions", "api/actions/.well-known/keys")
             }
             ["api", "actions", ".well-known", "keys"] => ok(&json!({"keys": self.job_keys})),
+            [
+                "api",
+                "actions",
+                "_apis",
+                "pipelines",
+                "workflows",
+                _,
+                "idtoken",
+            ] => self.job_id_token(asked),
             [owner, name, "info", "refs"] => self.advertisement(asked, owner, name),
             ["api", "v1", rest @ ..] => match self.holder(asked) {
                 Ok(token) => self.page(asked, self.api(token, rest)),
@@ -388,6 +400,15 @@ impl World {
             &json!({"issuer": issuer, "jwks_uri": format!("{}/{keys}", asked.root),
             "id_token_signing_alg_values_supported": ["ES256"], "subject_types_supported": ["public"]}),
         )
+    }
+
+    fn job_id_token(&self, asked: &Asked) -> Answer {
+        let shown = asked.credential.as_ref().map(|(token, _)| token.as_str());
+        let is_it = |(token, audience, _): &&(&str, String, String)| {
+            Some(*token) == shown && asked.query == format!("placeholder=true&audience={audience}")
+        };
+        let found = self.job_id_tokens.iter().find(is_it);
+        found.map_or_else(not_found, |(.., jwt)| ok(&json!({ "value": jwt })))
     }
 
     fn api(&self, token: Option<&Token>, rest: &[&str]) -> Answer {
@@ -452,6 +473,7 @@ impl World {
                     .collect();
                 ok(&json!({"workflow_runs": tasks, "total_count": tasks.len()}))
             }
+            (["repos", _, _, "pulls"], Some(_)) => ok(&json!(self.pull_requests)),
             (["repos", owner, name, "collaborators", login, "permission"], Some(token)) => {
                 self.permission(token, &format!("{owner}/{name}"), login)
             }

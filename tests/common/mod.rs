@@ -18,3 +18,4 @@ pub mod tarball;
 pub mod tools;
 pub mod upload;
 pub mod watch;
+pub mod workflow;

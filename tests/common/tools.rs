@@ -119,7 +119,8 @@ pub fn openssl() -> Option<PathBuf> {
     on_path("openssl")
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// A program by its name, or `None` after the calling test was reported as skipped.
+pub fn on_path(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let path = env::split_paths(&folders)
         .map(|folder| folder.join(program))

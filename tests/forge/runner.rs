@@ -14,6 +14,7 @@ use super::scene::Repository;
 use crate::common::http::{Reply, request};
 use crate::common::ran::{Ran, run};
 use crate::common::watch::eventually;
+use crate::common::workflow;
 
 /// What the forge is told of the runner's age.
 const VERSION: &str = "v0.3.0";
@@ -135,7 +136,7 @@ impl Job<'_> {
             .workflow
             .replace("${{ secrets.GITEA_TOKEN }}", &self.token);
         let mut ran = Vec::new();
-        for step in steps(&workflow) {
+        for step in workflow::steps(&workflow) {
             let mut command = Command::new("bash");
             command
                 .args(["-e", "-o", "pipefail", "-c", &step])
@@ -143,7 +144,7 @@ impl Job<'_> {
                 .env("PATH", std::env::var_os("PATH").unwrap_or_default())
                 .env("HOME", home.path())
                 .envs(self.variables())
-                .envs(variables_of(&workflow))
+                .envs(workflow::variables(&workflow))
                 .envs(variables.iter().copied())
                 .current_dir(folder);
             ran.push(run(&mut command, b""));
@@ -204,40 +205,4 @@ impl Job<'_> {
         variables.push(("ACTIONS_RUNTIME_TOKEN".to_owned(), runtime));
         variables
     }
-}
-
-/// What a workflow of ours sets for all its steps, each a line below `env:`.
-fn variables_of(workflow: &str) -> Vec<(String, String)> {
-    let depth = |line: &str| line.len() - line.trim_start().len();
-    let mut lines = workflow.lines();
-    let Some(head) = lines.find(|line| line.trim() == "env:") else {
-        return Vec::new();
-    };
-    lines
-        .take_while(|line| depth(line) > depth(head))
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .filter_map(|line| line.trim().split_once(": "))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
-/// The steps of a workflow of ours, each a block, as the forge writes it.
-fn steps(workflow: &str) -> Vec<String> {
-    let mut steps = Vec::new();
-    let mut lines = workflow.lines().peekable();
-    while let Some(line) = lines.next() {
-        let Some((before, "|" | "|-")) = line.split_once("run: ") else {
-            continue;
-        };
-        let is_deeper = |it: &&str| it.len() - it.trim_start().len() > before.len();
-        let first = lines.peek().copied().unwrap_or_default();
-        let indent = first.len() - first.trim_start().len();
-        let mut step = String::new();
-        while let Some(line) = lines.next_if(|it| it.is_empty() || is_deeper(it)) {
-            step.push_str(line.get(indent..).unwrap_or_default());
-            step.push('\n');
-        }
-        steps.push(step);
-    }
-    steps
 }

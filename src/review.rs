@@ -69,11 +69,21 @@ impl Reviews {
         }
     }
 
+    /// Judges as many as may wait. What nobody can say of one keeps none of the others.
     async fn catch_up(&self, app: &Arc<App>) -> Result<(), ForgeFault> {
-        for open in self.forge.open_pull_requests(&self.index).await? {
-            let is_judged = self.forge.has_status(&self.index, open.head.sha, CONTEXT);
-            if open.base.name == index::BRANCH && !is_judged.await? {
-                judge(app, self, open.number, open.head.sha).await;
+        let mut open = self.forge.open_pull_requests(&self.index).await?;
+        open.retain(|open| open.base.name == index::BRANCH);
+        let mut judged = 0;
+        for open in open {
+            let known = self.forge.has_status(&self.index, open.head.sha, CONTEXT);
+            match known.await {
+                Ok(true) => {}
+                Ok(false) if judged < WAITING_MAX => {
+                    judged += 1;
+                    judge(app, self, open.number, open.head.sha).await;
+                }
+                Ok(false) => break,
+                Err(reason) => warn!(open.number, %reason, "it is not known whether it is judged"),
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::answers::{
@@ -47,12 +48,20 @@ impl Forge {
         path: &RepositoryPath,
         showing: Showing<'_>,
     ) -> Result<Repository, ForgeFault> {
-        let address = format!("api/v1/repos/{path}");
-        let seen = self.json::<RawRepository>(&address, showing).await?.into();
+        let seen = self.of_name(path, showing).await?;
         match &self.index {
             Some(index) if index.path == *path && !index.is(&seen) => Err(ForgeFault::NotFound),
             _ => Ok(seen),
         }
+    }
+
+    async fn of_name(
+        &self,
+        path: &RepositoryPath,
+        showing: Showing<'_>,
+    ) -> Result<Repository, ForgeFault> {
+        let path = format!("api/v1/repos/{path}");
+        Ok(self.json::<RawRepository>(&path, showing).await?.into())
     }
 
     /// Whether another repository has taken the name of that of the index; not if the forge does not say.
@@ -60,10 +69,9 @@ impl Forge {
         let (Some(index), Ok(robot)) = (&self.index, self.robot_token()) else {
             return false;
         };
-        let address = format!("api/v1/repos/{}", index.path);
-        let asked = self.json::<RawRepository>(&address, Showing::Token(&robot));
+        let asked = self.of_name(&index.path, Showing::Token(&robot));
         let seen = timeout(TAKEN_TIME, asked).await;
-        seen.is_ok_and(|seen| seen.is_ok_and(|seen| !index.is(&seen.into())))
+        seen.is_ok_and(|seen| seen.is_ok_and(|seen| !index.is(&seen)))
     }
 
     /// The repository with this number, whatever it is called.
@@ -230,13 +238,17 @@ impl Forge {
         answer.map(|_| ())
     }
 
-    /// The open pull requests of a repository.
+    /// The open pull requests of a repository, without those of which the forge does not say what they bring: their
+    /// branch may be gone.
     pub async fn open_pull_requests(
         &self,
         path: &RepositoryPath,
     ) -> Result<Vec<PullRequest>, ForgeFault> {
         let path = format!("api/v1/repos/{path}/pulls?state=open");
-        self.list(&path, Showing::Token(&self.robot_token()?)).await
+        let robot = self.robot_token()?;
+        let all: Vec<Value> = self.list(&path, Showing::Token(&robot)).await?;
+        let known = |open| serde_json::from_value(open).ok();
+        Ok(all.into_iter().filter_map(known).collect())
     }
 
     /// Whether anything is said of a commit under the name `context`.

@@ -410,6 +410,32 @@ async fn a_list_without_an_end_is_refused() {
     assert_eq!(double.asked("/api/v1/user/teams"), 100);
 }
 
+#[tokio::test]
+async fn a_pull_request_without_its_branch_hides_no_other() {
+    let side = |name: &str, sha: &str| json!({"label": name, "ref": name, "sha": sha});
+    let (known, base) = ("ab".repeat(20), side("main", &"cd".repeat(20)));
+    let pull_request =
+        |number: u64, head| json!({"id": number, "number": number, "head": head, "base": base});
+    let mut world = world();
+    world.pull_requests = vec![
+        pull_request(1, side("gone", "")),
+        pull_request(2, json!(null)),
+        pull_request(3, side("change", &known)),
+    ];
+    world.page_entries = Some(1);
+    let double = ForgeDouble::start(world).await;
+    let open = forge(&double).open_pull_requests(&path("acme/index")).await;
+    let told = |open: &PullRequest| {
+        (
+            open.number,
+            open.head.sha.to_string(),
+            open.base.name.clone(),
+        )
+    };
+    let open: Vec<_> = open.unwrap().iter().map(told).collect();
+    assert_eq!(open, [(3, known, "main".to_owned())]);
+}
+
 mod keys {
     use super::*;
 

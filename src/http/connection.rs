@@ -28,6 +28,8 @@ use super::stall::StallGuard;
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long a new connection may wait with its first request while others want its place: the oldest go first.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// How long one may take nothing of its answer while others want its place.
+const STALLED_GRACE: Duration = Duration::from_secs(2);
 /// How long, and for how many bytes, a refused upload is read after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -37,7 +39,7 @@ const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) enum Leave {
     /// As long as they like.
     Never,
-    /// Others want in: go after the running request.
+    /// Others want in: go after the running request, or at once if its answer is not taken.
     MakeRoom,
     /// The server ends: go after the running request.
     Ending,
@@ -84,6 +86,7 @@ impl Connection {
             .max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = http.serve_connection(io, service);
         let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
+        let mut stalled = pin!(progress.stalled.for_long(STALLED_GRACE));
         let mut is_leaving = false;
         let ended = loop {
             tokio::select! {
@@ -98,6 +101,7 @@ impl Connection {
                     }
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
+                () = &mut stalled, if is_leaving => break Ok(()),
             }
         };
         if let Err(fault) = ended {

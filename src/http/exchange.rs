@@ -24,6 +24,7 @@ use super::bare::AnswerState;
 use super::context::{Asked, PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 use super::routes::Routes;
+use super::stall::Stalled;
 
 /// The longest request target that is answered, in bytes.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -41,6 +42,8 @@ pub(super) struct Progress {
     pub(super) has_unread_body: AtomicBool,
     /// How far the latest answer is.
     pub(super) answer: AnswerState,
+    /// Whether the client takes nothing of it.
+    pub(super) stalled: Stalled,
 }
 
 /// Answers one request by `routes`, whatever happens inside them.

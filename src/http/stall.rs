@@ -4,15 +4,41 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::exchange::Progress;
+
+/// Since when a peer has taken nothing of what waits for it.
+#[derive(Default)]
+pub(super) struct Stalled(Mutex<Option<Instant>>);
+
+impl Stalled {
+    /// Resolves once the peer has taken nothing for `patience`.
+    pub(super) async fn for_long(&self, patience: Duration) {
+        loop {
+            let now = Instant::now();
+            let over = self.get().unwrap_or(now) + patience;
+            if over <= now {
+                return;
+            }
+            sleep_until(over).await;
+        }
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
 
 /// A TCP stream whose writes fail when the peer takes nothing for `idle`.
 pub(super) struct StallGuard {
@@ -51,11 +77,15 @@ impl StallGuard {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            if self.waiting.take().is_some() {
+                self.progress.stalled.set(None);
+            }
             return written;
         }
-        let idle = self.idle;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(idle)));
+        let waiting = self.waiting.get_or_insert_with(|| {
+            self.progress.stalled.set(Some(Instant::now()));
+            Box::pin(sleep(self.idle))
+        });
         waiting
             .as_mut()
             .poll(cx)

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, clone_works};
-use crate::common::http::exchange_bytes;
+use crate::common::http::{exchange_bytes, get};
 use crate::common::process::{children, settled};
+use crate::common::upload::{Release, manifest, noise, tarball};
 
 #[test]
 fn bodies_that_stall_are_given_up() {
@@ -51,6 +52,38 @@ fn heads_that_stall_are_closed() {
         let _ = stream.read_to_end(&mut rest);
     }
     besieged.has_held();
+}
+
+#[test]
+fn answers_that_nobody_takes_give_way_to_other_clients() {
+    const PLACES: usize = 40;
+    // But for the need for their places they might wait for long.
+    let limits = format!("[http]\nresponse_idle_secs = 3600\nconnections_max = {PLACES}\n");
+    let besieged = Besieged::with(&limits);
+    let port = besieged.port();
+    let large = Release {
+        crate_file: tarball(
+            "large",
+            "1.0.0",
+            &[
+                ("Cargo.toml", manifest("large", "1.0.0").as_bytes()),
+                ("src/lib.rs", b""),
+                ("noise", noise(2, 8 << 20).as_bytes()),
+            ],
+        ),
+        ..Release::new("large", "1.0.0")
+    };
+    large.publish(port, &besieged.token).succeeds();
+    let ask = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", large.download_path());
+    let mut deaf = Vec::new();
+    for _ in 0..2 * PLACES {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(ask.as_bytes()).unwrap();
+        deaf.push(stream);
+    }
+    get("/healthz").send(port).succeeds();
+    drop(deaf);
+    besieged.with_a_new_tip().has_held();
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub use owner::Owner;
 pub use protection::Allowed;
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
-use wanted::{EVENTS, differing, same_members, settings, tells_all};
+use wanted::{BRANCH, EVENTS, IDENTITY_FILE, differing, same_members, settings, tells_all};
 pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
@@ -35,7 +35,8 @@ pub struct Plan {
     pub repository: RepositoryPath,
     /// The account of the server.
     pub robot: Login,
-    /// The team that reviews changes of owners and policy; without one, whoever may write may merge.
+    /// The team that reviews changes of owners and policy; if none is named, the one that does already. Without one,
+    /// whoever may write may merge.
     pub reviewers: Option<String>,
     /// Whether only those see it who are let in.
     pub is_private: bool,
@@ -52,9 +53,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Carries it out; `tell` hears of each step.
+    /// Carries it out; `tell` hears of each step. From then on it names the team that reviews.
     pub async fn carry_out(
-        &self,
+        &mut self,
         forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
@@ -63,6 +64,8 @@ impl Plan {
             return Err(SetupFault::NoRobot(self.robot.clone()));
         }
         let found = self.repository(forge, tell).await?;
+        self.must_hold_nothing_else(forge, &found).await?;
+        self.keep_reviewers(forge, &found).await?;
         self.settings(forge, &found, tell).await?;
         self.robot_may_write(forge, &found, tell).await?;
         self.reviewers_see_it(forge, &found, tell).await?;
@@ -121,10 +124,22 @@ impl Plan {
         let wanted = json!({
             "name": self.repository.name(),
             "private": self.is_private,
-            "default_branch": "main",
+            "default_branch": BRANCH,
         });
         self.change(forge, &what, (Method::POST, &path, wanted), tell)
             .await
+    }
+
+    /// What is not an index never becomes one, and no server would serve it.
+    async fn must_hold_nothing_else(&self, forge: &Owner, found: &Value) -> Result<(), SetupFault> {
+        if found.is_null() || found["empty"] == true {
+            return Ok(());
+        }
+        let path = self.api(&format!("/contents/{IDENTITY_FILE}?ref={BRANCH}"));
+        match forge.read(&path).await? {
+            Some(_) => Ok(()),
+            None => Err(SetupFault::NoIndex(self.repository.clone())),
+        }
     }
 
     /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
@@ -259,6 +274,7 @@ impl Plan {
         let body = json!({
             "type": "gitea",
             "active": true,
+            "branch_filter": "*",
             "events": EVENTS,
             "config": { "url": url, "content_type": "json", "secret": secret },
         });

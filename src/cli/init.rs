@@ -27,13 +27,14 @@ pub(super) struct Init {
     #[arg(long)]
     repository: RepositoryPath,
     /// The account of the server there, which must exist.
-    #[arg(long, value_name = "LOGIN")]
+    #[arg(long, value_name = "LOGIN", default_value = "sidecargo")]
     robot: Login,
-    /// The team of the organisation whose members approve and merge changes of owners and policy.
+    /// The team of the organisation whose members approve and merge changes of owners and policy; without it, the one
+    /// that the branch's rule names stays.
     #[arg(long, value_name = "TEAM")]
     reviewers: Option<String>,
     /// The base URL at which people and the forge will reach the server.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", default_value = "http://localhost:8642")]
     public_url: PublicUrl,
     /// The base URL at which the forge reaches the server, if it is another.
     #[arg(long, value_name = "URL")]
@@ -57,7 +58,7 @@ impl Init {
         let token = owner_token()
             .with_context(|| format!("there is no token of the owner in {TOKEN_VARIABLE}"))?;
         let forge = Owner::new(&self.forge, Secret::new(token));
-        let plan = Plan {
+        let mut plan = Plan {
             repository: self.repository,
             robot: self.robot,
             reviewers: self.reviewers,

@@ -4,12 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::told::{Outcome, is_so};
-use super::wanted::{differing, keys};
+use super::wanted::{BRANCH, differing, keys};
 use super::{Owner, Plan, SetupFault, Step};
 use crate::domain::harmless;
 
-/// The branch, and the name of its rule.
-const BRANCH: &str = "main";
 /// The status by which the server says what it thinks of a pull request.
 const STATUS: &str = "sidecargo";
 /// Fields that some forges have not; such a forge passes over them.
@@ -140,6 +138,29 @@ fn only_one(list: &Value) -> Value {
 }
 
 impl Plan {
+    /// If nobody says who reviews, it is the team that does already.
+    pub(super) async fn keep_reviewers(
+        &mut self,
+        forge: &Owner,
+        found: &Value,
+    ) -> Result<(), SetupFault> {
+        if self.reviewers.is_some() || found.is_null() {
+            return Ok(());
+        }
+        let rules = self.rules(forge).await?;
+        let (ours, _) = winning(&rules);
+        let teams = ours.and_then(|rule| rule["merge_whitelist_teams"].as_array());
+        let teams: Vec<&str> = { teams.into_iter().flatten() }
+            .filter_map(Value::as_str)
+            .collect();
+        self.reviewers = match teams[..] {
+            [] => None,
+            [team] => Some(team.to_owned()),
+            _ => return Err(SetupFault::ManyTeams(teams.join(", "))),
+        };
+        Ok(())
+    }
+
     /// Makes the rule, or makes it so again, and reads it back.
     pub(super) async fn protection(
         &self,

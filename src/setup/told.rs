@@ -48,6 +48,14 @@ pub enum SetupFault {
         /// The team.
         team: String,
     },
+    /// Several teams review, and there can be one.
+    #[error("several teams may merge to `main`: {0}; name the one that shall with `--reviewers`")]
+    ManyTeams(String),
+    /// The repository is in use for something else.
+    #[error(
+        "the repository `{0}` holds something else than an index (there is no `registry.toml` on its branch `main`); name one that is empty or not there yet"
+    )]
+    NoIndex(RepositoryPath),
     /// The owner is neither an organisation nor the token's own account.
     #[error(
         "there is no repository `{0}`, and this token can make one only for its own account or its organisations"

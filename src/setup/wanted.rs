@@ -2,11 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
+/// The branch that is the index.
+pub(super) const BRANCH: &str = "main";
+/// The file that every index has.
+pub(super) const IDENTITY_FILE: &str = "registry.toml";
 /// Events that the server wants to hear of. The forges add what belongs to them.
 pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
 /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
 pub(super) fn settings() -> Value {
     json!({
+        "default_branch": BRANCH,
         "has_issues": false,
         "has_wiki": false,
         "has_projects": false,
@@ -25,7 +30,9 @@ pub(super) fn tells_all(hook: &Value) -> bool {
     let hears =
         |event: &&str| events.is_some_and(|events| events.iter().any(|known| known == event));
     let is_read = hook["config"]["content_type"] == "json";
-    is_read && hook["active"] == true && EVENTS.iter().all(hears)
+    let branches = hook["branch_filter"].as_str().unwrap_or_default();
+    let is_open = matches!(branches, "" | "*" | "**" | BRANCH);
+    is_read && is_open && hook["active"] == true && EVENTS.iter().all(hears)
 }
 
 /// Whether one of the repository's hooks tells all of it to this address.
@@ -101,6 +108,11 @@ mod tests {
         let hook = |url: &str, active, form: &str, events: &[&str]| json!([{ "active": active, "events": events, "config": { "url": url, "content_type": form } }]);
         let good = hook(url, true, "json", &["pull_request", "push", "create"]);
         assert!(is_told(&good, url));
+        for (branches, tells) in [("main", true), ("*", true), ("release/*", false)] {
+            let mut filtered = good.clone();
+            filtered[0]["branch_filter"] = branches.into();
+            assert_eq!(is_told(&filtered, url), tells, "{branches}");
+        }
         for hooks in [
             hook(url, false, "json", &EVENTS),
             hook(url, true, "json", &["push"]),

@@ -182,10 +182,27 @@ impl Gitea {
     /// Makes a repository with one commit on `main`, of an account or an organisation.
     #[track_caller]
     pub fn repository(&self, owner: &str, name: &str, visibility: Visibility) -> Repository {
+        self.make_repository(owner, name, visibility, true)
+    }
+
+    /// Makes one that nothing was ever pushed to.
+    #[track_caller]
+    pub fn empty_repository(&self, owner: &str, name: &str, visibility: Visibility) -> Repository {
+        self.make_repository(owner, name, visibility, false)
+    }
+
+    #[track_caller]
+    fn make_repository(
+        &self,
+        owner: &str,
+        name: &str,
+        visibility: Visibility,
+        has_commit: bool,
+    ) -> Repository {
         let wanted = json!({
             "name": name,
             "private": visibility == Visibility::Private,
-            "auto_init": true,
+            "auto_init": has_commit,
             "default_branch": "main",
         });
         let path = format!("/admin/users/{owner}/repos");

@@ -177,10 +177,64 @@ fn what_doctor_must_know_is_in_the_configuration() {
         );
     }
     let plain = acme.init(&[]).succeeds();
+    assert!(!plain.stdout.contains("told_at"), "{plain}");
+}
+
+#[test]
+fn whoever_reviews_goes_on_if_nobody_else_is_named() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let first = acme.init(&[]).succeeds();
+    assert!(!first.stdout.contains("reviewers"), "{first}");
+    acme.init(&["--reviewers", "reviewers"]).succeeds();
+    let teams = || acme.read("/branch_protections/main")["merge_whitelist_teams"].take();
+    let again = acme.init(&[]).succeeds();
+    assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
     assert!(
-        !plain.stdout.contains("told_at") && !plain.stdout.contains("reviewers"),
-        "{plain}"
+        again.stdout.contains("reviewers = \"reviewers\""),
+        "{again}"
     );
+    assert_eq!(teams(), json!(["reviewers"]));
+    // Of two nobody knows which it shall be.
+    forge.team(&acme.name, "others", "write");
+    acme.change("PUT", "/teams/others", &Value::Null, 204);
+    let both = json!({ "merge_whitelist_teams": ["reviewers", "others"] });
+    acme.change("PATCH", "/branch_protections/main", &both, 200);
+    acme.init(&[])
+        .fails_with("name the one that shall with `--reviewers`");
+    acme.init(&["--reviewers", "others"]).succeeds();
+    assert_eq!(teams(), json!(["others"]));
+}
+
+#[test]
+fn a_repository_of_something_else_is_left_alone() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.repository(&acme.name, "crates", Visibility::Private);
+    let settings = acme.read("");
+    for more in [&["--dry-run"][..], &[]] {
+        acme.init(more)
+            .fails_with("holds something else than an index");
+    }
+    assert_eq!(acme.read(""), settings);
+    assert_eq!(acme.read("/branch_protections"), json!([]));
+}
+
+#[test]
+fn an_empty_repository_gets_the_branch_of_an_index() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.empty_repository(&acme.name, "crates", Visibility::Private);
+    acme.change("PATCH", "", &json!({ "default_branch": "master" }), 200);
+    let made = acme.init(&[]).succeeds();
+    assert_eq!(acme.read("")["default_branch"], "main");
+    let token = forge.token(&acme.robot, &["write:repository"]).text;
+    let _registry = start(&acme, &configuration(&made), &token);
+    eventually("the forge has looked at the first push", || {
+        (acme.read("")["empty"] == false).then_some(())
+    });
+    let again = acme.init(&[]).succeeds();
+    assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
 }
 
 #[test]
@@ -306,7 +360,7 @@ fn a_robot_that_may_more_is_left_so() {
 fn who_sees_an_adopted_repository_does_not_change_unsaid() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);
-    forge.repository(&acme.name, "crates", Visibility::Public);
+    forge.empty_repository(&acme.name, "crates", Visibility::Public);
     for (how, said, is_private) in [
         (&[][..], "made private", true),
         (&["--public"][..], "made public", false),
@@ -376,6 +430,8 @@ fn an_older_rule_does_not_win() {
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {
         let acme = Organisation::make(forge);
         let repository = forge.repository(&acme.name, "crates", Visibility::Private);
+        let admin = forge.admin();
+        admin.write_file(&repository, "main", "registry.toml", "# of an index\n");
         let mallory = forge.user("mallory");
         forge.collaborate(&repository, &mallory, "write");
         let open = json!({ "rule_name": pattern, "enable_push": true });

@@ -1,7 +1,7 @@
 //! Whether the disk takes what a publish would write.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -14,8 +14,11 @@ use crate::disk::TempFile;
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// How long the disk may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is written: a block, because a disk may have room for a name and none for bytes.
+/// What is written to each file: a block, because a disk may have room for a name and none for bytes.
 const PROBE_BYTES: usize = 4096;
+/// How many files are there at once in each folder: as many as a publish has in one of them, because a disk may have
+/// room for one more and none for the next.
+const PROBE_FILES: usize = 2;
 
 /// Writes a little to each folder that publishes write to, and removes it again.
 ///
@@ -57,7 +60,7 @@ impl Probe {
         // One that nobody waits for any more, because its client left, is waited for by the next who asks.
         let running = state.running.get_or_insert_with(|| {
             let folders = self.folders.clone();
-            spawn_blocking(move || folders.into_iter().find_map(fault_of))
+            spawn_blocking(move || fault_of(&folders))
         });
         let fault = match timeout(PATIENCE, running).await {
             Ok(ended) => {
@@ -74,16 +77,26 @@ impl Probe {
     }
 }
 
-fn fault_of(folder: PathBuf) -> Option<String> {
-    let write = || -> io::Result<()> {
-        let mut file = TempFile::create(&folder)?;
-        file.file().write_all(&[0; PROBE_BYTES])
-    };
-    let cause = write().err()?;
-    Some(format!(
-        "nothing can be written to {}: {cause}",
-        folder.display()
-    ))
+fn fault_of(folders: &[PathBuf]) -> Option<String> {
+    let mut files = Vec::new();
+    for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
+        match write(folder) {
+            Ok(file) => files.push(file),
+            Err(cause) => {
+                return Some(format!(
+                    "nothing can be written to {}: {cause}",
+                    folder.display()
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn write(folder: &Path) -> io::Result<TempFile> {
+    let mut file = TempFile::create(folder)?;
+    file.file().write_all(&[0; PROBE_BYTES])?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -527,6 +527,8 @@ async fn of_twins_in_one_group_one_wins() {
     )
     .await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let written = &fixture.index.measures().group_changes;
+    assert_eq!(written.get_sample_sum(), 1.0);
     for result in results.into_iter().filter(Result::is_err) {
         assert!(matches!(refusal(result), Refusal::VersionTaken { .. }));
     }

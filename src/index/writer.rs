@@ -201,23 +201,24 @@ impl Writer {
             mut waiting,
             ..
         } = group;
+        let count = waiting
+            .iter()
+            .filter(|(_, verdict)| verdict.is_ok())
+            .count();
         let outcome = match objects.is_empty() {
             true => Ok(()),
             false => {
-                self.measures.group_changes.observe(waiting.len() as f64);
                 let landing = { waiting.iter_mut() }.filter(|(_, verdict)| verdict.is_ok());
                 let written = self.write(tip, objects, landing.map(|(ticket, _)| ticket));
                 let took = begun.elapsed().as_secs_f64();
                 self.measures.group_seconds.observe(took);
+                if written.is_ok() {
+                    self.measures.group_changes.observe(count as f64);
+                }
                 written
             }
         };
         let commit = self.tip.snapshot.commit;
-        let is_alone = waiting
-            .iter()
-            .filter(|(_, verdict)| verdict.is_ok())
-            .count()
-            == 1;
         let is_refused = matches!(outcome, Err(Failure::Refused(_)));
         let mut again = Vec::new();
         for (ticket, verdict) in waiting {
@@ -241,7 +242,7 @@ impl Writer {
                 (Err(Failure::NotDone(reason)), Ok(())) => {
                     Err(WriteFault::Unavailable(reason.clone()))
                 }
-                (Err(Failure::Refused(words)), Ok(())) if is_alone => {
+                (Err(Failure::Refused(words)), Ok(())) if count == 1 => {
                     Err(WriteFault::ForgeRefused(words.clone()))
                 }
                 (Err(Failure::JudgeAgain(_) | Failure::Refused(_)), _)

@@ -43,7 +43,7 @@ pub enum BackupFault {
         source: io::Error,
     },
     /// One folder is part of the other.
-    #[error("{} and {} are one folder in the other; name a place outside", from.display(), to.display())]
+    #[error("one of {} and {} lies in the other; name a place outside", from.display(), to.display())]
     Within {
         /// The registry.
         from: PathBuf,

@@ -53,13 +53,13 @@ pub enum Everyone {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PolicyFault {
     /// Larger than [`POLICY_BYTES_MAX`].
-    #[error("`policy.toml` is larger than {POLICY_BYTES_MAX} bytes")]
+    #[error("it is larger than {POLICY_BYTES_MAX} bytes")]
     TooLarge,
     /// Not TOML, an unknown key, or a value of the wrong kind.
-    #[error("`policy.toml` cannot be used: {0}")]
+    #[error("{0}")]
     Syntax(String),
     /// A limit that bounds nothing or admits nothing.
-    #[error("`policy.toml` cannot be used: {0}")]
+    #[error(transparent)]
     Limit(#[from] LimitFault),
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{TreeId, excerpt};
 use super::load::LoadFault;
 use super::objects::Objects;
 use super::rule::{self, FileChange, Violation};
-use super::tree::{Mode, Tree, Trees};
+use super::tree::{self, Mode, Tree, Trees};
 
 /// The most bytes that one step may cost: those of each folder that is read and of each file that differs, and
 /// [`ENTRY_BYTES`] for each of them.
@@ -66,15 +66,17 @@ impl Diff<'_> {
         if path.matches('/').count() > 2 {
             return Err(Violation::Foreign(path.to_owned()).into());
         }
-        let what = format!("the folder `{path}`");
+        let shown = tree::shown(path);
+        let what = format!("the folder `{shown}`");
         let tree = Tree::from_git(&self.objects.read(id, Kind::Tree, &what)?);
-        self.cost.add(path, tree.as_bytes().len())?;
+        self.cost.add(shown, tree.as_bytes().len())?;
         let unreadable = || Violation::Unreadable {
-            path: path.to_owned(),
+            path: shown.to_owned(),
             reason: "it is not a folder as git writes it".to_owned(),
         };
         let entries = tree.entries().ok_or_else(unreadable)?;
-        if entries.is_empty() {
+        // Of an empty root it is said what is missing.
+        if entries.is_empty() && !path.is_empty() {
             return Err(Violation::Foreign(path.to_owned()).into());
         }
         let old = self.before.get(path).cloned().unwrap_or_default();

@@ -22,7 +22,7 @@ use super::registry_files::{
 };
 use super::revoked::Revoked;
 use super::snapshot::{Crate, Snapshot};
-use super::tree::{Mode, Tree, Trees};
+use super::tree::{self, Mode, Tree, Trees};
 use super::writer::Tip;
 
 /// The repository cannot be served: something in it is missing, broken or foreign.
@@ -141,13 +141,13 @@ impl Loader {
         if path.matches('/').count() > 2 {
             return Err(LoadFault::Foreign(path.to_owned()));
         }
-        let what = format!("the folder `{path}`");
+        let what = format!("the folder `{}`", tree::shown(path));
         let bytes = &mut self.buffer;
         self.objects.read_into(id, Kind::Tree, &what, bytes)?;
         let tree = Tree::from_git(bytes);
         let entries = tree
             .entries()
-            .ok_or_else(|| broken(path, &"it is not a folder as git writes it"))?;
+            .ok_or_else(|| broken(tree::shown(path), &"it is not a folder as git writes it"))?;
         for entry in entries {
             let name = String::from_utf8_lossy(entry.name);
             let below = match path.is_empty() {

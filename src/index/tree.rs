@@ -44,6 +44,11 @@ pub(super) struct NewTree {
     pub(super) tree: Tree,
 }
 
+/// The path of a folder as people are told of it.
+pub(super) fn shown(folder: &str) -> &str {
+    if folder.is_empty() { "/" } else { folder }
+}
+
 impl Mode {
     fn as_bytes(self) -> &'static [u8] {
         match self {

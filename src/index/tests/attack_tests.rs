@@ -117,7 +117,7 @@ async fn fixture() -> Fixture {
     fixture
 }
 
-const NOT_A_FOLDER: &str = "it is not a folder as git writes it";
+const NOT_A_FOLDER: &str = "`/` cannot be used: it is not a folder as git writes it";
 
 #[tokio::test]
 async fn a_name_with_a_slash_is_no_way_into_another_folder() {
@@ -177,7 +177,7 @@ async fn folders_that_git_would_not_write_are_refused() {
         (moded("README.md", "120000"), not_a_file),
         (moded("1", "040000"), not_a_file),
         (with(entry("160000", b"module", &no_commit)), not_a_file),
-        (vec![], "does not belong"),
+        (vec![], "`.gitattributes` was removed"),
         (
             with(entry("100644", b"\x1b[2J\xff\n", &readme)),
             "`\\u{1b}[2J\u{fffd}\\n` does not belong",

@@ -275,7 +275,7 @@ impl Blobs {
             }
             return Ok(Content::File(file, size));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(size as usize);
         file.by_ref()
             .take(IN_MEMORY_BYTES_MAX)
             .read_to_end(&mut bytes)?;

@@ -243,6 +243,9 @@ impl Writer {
         let apart = pack::folder_apart(&self.git_dir, "keep")?;
         let stem = apart.path().join("pack");
         let ids = self.flights.copy(&packs, || self.pack(found, &stem))?;
+        if ids.is_empty() {
+            return Err(io::Error::other("git pack-objects: it names no pack"));
+        }
         for id in ids.lines() {
             pack::take_over(&apart.path().join(format!("pack-{id}")), &packs)?;
         }

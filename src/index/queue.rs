@@ -25,6 +25,9 @@ const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 /// How long the writer waits for a `.crate` file to be kept: with all who are in its group, and those behind it.
 const BLOB_WAIT: Duration = Duration::from_secs(5);
 
+/// The share of a group's duration that the next one waits for company.
+const WAIT_SHARE: u32 = 8;
+
 /// The most changes of one group.
 pub(super) const GROUP_MAX: usize = 256;
 
@@ -62,6 +65,17 @@ pub(super) struct Ticket {
     blob: Blob,
     state: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<Landed, WriteFault>>,
+}
+
+/// Who goes together in the next group.
+#[derive(Default)]
+pub(super) struct Company {
+    /// Those that came while the last group was on its way.
+    came: Vec<Ticket>,
+    /// How many go together if all come that are waited for.
+    expected: usize,
+    /// How long they are waited for.
+    wait: Duration,
 }
 
 /// The asking side: a change that is not yet in a group is withdrawn when this is dropped.
@@ -209,26 +223,43 @@ pub(super) fn answer_late(tickets: &mut VecDeque<Ticket>) {
     }
 }
 
-/// All changes that wait now. After a group of more than one it waits a little for as many again.
-pub(super) fn gather(
-    first: Ticket,
-    queue: &Receiver<Ticket>,
-    expected: usize,
-    wait: Duration,
-) -> Vec<Ticket> {
-    let until = std::time::Instant::now() + wait;
-    let mut tickets = vec![first];
-    while tickets.len() < GROUP_MAX {
-        let left = match tickets.len() < expected {
-            true => until.saturating_duration_since(std::time::Instant::now()),
-            false => Duration::ZERO,
-        };
-        match queue.recv_timeout(left) {
-            Ok(ticket) => tickets.push(ticket),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+impl Company {
+    /// The next group: all changes that wait now, and for a little while those that are expected. `first` waits for a
+    /// change where there is none yet; `None` if none ever comes.
+    pub(super) fn gather(
+        &mut self,
+        queue: &Receiver<Ticket>,
+        first: impl FnOnce() -> Option<Ticket>,
+    ) -> Option<Vec<Ticket>> {
+        let mut tickets = std::mem::take(&mut self.came);
+        if tickets.is_empty() {
+            tickets.push(first()?);
         }
+        let until = std::time::Instant::now() + self.wait;
+        while tickets.len() < GROUP_MAX {
+            let left = match tickets.len() < self.expected {
+                true => until.saturating_duration_since(std::time::Instant::now()),
+                false => Duration::ZERO,
+            };
+            match queue.recv_timeout(left) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Some(tickets)
     }
-    tickets
+
+    /// A group of so many changes was answered after such a time. Whoever was in it comes again, most likely: to be
+    /// waited for together with those that came meanwhile, or each half would for ever wait for the other.
+    pub(super) fn ended(&mut self, queue: &Receiver<Ticket>, count: usize, took: Duration) {
+        self.came.extend(queue.try_iter().take(GROUP_MAX));
+        self.wait = took / WAIT_SHARE;
+        self.expected = match count {
+            // One that came alone is followed at once.
+            1 => 0,
+            _ => count + self.came.len(),
+        };
+    }
 }
 
 /// Waits until the `.crate` files of a group are durable; false if one will not be.
@@ -334,6 +365,42 @@ mod tests {
         let answer = forgotten.await.unwrap_err();
         assert!(matches!(answer, WriteFault::OutcomeUnknown(_)), "{answer}");
         assert!(Instant::now() >= deadline + OUTCOME_WAIT);
+    }
+
+    #[test]
+    fn whoever_was_answered_is_waited_for_together_with_those_who_came_meanwhile() {
+        let (queue, tickets) = sync_channel(32);
+        let send = |count: usize| {
+            for _ in 0..count {
+                let sent = queue.try_send(ticket(Instant::now(), Blob::Kept));
+                assert!(sent.is_ok());
+            }
+        };
+        let hour = Duration::from_secs(3600);
+        let mut company = Company::default();
+        let nobody = || panic!("somebody waits already");
+        let first = || tickets.recv().ok();
+        // Nobody is expected at first.
+        send(5);
+        assert_eq!(company.gather(&tickets, first).unwrap().len(), 5);
+        send(3);
+        company.ended(&tickets, 5, hour);
+        // Three came meanwhile; the five come again, and no more are waited for.
+        std::thread::scope(|scope| {
+            scope.spawn(|| send(5));
+            assert_eq!(company.gather(&tickets, nobody).unwrap().len(), 8);
+        });
+        // Not for longer than a share of the time that the group took.
+        company.ended(&tickets, 8, Duration::ZERO);
+        send(1);
+        assert_eq!(company.gather(&tickets, first).unwrap().len(), 1);
+        // After one that was alone nobody is.
+        send(2);
+        company.ended(&tickets, 1, hour);
+        assert_eq!(company.gather(&tickets, nobody).unwrap().len(), 2);
+        drop(queue);
+        company.ended(&tickets, 2, hour);
+        assert!(company.gather(&tickets, first).is_none());
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::object::PackObject;
 use super::operator::Operation;
 use super::pack;
 use super::push::Pushed;
-use super::queue::{Ask, Blob, Ticket, answer_late, gather, wait_for_blobs};
+use super::queue::{Ask, Blob, Company, Ticket, answer_late, wait_for_blobs};
 use super::refs::{self, MoveFault};
 use super::signature::SigningKey;
 use super::snapshot::Snapshot;
@@ -45,8 +45,6 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 const PROVE_AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks while nobody asks for a change.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// The share of a group's duration that the next one waits for company.
-const WAIT_SHARE: u32 = 8;
 /// The snapshot file is written again once so many index files have become others.
 pub(super) const KEEP_AFTER: usize = 1000;
 
@@ -94,18 +92,11 @@ pub(super) struct Writer {
 impl Writer {
     /// Serves the queue until all who could send to it are gone.
     pub(super) fn run(mut self, queue: &Receiver<Ticket>) {
-        let (mut last_count, mut last_duration) = (0, Duration::ZERO);
-        while let Some(first) = self.next(queue) {
-            let wait = if last_count > 1 {
-                last_duration / WAIT_SHARE
-            } else {
-                Duration::ZERO
-            };
-            let tickets = gather(first, queue, last_count, wait);
-            let started = Instant::now();
-            last_count = tickets.len();
+        let mut company = Company::default();
+        while let Some(tickets) = company.gather(queue, || self.next(queue)) {
+            let (started, count) = (Instant::now(), tickets.len());
             self.serve(tickets);
-            last_duration = started.elapsed();
+            company.ended(queue, count, started.elapsed());
         }
         self.keep_snapshot();
     }

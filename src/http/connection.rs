@@ -29,7 +29,7 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long a new connection may wait with its first request while others want its place: the oldest go first.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// How long one may take nothing of its answer while others want its place.
-const STALLED_GRACE: Duration = Duration::from_secs(2);
+const STALLED_GRACE: Duration = Duration::from_secs(5);
 /// How long, and for how many bytes, a refused upload is read after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -5,6 +5,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use warp::http::StatusCode;
+
+use super::context::RequestId;
 use super::envelope::envelope_bytes;
 
 /// The most headers of a request that hyper reads, unless it is told otherwise.
@@ -48,8 +51,15 @@ impl AnswerState {
     }
 }
 
-/// hyper's answer `bare` with a body that says what would be right.
-pub(super) fn in_our_form(bare: &[u8]) -> Vec<u8> {
+/// The status of hyper's answer `bare`.
+pub(super) fn status_of(bare: &[u8]) -> StatusCode {
+    let status = bare.split(|byte| *byte == b' ').nth(1);
+    let status = status.and_then(|status| StatusCode::from_bytes(status).ok());
+    status.unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// hyper's answer `bare` with a body that says what would be right, and the request's `id`.
+pub(super) fn in_our_form(bare: &[u8], id: &RequestId) -> Vec<u8> {
     let head = String::from_utf8_lossy(bare);
     let detail = match head.split(' ').nth(1) {
         Some("414") => "the address is too long".to_owned(),
@@ -63,7 +73,7 @@ pub(super) fn in_our_form(bare: &[u8]) -> Vec<u8> {
         return bare.to_vec();
     };
     let about_body = format!(
-        "content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n",
+        "content-type: application/json\r\nx-content-type-options: nosniff\r\nx-request-id: {id}\r\ncontent-length: {}\r\n",
         body.len()
     );
     let head = [before, &about_body, after].concat();

@@ -16,9 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tracing::{debug, info, info_span};
 
-use super::bare::{HEAD_BYTES_MAX, in_our_form};
+use super::bare::{HEAD_BYTES_MAX, in_our_form, status_of};
+use super::context::RequestId;
 use super::exchange::{Progress, answer};
 use super::routes::Routes;
 use super::serve::ServeLimits;
@@ -60,6 +61,7 @@ impl Connection {
         let accepted = Instant::now();
         let progress = Arc::new(Progress::default());
         let (routes, peer, seen) = (self.routes, self.peer, Arc::clone(&progress));
+        let outside = Arc::clone(&routes.outside);
         let service = service_fn(move |request| {
             let answer = answer(routes.clone(), peer, Arc::clone(&seen), request);
             let handing_over = HandOver(Arc::clone(&seen));
@@ -113,7 +115,14 @@ impl Connection {
         // What is written from here on is ours.
         progress.answer.begin();
         let closed = async {
-            io.write_all(&in_our_form(&bare)).await?;
+            if !bare.is_empty() {
+                let (id, status) = (RequestId::random()?, status_of(&bare));
+                outside.count(status);
+                let status = status.as_u16();
+                let span = info_span!("request", request_id = %id, %peer);
+                info!(parent: &span, status, "answered what is no request");
+                io.write_all(&in_our_form(&bare, &id)).await?;
+            }
             close(io.into_inner(), has_unread).await
         };
         if let Err(fault) = closed.await {

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::common::git::git;
-use crate::common::http::{get, request};
+use crate::common::http::{exchange_bytes, get, request};
+use crate::common::metrics::Metrics;
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
 
@@ -22,6 +23,8 @@ fn a_log_of_json_parses_line_by_line_and_leads_from_the_answer_to_the_commit() {
     let refused = get("/crates/\"quoted\"").send(registry.port);
     let yank = request("DELETE", "/crates/api/v1/crates/krate/1.0.0/yank").token(&token);
     let yanked = yank.send(registry.port).succeeds();
+    let unreadable = exchange_bytes(registry.port, b"no http at all\r\n\r\n").unwrap();
+    let requests = Metrics::of(&registry);
     registry.stop();
 
     let log = registry.log();
@@ -55,6 +58,11 @@ fn a_log_of_json_parses_line_by_line_and_leads_from_the_answer_to_the_commit() {
     }
     let of_refused = of_request(&lines, refused.header("x-request-id").unwrap());
     assert_eq!(of_refused[0]["status"], 404);
+    // What is no request at all is answered by one who does not know the routes, and told all the same.
+    let of_unreadable = of_request(&lines, unreadable.header("x-request-id").unwrap());
+    assert_eq!(of_unreadable[0]["status"], 400);
+    let series = "sidecargo_http_requests_total{route=\"none\",status=\"400\"}";
+    assert_eq!(requests.get(series), 1.0);
 }
 
 #[test]

@@ -296,6 +296,7 @@ fn whatever_opens_the_branch_is_taken_back() {
         json!({ "push_whitelist_usernames": [acme.robot.login, mallory[0]] }),
         json!({ "push_whitelist_teams": others }),
         json!({ "enable_push": true, "enable_push_whitelist": true, "push_whitelist_deploy_keys": true }),
+        json!({ "protected_file_patterns": "*.json" }),
         json!({ "unprotected_file_patterns": "*" }),
         json!({ "enable_merge_whitelist": false }),
         json!({ "merge_whitelist_usernames": mallory, "merge_whitelist_teams": others }),

@@ -92,6 +92,7 @@ impl Fixture {
         self.submit(Action::Publish {
             line: Box::new(line),
             source_commit: None,
+            policy: Arc::default(),
         })
         .await;
         cksum

@@ -64,6 +64,23 @@ pub enum PolicyFault {
 }
 
 impl Policy {
+    /// Whether both find the same of every manifest and file.
+    pub fn judges_manifests_as(&self, other: &Self) -> bool {
+        let of = |policy: &Self| {
+            let require = Requirements {
+                // Judged by the index itself.
+                known_dependencies: false,
+                ..policy.require.clone()
+            };
+            (
+                policy.dependencies_from.clone(),
+                require,
+                policy.limits.clone(),
+            )
+        };
+        of(self) == of(other)
+    }
+
     /// Reads the file; keys that are missing have their defaults.
     pub fn parse(text: &str) -> Result<Self, PolicyFault> {
         if text.len() > POLICY_BYTES_MAX {

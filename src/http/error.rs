@@ -183,7 +183,10 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match &refusal {
             Refusal::NoSuchCrate(_) | Refusal::NoSuchVersion { .. } => StatusCode::NOT_FOUND,
-            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } => StatusCode::CONFLICT,
+            Refusal::SameVersion { .. } | Refusal::VersionTaken { .. } | Refusal::PolicyChanged => {
+                StatusCode::CONFLICT
+            }
+            Refusal::Revoked(_) => StatusCode::UNAUTHORIZED,
             Refusal::NotAnOwner { .. } | Refusal::MayNotCreate { .. } => StatusCode::FORBIDDEN,
             Refusal::SpelledOtherwise { .. }
             | Refusal::ReservedName { .. }

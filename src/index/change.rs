@@ -2,12 +2,14 @@
 
 mod publish;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
     Actor, Can, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Owner,
-    OwnerFault, OwnerName, Owners, PlainText, Reserved, Standing,
+    OwnerFault, OwnerName, Owners, PlainText, Policy, Proof, Reserved, Standing, TokenId,
 };
 
 use super::dependencies::MissingDependency;
@@ -41,6 +43,8 @@ pub enum Action {
         line: Box<IndexLine>,
         /// The commit of its sources, if the upload names one.
         source_commit: Option<PlainText>,
+        /// The policy by which its manifest was judged.
+        policy: Arc<Policy>,
     },
     /// A version is yanked, or no longer.
     Yank {
@@ -126,6 +130,12 @@ pub enum Refusal {
         /// Who could.
         creators: String,
     },
+    /// The token is no longer good.
+    #[error("the token {0} was revoked; get a new one")]
+    Revoked(TokenId),
+    /// The manifest was judged by rules that no longer hold.
+    #[error("the policy of this registry changed while this was uploaded; publish it again")]
+    PolicyChanged,
     /// The caller does not own the crate.
     #[error("`{who}` is not an owner of the crate `{name}`; its owners are {owners}")]
     NotAnOwner {
@@ -166,11 +176,13 @@ pub enum Refusal {
 impl Change {
     /// Judges the change on a snapshot.
     pub(super) fn judge(&self, on: &Snapshot) -> Result<Verdict, Refusal> {
+        self.token_must_be_good(on)?;
         match &self.action {
             Action::Publish {
                 line,
                 source_commit,
-            } => self.publish(on, line, source_commit.as_ref()),
+                policy,
+            } => self.publish(on, line, source_commit.as_ref(), policy),
             Action::Yank {
                 name,
                 version,
@@ -188,8 +200,16 @@ impl Change {
     /// All that is against the change, without applying it; the first is what the writer would refuse.
     pub fn refusals(&self, on: &Snapshot) -> Vec<Refusal> {
         match &self.action {
-            Action::Publish { line, .. } => self.against_publish(on, line),
+            Action::Publish { line, policy, .. } => self.against_publish(on, line, policy),
             _ => self.judge(on).err().into_iter().collect(),
+        }
+    }
+
+    /// It was when the request came, which may be long ago: an upload takes its time.
+    fn token_must_be_good(&self, on: &Snapshot) -> Result<(), Refusal> {
+        match self.by.proof {
+            Proof::Token(id) if on.registry().revoked.contains(&id) => Err(Refusal::Revoked(id)),
+            _ => Ok(()),
         }
     }
 

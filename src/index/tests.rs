@@ -129,6 +129,7 @@ pub(super) fn publish(name: &str, version: &str, cksum: u8) -> Action {
     Action::Publish {
         line: Box::new(line),
         source_commit: None,
+        policy: Arc::default(),
     }
 }
 
@@ -139,11 +140,7 @@ fn publish_needing(
     cksum: u8,
     needed: &[(DependencyKind, &str)],
 ) -> Action {
-    let Action::Publish {
-        mut line,
-        source_commit,
-    } = publish(name, version, cksum)
-    else {
+    let Action::Publish { mut line, .. } = publish(name, version, cksum) else {
         unreachable!("it publishes")
     };
     let foreign = line.deps[0].clone();
@@ -156,7 +153,8 @@ fn publish_needing(
         }));
     Action::Publish {
         line,
-        source_commit,
+        source_commit: None,
+        policy: Arc::default(),
     }
 }
 
@@ -763,6 +761,34 @@ fn unknown_dependencies_are_allowed_by_policy() {
     assert_eq!(change("alice", asked).refusals(&snapshot), []);
 }
 
+#[test]
+fn a_manifest_that_was_judged_by_another_policy_is_not_taken() {
+    let fixture = Fixture::new();
+    let asked = change("alice", publish("a", "1.0.0", 1));
+    for (policy, refusals) in [
+        ("dependencies_from = []", vec![Refusal::PolicyChanged]),
+        ("require.license = true", vec![Refusal::PolicyChanged]),
+        (
+            "limits.crate_bytes_max = 1000000",
+            vec![Refusal::PolicyChanged],
+        ),
+        // What the index judges itself.
+        ("create = ['alice']\nreserved = ['kept']", vec![]),
+        ("require.known_dependencies = false", vec![]),
+    ] {
+        let mut snapshot = Snapshot::clone(&fixture.index.snapshot());
+        let mut files = snapshot.registry().clone();
+        files.policy = Policy::parse(policy).unwrap();
+        snapshot.registry = Arc::new(files);
+        assert_eq!(asked.refusals(&snapshot), refusals, "{policy}");
+        assert_eq!(
+            asked.judge(&snapshot).err().as_slice(),
+            refusals,
+            "{policy}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn crate_files_that_the_newest_commits_name_are_looked_into() {
     let fixture = Fixture::new();
@@ -779,6 +805,7 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
         let action = Action::Publish {
             line,
             source_commit: None,
+            policy: Arc::default(),
         };
         fixture.submit("alice", action).await.unwrap();
     }

@@ -29,7 +29,7 @@ use crate::app::{App, Caller};
 use crate::auth::{GateFault, NotPermitted, Wish};
 use crate::blobs::Blobs;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime, RepositoryPath, Standing};
-use crate::index::{Action, Blob, Change, Landed, Refusal, Snapshot, WriteFault};
+use crate::index::{Action, Blob, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
@@ -110,15 +110,16 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     caller.require(Can::Publish)?;
-    let snapshot = app.index.snapshot();
-    let limits = &snapshot.registry().policy.limits;
 
     // A large file goes to the disk while it comes in, under a temporary name beside the place where it will stay.
     let open = async |bytes| match Spool::is_small(bytes) {
         true => Ok(Spool::Memory(Vec::new())),
         false => Spool::on_disk(off_thread(&app.blobs, |blobs| blobs.incoming()).await?),
     };
-    let (upload, spool) = frame::receive(body, open, limits).await?;
+    let (upload, spool) = {
+        let snapshot = app.index.snapshot();
+        frame::receive(body, open, &snapshot.registry().policy.limits).await?
+    };
     let received = spool.received();
     // Whoever may not is told nothing else. Without a name there is only the upload to tell of.
     if let Ok(name) = &upload.metadata.name {
@@ -130,12 +131,16 @@ where
     let deadline = app.deadline();
 
     let cksum = upload.cksum;
+    // The upload may have taken long: the rules are those of now.
+    let snapshot = app.index.snapshot();
     let own = app.own_urls(&snapshot);
+    let policy = Arc::new(snapshot.registry().policy.clone());
+    let rules = Arc::clone(&policy);
     let turn = timeout_at(deadline, Arc::clone(&app.inspections).acquire_owned()).await;
     let turn = turn.map_err(|_| WriteFault::Late)?;
     let look = move || {
         let _turn = turn;
-        look_into(received, &upload, &own, &snapshot.registry().policy)
+        look_into(received, &upload, &own, &rules)
     };
     let LookedInto {
         received,
@@ -154,7 +159,13 @@ where
     let standing = timeout_at(deadline, standing(app, caller, &release)).await;
     let standing = standing.map_err(|_| WriteFault::Late)??;
     let who = standing.actor.name();
-    let change = ask(caller, standing, &release, source_commit, cksum);
+    let now = Timestamp::now();
+    let action = Action::Publish {
+        line: Box::new(release.line(cksum, PubTime::from_moment(now))),
+        source_commit,
+        policy,
+    };
+    let change = caller.asks(standing, now, action);
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
     let refusals = app.index.refusals(&change, deadline).await;
     if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
@@ -286,21 +297,6 @@ async fn standing(app: &App, caller: &Caller, release: &Release) -> Result<Stand
         sources: sources.as_ref(),
     };
     app.standing(caller, &wish).await
-}
-
-fn ask(
-    caller: &Caller,
-    standing: Standing,
-    release: &Release,
-    source_commit: Option<PlainText>,
-    cksum: Cksum,
-) -> Change {
-    let now = Timestamp::now();
-    let action = Action::Publish {
-        line: Box::new(release.line(cksum, PubTime::from_moment(now))),
-        source_commit,
-    };
-    caller.asks(standing, now, action)
 }
 
 /// Works on the blob store off the threads that serve.

@@ -1,13 +1,14 @@
 //! Uploads as Cargo makes them, without Cargo.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::http::{Reply, Request, request};
+use super::http::{Reply, Request, ask_on, request};
 
 /// A release that a test uploads.
 #[derive(Clone)]
@@ -18,6 +19,20 @@ pub struct Release {
     pub version: String,
     /// The bytes of the `.crate` file.
     pub crate_file: Vec<u8>,
+}
+
+/// An upload whose body is still to come.
+pub struct Uploading {
+    stream: TcpStream,
+    body: Vec<u8>,
+}
+
+impl Uploading {
+    /// Sends the body and reads the answer, which must come.
+    #[track_caller]
+    pub fn finish(mut self) -> Reply {
+        ask_on(&mut self.stream, &self.body).unwrap()
+    }
 }
 
 impl Release {
@@ -67,6 +82,23 @@ impl Release {
     #[track_caller]
     pub fn publish(&self, port: u16, token: &str) -> Reply {
         self.request(token).send(port)
+    }
+
+    /// Begins to upload it: when this returns, the server knows who does and waits for the body.
+    #[track_caller]
+    pub fn begin(&self, port: u16, token: &str) -> Uploading {
+        let body = self.body();
+        let head = format!(
+            "PUT /crates/api/v1/crates/new HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: {token}\r\n\
+             Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
+        Uploading { stream, body }
     }
 
     /// The path at which it is downloaded.

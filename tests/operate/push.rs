@@ -392,3 +392,18 @@ fn a_bad_merge_and_its_revert_in_one_push_pass() {
     registry.run(&["verify"]).succeeds();
     registry.knows_its_files();
 }
+
+#[test]
+fn a_policy_holds_for_uploads_that_began_before_it() {
+    let (registry, token) = registry();
+    let upload = Release::new("slow", "1.0.0").begin(registry.port, &token);
+    let person = Person::of(&registry);
+    person.write("policy.toml", "[limits]\nentries_max = 1\n");
+    let stricter = person.commit("smaller crates");
+    person.push("HEAD:main", Receive::PackedAsSetUp).succeeds();
+    serves(&registry, &stricter);
+    let refused = upload.finish();
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let said = refused.refusal();
+    assert!(said.contains("more than 1 "), "{said}");
+}

@@ -6,6 +6,7 @@ use std::thread;
 use super::{assert_revoked, id_of, publish, subjects};
 use crate::common::git;
 use crate::common::registry::Registry;
+use crate::common::upload::{Release, Uploading};
 
 #[test]
 fn a_revocation_holds_at_once_and_after_a_kill() {
@@ -40,6 +41,32 @@ fn a_revocation_holds_at_once_and_after_a_kill() {
         let signature = secret.rsplit('.').next().unwrap();
         assert!(!registry.log().contains(signature), "the log holds a token");
     }
+}
+
+#[test]
+fn a_token_that_is_revoked_during_an_upload_publishes_nothing() {
+    let registry = Registry::start();
+    let (stolen, kept) = (registry.token("alice"), registry.token("alice"));
+    let (taken, left) = (
+        Release::new("taken", "1.0.0"),
+        Release::new("left", "1.0.0"),
+    );
+    let uploads = [
+        taken.begin(registry.port, &stolen),
+        left.begin(registry.port, &kept),
+    ];
+    let id = id_of(&stolen);
+    registry.run(&["token", "revoke", &id]).succeeds();
+    let [refused, done] = uploads.map(Uploading::finish);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    let said = refused.refusal();
+    assert!(
+        said.contains(&format!("the token {id} was revoked")),
+        "{said}"
+    );
+    done.succeeds();
+    let expected = ["publish left 1.0.0", &format!("revoke token {id}")];
+    assert_eq!(subjects(&registry)[..2], expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Change, Refusal, plain};
-use crate::domain::{Can, CrateName, IndexFile, IndexLine, IndexPath, Owners, PlainText};
+use crate::domain::{Can, CrateName, IndexFile, IndexLine, IndexPath, Owners, PlainText, Policy};
 use crate::index::dependencies;
 use crate::index::edit::Verdict;
 use crate::index::message::Message;
@@ -18,8 +18,9 @@ impl Change {
         on: &Snapshot,
         line: &IndexLine,
         source_commit: Option<&PlainText>,
+        policy: &Policy,
     ) -> Result<Verdict, Refusal> {
-        if let Some(refusal) = self.against_publish(on, line).into_iter().next() {
+        if let Some(refusal) = self.against_publish(on, line, policy).into_iter().next() {
             return Err(refusal);
         }
         let existing = on.find(&line.name);
@@ -45,7 +46,15 @@ impl Change {
     /// All that is against a new version: its name, the caller's right, its number, what it depends on.
     ///
     /// Who lacks the right is not told what else the index holds, and the very version that is there stands alone.
-    pub(super) fn against_publish(&self, on: &Snapshot, line: &IndexLine) -> Vec<Refusal> {
+    pub(super) fn against_publish(
+        &self,
+        on: &Snapshot,
+        line: &IndexLine,
+        policy: &Policy,
+    ) -> Vec<Refusal> {
+        if let Err(refusal) = self.token_must_be_good(on) {
+            return vec![refusal];
+        }
         let existing = on.find(&line.name);
         let mut refusals: Vec<Refusal> =
             against_name(on, existing, &line.name).into_iter().collect();
@@ -67,6 +76,9 @@ impl Change {
                 return vec![Refusal::SameVersion { name, version }];
             }
             refusals.push(Refusal::VersionTaken { name, version });
+        }
+        if !on.registry().policy.judges_manifests_as(policy) {
+            refusals.push(Refusal::PolicyChanged);
         }
         if on.registry().policy.require.known_dependencies {
             let missing = dependencies::missing_of(line, on).into_iter();

@@ -102,6 +102,7 @@ impl Asked {
                 Action::Publish {
                     line,
                     source_commit: None,
+                    policy: Arc::default(),
                 }
             }
             Wish::Yank { version, yanked } => yank(NAMES[self.name], VERSIONS[version], yanked),

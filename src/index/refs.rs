@@ -167,10 +167,10 @@ pub(super) fn remembered(git_dir: &Path) -> Option<CommitId> {
     read(git_dir, SHOWN).ok().flatten()
 }
 
-/// Lets clients of git see `commit`. Not flushed: at the next start it is set from the tip.
+/// Lets clients of git see `commit`, and remembers that it is good. Not flushed: at the next start it is set from the
+/// tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
-    show_branch(git_dir)?;
-    show_commit(git_dir, commit)?;
+    show_unproven(git_dir, commit)?;
     if read(git_dir, SHOWN).is_ok_and(|shown| shown == Some(commit)) {
         return Ok(());
     }
@@ -179,6 +179,12 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
         Some(_) => Ok(()),
         None => fs::write(&path, text),
     }
+}
+
+/// Lets clients of git see `commit`, of which a power cut may leave nothing: then nothing shall tell of it.
+pub(super) fn show_unproven(git_dir: &Path, commit: CommitId) -> io::Result<()> {
+    show_branch(git_dir)?;
+    show_commit(git_dir, commit)
 }
 
 /// What the `HEAD` of clients of git says.

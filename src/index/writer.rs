@@ -324,7 +324,11 @@ impl Writer {
         let changed = next.snapshot.changed_since(self.tip.snapshot.commit);
         self.unkept += changed.map_or(KEEP_AFTER, Iterator::count);
         self.tip = next;
-        let is_shown = match refs::show(&self.git_dir, commit) {
+        let show = match self.unproven.is_empty() {
+            true => refs::show,
+            false => refs::show_unproven,
+        };
+        let is_shown = match show(&self.git_dir, commit) {
             Ok(()) => true,
             Err(cause) => {
                 error!(%cause, "clients of git do not see the tip");

@@ -209,6 +209,33 @@ fn the_pack_of_a_tip_in_doubt_stays_while_writing_it_again_fails() {
 }
 
 #[test]
+fn nobody_misses_a_tip_in_doubt_that_a_power_cut_took() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let mut target = Target::new();
+    let main = target.heads().join("main");
+    let before = fs::read(&main).unwrap();
+    let (heads, packs) = (target.heads(), target.packs());
+    let plan = Plan {
+        inject: Some("fsync:error=EIO:when=2+"),
+        paths: &[&heads, &packs],
+    };
+    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+    let release = Release::new("doubted", "1.0.0");
+    target.cannot_publish(&release, "the tip was not flushed");
+    target.registry.kill();
+    drop(trouble);
+    // As the disk has it, whose flush failed.
+    assert_ne!(fs::read(&main).unwrap(), before);
+    fs::write(&main, &before).unwrap();
+    target.registry.start_again();
+    get("/readyz").send(target.registry.port).succeeds();
+    target.publish(&release).succeeds();
+    target.has_once(&release);
+}
+
+#[test]
 fn what_fails_before_the_tip_is_moved_leaves_nothing() {
     let Some(strace) = tools::strace_of_running() else {
         return;

@@ -7,7 +7,9 @@ use std::task::{Context, Wake, Waker};
 
 use tempfile::TempDir;
 
-use super::follow::Stall;
+use crate::domain::CommitId;
+
+use super::follow::{Seen, Stall};
 use super::group::Group;
 use super::tests::{blobs, change, open, place, publish, yank};
 use super::written::Failure;
@@ -258,6 +260,23 @@ async fn a_tip_that_somebody_else_moves_after_the_last_look_is_not_overwritten()
     assert!(matches!(done, Err(Failure::JudgeAgain(_))));
     assert_eq!(git_in(&git_dir, &["rev-parse", "main"]), theirs);
     assert_eq!(pack_files(waiting.folder.path()), before);
+}
+
+#[tokio::test]
+async fn a_branch_that_moves_on_while_it_is_followed_is_followed_further() {
+    let mut waiting = Waiting::new(&["0.1.0"]).await;
+    let git_dir = waiting.writer.git_dir.clone();
+    let step = || -> CommitId {
+        let args = ["commit-tree", "main^{tree}", "-p", "main", "-m", "x"];
+        let commit = git_in(&git_dir, &args);
+        git_in(&git_dir, &["update-ref", "refs/heads/main", &commit]);
+        commit.parse().unwrap()
+    };
+    let (first, second) = (step(), step());
+    assert_eq!(waiting.writer.follow(first), Ok(Seen::Moved));
+    assert_eq!(waiting.writer.catch_up(), Ok(()));
+    assert_eq!(waiting.writer.tip.snapshot.commit, second);
+    assert!(waiting.writer.stalled.load().is_none());
 }
 
 #[tokio::test]

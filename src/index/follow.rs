@@ -15,10 +15,10 @@ use crate::git;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::pack;
-use super::refs;
+use super::refs::{self, MoveFault};
 use super::rule::By;
 use super::upstream::{Limits, UpstreamFault};
-use super::writer::{Writer, chain};
+use super::writer::{OVERTAKEN_MAX, Writer, chain};
 
 /// After a fault the branch is looked at again only after this many times what the look took.
 const PATIENCE: u32 = 20;
@@ -45,6 +45,15 @@ pub struct Stall {
     pub(super) again: Instant,
 }
 
+/// What a look at the branch found, where nothing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The tip is where the branch is, as far as is known.
+    Good,
+    /// The branch moved on meanwhile.
+    Moved,
+}
+
 /// It is not known where the branch is.
 struct NoBranch {
     reason: String,
@@ -58,6 +67,15 @@ impl Writer {
     ///
     /// Readers see the new tip only once it is durable. What they see stays as it is while the branch is not good.
     pub(super) fn catch_up(&mut self) -> Result<(), String> {
+        for _ in 0..OVERTAKEN_MAX {
+            if self.look()? == Seen::Good {
+                return Ok(());
+            }
+        }
+        Err("the branch is moved by others all the time".to_owned())
+    }
+
+    fn look(&mut self) -> Result<Seen, String> {
         // Whoever moved what clients of git see, it is what we say.
         refs::show(&self.git_dir, self.tip.snapshot.commit)
             .map_err(|cause| format!("clients of git do not see the tip: {cause}"))?;
@@ -66,7 +84,7 @@ impl Writer {
             // Between two looks at the forge all stays as it was, good or not.
             return match known {
                 Some(stall) => Err(stall.reason.clone()),
-                None => Ok(()),
+                None => Ok(Seen::Good),
             };
         }
         let found = self.branch();
@@ -75,7 +93,7 @@ impl Writer {
             .is_ok_and(|found| *found == Some(self.tip.snapshot.commit))
         {
             self.go_on();
-            return Ok(());
+            return Ok(Seen::Good);
         }
         let found_id = found.as_ref().ok().copied().flatten();
         let is_away = matches!(found, Err(NoBranch { is_away: true, .. }));
@@ -110,9 +128,13 @@ impl Writer {
                 Err(fault.reason)
             }
         };
-        let Err(reason) = outcome else {
-            self.stalled.store(None);
-            return Ok(());
+        let reason = match outcome {
+            Ok(Seen::Good) => {
+                self.stalled.store(None);
+                return Ok(Seen::Good);
+            }
+            Ok(Seen::Moved) => return Ok(Seen::Moved),
+            Err(reason) => reason,
         };
         if known.is_none_or(|stall| stall.reason != reason) {
             error!(
@@ -173,8 +195,13 @@ impl Writer {
 
     /// What mends a branch that no later commit mends.
     fn put_back(&self) -> String {
-        let commit = self.tip.snapshot.commit;
-        format!("`git update-ref {} {commit}`", refs::TIP)
+        let (commit, tip) = (self.tip.snapshot.commit, refs::TIP);
+        match self.upstream {
+            Some(_) => {
+                format!("`git push --force FORGE {commit}:{tip}` in the server's `index.git`")
+            }
+            None => format!("`git update-ref {tip} {commit}`"),
+        }
     }
 
     /// The branch is where the tip is.
@@ -184,7 +211,7 @@ impl Writer {
         }
     }
 
-    fn follow(&mut self, found: CommitId) -> Result<(), String> {
+    pub(super) fn follow(&mut self, found: CommitId) -> Result<Seen, String> {
         let objects = Objects::open(&self.git_dir).map_err(|fault| chain(&fault))?;
         let objects = objects.hashed();
         let blobs = &self.blobs;
@@ -209,10 +236,14 @@ impl Writer {
             Some(_) => refs::follow(&self.git_dir, found),
             None => refs::move_tip(&self.git_dir, Some(found), found),
         };
-        moved.map_err(|fault| chain(&fault))?;
+        match moved {
+            Ok(()) => {}
+            Err(MoveFault::Elsewhere { .. }) => return Ok(Seen::Moved),
+            Err(fault) => return Err(chain(&fault)),
+        }
         info!(commit.id = %found, steps, "the branch was moved by somebody else");
         match self.show(next) {
-            true => Ok(()),
+            true => Ok(Seen::Good),
             false => Err("clients of git do not see the new tip".to_owned()),
         }
     }

@@ -38,7 +38,7 @@ use super::upstream::Upstream;
 use super::written::{Failure, Landed, WriteFault};
 
 /// How often a group is judged again because others moved the branch meanwhile.
-const OVERTAKEN_MAX: usize = 16;
+pub(super) const OVERTAKEN_MAX: usize = 16;
 /// A group takes no further change once its objects have this many bytes, uncompressed.
 const GROUP_BYTES_MAX: usize = 64 << 20;
 /// How often it is tried to make durable what may not be, while nobody asks for a change.

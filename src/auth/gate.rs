@@ -135,7 +135,8 @@ impl Gate {
         let answer = self.must_read_as(person).await;
         match &answer {
             Ok(()) => self.remembered.good(hash, None),
-            Err(GateFault::Forge(_)) => self.remembered.failed(),
+            Err(fault) if fault.is_away() => self.remembered.failed(),
+            Err(GateFault::Forge(_)) => {}
             Err(fault) => self.remembered.bad(hash, fault.clone()),
         }
         match answer {
@@ -168,7 +169,7 @@ impl Gate {
         match &guest {
             Ok(_) => self.strangers.give_back(peer),
             Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
-            Err(GateFault::Forge(_)) => {
+            Err(fault) if fault.is_away() => {
                 self.strangers.give_back(peer);
                 self.remembered.failed();
             }
@@ -229,10 +230,11 @@ impl Gate {
                 self.strangers.give_back(peer);
                 self.remembered.good(hash, *expires);
             }
-            Err(GateFault::Forge(_)) => {
+            Err(fault) if fault.is_away() => {
                 self.strangers.give_back(peer);
                 self.remembered.failed();
             }
+            Err(GateFault::Forge(_)) => {}
             Err(fault) => self.remembered.bad(hash, fault.clone()),
         }
     }

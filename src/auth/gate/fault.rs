@@ -72,6 +72,17 @@ pub enum GateFault {
     },
 }
 
+impl GateFault {
+    /// Whether the forge cannot be asked at all, whoever wants to know what. What is odd about one answer says nothing
+    /// of the others: it may be about the very token that was shown.
+    pub(super) fn is_away(&self) -> bool {
+        let away = |fault: &ForgeFault| {
+            matches!(fault, ForgeFault::Unreachable(_) | ForgeFault::Busy { .. })
+        };
+        matches!(self, Self::Forge(fault) if away(fault))
+    }
+}
+
 impl From<ForgeFault> for GateFault {
     fn from(fault: ForgeFault) -> Self {
         match fault {

@@ -386,6 +386,25 @@ mod reading {
     }
 
     #[tokio::test]
+    async fn what_is_odd_about_one_token_lets_nobody_else_read_on() {
+        let patient = Holds {
+            pause: Duration::from_secs(3600),
+            ..forgetful()
+        };
+        let bench = bench(patient).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.double.world().trouble = Trouble::Html;
+        let odd = bench.reads(BOB).await.unwrap_err();
+        assert!(matches!(odd, GateFault::Forge(_)), "{odd}");
+        bench.double.world().trouble = Trouble::None;
+        bench.double.world().users[1].is_blocked = true;
+        assert!(matches!(
+            bench.reads(ALICE).await,
+            Err(GateFault::Refused(_))
+        ));
+    }
+
+    #[tokio::test]
     async fn a_yes_does_not_hold_for_ever() {
         let short = Holds {
             unreachable: Duration::ZERO,

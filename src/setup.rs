@@ -263,7 +263,8 @@ impl Plan {
         let hooks = hooks.as_ref().and_then(Value::as_array);
         let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));
         // A forge never tells the secret, so it is known to be ours only as long as the file is there.
-        if ours.is_some_and(tells_all) && self.secret_file.exists() {
+        let knows_secret = self.secret_file.exists();
+        if ours.is_some_and(tells_all) && knows_secret {
             tell(&is_so(&what));
             return Ok(());
         }
@@ -278,9 +279,15 @@ impl Plan {
             "events": EVENTS,
             "config": { "url": url, "content_type": "json", "secret": secret },
         });
+        let at = |hook: &Value| self.api(&format!("/hooks/{}", hook["id"]));
         let (method, path) = match ours {
-            Some(hook) => (Method::PATCH, self.api(&format!("/hooks/{}", hook["id"]))),
-            None => (Method::POST, self.api("/hooks")),
+            Some(hook) if knows_secret => (Method::PATCH, at(hook)),
+            // A forge takes the secret of a new one alone.
+            Some(hook) if !self.is_dry => {
+                forge.write(Method::DELETE, &at(hook), &Value::Null).await?;
+                (Method::POST, self.api("/hooks"))
+            }
+            _ => (Method::POST, self.api("/hooks")),
         };
         let call = (method, &*path, body);
         self.change(forge, &what, call, tell).await.map(drop)

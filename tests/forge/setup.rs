@@ -142,6 +142,15 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
     let again = acme.init(&reviewed).succeeds();
     let changed = again.stderr.lines().filter(|line| line.starts_with("done"));
     assert_eq!(changed.count(), 0, "{again}");
+    // A webhook whose secret was lost is another one.
+    fs::remove_file(acme.folder.path().join("forge-webhook-secret")).unwrap();
+    acme.init(&[&reviewed[..], &["--dry-run"]].concat())
+        .succeeds();
+    assert_eq!(acme.read("/hooks")[0]["id"], hooks[0]["id"]);
+    acme.init(&reviewed).succeeds();
+    let others = acme.read("/hooks");
+    assert_eq!(others.as_array().unwrap().len(), 1);
+    assert_ne!(others[0]["id"], hooks[0]["id"]);
     // What somebody has changed is put right, and nothing else.
     let other = json!({ "required_approvals": 0, "push_whitelist_usernames": [] });
     let path = format!("/repos/{}/crates/branch_protections/main", acme.name);

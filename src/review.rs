@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
@@ -18,8 +18,9 @@ use crate::index::{self, ReviewFault, Upstream};
 const CONTEXT: &str = "sidecargo";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
-/// How often it is looked whether there are some that nobody has judged.
+/// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
 const PAUSE: Duration = Duration::from_secs(600);
+const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(30);
 /// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
 
@@ -30,6 +31,8 @@ pub struct Reviews {
     index: RepositoryPath,
     waiting: Semaphore,
     turn: Mutex<()>,
+    /// Told when one could not be judged.
+    failed: Notify,
 }
 
 /// What a forge tells of a pull request, as far as it matters.
@@ -66,6 +69,7 @@ impl Reviews {
             index,
             waiting: Semaphore::new(WAITING_MAX),
             turn: Mutex::default(),
+            failed: Notify::new(),
         }
     }
 
@@ -75,7 +79,7 @@ impl Reviews {
         open.retain(|open| open.base.name == index::BRANCH);
         let mut judged = 0;
         for open in open {
-            let known = self.forge.has_status(&self.index, open.head.sha, CONTEXT);
+            let known = self.forge.is_judged(&self.index, open.head.sha, CONTEXT);
             match known.await {
                 Ok(true) => {}
                 Ok(false) if judged < WAITING_MAX => {
@@ -130,7 +134,9 @@ pub async fn follow(app: Arc<App>) {
         if let Err(reason) = reviews.catch_up(&app).await {
             warn!(%reason, "it is not known which pull requests wait");
         }
-        sleep(PAUSE).await;
+        if timeout(PAUSE, reviews.failed.notified()).await.is_ok() {
+            sleep(PAUSE_AFTER_FAULT).await;
+        }
     }
 }
 
@@ -151,6 +157,9 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) {
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
+    if state == "error" {
+        reviews.failed.notify_one();
+    }
     let status = Status {
         state,
         context: CONTEXT,

@@ -165,6 +165,7 @@ pub(super) struct RawStatuses {
 #[derive(Deserialize)]
 pub(super) struct RawStatus {
     pub(super) context: String,
+    pub(super) status: String,
 }
 
 #[derive(Deserialize)]

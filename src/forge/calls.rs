@@ -251,8 +251,8 @@ impl Forge {
         Ok(all.into_iter().filter_map(known).collect())
     }
 
-    /// Whether anything is said of a commit under the name `context`.
-    pub async fn has_status(
+    /// Whether a commit was judged under the name `context`; that it could not be is no judgement.
+    pub async fn is_judged(
         &self,
         path: &RepositoryPath,
         commit: CommitId,
@@ -262,7 +262,8 @@ impl Forge {
         let robot = self.robot_token()?;
         let said: RawStatuses = self.json(&path, Showing::Token(&robot)).await?;
         let mut all = said.statuses.into_iter().flatten();
-        Ok(all.any(|status| status.context == context))
+        let is_judgement = |said: &str| matches!(said, "success" | "failure");
+        Ok(all.any(|it| it.context == context && is_judgement(&it.status)))
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

@@ -217,13 +217,23 @@ fn a_pull_request_is_judged_before_it_is_merged() {
             Some((text(of_ours, "status"), text(of_ours, "description")))
         })
     };
-    // While nobody hears of it.
+    // One that cannot be judged now is judged later.
+    let review = beside.registry.repository().join("review");
+    fs::write(&review, "").unwrap();
+    let (_, unjudged) = open(&lines, "unjudged", "\"cksum\":\"", "\"cksum\":\"0");
+    let (state, words) = status_of(&unjudged);
+    assert_eq!(state, "error", "{words}");
+    fs::remove_file(&review).unwrap();
     beside.registry.stop();
+    // While nobody hears of it.
     let (bad, head) = open(&lines, "bad", "\"cksum\":\"", "\"cksum\":\"0");
     beside.registry.start_again();
     let (state, words) = status_of(&head);
     assert_eq!(state, "failure", "{words}");
     assert!(words.contains("breaks a rule of the index"), "{words}");
+    eventually("what could not be judged is", || {
+        (status_of(&unjudged).0 == "failure").then_some(())
+    });
     let refused = owner.squash(&beside.repository, bad);
     assert_eq!(refused.status, 405, "{refused:?}");
     // Meanwhile somebody publishes: what counts is what a merge would make.

@@ -31,7 +31,7 @@ fn must_have(has_writer: bool) -> Result<(), ApiError> {
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
 /// served is durable, the disk takes a small file, nobody left a lock, and the writer lives. If not, the reason.
-/// A forge that cannot be reached stops writes alone: that is told, and no fault.
+/// A forge that cannot be reached, or took no push the last time, stops writes alone: that is told, and no fault.
 ///
 /// Of a private registry only those who may read it are told the reason: it can name a crate.
 pub async fn ready(request: Request) -> Result<Response, ApiError> {
@@ -87,7 +87,11 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
     match stall {
         // Whoever sends no more reads here would make more of it than it is.
         Some(stall) if index.has_writer() => Ok(Ready::ForReads(stall.reason.clone())),
-        _ => must_have(index.has_writer()).map(|()| Ready::Good),
+        _ => {
+            must_have(index.has_writer())?;
+            let unpushed = index.unpushed();
+            Ok(unpushed.map_or(Ready::Good, |reason| Ready::ForReads(reason.to_string())))
+        }
     }
 }
 

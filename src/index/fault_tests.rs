@@ -70,6 +70,7 @@ impl Waiting {
             unproven: Vec::new(),
             is_proven: Arc::new(AtomicBool::new(true)),
             stalled: Arc::new(ArcSwapOption::empty()),
+            unpushed: Arc::default(),
             violation: None,
             blobs: blobs(folder.path()),
             upstream: None,

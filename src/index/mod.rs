@@ -118,6 +118,7 @@ pub struct Index {
     /// Whether the tip is known to be durable.
     is_proven: Arc<AtomicBool>,
     stalled: Arc<ArcSwapOption<Stall>>,
+    unpushed: Arc<ArcSwapOption<String>>,
     moves: watch::Receiver<Arc<Snapshot>>,
     measures: Measures,
     has_forge: bool,
@@ -176,6 +177,7 @@ impl Index {
         let maintenance = Maintenance::start(&place.git_dir);
         let (maintenance, flights) = maintenance.map_err(|source| place.io_fault(source))?;
         let stalled = Arc::new(ArcSwapOption::empty());
+        let unpushed = Arc::new(ArcSwapOption::empty());
         let measures = Measures::new();
         let mut writer = Writer {
             git_dir: place.git_dir.clone(),
@@ -189,6 +191,7 @@ impl Index {
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
             stalled: Arc::clone(&stalled),
+            unpushed: Arc::clone(&unpushed),
             violation: None,
             blobs: blobs.clone(),
             upstream,
@@ -210,6 +213,7 @@ impl Index {
             shown,
             is_proven,
             stalled,
+            unpushed,
             moves,
             measures,
             has_forge,
@@ -239,6 +243,11 @@ impl Index {
     /// Why nothing can be written although the disk is well: the branch is where it must not be.
     pub fn stall(&self) -> Option<Arc<Stall>> {
         self.stalled.load_full()
+    }
+
+    /// Why the forge refused the last push whatever was pushed, if it did; only the next push tells whether it still does.
+    pub fn unpushed(&self) -> Option<Arc<String>> {
+        self.unpushed.load_full()
     }
 
     /// The bare repository.

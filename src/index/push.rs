@@ -1,5 +1,6 @@
 //! The writer's side of the forge: whose branch is moved first, and is looked at when that matters.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::warn;
@@ -10,7 +11,7 @@ use super::copy::is_ancestor;
 use super::edit::Verdict;
 use super::pack::Pack;
 use super::queue::{Ask, Ticket};
-use super::upstream::NotPushed;
+use super::upstream::{NotPushed, UpstreamFault};
 use super::writer::Writer;
 use super::written::Failure;
 
@@ -39,12 +40,14 @@ impl Writer {
         let timer = self.measures.push_seconds.start_timer();
         let pushed = match pack.read() {
             Ok(bytes) => upstream.push(Some(before), commit, bytes),
-            Err(cause) => Err(NotPushed::NotDone(format!(
-                "the pack was not read: {cause}"
-            ))),
+            Err(cause) => {
+                pack.remove();
+                return Err(Failure::NotDone(format!("the pack was not read: {cause}")));
+            }
         };
         timer.observe_duration();
         let Err(fault) = pushed else {
+            self.unpushed.store(None);
             return Ok((pack, Pushed::Taken));
         };
         warn!(reason = %fault, commit.id = %commit, "a push did not move the forge's branch as it should");
@@ -58,7 +61,13 @@ impl Writer {
                 Err(reason) => return Err(Failure::Unknown(reason)),
             },
             NotPushed::Refused(words) => Failure::Refused(words),
-            NotPushed::NotDone(reason) => Failure::NotDone(reason),
+            NotPushed::NotDone(fault) => {
+                // Of a forge that is away the looks at its branch tell.
+                if let UpstreamFault::Closed(_) = fault {
+                    self.unpushed.store(Some(Arc::new(fault.to_string())));
+                }
+                Failure::NotDone(fault.to_string())
+            }
         };
         pack.remove();
         Err(failure)

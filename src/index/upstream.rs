@@ -116,8 +116,8 @@ pub enum NotPushed {
     #[error("the forge refuses it: {0}")]
     Refused(String),
     /// Nothing was done, whatever the commits are.
-    #[error("{0}")]
-    NotDone(String),
+    #[error(transparent)]
+    NotDone(UpstreamFault),
     /// It may or may not have been moved.
     #[error("it is not known whether the forge took it: {0}")]
     Unknown(String),
@@ -215,7 +215,7 @@ impl Upstream {
         let answer = match self.ask("git-receive-pack", body, PUSH_TIME).await {
             Ok(answer) => answer,
             Err(Ok(trouble)) => return Err(trouble.of_push()),
-            Err(Err(fault)) => return Err(NotPushed::NotDone(fault.to_string())),
+            Err(Err(fault)) => return Err(NotPushed::NotDone(fault)),
         };
         match report::of_push(&answer, name) {
             Some(Report::Moved) => Ok(()),
@@ -238,7 +238,9 @@ impl Upstream {
             Ok(found) if found == Some(new) => Ok(()),
             Ok(found) if found != before => Err(NotPushed::Elsewhere),
             // Whom the forge does not let push, it does not let push anything.
-            _ if is_about_the_pusher(&words) => Err(NotPushed::NotDone(closed(&words))),
+            _ if is_about_the_pusher(&words) => {
+                Err(NotPushed::NotDone(UpstreamFault::Closed(words)))
+            }
             _ => Err(NotPushed::Refused(words)),
         }
     }
@@ -288,8 +290,4 @@ fn is_about_the_pusher(words: &str) -> bool {
     ["protected branch", "permission denied", "archived"]
         .iter()
         .any(|known| words.contains(known))
-}
-
-fn closed(words: &str) -> String {
-    UpstreamFault::Closed(words.to_owned()).to_string()
 }

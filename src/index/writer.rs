@@ -74,6 +74,8 @@ pub(super) struct Writer {
     pub(super) is_proven: Arc<AtomicBool>,
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
+    /// Why the forge let nobody push at the last push, whatever the commit was.
+    pub(super) unpushed: Arc<ArcSwapOption<String>>,
     /// Where the branch was when it was found last where it must not be.
     pub(super) violation: Option<CommitId>,
     pub(super) blobs: Blobs,

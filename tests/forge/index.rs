@@ -269,6 +269,16 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
     let tip = beside.tip();
     forge.archive(&beside.repository, true);
     publish(&person, "0.1.1").fails_with("This repo is archived");
+    let ready = || {
+        let told = get("/readyz").send(beside.registry.port).succeeds();
+        told.text().to_owned()
+    };
+    let said = ready();
+    assert!(
+        said.starts_with("ok for reads; nothing is written: "),
+        "{said}"
+    );
+    assert!(said.contains("This repo is archived"), "{said}");
     forge.archive(&beside.repository, false);
     forge.collaborate(&beside.repository, &beside.robot, "read");
     publish(&person, "0.1.1").fails_with("permission denied for writing");
@@ -286,6 +296,7 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
     forge.block(&beside.robot, false);
     assert_eq!(beside.tip(), tip);
     publish(&person, "0.1.1").succeeds();
+    assert_eq!(ready(), "ok\n");
     // It is found under another name, too.
     let renamed = forge.rename(&beside.repository, "boxes");
     publish(&person, "0.1.2").succeeds();

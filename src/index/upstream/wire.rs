@@ -123,7 +123,7 @@ impl Trouble {
                 let reason = format!("it is too large for the forge or a proxy before it {said}");
                 NotPushed::Refused(reason.trim_end().to_owned())
             }
-            other => NotPushed::NotDone(UpstreamFault::from(other).to_string()),
+            other => NotPushed::NotDone(other.into()),
         }
     }
 }

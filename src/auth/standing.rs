@@ -196,7 +196,15 @@ impl Gate {
         {
             return Ok(());
         }
-        narrow_or(self.forge.may_token_write(&self.index, token).await)
+        let answer = self.forge.may_token_write(&self.index, token).await;
+        if let Err(ForgeFault::Forbidden(_)) = answer {
+            // That of an archived one is no fault of the token.
+            let seen = self.forge.repository(&self.index, Showing::Token(token));
+            if seen.await.is_ok_and(|seen| seen.is_archived) {
+                return Err(GateFault::Archived);
+            }
+        }
+        narrow_or(answer)
     }
 
     /// The teams of the crate that the owner of the token is in.

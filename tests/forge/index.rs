@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::api::{base64, done, number, text};
-use super::beside::{Beside, HOOK_SECRET, Wanted, publish};
+use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
 use super::scene::Repository;
 use crate::common::cargos::View;
@@ -266,9 +266,11 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
     let beside = Beside::start(forge);
     let person = beside.person(View::Sparse);
     publish(&person, "0.1.0").succeeds();
+    let of_forge = beside.developer(&beside.token(&forge.user("alice"), &DEVELOPER));
     let tip = beside.tip();
     forge.archive(&beside.repository, true);
     publish(&person, "0.1.1").fails_with("This repo is archived");
+    publish(&of_forge, "0.1.1").fails_with("the index repository is archived");
     let ready = || {
         let told = get("/readyz").send(beside.registry.port).succeeds();
         told.text().to_owned()

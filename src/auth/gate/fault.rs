@@ -41,6 +41,11 @@ pub enum GateFault {
         "this token may not write on the forge, so it may change nothing here; give it the scope `write:repository` ({0})"
     )]
     ReadOnly(ForgeFault),
+    /// Nobody may write.
+    #[error(
+        "the index repository is archived on the forge, so nothing is written; whoever administers it can take that back"
+    )]
+    Archived,
     /// A job whose repository is not known, or not this crate's.
     #[error(
         "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`"

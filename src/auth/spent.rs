@@ -1,7 +1,8 @@
 //! What is good no more although its time is not over: id-tokens that were exchanged, and tokens that were given back.
 //!
 //! Each is an empty file whose name has a hash and the second at which it may be forgotten, so that nothing is good
-//! again after a restart. The hashes are in memory too, where they are looked for.
+//! again after a restart, nor at another server that shares the folder. The hashes are in memory too, where they are
+//! looked for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -183,6 +184,22 @@ mod tests {
 
     fn files(spent: &Spent) -> usize {
         fs::read_dir(&spent.folder).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn of_two_servers_with_one_folder_one_spends() {
+        let folder = tempfile::tempdir().unwrap();
+        let servers = [(); 2].map(|()| Spent::open(folder.path().join("spent"), at(0)).unwrap());
+        for mark in 1..9 {
+            let spend = |server: &Spent| server.spend([mark; 32], at(600), at(0)).is_ok();
+            let spent: Vec<bool> = std::thread::scope(|scope| {
+                let each = servers
+                    .each_ref()
+                    .map(|server| scope.spawn(|| spend(server)));
+                each.map(|it| it.join().unwrap()).into()
+            });
+            assert_eq!(spent.iter().filter(|spent| **spent).count(), 1);
+        }
     }
 
     #[test]

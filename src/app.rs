@@ -48,6 +48,18 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// How often they look.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// What can become of an upload of a version.
+pub const PUBLISH_OUTCOMES: [&str; 8] = [
+    "published",
+    "there_already",
+    "refused",
+    "too_often",
+    "broken",
+    "failed",
+    "unknown",
+    "abandoned",
+];
+
 /// Everything that a request may need.
 pub struct App {
     /// The settings.
@@ -203,10 +215,11 @@ impl App {
             inspections: Arc::new(Semaphore::new(
                 thread::available_parallelism().map_or(1, usize::from),
             )),
-            publishes: measure::counts(
+            publishes: measure::counts_from_zero(
                 "sidecargo_publishes_total",
                 "Uploads of versions, by what became of them.",
-                &["outcome"],
+                "outcome",
+                &PUBLISH_OUTCOMES,
             ),
             index,
             public_url,

@@ -26,6 +26,17 @@ pub fn counts(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect(SOUND)
 }
 
+/// As [`counts`], of one label whose values are all there from the start.
+///
+/// An alert on a rise sees none in a number that appears with its first event.
+pub fn counts_from_zero(name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
+    let counts = counts(name, help, &[label]);
+    for value in values {
+        counts.with_label_values(&[value]);
+    }
+    counts
+}
+
 /// A number of those who are somewhere at this moment.
 pub fn level(name: &str, help: &str) -> IntGauge {
     IntGauge::new(name, help).expect(SOUND)

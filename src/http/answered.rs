@@ -12,6 +12,12 @@ const STATUSES: [u16; 20] = [
     200, 206, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 416, 417, 429, 431, 500,
     503,
 ];
+/// Those of them that are an alarm, and so are there from the start: an alert on a rise sees none in a number that
+/// appears with its first event.
+const ALARMS: [StatusCode; 2] = [
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
 /// The route of a request that none took, or that ended by a fault of ours.
 const NO_ROUTE: &str = "none";
 
@@ -24,7 +30,7 @@ pub(super) struct Answered(IntCounterVec);
 pub(super) struct AnsweredBy {
     all: IntCounterVec,
     route: &'static str,
-    /// A place for each of the [`STATUSES`] and one for the others, filled when it first occurs.
+    /// A place for each of the [`STATUSES`] and one for the others, filled when it first occurs but for the [`ALARMS`].
     by_status: [OnceLock<IntCounter>; STATUSES.len() + 1],
 }
 
@@ -44,11 +50,15 @@ impl Answered {
 
     /// The answers of the route with this name.
     pub(super) fn by(&self, route: &'static str) -> AnsweredBy {
-        AnsweredBy {
+        let by = AnsweredBy {
             all: self.0.clone(),
             route,
             by_status: [const { OnceLock::new() }; STATUSES.len() + 1],
+        };
+        for status in ALARMS {
+            by.counter(status);
         }
+        by
     }
 
     /// The answers that no route gave.
@@ -60,14 +70,17 @@ impl Answered {
 impl AnsweredBy {
     /// Counts one answer.
     pub(super) fn count(&self, status: StatusCode) {
+        self.counter(status).inc();
+    }
+
+    fn counter(&self, status: StatusCode) -> &IntCounter {
         let status = status.as_u16();
         let at = STATUSES.binary_search(&status).unwrap_or(STATUSES.len());
-        let counter = self.by_status[at].get_or_init(|| {
+        self.by_status[at].get_or_init(|| {
             let known = STATUSES.get(at).map(u16::to_string);
             let label = known.as_deref().unwrap_or("other");
             self.all.with_label_values(&[self.route, label])
-        });
-        counter.inc();
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use prometheus::IntCounterVec;
 
 use super::{PublishFault, Published};
+use crate::app::PUBLISH_OUTCOMES;
 use crate::auth::GateFault;
 use crate::index::{Refusal, WriteFault};
 
@@ -25,6 +26,7 @@ impl<'a> Tally<'a> {
             Ok(_) => "published",
             Err(fault) => failed(fault),
         };
+        debug_assert!(PUBLISH_OUTCOMES.contains(&self.outcome));
     }
 }
 

@@ -110,6 +110,38 @@ fn answers_are_counted_by_route_and_status() {
 }
 
 #[test]
+fn what_alerts_look_for_is_there_before_it_happens() {
+    let registry = Registry::start();
+    let metrics = Metrics::of(&registry);
+    for series in [
+        publishes("failed"),
+        publishes("unknown"),
+        requests("publish", 500),
+        requests("publish", 503),
+        requests("none", 500),
+    ] {
+        let line = format!("{series} 0");
+        let is_there = metrics.text.lines().any(|it| it == line);
+        assert!(is_there, "no `{line}` in\n{}", metrics.text);
+    }
+    let routes = metrics.values_of("route");
+    assert!(routes.len() > 20, "{routes:?}");
+    for route in routes {
+        for status in [500, 503] {
+            assert!(metrics.text.contains(&requests(route, status)), "{route}");
+        }
+    }
+    let outcomes = metrics.values_of("outcome");
+    assert_eq!(outcomes.len(), 8, "{outcomes:?}");
+    let mut lines = include_str!("../../OPERATIONS.md").lines();
+    let explained = lines.find(|line| line.starts_with("`outcome` of a publish is "));
+    for outcome in outcomes {
+        let word = format!("`{outcome}`");
+        assert!(explained.unwrap().contains(&word), "{word}");
+    }
+}
+
+#[test]
 fn a_publish_moves_what_measures_the_index_and_the_disk() {
     let registry = Registry::start();
     let token = registry.token("alice");

@@ -265,7 +265,7 @@ impl Writer {
         let _flight = self.flights.write();
         let timer = self.measures.pack_seconds.start_timer();
         let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
-            warn!(%cause, "a pack was not written");
+            error!(%cause, "a pack was not written");
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
         timer.observe_duration();

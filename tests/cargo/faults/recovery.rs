@@ -116,6 +116,12 @@ fn a_mount_that_turns_read_only_takes_nothing_and_gives_everything_until_it_is_m
         assert_eq!(git::tip(&target.registry.repository()), tip);
         drop(read_only);
     }
+    // Somebody must act, so it is more than a warning.
+    let log = target.registry.log();
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("a pack was not written"));
+    assert!(lines.next().unwrap().contains("ERROR"), "{log}");
     target.publish(&late).succeeds();
     target.has_once(&late);
 

@@ -190,7 +190,9 @@ async fn no_refusal_stands_on_a_change_that_never_landed() {
     ];
     let git_dir = waiting.writer.git_dir.clone();
     let before = refs::read(&git_dir, refs::TIP).unwrap();
+    let measures = waiting.writer.measures.clone();
     let (folder, answers) = waiting.run(asked).await;
+    assert_eq!(measures.pack_seconds.get_sample_count(), 0);
     for answer in &answers[..2] {
         assert!(
             is_unavailable(answer, "pack was not written"),
@@ -217,8 +219,11 @@ async fn a_pack_whose_tip_was_not_moved_goes_and_no_other() {
     let lock = refs::lock_of_tip(&waiting.writer.git_dir);
     fs::create_dir(&lock).unwrap();
     let asked = waiting.ask(publish("a", "1.0.0", 1));
+    let measures = waiting.writer.measures.clone();
     let (folder, answers) = waiting.run(vec![asked]).await;
     assert!(is_unavailable(&answers[0], "was not moved"), "{answers:?}");
+    assert_eq!(measures.pack_seconds.get_sample_count(), 1);
+    assert_eq!(measures.tip_seconds.get_sample_count(), 0);
     assert_eq!(pack_files(folder.path()), before);
 }
 

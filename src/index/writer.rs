@@ -263,12 +263,13 @@ impl Writer {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
         let _flight = self.flights.write();
-        let timer = self.measures.pack_seconds.start_timer();
+        let begun = Instant::now();
         let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
             error!(%cause, "a pack was not written");
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
-        timer.observe_duration();
+        let took = begun.elapsed().as_secs_f64();
+        self.measures.pack_seconds.observe(took);
         if !wait_for_blobs(tickets) {
             pack.remove();
             let reason = "a crate file was not kept".to_owned();
@@ -278,14 +279,16 @@ impl Writer {
         if pushed == Pushed::Passed {
             return Ok(());
         }
-        let timer = self.measures.tip_seconds.start_timer();
+        let begun = Instant::now();
         let moved = match pushed {
             Pushed::Nowhere => refs::move_tip(&self.git_dir, Some(before), commit),
             _ => refs::follow(&self.git_dir, commit),
         };
-        timer.observe_duration();
         match moved {
-            Ok(()) => {}
+            Ok(()) => {
+                let took = begun.elapsed().as_secs_f64();
+                self.measures.tip_seconds.observe(took);
+            }
             Err(MoveFault::NotFlushed(cause)) => {
                 error!(%cause, commit.id = %commit, "the tip moved but was not flushed");
                 self.doubt(objects);

@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
 use tracing::{Instrument, Span, error, field, info, info_span};
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
@@ -219,13 +220,39 @@ impl Drop for LogLine {
 
 /// The path without what may be the capability of a download, or a part of it.
 ///
-/// That is any segment of as many hexadecimal digits; a checksum has more, and request ids stand in no path.
+/// That is any run of as many hexadecimal digits, percent-encoded or not and whatever stands around it; a checksum has
+/// more, and request ids stand in no path.
 fn masked(path: &str) -> String {
-    let is_secret = |segment: &str| {
-        (16..64).contains(&segment.len()) && segment.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let mut shown = String::with_capacity(path.len());
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (mut digits, mut end) = (0, 0);
+        while let Some(length) = hex_digit(&rest[end..]) {
+            digits += 1;
+            end += length;
+        }
+        let (run, after) = rest.split_at(end);
+        shown.push_str(match (16..64).contains(&digits) {
+            true => "***",
+            false => run,
+        });
+        // What ends the run, as it was sent.
+        let end = after.chars().next().map_or(0, char::len_utf8);
+        let (other, after) = after.split_at(end);
+        shown.push_str(other);
+        rest = after;
+    }
+    shown
+}
+
+/// The length of the hexadecimal digit that a text begins with, which may be percent-encoded.
+fn hex_digit(text: &str) -> Option<usize> {
+    let length = match text.starts_with('%') {
+        true => 3,
+        false => 1,
     };
-    let shown = |segment| if is_secret(segment) { "***" } else { segment };
-    path.split('/').map(shown).collect::<Vec<_>>().join("/")
+    let digit = percent_decode_str(text.get(..length)?).next()?;
+    digit.is_ascii_hexdigit().then_some(length)
 }
 
 fn bounded(bytes: &[u8]) -> String {
@@ -303,11 +330,25 @@ mod tests {
             // Mistyped, it is still nearly the secret.
             (format!("/{}", &capability[1..]), "/***".to_owned()),
             (
-                "/crates/index/se/rd/serde".to_owned(),
-                "/crates/index/se/rd/serde".to_owned(),
+                format!("/dl/{capability}./serde/{capability},x/%20{capability}%20"),
+                "/dl/***./serde/***,x/%***%20".to_owned(),
+            ),
+            (
+                format!("/{}/%2530{}", "%30%46%63".repeat(11), &capability[1..]),
+                "/***/%***".to_owned(),
             ),
         ] {
             assert_eq!(masked(&path), shown);
+        }
+        for path in [
+            "",
+            "/",
+            "/crates/index/se/rd/serde",
+            "/crates/dl/acce55ed-facade/1.0.0-20261129141412+c0ffee/download",
+            "/größe/%%3%zz/%ff/100%",
+            &format!("/{cksum}./%2F{cksum}"),
+        ] {
+            assert_eq!(masked(path), path);
         }
     }
 }

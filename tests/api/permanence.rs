@@ -26,6 +26,17 @@ fn no_request_takes_a_version_away() {
     assert!(download.succeeds().body == release.crate_file);
 }
 
+#[test]
+fn no_upload_replaces_a_version() {
+    let release = Release::new("krate", "1.0.0");
+    let target = Target::with(std::slice::from_ref(&release));
+    let other = Release::with_source("krate", "1.0.0", "other bytes");
+    let reply = target.refuses("other bytes", &other.request(&target.token));
+    assert_eq!(reply.status, 409, "{reply:?}");
+    let download = get(release.download_path()).send(target.registry.port);
+    assert!(download.succeeds().body == release.crate_file);
+}
+
 /// No two crates differ only in case and separators, so each spelling is of one: people type what they remember.
 #[test]
 fn the_api_finds_a_crate_under_every_spelling_and_keeps_its_own() {

@@ -92,6 +92,20 @@ fn changes_of_what_is_not_there_are_refused() {
 }
 
 #[test]
+fn strangers_change_no_owners() {
+    let target = Target::with(&[Release::new("krate", "1.0.0")]);
+    let stranger = target.registry.token("mallory");
+    for (method, login) in [("PUT", "mallory"), ("PUT", "bob"), ("DELETE", "alice")] {
+        let what = format!("{method} {login}");
+        let request = request(method, "/crates/api/v1/crates/krate/owners")
+            .token(&stranger)
+            .body(json!({ "users": [login] }).to_string());
+        let reply = target.refuses(&what, &request);
+        assert_eq!(reply.status, 403, "{what}");
+    }
+}
+
+#[test]
 fn owners_that_are_none_are_refused() {
     let target = Target::with(&[Release::new("krate", "1.0.0")]);
     let bodies = [

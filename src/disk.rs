@@ -247,10 +247,16 @@ fn create_folder_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     let parent = folder_of(path);
     if !path.is_dir() {
         create_folder(parent)?;
-        make_folder(path, mode)?;
+        make_folder(path, mode).map_err(|cause| cannot("made", path, cause))?;
     }
     // Also if it was there: whoever made it may have been killed before this.
-    sync_folder(parent)
+    sync_folder(parent).map_err(|cause| cannot("opened and flushed", parent, cause))
+}
+
+/// An error with the folder that it is about: that may be one far above the folder that is asked for.
+fn cannot(be: &str, folder: &Path, cause: io::Error) -> io::Error {
+    let words = format!("the folder {} cannot be {be}: {cause}", folder.display());
+    io::Error::new(cause.kind(), words)
 }
 
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
@@ -359,6 +365,8 @@ fn random_name() -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
 
     use super::*;
@@ -415,6 +423,30 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_folder_that_is_in_the_way_is_named() {
+        let fault = create_folder(Path::new("/proc/none/below")).unwrap_err();
+        let words = "the folder /proc/none cannot be made: ";
+        assert!(fault.to_string().starts_with(words), "{fault}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let closed = folder.path().join("closed");
+        let set_mode = |mode| fs::set_permissions(&closed, Permissions::from_mode(mode)).unwrap();
+        fs::create_dir(&closed).unwrap();
+        set_mode(0o300);
+        let created = create_folder(&closed.join("middle/below"));
+        set_mode(0o700);
+        // Root reads it all the same.
+        if let Err(fault) = created {
+            let words = format!(
+                "the folder {} cannot be opened and flushed: ",
+                closed.display()
+            );
+            assert!(fault.to_string().starts_with(&words), "{fault}");
+            assert_eq!(fault.kind(), io::ErrorKind::PermissionDenied);
+        }
     }
 
     #[test]

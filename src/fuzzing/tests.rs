@@ -30,7 +30,6 @@ fn replay(name: &str) {
         assert!(bytes.len() <= SEED_BYTES_MAX, "{name}/{seed} is too large");
         // If it fails, the last one that is printed is the one.
         println!("{name}/{seed}");
-        println!("{name}/{seed}");
         match target(&bytes) {
             Verdict::Accepted => accepted += 1,
             Verdict::Refused => refused += 1,

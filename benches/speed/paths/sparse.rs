@@ -217,8 +217,14 @@ pub fn private(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         "a private registry answers {}",
         refused.status
     );
+    let headers = [GZIP, ("Authorization", token.as_str())];
+    for (path, _) in &targets {
+        ensure!(
+            hash_of(private.port, path, &headers)? == hash_of(public.port, path, &[GZIP])?,
+            "other bytes at {path}"
+        );
+    }
     for _ in 0..bench.rounds {
-        let headers = [GZIP, ("Authorization", token.as_str())];
         let ours = measure(&load(&targets, &headers), private.port, || {
             Ok(private.cpu()?.own)
         })?;

@@ -380,7 +380,10 @@ mod tests {
                 fs::write(stem.with_extension(part), "of git").unwrap();
             }
             assert!(apart.path().exists());
-            take_over(&stem, &folder).map(|_pack| names())
+            take_over(&stem, &folder).map(|pack| {
+                assert_eq!(pack.read().unwrap(), b"of git");
+                names()
+            })
         };
         take_over(&["pack", "rev", "bitmap"]).unwrap_err();
         take_over(&["idx"]).unwrap_err();

@@ -385,6 +385,7 @@ mod tests {
         assert_eq!(company.gather(&tickets, first).unwrap().len(), 5);
         send(3);
         company.ended(&tickets, 5, hour);
+        assert_eq!(company.wait * WAIT_SHARE, hour);
         // Three came meanwhile; the five come again, and no more are waited for.
         std::thread::scope(|scope| {
             scope.spawn(|| send(5));
@@ -401,6 +402,20 @@ mod tests {
         drop(queue);
         company.ended(&tickets, 2, hour);
         assert!(company.gather(&tickets, first).is_none());
+    }
+
+    #[test]
+    fn whoever_does_not_fit_into_a_group_goes_with_the_next_one() {
+        let (queue, tickets) = sync_channel(GROUP_MAX + 1);
+        for _ in 0..=GROUP_MAX {
+            let sent = queue.try_send(ticket(Instant::now(), Blob::Kept));
+            assert!(sent.is_ok());
+        }
+        let mut company = Company::default();
+        for count in [GROUP_MAX, 1] {
+            let group = company.gather(&tickets, || tickets.recv().ok()).unwrap();
+            assert_eq!(group.len(), count);
+        }
     }
 
     #[test]

@@ -512,6 +512,27 @@ mod tests {
     }
 
     #[test]
+    fn what_clients_of_git_were_shown_is_known_whoever_moved_the_refs() {
+        let folder = repository();
+        let git_dir = folder.path();
+        for byte in [1, 2] {
+            show(git_dir, id(byte)).unwrap();
+            assert_eq!(read(git_dir, SERVED).unwrap(), Some(id(byte)));
+            assert_eq!(remembered(git_dir), Some(id(byte)));
+            let head = git_dir.join(SERVED_HEAD);
+            assert_eq!(fs::read_to_string(&head).unwrap(), served_head());
+            // What is damaged is whole after the next time.
+            fs::write(head, "").unwrap();
+        }
+        fs::write(git_dir.join(SERVED), format!("{}\n", id(3))).unwrap();
+        assert_eq!(shown(git_dir).unwrap(), Some(id(2)));
+        // A torn file tells nothing, so the ref must do.
+        fs::write(git_dir.join(SHOWN), "").unwrap();
+        assert_eq!(remembered(git_dir), None);
+        assert_eq!(shown(git_dir).unwrap(), Some(id(3)));
+    }
+
+    #[test]
     fn a_lock_that_cannot_be_made_is_not_taken_for_that_of_somebody_else() {
         let folder = tempfile::tempdir().unwrap();
         let fault = Lock::take(&folder.path().join("gone/main"), id(1))

@@ -22,7 +22,7 @@ const RULES: [&str; 13] = [
 ];
 
 /// What has a sentence that no case of this folder brings forth, and why.
-const WITHOUT_A_CASE: [(&str, &str); 19] = [
+const WITHOUT_A_CASE: [(&str, &str); 21] = [
     ("BodyFault::Broken", "nobody is left to tell"),
     (
         "BodyFault::TooSlow",
@@ -53,6 +53,14 @@ const WITHOUT_A_CASE: [(&str, &str); 19] = [
     ("LayerFault::Gzip", "becomes `TarballFault::Gzip`"),
     ("Refusal::FileTooLarge", "takes an index file of 64 MiB"),
     ("Refusal::BrokenFile", "our index, edited by hand"),
+    (
+        "Refusal::PolicyChanged",
+        "takes a push in the midst of a publish: see `index::tests`",
+    ),
+    (
+        "Refusal::Revoked",
+        "takes an upload that lasts: see `operate::tokens`",
+    ),
     ("UrlFault::Name", "about the name of a registry"),
 ];
 

@@ -1,11 +1,10 @@
 //! More clients than there is room for.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use super::{Besieged, clone_works};
 use crate::common::cargos::{Sandbox, View};
-use crate::common::http::get;
+use crate::common::http::{connect, get};
 use crate::common::metrics::Metrics;
 use crate::common::project::{Project, locked_version};
 use crate::common::upload::Release;
@@ -22,7 +21,7 @@ fn a_thousand_idle_connections_do_not_stop_work() {
     let port = besieged.port();
     let mut idle = Vec::with_capacity(IDLE);
     for n in 0..IDLE {
-        idle.push(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        idle.push(connect(port).unwrap());
         if n % 100 == 0 {
             get("/crates/index/kr/at/krate").send(port).succeeds();
         }
@@ -52,8 +51,7 @@ fn few_descriptors_do_not_stop_work() {
     let besieged = besieged.under(&["sh", "-c", limited]);
     let port = besieged.port();
     // More than there are descriptors, and none of them leaves by itself.
-    let connect = |_| TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let idle: Vec<TcpStream> = (0..600).map(connect).collect();
+    let idle: Vec<_> = (0..600).map(|_| connect(port).unwrap()).collect();
     let token = besieged.registry.token("alice");
     for patch in 0..10 {
         let release = Release::new("busy", &format!("1.0.{patch}"));
@@ -97,7 +95,7 @@ fn heads_that_came_in_part_do_not_stop_work() {
     let port = besieged.port();
     let mut halves = Vec::with_capacity(HALVES);
     for _ in 0..HALVES {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = connect(port).unwrap();
         stream
             .write_all(b"GET /crates/index/kr/at/krate HTTP/1.1\r\nHost:")
             .unwrap();
@@ -128,7 +126,7 @@ fn cargo_comes_again_when_there_was_no_place() {
         "POST /crates/git/git-upload-pack HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut holder = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut holder = connect(port).unwrap();
     holder.write_all(ask.as_bytes()).unwrap();
     holder.read_exact(&mut [0; 1]).unwrap();
 

@@ -1,12 +1,12 @@
 //! Clients that take or give their bytes as slowly as they can.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, clone_works};
-use crate::common::http::{exchange_bytes, get};
+use crate::common::http::{connect, exchange_bytes, get};
 use crate::common::process::{children, settled};
 use crate::common::upload::{Release, manifest, noise, tarball};
 
@@ -45,11 +45,13 @@ fn bodies_that_stall_are_given_up() {
 fn heads_that_stall_are_closed() {
     let besieged = Besieged::with(SHORT_LIMITS);
     for head in ["", "G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nX: "] {
-        let mut stream = TcpStream::connect(("127.0.0.1", besieged.port())).unwrap();
+        let mut stream = connect(besieged.port()).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         let mut rest = Vec::new();
-        // It ends: with an answer, or without a word.
-        let _ = stream.read_to_end(&mut rest);
+        // It ends: with an answer, without a word, or with a reset.
+        let ended = stream.read_to_end(&mut rest);
+        let is_open = ended.is_err_and(|fault| fault.kind() == ErrorKind::WouldBlock);
+        assert!(!is_open, "`{head}` keeps its connection");
     }
     besieged.has_held();
 }
@@ -77,7 +79,7 @@ fn answers_that_nobody_takes_give_way_to_other_clients() {
     let ask = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", large.download_path());
     let mut deaf = Vec::new();
     for _ in 0..2 * PLACES {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = connect(port).unwrap();
         stream.write_all(ask.as_bytes()).unwrap();
         deaf.push(stream);
     }
@@ -102,7 +104,7 @@ fn clones_that_crawl_do_not_stop_others() {
     std::thread::scope(|scope| {
         let mut crawlers = Vec::new();
         for _ in 0..2 {
-            let mut stream = TcpStream::connect(("127.0.0.1", besieged.port())).unwrap();
+            let mut stream = connect(besieged.port()).unwrap();
             stream.write_all(ask.as_bytes()).unwrap();
             // It has begun: the server holds a process for it.
             stream.read_exact(&mut [0; 1]).unwrap();

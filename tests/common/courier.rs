@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use super::http::{connect, impatient};
+
 /// A proxy that passes everything on as it is, but for one upload if it was told so.
 pub struct Courier {
     listener: TcpListener,
@@ -38,7 +40,7 @@ impl Courier {
             for client in listener.incoming() {
                 let other = Arc::clone(&other);
                 // A client that breaks off says so itself.
-                thread::spawn(move || carry(client?, port, &other));
+                thread::spawn(move || carry(impatient(client?)?, port, &other));
             }
         });
     }
@@ -74,7 +76,7 @@ fn carry(mut client: TcpStream, port: u16, other: &Mutex<Option<Vec<u8>>>) -> io
     if head.starts_with("PUT /crates/api/v1/crates/new ") {
         body = other.lock().unwrap().take().unwrap_or(body);
     }
-    let mut registry = TcpStream::connect(("127.0.0.1", port))?;
+    let mut registry = connect(port)?;
     // One request a connection: so its end is the end of the answer.
     let rest = format!(
         "Connection: close\r\nContent-Length: {}\r\n\r\n",

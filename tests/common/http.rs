@@ -148,8 +148,7 @@ pub fn ask_on(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Reply> {
 
 /// Sends `bytes` and is gone, as a client that was killed.
 pub fn send_and_leave(port: u16, bytes: &[u8]) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(bytes).unwrap();
+    connect(port).unwrap().write_all(bytes).unwrap();
 }
 
 /// Connects to the server on `port`.
@@ -165,12 +164,20 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
         }
     };
     stream.set_nodelay(true)?;
+    impatient(stream)
+}
+
+/// Makes reads and writes fail whose peer is silent for too long: what waits for ever would hold up all tests.
+///
+/// # Errors
+/// The stream is closed.
+pub fn impatient(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
     Ok(stream)
 }
 
-/// The same from an address of this machine that begins with 127.
+/// As [`connect`], from an address of this machine that begins with 127.
 fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -182,9 +189,7 @@ fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
         connected.into_std()
     })?;
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(SILENCE_MAX))?;
-    stream.set_write_timeout(Some(SILENCE_MAX))?;
-    Ok(stream)
+    impatient(stream)
 }
 
 fn exchange(port: u16, bytes: &[u8], method: &str) -> io::Result<Reply> {

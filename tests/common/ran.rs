@@ -2,6 +2,16 @@
 
 use std::io::Write;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a program may take that would otherwise hold up all tests: no program of theirs takes a tenth of it.
+const ENDS_WITHIN: Duration = Duration::from_secs(600);
+/// How long its output may stay open once it was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A finished program: everything that a failing test should print about it.
 pub struct Ran {
@@ -23,17 +33,32 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{text} does not start: {error}"));
-    let mut input = child.stdin.take().unwrap();
-    // A program that ends without reading its input has said why in its output.
-    let _ = input.write_all(stdin);
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    Ran {
+    let (pid, stdin) = (Pid::from_child(&child), stdin.to_vec());
+    let (tell, ended) = channel();
+    thread::spawn(move || {
+        let mut input = child.stdin.take().unwrap();
+        // A program that ends without reading its input has said why in its output.
+        let _ = input.write_all(&stdin);
+        drop(input);
+        tell.send(child.wait_with_output().unwrap())
+    });
+    let (output, is_late) = match ended.recv_timeout(ENDS_WITHIN) {
+        Ok(output) => (output, false),
+        Err(_) => {
+            let _ = kill_process(pid, Signal::KILL);
+            let output = ended.recv_timeout(KILLED_WITHIN);
+            let output = output.unwrap_or_else(|_| panic!("what {text} started does not end"));
+            (output, true)
+        }
+    };
+    let ran = Ran {
         command: text,
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    };
+    assert!(!is_late, "this was killed as it did not end: {ran}");
+    ran
 }
 
 impl Ran {

@@ -447,7 +447,7 @@ pub fn program() -> PathBuf {
 }
 
 /// Waits for a process to end by itself; if it does not, kills it and gives `None`.
-fn end_of(process: &mut Child) -> Option<ExitStatus> {
+pub fn end_of(process: &mut Child) -> Option<ExitStatus> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(status) = process.try_wait().unwrap() {

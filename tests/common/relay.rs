@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use super::http::{connect, impatient};
+
 /// A relay on a port of its own; it ends when it is dropped.
 pub struct Relay {
     /// Where it listens.
@@ -41,7 +43,8 @@ impl Relay {
                     return;
                 }
                 // A client that has gone wants no answer. One request at a time is enough.
-                let _ = stream.and_then(|stream| shared.serve(&stream));
+                let client = stream.and_then(impatient);
+                let _ = client.and_then(|client| shared.serve(&client));
             }
         });
         Self {
@@ -87,7 +90,7 @@ impl State {
             let answer = format!("{answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             return { client }.write_all(answer.as_bytes());
         }
-        let mut server = TcpStream::connect(("127.0.0.1", *self.target.lock().unwrap()))?;
+        let mut server = connect(*self.target.lock().unwrap())?;
         let (first, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
         let kept = rest.lines().filter(|line| {
             let line = line.to_ascii_lowercase();
@@ -116,8 +119,8 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.state.is_over.store(true, Ordering::SeqCst);
         // The last connection wakes it.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-        if let Some(thread) = self.thread.take() {
+        let waking = TcpStream::connect(("127.0.0.1", self.port));
+        if let (Ok(_), Some(thread)) = (waking, self.thread.take()) {
             let _ = thread.join();
         }
     }

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::http::{Reply, Request, ask_on, request};
+use super::http::{Reply, Request, ask_on, connect, request};
 
 /// A release that a test uploads.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl Release {
              Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut stream = connect(port).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         let mut go_on = [0; 25];
         stream.read_exact(&mut go_on).unwrap();

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
+use crate::common::http::{connect, impatient};
 use crate::common::watch::eventually;
 
 /// What is asked of the forge.
@@ -88,7 +89,7 @@ impl Between {
                 }
                 let state = Arc::clone(&shared);
                 // A connection that breaks is told of by whoever wanted it.
-                thread::spawn(move || state.serve(&client?));
+                thread::spawn(move || state.serve(&impatient(client?)?));
             }
         });
         Self {
@@ -159,7 +160,7 @@ impl State {
             None => self.pass(&request, client),
             Some(Trouble::CutBefore) => client.shutdown(Shutdown::Both),
             Some(Trouble::CutMidway) => {
-                let mut forge = TcpStream::connect(("127.0.0.1", self.forge))?;
+                let mut forge = connect(self.forge)?;
                 let bytes = request.bytes();
                 forge.write_all(&bytes[..bytes.len() - request.body.len() / 2])?;
                 forge.shutdown(Shutdown::Both)?;
@@ -203,7 +204,7 @@ impl State {
 
     /// The whole answer of the forge: one request a connection, so its end is the end of the answer.
     fn ask(&self, request: &Message) -> io::Result<Vec<u8>> {
-        let mut forge = TcpStream::connect(("127.0.0.1", self.forge))?;
+        let mut forge = connect(self.forge)?;
         forge.write_all(&request.bytes())?;
         let mut answer = Vec::new();
         forge.read_to_end(&mut answer)?;
@@ -276,8 +277,8 @@ impl Drop for Between {
         self.state.inner.lock().unwrap().is_over = true;
         self.state.changed.notify_all();
         // The last connection wakes it.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-        if let Some(thread) = self.thread.take() {
+        let waking = TcpStream::connect(("127.0.0.1", self.port));
+        if let (Ok(_), Some(thread)) = (waking, self.thread.take()) {
             let _ = thread.join();
         }
     }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
 
+use crate::common::http::impatient;
 use crate::common::watch::eventually;
 
 /// One delivery.
@@ -39,7 +40,8 @@ impl Inbox {
                 if until.load(Ordering::SeqCst) {
                     return;
                 }
-                if let Ok(delivery) = stream.and_then(|stream| take(&stream)) {
+                let client = stream.and_then(impatient);
+                if let Ok(delivery) = client.and_then(|client| take(&client)) {
                     into.lock().unwrap().push(delivery);
                 }
             }
@@ -86,8 +88,8 @@ impl Drop for Inbox {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
         // The last connection wakes it.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-        if let Some(thread) = self.thread.take() {
+        let waking = TcpStream::connect(("127.0.0.1", self.port));
+        if let (Ok(_), Some(thread)) = (waking, self.thread.take()) {
             let _ = thread.join();
         }
     }

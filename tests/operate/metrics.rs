@@ -1,10 +1,9 @@
 //! `/metrics`: each number moves when its thing happens.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::git::Clone;
-use crate::common::http::{get, request};
+use crate::common::http::{connect, get, request};
 use crate::common::metrics::Metrics;
 use crate::common::person;
 use crate::common::registry::Registry;
@@ -250,9 +249,7 @@ fn the_process_is_measured() {
     let registry = Registry::start();
     let before = Metrics::of(&registry);
     // They are taken in before the connection that asks.
-    let idle: Vec<_> = (0..20)
-        .map(|_| TcpStream::connect(("127.0.0.1", registry.port)).unwrap())
-        .collect();
+    let idle: Vec<_> = (0..20).map(|_| connect(registry.port).unwrap()).collect();
     let after = Metrics::of(&registry);
     let open = "process_open_fds";
     // Not compared with before: a server that has just started reads files for a moment.

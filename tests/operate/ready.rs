@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::http::get;
 use crate::common::person;
-use crate::common::registry::{Registry, program};
+use crate::common::registry::{Registry, end_of, program};
 use crate::common::upload::Release;
 
 /// Asks until the answer has this status; gives its text.
@@ -107,5 +107,5 @@ fn a_service_manager_is_told_when_requests_are_taken_and_when_no_more() {
     assert_eq!(heard(), "READY=1");
     kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
     assert_eq!(heard(), "STOPPING=1");
-    assert!(server.wait().unwrap().success());
+    assert!(end_of(&mut server).is_some_and(|status| status.success()));
 }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::wait_until;
-use crate::common::registry::Registry;
+use crate::common::registry::{Registry, end_of};
 
 /// The calls that are written down and may fail: what makes files durable, and what is said on sockets.
 const CALLS: &str =
@@ -113,7 +113,8 @@ impl Trouble {
         // It has ended by itself if the server has.
         if self.strace.try_wait().unwrap().is_none() {
             let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
-            self.strace.wait().unwrap();
+            // It is killed if it does not end.
+            let _ = end_of(&mut self.strace);
         }
     }
 }

@@ -189,8 +189,7 @@ impl Registry {
     /// Kills it without any warning.
     pub fn kill(&mut self) {
         let mut server = self.server.take().expect("it runs");
-        server.kill().unwrap();
-        server.wait().unwrap();
+        end_by_force(&mut server);
     }
 
     /// The id of the server's process.
@@ -448,6 +447,20 @@ pub fn program() -> PathBuf {
 
 /// Waits for a process to end by itself; if it does not, kills it and gives `None`.
 pub fn end_of(process: &mut Child) -> Option<ExitStatus> {
+    let status = ended(process);
+    if status.is_none() {
+        end_by_force(process);
+    }
+    status
+}
+
+/// Who follows its calls could keep a process that is dead.
+fn end_by_force(process: &mut Child) {
+    process.kill().unwrap();
+    assert!(ended(process).is_some(), "it was killed and is still there");
+}
+
+fn ended(process: &mut Child) -> Option<ExitStatus> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(status) = process.try_wait().unwrap() {
@@ -455,8 +468,6 @@ pub fn end_of(process: &mut Child) -> Option<ExitStatus> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
-    process.kill().unwrap();
-    process.wait().unwrap();
     None
 }
 

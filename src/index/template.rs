@@ -40,6 +40,8 @@ const TEMPLATE: [(&str, &str); 4] = [
 ];
 
 /// Nothing but our own code writes here, and what it writes is durable; clients may ask for what they are shown.
+///
+/// What people push stays a pack, which is merged with the others: nothing ever removes single objects.
 const GIT_CONFIG: &str = "\
 [core]
 \trepositoryformatversion = 0
@@ -59,6 +61,7 @@ const GIT_CONFIG: &str = "\
 \tallowFilter = false
 [transfer]
 \tfsckObjects = true
+\tunpackLimit = 1
 ";
 
 /// The repository could not be made.

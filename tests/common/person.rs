@@ -17,8 +17,6 @@ const PETRA: [&str; 4] = ["-c", "user.name=Petra", "-c", "user.email=petra@local
 pub enum Receive {
     /// As it is set up, hooks and all.
     AsSetUp,
-    /// The same, as one pack.
-    PackedAsSetUp,
     /// Without hooks, each object a file of its own.
     Loose,
     /// Without hooks, as one pack.
@@ -122,12 +120,11 @@ impl Person {
     pub fn push(&self, what: &str, receive: Receive) -> Ran {
         let program = match receive {
             Receive::AsSetUp => "--receive-pack=git receive-pack",
-            Receive::PackedAsSetUp => "--receive-pack=git -c receive.unpackLimit=1 receive-pack",
             Receive::Loose => {
-                "--receive-pack=git -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
+                "--receive-pack=git -c transfer.unpackLimit=100 -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
             }
             Receive::Packed => {
-                "--receive-pack=git -c receive.unpackLimit=1 -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
+                "--receive-pack=git -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack"
             }
         };
         let repository = self.repository.to_str().unwrap();
@@ -196,8 +193,7 @@ fn commit_and_push(clone: &Path, message: &str) {
         message,
     ];
     git(clone, &person).succeeds();
-    // As one pack: loose objects are what the registry itself never leaves.
-    let receive = "--receive-pack=git -c receive.unpackLimit=1 -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack";
+    let receive = "--receive-pack=git -c core.hooksPath=/dev/null -c receive.denyNonFastForwards=false receive-pack";
     let push = ["push", "--quiet", "--force", receive, "origin", "HEAD:main"];
     git(clone, &push).succeeds();
 }

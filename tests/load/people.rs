@@ -213,7 +213,7 @@ impl Petra {
         self.person.write("config.json", "{}\n");
         self.person.commit("what nobody may do");
         let pushing = world.pushing.lock().unwrap();
-        let ran = self.person.push("HEAD:main", Receive::PackedAsSetUp);
+        let ran = self.person.push("HEAD:main", Receive::AsSetUp);
         drop(pushing);
         match ran.is_success() {
             true => Err("a forbidden push is let in".to_owned()),
@@ -234,7 +234,7 @@ impl Petra {
             edit(&self.person);
             let commit = self.person.commit("change by hand");
             let pushing = world.pushing.lock().unwrap();
-            let ran = self.person.push("HEAD:main", Receive::PackedAsSetUp);
+            let ran = self.person.push("HEAD:main", Receive::AsSetUp);
             drop(pushing);
             if ran.is_success() {
                 drop(alone);

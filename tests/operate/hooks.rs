@@ -68,7 +68,7 @@ fn yank_by_hand(person: &Person) -> String {
 
 #[test]
 fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
-    let mut registry = Registry::start_with(NO_POLL);
+    let registry = Registry::start_with(NO_POLL);
     publish(&registry);
     let before = served(&registry);
     let person = Person::of(&registry);
@@ -104,12 +104,11 @@ fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
     let lines = served(&registry);
     person.push("HEAD:main", Receive::Packed).succeeds();
     assert_eq!(served(&registry), lines);
-    registry.knows_its_files();
 }
 
 #[test]
 fn other_refs_and_what_is_no_step_forward_are_refused() {
-    let mut registry = Registry::start_with(NO_POLL);
+    let registry = Registry::start_with(NO_POLL);
     publish(&registry);
     let person = Person::of(&registry);
     let one_branch = "the index has one branch; push to refs/heads/main";
@@ -159,7 +158,6 @@ fn other_refs_and_what_is_no_step_forward_are_refused() {
     let tip = person.git(&["rev-parse", "HEAD"]);
     assert_eq!(git::tip(&registry.repository()), tip);
     registry.run(&["verify"]).succeeds();
-    registry.knows_its_files();
 }
 
 #[test]
@@ -181,7 +179,6 @@ fn a_push_is_judged_when_no_server_runs_too() {
     person.push("HEAD:main", Receive::AsSetUp).succeeds();
     drop_a_line(&person);
     refused(&registry, &person, "HEAD:main", said);
-    registry.knows_its_files();
     registry.start_again();
     person.catch_up();
     assert_eq!(served(&registry), person.read(LINES));
@@ -243,7 +240,7 @@ fn hooks_of_the_operator_are_left_alone() {
 
 #[test]
 fn hooks_work_wherever_the_data_lies() {
-    let mut registry = Registry::start_at("it's \"a\" $HOME `pwd`; folder/data");
+    let registry = Registry::start_at("it's \"a\" $HOME `pwd`; folder/data");
     publish(&registry);
     let person = Person::of(&registry);
     yank_by_hand(&person);
@@ -252,5 +249,4 @@ fn hooks_work_wherever_the_data_lies() {
     assert_eq!(served(&registry), person.read(LINES));
     drop_a_line(&person);
     refused(&registry, &person, "HEAD:main", "has lost the line");
-    registry.knows_its_files();
 }

@@ -400,7 +400,7 @@ fn a_policy_holds_for_uploads_that_began_before_it() {
     let person = Person::of(&registry);
     person.write("policy.toml", "[limits]\nentries_max = 1\n");
     let stricter = person.commit("smaller crates");
-    person.push("HEAD:main", Receive::PackedAsSetUp).succeeds();
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
     serves(&registry, &stricter);
     let refused = upload.finish();
     assert_eq!(refused.status, 400, "{refused:?}");

@@ -133,6 +133,8 @@ async fn what_people_may_do_is_followed_and_built_upon() {
 #[tokio::test]
 async fn what_people_pushed_stands_in_a_pack_of_ours() {
     let fixture = fixture().await;
+    // As git does where nobody told it otherwise.
+    fixture.git(&["config", "transfer.unpackLimit", "100"]);
     let clone = fixture.clone_of();
     let theirs = clone.write("README.md", "hello\n").push();
     fixture

@@ -188,14 +188,7 @@ fn set_policy(registry: &mut Registry, policy: &str) {
     clone.git(&[&author[..], &["commit", "--quiet", "-am", "Other rules"]].concat());
     registry.stop();
     let repository = registry.repository();
-    clone.git(&[
-        "push",
-        "--quiet",
-        // One pack, as the registry itself writes.
-        "--receive-pack=git -c receive.unpackLimit=1 receive-pack",
-        repository.to_str().unwrap(),
-        "HEAD:main",
-    ]);
+    clone.git(&["push", "--quiet", repository.to_str().unwrap(), "HEAD:main"]);
     registry.start_again();
 }
 

@@ -90,6 +90,22 @@ impl Target {
         assert_eq!(subjects.lines().filter(|it| **it == subject).count(), 1);
     }
 
+    /// Ends when the tip has `release`, perhaps not for good, and the pack could not be written again.
+    #[track_caller]
+    fn dies_in_doubt(&mut self, strace: &Path, release: &Release) {
+        let (heads, packs) = (self.heads(), self.packs());
+        // The folder of packs once, then that of the ref, then all: also when both are written again.
+        let plan = Plan {
+            inject: Some("fsync:error=EIO:when=2+"),
+            paths: &[&heads, &packs],
+        };
+        let trouble = Trouble::of_writer(strace, &self.registry, &plan);
+        self.cannot_publish(release, "the tip was not flushed");
+        self.cannot_publish(release, "the last pack was not written again");
+        self.registry.kill();
+        drop(trouble);
+    }
+
     /// Panics unless a second upload of `release` is refused as one that is already there.
     #[track_caller]
     fn has_already(&self, release: &Release) {
@@ -189,18 +205,8 @@ fn the_pack_of_a_tip_in_doubt_stays_while_writing_it_again_fails() {
         return;
     };
     let mut target = Target::new();
-    let (heads, packs) = (target.heads(), target.packs());
-    // The folder of packs once, then that of the ref, then all: also when both are written again.
-    let plan = Plan {
-        inject: Some("fsync:error=EIO:when=2+"),
-        paths: &[&heads, &packs],
-    };
-    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
     let release = Release::new("doubted", "1.0.0");
-    target.cannot_publish(&release, "the tip was not flushed");
-    target.cannot_publish(&release, "the last pack was not written again");
-    target.registry.kill();
-    drop(trouble);
+    target.dies_in_doubt(&strace, &release);
     target.registry.start_again();
     git::assert_sound(&target.registry.repository());
     target.has_once(&release);
@@ -216,16 +222,8 @@ fn nobody_misses_a_tip_in_doubt_that_a_power_cut_took() {
     let mut target = Target::new();
     let main = target.heads().join("main");
     let before = fs::read(&main).unwrap();
-    let (heads, packs) = (target.heads(), target.packs());
-    let plan = Plan {
-        inject: Some("fsync:error=EIO:when=2+"),
-        paths: &[&heads, &packs],
-    };
-    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
     let release = Release::new("doubted", "1.0.0");
-    target.cannot_publish(&release, "the tip was not flushed");
-    target.registry.kill();
-    drop(trouble);
+    target.dies_in_doubt(&strace, &release);
     // As the disk has it, whose flush failed.
     assert_ne!(fs::read(&main).unwrap(), before);
     fs::write(&main, &before).unwrap();

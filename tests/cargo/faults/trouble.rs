@@ -113,7 +113,8 @@ impl Trouble {
         // It has ended by itself if the server has.
         if self.strace.try_wait().unwrap().is_none() {
             let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
-            // It is killed if it does not end.
+            // A thread that waits for its child to run a program, which `strace` holds, is waited for without end:
+            // whoever kills it then lets all of them go.
             let _ = end_of(&mut self.strace);
         }
     }

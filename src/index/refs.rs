@@ -358,8 +358,9 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Once given away, a file of this name is somebody else's lock.
-        if self.is_held {
-            let _ = disk::put_aside(&self.path, &self.spare);
+        if self.is_held && disk::put_aside(&self.path, &self.spare).is_err() {
+            // One that stays all the same is named by who meets it.
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -234,6 +234,29 @@ fn nobody_misses_a_tip_in_doubt_that_a_power_cut_took() {
 }
 
 #[test]
+fn a_lock_of_ours_that_cannot_become_the_spare_file_goes() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    let lock = target.heads().join("main.lock");
+    let plan = Plan {
+        inject: Some("rename:error=ENOSPC:when=1"),
+        paths: &[&lock],
+    };
+    let trouble = Trouble::of_writer(&strace, &target.registry, &plan);
+    let releases = ["1.0.0", "1.0.1"].map(|version| Release::new("locked", version));
+    for release in &releases {
+        target.publish(release).succeeds();
+    }
+    assert_eq!(failed(&trouble.end()).len(), 1);
+    assert!(!lock.exists());
+    for release in &releases {
+        target.has_once(release);
+    }
+}
+
+#[test]
 fn what_fails_before_the_tip_is_moved_leaves_nothing() {
     let Some(strace) = tools::strace_of_running() else {
         return;

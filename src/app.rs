@@ -41,6 +41,8 @@ use crate::review::Reviews;
 use crate::tokens::TokenRecords;
 use crate::visibility::Watch;
 
+/// As many as are written together; the runtime has twice as many threads for work that waits.
+const KEEPERS_MAX: usize = 256;
 /// How long a command waits for a server that is just making the registry.
 const FOUNDING_WAIT: Duration = Duration::from_secs(10);
 /// How long a server waits for the folder: a command that makes the registry soon lets go of it.
@@ -86,6 +88,8 @@ pub struct App {
     pub rates: Rates,
     /// Crate files that are looked into at one time: an archive can keep a core busy and a manifest some memory.
     pub inspections: Arc<Semaphore>,
+    /// Crate files that go into the store at one time: on a disk that hangs each holds a thread that others need, too.
+    pub keepers: Arc<Semaphore>,
     /// What judges pull requests, if the index is on a forge.
     pub reviews: Option<Reviews>,
     /// What looks whether everybody may read, if a forge decides that.
@@ -215,6 +219,7 @@ impl App {
             inspections: Arc::new(Semaphore::new(
                 thread::available_parallelism().map_or(1, usize::from),
             )),
+            keepers: Arc::new(Semaphore::new(KEEPERS_MAX)),
             publishes: measure::counts_from_zero(
                 "sidecargo_publishes_total",
                 "Uploads of versions, by what became of them.",

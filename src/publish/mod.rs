@@ -21,8 +21,9 @@ use bytes::Buf;
 use futures_util::Stream;
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit as Turn, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout_at;
+use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::warn;
 
 use crate::app::{App, Caller};
@@ -136,8 +137,7 @@ where
     let own = app.own_urls(&snapshot);
     let policy = Arc::new(snapshot.registry().policy.clone());
     let rules = Arc::clone(&policy);
-    let turn = timeout_at(deadline, Arc::clone(&app.inspections).acquire_owned()).await;
-    let turn = turn.map_err(|_| WriteFault::Late)?;
+    let turn = turn_in(&app.inspections, deadline).await?;
     let look = move || {
         let _turn = turn;
         look_into(received, &upload, &own, &rules)
@@ -170,16 +170,18 @@ where
     let refusals = app.index.refusals(&change, deadline).await;
     if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
         // The very same file is there: who publishes it again is done, whatever the rules have become.
-        let heal = heal(app, received, cksum);
+        let turn = turn_in(&app.keepers, deadline).await?;
+        let heal = heal(app, received, cksum, turn);
         timeout_at(deadline, heal)
             .await
             .map_err(|_| WriteFault::Late)??;
         return Err(WriteFault::Refused(refusal.clone()).into());
     }
     judge(wrong, &refusals)?;
+    let turn = turn_in(&app.keepers, deadline).await?;
     count(app, &who, &release, &app.index.snapshot())?;
 
-    let blob = keep(&app.blobs, received, cksum);
+    let blob = keep(&app.blobs, received, cksum, turn);
     let landed = app.index.submit_with(change, blob, deadline).await?;
     Ok(Published { landed, warnings })
 }
@@ -247,11 +249,19 @@ fn judge(mut wrong: Faults<String>, refusals: &[Refusal]) -> Result<(), PublishF
     }
 }
 
+/// Waits for one of the places that there are for such work; it is free again when what is given is dropped.
+async fn turn_in(places: &Arc<Semaphore>, deadline: Deadline) -> Result<Turn, WriteFault> {
+    let turn = timeout_at(deadline, Arc::clone(places).acquire_owned()).await;
+    let turn = turn.map_err(|_| WriteFault::Late)?;
+    Ok(turn.expect("places are never closed"))
+}
+
 /// Begins to keep a file: while that goes on, the writer can do its part.
-fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum) -> Blob {
+fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum, turn: Turn) -> Blob {
     let blobs = Arc::clone(blobs);
     let (tell, told) = mpsc::sync_channel(1);
     spawn_blocking(move || {
+        let _turn = turn;
         let kept = received
             .into_file(&blobs)
             .and_then(|file| blobs.keep(file, &cksum));
@@ -262,8 +272,11 @@ fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum) -> Blob {
 }
 
 /// Keeps a file that is uploaded again if the one in the store was lost or damaged meanwhile.
-async fn heal(app: &App, received: Received, cksum: Cksum) -> io::Result<()> {
-    let heal = move |blobs: &Blobs| blobs.heal(received.into_file(blobs)?, &cksum);
+async fn heal(app: &App, received: Received, cksum: Cksum, turn: Turn) -> io::Result<()> {
+    let heal = move |blobs: &Blobs| {
+        let _turn = turn;
+        blobs.heal(received.into_file(blobs)?, &cksum)
+    };
     if off_thread(&app.blobs, heal).await? {
         warn!(blob.cksum = %cksum, "a crate file that was missing or damaged was uploaded again");
     }

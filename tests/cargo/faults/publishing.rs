@@ -1,4 +1,4 @@
-//! What cargo's own publish meets when the server dies, or waits for its disk, between a crate file and its commit.
+//! What a publish meets when the server dies, or waits for its disk, between a crate file and its commit.
 
 use std::fs;
 
@@ -12,6 +12,7 @@ use crate::common::http::get;
 use crate::common::project::{Project, locked_version};
 use crate::common::registry::{Registry, files_below};
 use crate::common::tools;
+use crate::common::upload::{Release, manifest, noise, tarball};
 
 const PUBLISH: [&str; 4] = ["publish", "--registry", "crates", "--no-verify"];
 
@@ -110,4 +111,54 @@ fn cargo_gets_an_answer_while_the_disk_hangs() {
     assert_eq!(status("waiting"), 404);
     second.cargo(second_folder, &PUBLISH).succeeds();
     assert_eq!(status("waiting"), 200);
+}
+
+#[test]
+fn a_disk_that_hangs_takes_no_thread_that_readers_need() {
+    // More than there are threads for work that waits.
+    const UPLOADS: usize = 600;
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let mut registry = Registry::start_with("[http]\npublish_deadline_secs = 1\n");
+    let token = registry.token("alice");
+    let large = Release {
+        crate_file: tarball(
+            "large",
+            "1.0.0",
+            &[
+                ("Cargo.toml", manifest("large", "1.0.0").as_bytes()),
+                ("src/lib.rs", b""),
+                ("noise", noise(3, 2 << 20).as_bytes()),
+            ],
+        ),
+        ..Release::new("large", "1.0.0")
+    };
+    large.publish(registry.port, &token).succeeds();
+    let plan = Plan {
+        inject: Some("fsync:delay_enter=600000000"),
+        paths: &[],
+    };
+    let trouble = Trouble::of_all(&strace, &registry, &plan);
+    let publish = |number: usize| {
+        let release = Release::new("small", &format!("1.0.{number}"));
+        release.publish(registry.port, &token).status
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..UPLOADS)
+            .map(|number| scope.spawn(move || publish(number)))
+            .collect();
+        for client in clients {
+            assert_eq!(client.join().unwrap(), 503);
+        }
+    });
+    let download = get(large.download_path()).send(registry.port).succeeds();
+    assert!(download.body == large.crate_file);
+    let server = Pid::from_raw(registry.pid().try_into().unwrap()).unwrap();
+    kill_process(server, Signal::KILL).unwrap();
+    drop(trouble);
+    registry.kill();
+    registry.start_again();
+    let release = Release::new("small", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
 }

@@ -17,6 +17,7 @@ use super::objects::{Commit, Objects};
 use super::rule::{self, By, FileChange, Step, Violation};
 use super::signature::{self, Borne};
 use super::snapshot::Snapshot;
+use super::tree::Trees;
 use super::writer::Tip;
 
 /// The most commits of one way.
@@ -29,10 +30,10 @@ const LOOK_COMMITS_MAX: usize = 10_000;
 pub enum HistoryFault {
     /// A commit does what no commit may.
     #[error(
-        "commit {commit} breaks a rule of the index: {violation}; revert it, and the index goes on"
+        "commit {commit} breaks a rule of the index: {violation}; {}, and the index goes on", .violation.cure()
     )]
     Rule {
-        /// The commit, or the last of several that are judged together.
+        /// The commit; of several that are judged together the one since which it is so.
         commit: CommitId,
         /// What it does.
         violation: Box<Violation>,
@@ -95,6 +96,15 @@ pub enum HistoryFault {
         /// What is wrong.
         fault: LoadFault,
     },
+}
+
+impl HistoryFault {
+    fn violation(&self) -> Option<&Violation> {
+        match self {
+            Self::Rule { violation, .. } => Some(violation),
+            _ => None,
+        }
+    }
 }
 
 /// A step that was judged and found good.
@@ -162,14 +172,36 @@ impl<'a> Walk<'a> {
                 continue;
             }
             if let Some((last, count)) = of_people.take() {
-                self.step(&last, By::People, count, left + 1, tell)?;
+                self.step(&last, By::People, count, left + 1, tell)
+                    .map_err(|fault| self.blame(fault, &way[at - count..at]))?;
             }
             self.step(&commit, By::Registry, 1, left, tell)?;
         }
         match of_people {
-            Some((last, count)) => self.step(&last, By::People, count, 0, tell),
+            Some((last, count)) => self
+                .step(&last, By::People, count, 0, tell)
+                .map_err(|fault| self.blame(fault, &way[way.len() - count..])),
             None => Ok(()),
         }
+    }
+
+    /// Names the one of several commits of people since which they do together what is not allowed: to be reverted.
+    fn blame(&self, fault: HistoryFault, commits: &[CommitId]) -> HistoryFault {
+        let told = fault.violation().map(ToString::to_string);
+        let Some(told) = told.filter(|_| commits.len() <= LOOK_COMMITS_MAX) else {
+            return fault;
+        };
+        let does = |id: &CommitId| {
+            let commit = read(self.objects, *id)?;
+            self.judge(&commit, By::People).map(drop)
+        };
+        let is_it =
+            |fault: &HistoryFault| fault.violation().is_some_and(|it| it.to_string() == told);
+        let since = commits
+            .iter()
+            .rev()
+            .map_while(|id| does(id).err().filter(is_it));
+        since.last().unwrap_or(fault)
     }
 
     fn step(
@@ -180,17 +212,8 @@ impl<'a> Walk<'a> {
         left: usize,
         tell: &mut dyn FnMut(&Judged<'_>),
     ) -> Result<(), HistoryFault> {
-        let rule = |violation| HistoryFault::Rule {
-            commit: commit.id,
-            violation: Box::new(violation),
-        };
-        let (files, trees) =
-            diff(self.objects, &self.tip.trees, commit.tree).map_err(|fault| match fault {
-                DiffFault::Violation(violation) => rule(violation),
-                DiffFault::Load(fault) => unreadable(commit.id, fault),
-            })?;
+        let (files, trees, step) = self.judge(commit, by)?;
         let on = &self.tip.snapshot;
-        let step = rule::step(on, &files, by, self.has_blob).map_err(rule)?;
         tell(&Judged {
             commit,
             commits,
@@ -205,6 +228,25 @@ impl<'a> Walk<'a> {
             trees,
         };
         Ok(())
+    }
+
+    /// What a commit does from here, if it may.
+    fn judge(
+        &self,
+        commit: &Commit,
+        by: By,
+    ) -> Result<(Vec<FileChange>, Trees, Step), HistoryFault> {
+        let rule = |violation| HistoryFault::Rule {
+            commit: commit.id,
+            violation: Box::new(violation),
+        };
+        let (files, trees) =
+            diff(self.objects, &self.tip.trees, commit.tree).map_err(|fault| match fault {
+                DiffFault::Violation(violation) => rule(violation),
+                DiffFault::Load(fault) => unreadable(commit.id, fault),
+            })?;
+        let step = rule::step(&self.tip.snapshot, &files, by, self.has_blob).map_err(rule)?;
+        Ok((files, trees, step))
     }
 }
 

@@ -839,3 +839,24 @@ async fn a_clock_that_jumps_hurts_no_commit_and_no_line() {
     assert_eq!(index.snapshot().commit(), tip);
     publish_on(&index, "4.0.0").await;
 }
+
+#[test]
+fn a_pack_that_went_meanwhile_is_not_damaged_and_one_that_cannot_be_read_is() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(mend::look_into(&folder.path().join("pack-0.pack")).is_none());
+    let unreadable = mend::look_into(folder.path()).unwrap();
+    assert!(
+        unreadable.to_string().contains("cannot be read"),
+        "{unreadable}"
+    );
+}
+
+#[test]
+fn an_empty_file_cuts_no_history_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let shallow = folder.path().join("shallow");
+    for (text, cuts) in [("", None), ("0\n", Some(shallow.clone()))] {
+        fs::write(&shallow, text).unwrap();
+        assert_eq!(history::cut_off_by(folder.path()), cuts);
+    }
+}

@@ -126,6 +126,18 @@ impl Violation {
             Self::NoOwners(_) => None,
         }
     }
+
+    /// What makes a branch good again whose commit does this.
+    pub(super) fn cure(&self) -> &'static str {
+        match self {
+            // A revert would drop the line.
+            Self::Line {
+                fault: LineViolation::NoBlob { .. },
+                ..
+            } => "put the file back from a backup of the store",
+            _ => "revert it",
+        }
+    }
 }
 
 impl FileChange {

@@ -69,12 +69,18 @@ impl Clone {
         self.git(&["push", "--quiet", "--force", receive, "origin", what]);
     }
 
-    /// Commits all that differs and pushes it; the new tip.
-    fn push(&self) -> String {
+    /// Commits all that differs; the commit.
+    fn commit(&self) -> String {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--message", "by hand"]);
-        self.git(&["push", "--quiet", "origin", "HEAD:main"]);
         self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// The same, and pushes it.
+    fn push(&self) -> String {
+        let commit = self.commit();
+        self.git(&["push", "--quiet", "origin", "HEAD:main"]);
+        commit
     }
 }
 
@@ -181,6 +187,32 @@ async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
         fixture.git(&["rev-parse", "main~2"]).trim(),
         fixture.git(&["rev-parse", "main^^"]).trim()
     );
+}
+
+#[tokio::test]
+async fn of_commits_that_come_together_the_one_is_named_whose_revert_heals() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    let line = fs::read_to_string(clone.path.join("1/a")).unwrap();
+    let mut commits = Vec::new();
+    for (path, text) in [
+        ("1/a", ""),
+        ("1/a", &*line),
+        ("1/a", ""),
+        ("README.md", "harmless\n"),
+        ("README.md", "harmless, too\n"),
+    ] {
+        commits.push(clone.write(path, text).commit());
+    }
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(
+        reason.starts_with(&format!("commit {} ", commits[2])),
+        "{reason}"
+    );
+    clone.git(&["revert", "--no-edit", &commits[2]]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    fixture.writes().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Pages for people: `/R/me`, and the answer that says the server serves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use warp::Reply;
 use warp::http::header;
@@ -11,7 +12,9 @@ use super::error::ApiError;
 use super::html::{self, escape};
 use super::request::Request;
 use super::snippets::Snippets;
+use crate::app::App;
 use crate::domain::Visibility;
+use crate::index::OUTCOME_WAIT;
 use crate::metrics::{self, Metrics};
 
 /// `/healthz`: this process serves, and can write. If not, only a new start helps.
@@ -30,7 +33,7 @@ fn must_have(has_writer: bool) -> Result<(), ApiError> {
 }
 
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
-/// served is durable, the disk takes a small file, nobody left a lock, and the writer lives. If not, the reason.
+/// served is durable, the disk takes a small file, nobody left a lock, the writer lives and comes on. If not, the reason.
 /// A forge that cannot be reached, or took no push the last time, stops writes alone: that is told, and no fault.
 ///
 /// Of a private registry only those who may read it are told the reason: it can name a crate.
@@ -84,6 +87,12 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
     if let Some(reason) = index.stale_lock() {
         return Err(ApiError::unavailable(reason));
     }
+    if let Some(reason) = stuck(&request.app) {
+        return match request.app.config.forge {
+            Some(_) => Ok(Ready::ForReads(reason)),
+            None => Err(ApiError::unavailable(reason)),
+        };
+    }
     match stall {
         // Whoever sends no more reads here would make more of it than it is.
         Some(stall) if index.has_writer() => Ok(Ready::ForReads(stall.reason.clone())),
@@ -93,6 +102,18 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
             Ok(unpushed.map_or(Ready::Good, |reason| Ready::ForReads(reason.to_string())))
         }
     }
+}
+
+/// What is said of a writer that does not come on: whoever waited for it was answered meanwhile.
+fn stuck(app: &App) -> Option<String> {
+    let patience = Duration::from_secs(app.config.http.publish_deadline_secs) + OUTCOME_WAIT;
+    let age = app.index.measures().work_age();
+    (age > patience).then(|| {
+        format!(
+            "the writer has been at one piece of work for {} seconds: it waits for the disk, for git or for the forge",
+            age.as_secs()
+        )
+    })
 }
 
 /// `/metrics`: all measures, for those who may read the registry: they tell how much happens in it.

@@ -67,6 +67,7 @@ impl Writer {
     ///
     /// Readers see the new tip only once it is durable. What they see stays as it is while the branch is not good.
     pub(super) fn catch_up(&mut self) -> Result<(), String> {
+        let _work = self.measures.at_work();
         for _ in 0..OVERTAKEN_MAX {
             if self.look()? == Seen::Good {
                 return Ok(());

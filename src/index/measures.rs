@@ -28,6 +28,29 @@ pub struct Measures {
     opened: Instant,
     /// When the snapshot was shown, in milliseconds after `opened`.
     shown_millis: Arc<AtomicU64>,
+    /// Since when the writer is at its present piece of work, likewise; 0 if it waits for one.
+    work_millis: Arc<AtomicU64>,
+}
+
+/// The writer is at work until this is dropped.
+pub(super) struct Work {
+    begun: Instant,
+    /// What it was at before: work can be a part of other work.
+    before: u64,
+    millis: Arc<AtomicU64>,
+}
+
+impl Work {
+    /// How long it takes so far.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.millis.store(self.before, Ordering::Relaxed);
+    }
 }
 
 impl Measures {
@@ -63,18 +86,48 @@ impl Measures {
             ),
             opened: Instant::now(),
             shown_millis: Arc::default(),
+            work_millis: Arc::default(),
         }
     }
 
     /// How long the present snapshot has been served.
     pub fn snapshot_age(&self) -> Duration {
-        let shown = Duration::from_millis(self.shown_millis.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(shown)
+        self.since(self.shown_millis.load(Ordering::Relaxed))
+    }
+
+    /// How long the writer is at its present piece of work; nothing if it waits for one.
+    pub fn work_age(&self) -> Duration {
+        match self.work_millis.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            begun => self.since(begun),
+        }
+    }
+
+    /// The writer begins to work.
+    pub(super) fn at_work(&self) -> Work {
+        let before = self.work_millis.load(Ordering::Relaxed);
+        if before == 0 {
+            self.work_millis.store(self.now().max(1), Ordering::Relaxed);
+        }
+        Work {
+            begun: Instant::now(),
+            before,
+            millis: Arc::clone(&self.work_millis),
+        }
     }
 
     /// Another snapshot is served from now on.
     pub(super) fn note_shown(&self) {
-        let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.shown_millis.store(millis, Ordering::Relaxed);
+        self.shown_millis.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// This moment, in milliseconds after `opened`.
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn since(&self, millis: u64) -> Duration {
+        let then = Duration::from_millis(millis);
+        self.opened.elapsed().saturating_sub(then)
     }
 }

@@ -84,7 +84,7 @@ pub use object::{Body, Collision};
 pub use opening::OpenFault;
 pub use operator::{Operation, OperationFault};
 pub use place::Place;
-pub use queue::Blob;
+pub use queue::{Blob, OUTCOME_WAIT};
 pub use refs::BRANCH;
 pub use registry_files::{Identity, RegistryFiles};
 pub use review::{ReviewFault, judge_merge};

@@ -20,7 +20,7 @@ use super::written::{Landed, WriteFault};
 /// How much longer than its deadline a change that is being written is waited for.
 ///
 /// With the default deadline of 20 seconds the answer comes before Cargo gives up, after 30 (`http.timeout`).
-const OUTCOME_WAIT: Duration = Duration::from_secs(5);
+pub const OUTCOME_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the writer waits for a `.crate` file to be kept: with all who are in its group, and those behind it.
 const BLOB_WAIT: Duration = Duration::from_secs(5);

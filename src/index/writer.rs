@@ -96,9 +96,9 @@ impl Writer {
     pub(super) fn run(mut self, queue: &Receiver<Ticket>) {
         let mut company = Company::default();
         while let Some(tickets) = company.gather(queue, || self.next(queue)) {
-            let (started, count) = (Instant::now(), tickets.len());
+            let (work, count) = (self.measures.at_work(), tickets.len());
             self.serve(tickets);
-            company.ended(queue, count, started.elapsed());
+            company.ended(queue, count, work.elapsed());
         }
         self.keep_snapshot();
     }

@@ -30,7 +30,7 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::config::{Config, FetchConfig};
 use crate::domain::{
-    Actor, Grant, OwnUrls, Proof, PublicUrl, RegistryName, Standing, StoreId, TokenId, Visibility,
+    Actor, Grant, OwnUrls, Proof, PublicUrl, Standing, StoreId, TokenId, Visibility,
 };
 use crate::fetch::{self, Fetches};
 use crate::index::{Branch, Index, OpenFault, Settings, Snapshot};
@@ -98,8 +98,8 @@ pub struct App {
     pub disk: Probe,
     /// What became of uploads of versions.
     pub publishes: IntCounterVec,
-    /// Addresses that reach this process on this machine, whatever the public one is.
-    local_urls: OwnUrls,
+    /// Addresses that reach this process on this machine, whatever the public one is, and the index on the forge.
+    other_urls: OwnUrls,
     /// Held as long as the process may write.
     _lock: File,
 }
@@ -208,7 +208,7 @@ impl App {
             key_search: KeySearch::of(data.keys()),
             gate,
             spent: Arc::new(data.spent()?),
-            local_urls: local_urls(&config.name, bound),
+            other_urls: other_urls(&config, bound),
             catalog: Arc::new(Catalog::new(
                 Arc::clone(&blobs),
                 index.moves(),
@@ -247,7 +247,7 @@ impl App {
             .registry()
             .identity
             .own_urls()
-            .and(&self.local_urls)
+            .and(&self.other_urls)
     }
 
     /// Until when a change that comes now must be written.
@@ -336,8 +336,8 @@ fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
     }
 }
 
-/// People on the machine itself may have written the address that they see in the log.
-fn local_urls(name: &RegistryName, bound: SocketAddr) -> OwnUrls {
+/// People on the machine itself may have written the address that they see in the log, and others that of the forge.
+fn other_urls(config: &Config, bound: SocketAddr) -> OwnUrls {
     let mut hosts = vec![bound.to_string()];
     if bound.ip().is_loopback() || bound.ip().is_unspecified() {
         let port = bound.port();
@@ -351,5 +351,11 @@ fn local_urls(name: &RegistryName, bound: SocketAddr) -> OwnUrls {
         .iter()
         .filter_map(|host| format!("http://{host}").parse().ok())
         .collect();
-    OwnUrls::new(name, &urls)
+    let here = OwnUrls::new(&config.name, &urls);
+    match &config.forge {
+        Some(forge) => here
+            .and_repository(&forge.clone_url())
+            .and_repository(&forge.clone_url_of_people()),
+        None => here,
+    }
 }

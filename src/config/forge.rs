@@ -42,9 +42,14 @@ pub struct ForgeConfig {
 }
 
 impl ForgeConfig {
-    /// The index repository as git clones it.
+    /// The index repository as this server clones it.
     pub fn clone_url(&self) -> String {
         format!("{}/{}.git", self.url, self.repository)
+    }
+
+    /// The same as people do.
+    pub fn clone_url_of_people(&self) -> String {
+        format!("{}/{}.git", self.issuer, self.repository)
     }
 }
 

@@ -111,7 +111,9 @@ fn the_example_tells_of_a_forge_as_it_may_be_written() {
         .fold(String::new(), |text, line| text + line + "\n");
     let config = from_text(&format!("[forge]\n{written}")).unwrap();
     let forge = config.forge.unwrap();
-    assert_eq!(forge.clone_url(), "https://git.example.com/acme/crates.git");
+    let clone_url = "https://git.example.com/acme/crates.git";
+    assert_eq!(forge.clone_url(), clone_url);
+    assert_eq!(forge.clone_url_of_people(), clone_url);
     assert!(forge.token_file.unwrap().is_absolute());
     assert_eq!((forge.poll_secs, forge.unreachable_secs), (30, 86400));
     assert!(forge.client_id.is_some());

@@ -190,6 +190,12 @@ impl OwnUrls {
         )
     }
 
+    /// These URLs and that of a git repository which is the index, too.
+    pub fn and_repository(mut self, url: &str) -> Self {
+        self.0.push(canonical(url));
+        self
+    }
+
     /// These URLs and those of `other`.
     pub fn and(mut self, other: &Self) -> Self {
         self.0.extend_from_slice(&other.0);

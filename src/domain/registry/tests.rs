@@ -113,6 +113,19 @@ fn own_urls_are_known_in_every_spelling() {
 }
 
 #[test]
+fn a_repository_with_the_index_is_own_in_every_spelling() {
+    let none = OwnUrls::new(&"crates".parse().unwrap(), &[]);
+    let own = none.and_repository("https://git.example.com/acme/crates.git");
+    for (url, is_own) in [
+        ("https://git.example.com/acme/crates.git", true),
+        ("https://GIT.example.com:443/acme/crates/", true),
+        ("https://git.example.com/acme/other.git", false),
+    ] {
+        assert_eq!(own.contains(&url.parse().unwrap()), is_own, "{url}");
+    }
+}
+
+#[test]
 fn own_urls_of_two_kinds_are_own_together() {
     let (public, local) = ("https://crates.example", "http://127.0.0.1:8642");
     let both = own(&[public]).and(&own(&[local]));

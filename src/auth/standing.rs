@@ -292,6 +292,10 @@ impl Gate {
 
     async fn user(&self, login: &crate::domain::Login, token: &Secret) -> Result<Owner, GateFault> {
         match self.forge.user_named(login, Showing::Token(token)).await {
+            // The forge shows organisations among its users.
+            Ok(_) if self.forge.is_organisation(login, token).await? => {
+                Err(GateFault::Organisation(login.clone()))
+            }
             Ok(person) => Ok(Owner::User {
                 login: person.login,
                 id: Some(person.id),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -162,6 +163,20 @@ impl Forge {
             Account::Person { login, id } => Ok(Person { login, id }),
             Account::Job { .. } => Err(ForgeFault::NotFound),
         }
+    }
+
+    /// Whether an account is an organisation, as far as the token, or else our own, may ask that.
+    pub async fn is_organisation(&self, login: &Login, token: &Secret) -> Result<bool, ForgeFault> {
+        let path = format!("api/v1/orgs/{login}");
+        for token in [token, &self.robot_token()?] {
+            match self.json::<IgnoredAny>(&path, Showing::Token(token)).await {
+                Ok(_) => return Ok(true),
+                Err(ForgeFault::NotFound) => return Ok(false),
+                Err(ForgeFault::Forbidden(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(false)
     }
 
     /// The team of an organisation with this name, in whatever case.

@@ -137,7 +137,9 @@ impl From<GateFault> for ApiError {
             | GateFault::OtherRepository
             | GateFault::HiddenRun
             | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),
-            GateFault::NoUser(_) | GateFault::NoTeam(_) => (StatusCode::BAD_REQUEST, None),
+            GateFault::NoUser(_) | GateFault::Organisation(_) | GateFault::NoTeam(_) => {
+                (StatusCode::BAD_REQUEST, None)
+            }
             GateFault::TooMany { wait_secs } => (StatusCode::TOO_MANY_REQUESTS, Some(*wait_secs)),
         };
         Self {

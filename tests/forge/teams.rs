@@ -72,6 +72,10 @@ fn an_owner_that_the_forge_does_not_have_is_named() {
     publish(&of_alice, "0.1.0").succeeds();
     for (name, sentence) in [
         ("no-such-person".to_owned(), "has no user `no-such-person`"),
+        (
+            acme.to_string(),
+            "is an organisation; name one of its teams",
+        ),
         (format!("{acme}:nothing"), "has no team"),
         // There is one, and she is not in the organisation.
         (format!("{acme}:platform"), "has no team"),

@@ -62,6 +62,9 @@ pub enum GateFault {
     /// There is nobody of that name.
     #[error("the forge has no user `{0}`, or does not show them")]
     NoUser(Login),
+    /// Owners are accounts and teams.
+    #[error("`{0}` is an organisation; name one of its teams, as in `{0}:developers`")]
+    Organisation(Login),
     /// There is no such team.
     #[error(
         "the forge has no team `{0}`, or does not show it: a token needs the scope `read:organization`, and its owner must be in the organisation"

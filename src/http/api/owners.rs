@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Done, json};
+use crate::domain::CrateName;
 use crate::http::access::Challenge;
 use crate::http::body::BodyLimits;
 use crate::http::context::Response;
@@ -80,15 +81,34 @@ async fn change(
         ))
     })?;
     owners::change(&request.app, &caller, name.clone(), edit, &named.users).await?;
-    let list = named.users.join(", ");
     let msg = match edit {
-        Edit::Add => format!("{list} can now publish, yank and own `{name}`"),
-        Edit::Remove => format!("{list} can no longer publish, yank or own `{name}`"),
+        Edit::Add => added(&named.users, &name),
+        Edit::Remove => {
+            let list = named.users.join(", ");
+            format!("{list} can no longer publish, yank or own `{name}`")
+        }
     };
     Ok(json(&Done {
         ok: true,
         msg: Some(msg),
     }))
+}
+
+/// What those can who were added; only people change owners.
+fn added(names: &[String], krate: &CrateName) -> String {
+    let (teams, people): (Vec<&str>, Vec<&str>) = names
+        .iter()
+        .map(String::as_str)
+        .partition(|name| name.contains(':'));
+    [
+        (people, "publish, yank and own"),
+        (teams, "publish and yank"),
+    ]
+    .into_iter()
+    .filter(|(names, _)| !names.is_empty())
+    .map(|(names, rights)| format!("{} can now {rights} `{krate}`", names.join(", ")))
+    .collect::<Vec<_>>()
+    .join("; ")
 }
 
 /// A number for Cargo, which wants one of 32 bits: the forge's, or always the same for the same login.

@@ -279,7 +279,19 @@ impl Gate {
             Ok(rights) if rights.pull => Ok(()),
             Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
             // Our account does not administer the repository: of one that all see that need not be asked.
-            Err(ForgeFault::Forbidden(_)) if self.is_seen_by_all().await => Ok(()),
+            Err(ForgeFault::Forbidden(_)) if self.is_seen_by_all().await => {
+                self.must_be_there(person, &robot).await
+            }
+            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
+        }
+    }
+
+    /// Whether the account is still there, and no other has its name.
+    async fn must_be_there(&self, person: &Person, robot: &Secret) -> Result<(), GateFault> {
+        let named = self.forge.user_named(&person.login, Showing::Token(robot));
+        match named.await {
+            Ok(there) if there.id == person.id => Ok(()),
+            Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
             Err(fault) => Err(GateFault::Forge(of_robot(fault))),
         }
     }

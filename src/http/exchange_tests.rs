@@ -566,7 +566,7 @@ async fn a_persons_token_is_for_what_it_was_asked_for_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_an_index_that_all_may_read_nobody_need_be_asked() {
+async fn of_an_index_that_all_may_read_it_is_asked_who_is_there_alone() {
     for (visibility, status) in [
         (Visibility::Public, StatusCode::OK),
         // Our own account does not administer it, so nothing is known of anybody.
@@ -578,6 +578,22 @@ async fn of_an_index_that_all_may_read_nobody_need_be_asked() {
         let token = bench.token(&asked).await;
         let (answered, text) = bench.publish("a", "1.0.0", &token).await;
         assert_eq!(answered, status, "{text}");
+        if visibility == Visibility::Private {
+            continue;
+        }
+        // First she is deleted, then somebody else takes her name.
+        bench.double.world().users.retain(|user| user.id != 7);
+        for _ in 0..2 {
+            for token in [&token, &bench.person("alice", 7)] {
+                let (answered, text) = bench.publish("a", "1.0.1", token).await;
+                assert_eq!(answered, StatusCode::FORBIDDEN, "{text}");
+            }
+            bench.double.world().users.push(User {
+                login: "alice",
+                id: 10,
+                is_blocked: false,
+            });
+        }
     }
 }
 

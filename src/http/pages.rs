@@ -132,10 +132,22 @@ pub async fn me(request: Request) -> Result<Response, ApiError> {
         public_url: &app.public_url,
         visibility: app.visibility(&app.index.snapshot()),
     };
-    let forge = app.config.forge.as_ref();
-    let forge = forge.filter(|forge| forge.client_id.is_some());
-    let sign_in = forge.map(|forge| sign_in(&snippets, forge.issuer.as_str()));
-    Ok(warp::reply::html(page(&snippets, &sign_in.unwrap_or_default())).into_response())
+    let ways = app.config.forge.as_ref().map(|forge| {
+        let issuer = forge.issuer.as_str();
+        let sign_in = forge.client_id.as_ref().map(|_| sign_in(&snippets, issuer));
+        forge_token(issuer) + &sign_in.unwrap_or_default()
+    });
+    Ok(warp::reply::html(page(&snippets, &ways.unwrap_or_default())).into_response())
+}
+
+/// Which token of the forge does in place of one of ours.
+fn forge_token(forge: &str) -> String {
+    let forge = escape(forge);
+    format!(
+        r#"<h2>A token of the forge</h2>
+<p>An access token that you make in your settings at {forge} does as well as a token from here: with the scopes <code>write:repository</code> and <code>read:user</code> to publish, with <code>read:repository</code> to read alone.</p>
+"#
+    )
 }
 
 /// How people come without a token, if there is a forge where they sign in.
@@ -153,13 +165,14 @@ fn sign_in(snippets: &Snippets<'_>, forge: &str) -> String {
     )
 }
 
-fn page(snippets: &Snippets<'_>, sign_in: &str) -> String {
+/// `ways` tells how people come with what the forge gives them.
+fn page(snippets: &Snippets<'_>, ways: &str) -> String {
     let name = snippets.name;
     let body = match snippets.visibility {
         Visibility::Public => public_body(snippets),
         Visibility::Private => private_body(snippets),
     };
-    html::page(&format!("Registry {name}"), &format!("{body}{sign_in}"))
+    html::page(&format!("Registry {name}"), &format!("{body}{ways}"))
 }
 
 fn public_body(snippets: &Snippets<'_>) -> String {

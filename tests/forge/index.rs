@@ -14,6 +14,7 @@ use crate::common::git;
 use crate::common::http::{get, request};
 use crate::common::metrics::Metrics;
 use crate::common::project::Project;
+use crate::common::upload::{frame, manifest, metadata, tarball};
 use crate::common::watch::eventually;
 
 #[test]
@@ -385,6 +386,52 @@ fn the_forge_shows_each_commit_of_the_registry_as_verified() {
         .read(&format!("{}/git/commits/{tip}", repository.api()));
     assert_eq!(shown["commit"]["verification"]["verified"], true, "{shown}");
     assert_eq!(text(&shown["commit"]["author"], "name"), "alice");
+}
+
+#[test]
+fn the_page_about_tokens_names_those_of_the_forge() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let page = get("/crates/me").send(beside.registry.port).succeeds();
+    for said in [
+        "write:repository",
+        "read:user",
+        "read:repository",
+        &forge.url(),
+    ] {
+        assert!(page.text().contains(said), "{said}: {}", page.text());
+    }
+}
+
+#[test]
+fn a_dependency_by_the_forges_own_address_is_one_on_this_registry() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    publish(&beside.person(View::Sparse), "0.1.0").succeeds();
+    let own = beside.repository.url(forge);
+    let manifest = manifest("caller", "1.0.0")
+        + &format!("[dependencies.greeter]\nversion = \"^0.1\"\nregistry-index = \"{own}\"\n");
+    let files = [
+        ("Cargo.toml", manifest.as_bytes()),
+        ("src/lib.rs", b"".as_slice()),
+    ];
+    let mut about = metadata("caller", "1.0.0");
+    about["deps"] = json!([{
+        "name": "greeter", "version_req": "^0.1", "registry": own, "kind": "normal", "optional": false,
+        "default_features": true, "features": [], "target": null, "explicit_name_in_toml": null,
+    }]);
+    let body = frame(
+        about.to_string().as_bytes(),
+        &tarball("caller", "1.0.0", &files),
+    );
+    request("PUT", "/crates/api/v1/crates/new")
+        .token(&beside.registry.token("alice"))
+        .body(body)
+        .send(beside.registry.port)
+        .succeeds();
+    let line = get("/crates/index/ca/ll/caller").send(beside.registry.port);
+    let line = line.succeeds().json();
+    assert_eq!(line["deps"][0]["registry"], json!(null), "{line}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! One connection, from its first byte to its last.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -94,7 +93,8 @@ impl Connection {
             tokio::select! {
                 // What has come is read before anybody is sent away.
                 biased;
-                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+                // The socket is left open, whatever hyper thinks: see the guard.
+                ended = &mut connection => break ended,
                 () = &mut leaving, if !is_leaving => {
                     is_leaving = true;
                     // hyper would wait for the rest of a head that came in part.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -45,6 +45,14 @@ struct Server {
 impl Server {
     async fn start(limits: ServeLimits, routes: BoxedFilter<(Response,)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, limits, routes)
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        limits: ServeLimits,
+        routes: BoxedFilter<(Response,)>,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -198,6 +206,22 @@ async fn a_slow_head_an_idle_and_a_silent_connection_are_closed() {
     slow.assert_closed().await;
     silent.assert_closed().await;
     idle.assert_closed().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_although_the_request_was_not() {
+    const BYTES: usize = 100_000;
+    // The kernel takes a little at a time, and hyper holds the rest.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let large = warp::any().map(|| Response::new("x".repeat(BYTES).into()));
+    let server = Server::start_on(socket.listen(8).unwrap(), UNHURRIED, large.boxed());
+    for body in ["content-length: 5", "transfer-encoding: chunked"] {
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\n{body}\r\n\r\n");
+        let answer = server.ask(&request).await;
+        assert_eq!(answer.body.len(), BYTES);
+    }
 }
 
 #[tokio::test]

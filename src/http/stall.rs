@@ -146,7 +146,9 @@ impl AsyncWrite for StallGuard {
         this.bounded(cx, flushed)
     }
 
+    /// Does no more than a flush: who sent what nobody read must still be able to read the answer, so whoever has the
+    /// socket next closes it.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+        self.poll_flush(cx)
     }
 }

@@ -8,11 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::exchange::Progress;
+
+/// How much the kernel takes beyond what is on its way: it would take megabytes, and ask for more only once a third of
+/// them is gone, so a peer that takes them slowly would look like one that takes nothing.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// Since when a peer has taken nothing of what waits for it.
 #[derive(Default)]
@@ -53,6 +58,8 @@ pub(super) struct StallGuard {
 
 impl StallGuard {
     pub(super) fn new(tcp: TcpStream, idle: Duration, progress: Arc<Progress>) -> Self {
+        // Where the kernel cannot do that, it takes more at a time.
+        let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         Self {
             tcp,
             idle,

@@ -83,7 +83,10 @@ fn pre_receive(folder: &Path) -> anyhow::Result<()> {
 
 fn post_receive(folder: &Path) -> anyhow::Result<()> {
     // Without a server nobody needs to know.
-    if let Some(done) = control::tell(folder, &Request::LookAtBranch {})? {
+    let told = control::tell(folder, &Request::LookAtBranch {});
+    // The branch has moved by now, whatever comes of this.
+    let told = told.context("the push is in the branch, and the server looks at it later")?;
+    if let Some(done) = told {
         writeln!(io::stdout(), "{done}")?;
     }
     Ok(())

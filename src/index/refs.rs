@@ -244,7 +244,10 @@ pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
         Err(fault @ MoveFault::Elsewhere { .. }) => {
             debug!(%fault, "the tip moved during the start")
         }
-        Err(fault) => warn!(%fault, "the tip could not be written anew at the start"),
+        Err(fault) => {
+            let reason = super::writer::chain(&fault);
+            warn!(reason, "the tip could not be written anew at the start");
+        }
     }
     if path.exists() {
         File::open(&path)?.sync_all()?;

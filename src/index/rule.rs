@@ -134,7 +134,7 @@ impl Violation {
             Self::Line {
                 fault: LineViolation::NoBlob { .. },
                 ..
-            } => "put the file back from a backup of the store",
+            } => "publish the very same file again, or put it back from a backup of the store",
             _ => "revert it",
         }
     }

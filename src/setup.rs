@@ -5,6 +5,7 @@
 
 mod owner;
 mod protection;
+mod robot;
 mod told;
 mod wanted;
 
@@ -193,28 +194,6 @@ impl Plan {
         let change = json!({ "private": self.is_private });
         let call = (Method::PATCH, &*self.api(""), change);
         self.change(forge, what, call, tell).await.map(drop)
-    }
-
-    async fn robot_may_write(
-        &self,
-        forge: &Owner,
-        found: &Value,
-        tell: &mut dyn FnMut(&Step),
-    ) -> Result<(), SetupFault> {
-        let what = format!("`{}` may write there", self.robot);
-        let path = self.api(&format!("/collaborators/{}", self.robot));
-        let known = match found.is_null() {
-            true => None,
-            false => forge.read(&format!("{path}/permission")).await?,
-        };
-        let permission = known.as_ref().and_then(|it| it["permission"].as_str());
-        // Where people sign in to a private registry it is more than `write`, on purpose.
-        if matches!(permission, Some("write" | "admin" | "owner")) {
-            tell(&is_so(&what));
-            return Ok(());
-        }
-        let call = (Method::PUT, &*path, json!({ "permission": "write" }));
-        self.change(forge, &what, call, tell).await.map(drop)
     }
 
     async fn reviewers_see_it(

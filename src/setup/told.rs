@@ -48,6 +48,16 @@ pub enum SetupFault {
         /// The team.
         team: String,
     },
+    /// The account was made a collaborator, and may not write all the same.
+    #[error(
+        "the forge took `{robot}` as a collaborator of `{repository}`, but says that it may not write there; look at the collaborators and teams in the settings of the repository, and at whether the account is active or restricted"
+    )]
+    RobotMayNot {
+        /// The account of the server.
+        robot: Login,
+        /// The index repository.
+        repository: RepositoryPath,
+    },
     /// Several teams review, and there can be one.
     #[error("several teams may merge to `main`: {0}; name the one that shall with `--reviewers`")]
     ManyTeams(String),

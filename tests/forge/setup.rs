@@ -367,6 +367,27 @@ fn a_robot_that_may_more_is_left_so() {
 }
 
 #[test]
+fn a_robot_that_lost_its_right_by_a_team_gets_it_back() {
+    let Some(forge) = Gitea::pinned() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&["--public", "--reviewers", "reviewers"])
+        .succeeds();
+    let path = format!("/collaborators/{}/permission", acme.robot.login);
+    let permission = || acme.read(&path)["permission"].take();
+    forge.join(&acme.reviewers, &acme.robot);
+    forge.leave(&acme.reviewers, &acme.robot);
+    assert_ne!(permission(), "write", "the forge has left an empty entry");
+    let mended = acme.init(&["--public"]).succeeds();
+    let done = lines_of(&mended, "done");
+    assert!(done.iter().any(|it| it.contains("may write")), "{mended}");
+    assert_eq!(permission(), "write", "{mended}");
+    let rule = acme.read("/branch_protections/main");
+    assert_eq!(rule["push_whitelist_usernames"], json!([acme.robot.login]));
+    let again = acme.init(&["--public"]).succeeds();
+    assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
+}
+
+#[test]
 fn who_sees_an_adopted_repository_does_not_change_unsaid() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);

@@ -1,0 +1,60 @@
+//! What the server's account may do in the repository.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::told::{Outcome, is_so};
+use super::{Owner, Plan, SetupFault, Step};
+
+impl Plan {
+    /// Makes the robot a collaborator that may write, and reads it back.
+    pub(super) async fn robot_may_write(
+        &self,
+        forge: &Owner,
+        found: &Value,
+        tell: &mut dyn FnMut(&Step),
+    ) -> Result<(), SetupFault> {
+        let what = format!("`{}` may write there", self.robot);
+        if !found.is_null() && self.may_robot_write(forge).await? {
+            tell(&is_so(&what));
+            return Ok(());
+        }
+        let outcome = match self.is_dry {
+            true => Outcome::WouldBe,
+            false => Outcome::Done,
+        };
+        if !self.is_dry {
+            self.let_robot_write(forge).await?;
+        }
+        tell(&Step { what, outcome });
+        Ok(())
+    }
+
+    /// Who was taken into a team and out again may be left on a forge's list of collaborators with no right at all;
+    /// the list alone is looked at when one is added, so such an entry is made anew.
+    async fn let_robot_write(&self, forge: &Owner) -> Result<(), SetupFault> {
+        let path = self.api(&format!("/collaborators/{}", self.robot));
+        let write = json!({ "permission": "write" });
+        forge.write(Method::PUT, &path, &write).await?;
+        if self.may_robot_write(forge).await? {
+            return Ok(());
+        }
+        forge.write(Method::DELETE, &path, &Value::Null).await?;
+        forge.write(Method::PUT, &path, &write).await?;
+        match self.may_robot_write(forge).await? {
+            true => Ok(()),
+            false => Err(SetupFault::RobotMayNot {
+                robot: self.robot.clone(),
+                repository: self.repository.clone(),
+            }),
+        }
+    }
+
+    /// Where people sign in to a private registry it may more than write, on purpose.
+    async fn may_robot_write(&self, forge: &Owner) -> Result<bool, SetupFault> {
+        let path = self.api(&format!("/collaborators/{}/permission", self.robot));
+        let known = forge.read(&path).await?;
+        let permission = known.as_ref().and_then(|it| it["permission"].as_str());
+        Ok(matches!(permission, Some("write" | "admin" | "owner")))
+    }
+}

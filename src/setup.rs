@@ -247,6 +247,13 @@ impl Plan {
             tell(&is_so(&what));
             return Ok(());
         }
+        let at = |hook: &Value| self.api(&format!("/hooks/{}", hook["id"]));
+        let lost = ours.filter(|_| !knows_secret && !self.is_dry);
+        if let Some(hook) = lost {
+            // A forge takes the secret of a new one alone. As long as the old one is there, no file may say that its
+            // secret is known, or a run that stops here would leave the two apart for good.
+            forge.write(Method::DELETE, &at(hook), &Value::Null).await?;
+        }
         let secret = match self.is_dry {
             true => String::new(),
             false => secret(&self.secret_file)?,
@@ -258,14 +265,8 @@ impl Plan {
             "events": EVENTS,
             "config": { "url": url, "content_type": "json", "secret": secret },
         });
-        let at = |hook: &Value| self.api(&format!("/hooks/{}", hook["id"]));
         let (method, path) = match ours {
             Some(hook) if knows_secret => (Method::PATCH, at(hook)),
-            // A forge takes the secret of a new one alone.
-            Some(hook) if !self.is_dry => {
-                forge.write(Method::DELETE, &at(hook), &Value::Null).await?;
-                (Method::POST, self.api("/hooks"))
-            }
             _ => (Method::POST, self.api("/hooks")),
         };
         let call = (method, &*path, body);

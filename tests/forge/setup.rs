@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::api::{done, number, text};
+use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
 use super::scene::{Repository, Team, User, Visibility};
 use crate::common::cargos::{Sandbox, View};
@@ -46,16 +47,15 @@ impl<'forge> Organisation<'forge> {
     }
 
     pub fn init(&self, more: &[&str]) -> Ran {
+        self.init_at(&self.forge.url(), more)
+    }
+
+    /// As [`Organisation::init`], at another address of the forge.
+    fn init_at(&self, url: &str, more: &[&str]) -> Ran {
         let mut command = Command::new(program());
         command
             .current_dir(self.folder.path())
-            .args([
-                "init",
-                "--forge",
-                &self.forge.url(),
-                "--robot",
-                &self.robot.login,
-            ])
+            .args(["init", "--forge", url, "--robot", &self.robot.login])
             .args(["--repository", &format!("{}/crates", self.name)])
             .args(["--public-url", "http://localhost:8642"])
             .args(more)
@@ -167,6 +167,33 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
     );
     let rule = acme.read("/branch_protections/main");
     assert_eq!(rule["required_approvals"], 1);
+}
+
+#[test]
+fn a_webhook_whose_secret_was_lost_is_made_anew_also_after_a_stop() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let secret = acme.folder.path().join("forge-webhook-secret");
+    let between = Between::start(forge.port);
+    fs::remove_file(&secret).unwrap();
+    acme.init_at(&between.url(), &[]).succeeds();
+    let asked = between.seen(Step::Other);
+    let before = acme.read("/hooks");
+    fs::remove_file(&secret).unwrap();
+    // The last question but one removes the old webhook; those before it are let pass.
+    let mut trouble = vec![Trouble::AtMost(usize::MAX); asked - 2];
+    trouble.push(Trouble::Answer(503));
+    between.next(Step::Other, &trouble);
+    let stopped = acme.init_at(&between.url(), &[]);
+    stopped.fails_with("asked to `DELETE /repos/");
+    assert!(!secret.exists(), "it is not known to be the webhook's");
+    assert_eq!(acme.read("/hooks")[0]["id"], before[0]["id"]);
+    acme.init(&[]).succeeds();
+    let after = acme.read("/hooks");
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    assert_ne!(after[0]["id"], before[0]["id"]);
+    assert!(secret.exists());
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
+use crate::webhook::check_secret;
 
 /// What shall be.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl Plan {
         forge: &Owner,
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
+        known_secret(&self.secret_file)?;
         let robot = forge.read(&format!("/users/{}", self.robot)).await?;
         if robot.is_none() {
             return Err(SetupFault::NoRobot(self.robot.clone()));
@@ -242,7 +244,7 @@ impl Plan {
         let hooks = hooks.as_ref().and_then(Value::as_array);
         let ours = hooks.and_then(|hooks| hooks.iter().find(|it| it["config"]["url"] == url));
         // A forge never tells the secret, so it is known to be ours only as long as the file is there.
-        let knows_secret = self.secret_file.exists();
+        let knows_secret = known_secret(&self.secret_file)?.is_some();
         if ours.is_some_and(tells_all) && knows_secret {
             tell(&is_so(&what));
             return Ok(());
@@ -274,17 +276,33 @@ impl Plan {
     }
 }
 
+/// The secret in the file, if there is one.
+fn known_secret(path: &Path) -> Result<Option<String>, SetupFault> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(path)(error)),
+    };
+    match check_secret(Some(path)) {
+        Ok(()) => Ok(Some(text.trim().to_owned())),
+        Err(_) => Err(SetupFault::ShortSecret(path.to_owned())),
+    }
+}
+
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> SetupFault {
+    let path = path.to_owned();
+    move |source| SetupFault::Secret {
+        path: path.clone(),
+        source,
+    }
+}
+
 /// The secret in the file, or a new one in a new file.
 fn secret(path: &Path) -> Result<String, SetupFault> {
-    let fault = |source| SetupFault::Secret {
-        path: path.to_owned(),
-        source,
-    };
-    match fs::read_to_string(path) {
-        Ok(text) => return Ok(text.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(fault(error)),
+    if let Some(known) = known_secret(path)? {
+        return Ok(known);
     }
+    let fault = unreadable(path);
     let mut bytes = [0; 32];
     fill(&mut bytes).map_err(|cause| fault(cause.into()))?;
     let text = BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -306,5 +324,17 @@ mod tests {
         assert_eq!(secret(&path).unwrap(), first);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_that_proves_nothing_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        for text in ["", "\n", "too short\n"] {
+            fs::write(&path, text).unwrap();
+            let said = secret(&path).unwrap_err().to_string();
+            assert!(said.contains(&path.display().to_string()), "{said}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
     }
 }

@@ -76,6 +76,11 @@ pub enum SetupFault {
         "the forge took the protection of `main`, but it is still otherwise than it must be: {0}; look at its branch protection in the settings of the repository"
     )]
     Unprotected(String),
+    /// The secret proves nothing.
+    #[error(
+        "the secret of the webhook in `{}` is empty or too short, so that it proves nothing; remove the file, and run this again to have another made", .0.display()
+    )]
+    ShortSecret(PathBuf),
     /// The secret.
     #[error("the secret of the webhook, `{}`, cannot be read or made", path.display())]
     Secret {

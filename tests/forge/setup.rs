@@ -197,6 +197,24 @@ fn a_webhook_whose_secret_was_lost_is_made_anew_also_after_a_stop() {
 }
 
 #[test]
+fn a_secret_that_proves_nothing_is_refused_before_anything_is_made() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let secret = acme.folder.path().join("forge-webhook-secret");
+    for text in ["", "short\n"] {
+        fs::write(&secret, text).unwrap();
+        for more in [&["--dry-run"][..], &[]] {
+            acme.init(more)
+                .fails_with("forge-webhook-secret` is empty or too short");
+        }
+    }
+    let gone = forge.admin().get(&format!("/repos/{}/crates", acme.name));
+    assert_eq!(gone.status, 404);
+    fs::remove_file(&secret).unwrap();
+    acme.init(&[]).succeeds();
+}
+
+#[test]
 fn what_doctor_must_know_is_in_the_configuration() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);

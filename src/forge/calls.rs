@@ -254,14 +254,15 @@ impl Forge {
     }
 
     /// The open pull requests of a repository, without those of which the forge does not say what they bring: their
-    /// branch may be gone.
+    /// branch may be gone. One that is too long to be told of is missing too, and the log says so.
     pub async fn open_pull_requests(
         &self,
         path: &RepositoryPath,
     ) -> Result<Vec<PullRequest>, ForgeFault> {
         let path = format!("api/v1/repos/{path}/pulls?state=open");
         let robot = self.robot_token()?;
-        let all: Vec<Value> = self.list(&path, Showing::Token(&robot)).await?;
+        let showing = Showing::Token(&robot);
+        let all: Vec<Value> = self.list_of_readable(&path, showing).await?;
         let known = |open| serde_json::from_value(open).ok();
         Ok(all.into_iter().filter_map(known).collect())
     }

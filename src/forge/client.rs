@@ -328,8 +328,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
             break;
         };
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            let reason = format!("it has more than {ANSWER_BYTES_MAX} bytes");
-            return Err(ForgeFault::Odd(reason));
+            return Err(ForgeFault::TooLong(ANSWER_BYTES_MAX));
         }
         body.extend_from_slice(&chunk);
     }

@@ -33,6 +33,9 @@ pub enum ForgeFault {
     /// An answer that no forge gives.
     #[error("the forge's answer is not understood: {0}")]
     Odd(String),
+    /// An answer of more bytes than are read.
+    #[error("the forge's answer is not understood: it has more than {0} bytes")]
+    TooLong(usize),
     /// The token of the server's own account is not to be had.
     #[error("the token of the server's own account at the forge cannot be read: {0}")]
     Robot(String),
@@ -42,7 +45,11 @@ impl ForgeFault {
     /// Whether the same question may well be answered later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy { .. } | Self::Odd(_) | Self::Robot(_) => true,
+            Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::Odd(_)
+            | Self::TooLong(_)
+            | Self::Robot(_) => true,
             Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => false,
         }
     }
@@ -53,7 +60,7 @@ impl ForgeFault {
             Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => "refused",
             Self::Busy { .. } => "busy",
             Self::Unreachable(_) => "unreachable",
-            Self::Odd(_) | Self::Robot(_) => "odd",
+            Self::Odd(_) | Self::TooLong(_) | Self::Robot(_) => "odd",
         }
     }
 

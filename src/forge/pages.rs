@@ -1,14 +1,17 @@
 //! Lists, which the forge gives page by page.
 
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use super::client::Bytes;
 use super::{Forge, ForgeFault, Showing};
 
 /// How many pages of a list are looked through.
-const PAGES_MAX: u32 = 100;
+const PAGES_MAX: usize = 100;
 /// How many entries are asked for on each. A forge may be set to give fewer, so a short page is not the last.
 const PAGE_ENTRIES: usize = 50;
+/// How many entries are asked for one by one, of a list with a page that is too long.
+const SINGLES_MAX: usize = 500;
 
 impl Forge {
     /// The whole list at `path`, a relative one.
@@ -26,6 +29,49 @@ impl Forge {
         Ok(all)
     }
 
+    /// The list at `path`, a relative one, without the entries that alone are longer than an answer may be.
+    ///
+    /// From a page on that is too long, they are asked for one by one.
+    pub(super) async fn list_of_readable<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        showing: Showing<'_>,
+    ) -> Result<Vec<T>, ForgeFault> {
+        let mut all = Vec::new();
+        let take = |entries: Vec<T>| {
+            all.extend(entries);
+            false
+        };
+        match self.pages::<Vec<T>, T>(path, showing, take).await {
+            Ok(()) => return Ok(all),
+            Err(ForgeFault::TooLong(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+        let first = all.len() + 1;
+        for position in first..first + SINGLES_MAX {
+            let address = page_of(path, position, 1);
+            match self.get(&address, showing, Bytes::All).await {
+                Ok(answer) => {
+                    let entries: Vec<T> = answer.json()?;
+                    let is_last = match answer.total {
+                        Some(total) => position >= total,
+                        None => entries.is_empty(),
+                    };
+                    all.extend(entries);
+                    if is_last {
+                        return Ok(all);
+                    }
+                }
+                Err(reason @ ForgeFault::TooLong(_)) => {
+                    warn!(path, position, %reason, "an entry of a list is passed over");
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        warn!(path, "the end of a long list is passed over");
+        Ok(all)
+    }
+
     /// Gives the pages of the list at `path`, one after the other, until it is said to be enough or there are no more.
     pub(super) async fn pages<P, T>(
         &self,
@@ -38,9 +84,8 @@ impl Forge {
     {
         let mut seen = 0;
         for page in 1..=PAGES_MAX {
-            let mark = if path.contains('?') { '&' } else { '?' };
-            let path = format!("{path}{mark}page={page}&limit={PAGE_ENTRIES}");
-            let answer = self.get(&path, showing, Bytes::All).await?;
+            let address = page_of(path, page, PAGE_ENTRIES);
+            let answer = self.get(&address, showing, Bytes::All).await?;
             let entries: Vec<T> = answer.json::<P>()?.into();
             seen += entries.len();
             let is_last = entries.is_empty() || answer.total.is_some_and(|total| seen >= total);
@@ -52,4 +97,10 @@ impl Forge {
             "a list of more than {PAGES_MAX} pages"
         )))
     }
+}
+
+/// The address of a page of so many entries.
+fn page_of(path: &str, page: usize, entries: usize) -> String {
+    let mark = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{mark}page={page}&limit={entries}")
 }

@@ -234,15 +234,12 @@ async fn each_trouble_is_told_from_the_others() {
         ask(Trouble::Status(303)).await,
         ForgeFault::Forbidden(_)
     ));
-    for trouble in [
-        Trouble::Status(418),
-        Trouble::Status(204),
-        Trouble::Huge,
-        Trouble::Html,
-    ] {
+    for trouble in [Trouble::Status(418), Trouble::Status(204), Trouble::Html] {
         let fault = ask(trouble).await;
         assert!(matches!(fault, ForgeFault::Odd(_)), "{fault}");
     }
+    let long = ask(Trouble::Huge).await;
+    assert_eq!(long, ForgeFault::TooLong(1 << 20));
     let address = double.url();
     double.stop().await;
     let fault = forge.account(&secret(ALICE)).await.unwrap_err();
@@ -434,6 +431,51 @@ async fn a_pull_request_without_its_branch_hides_no_other() {
     };
     let open: Vec<_> = open.unwrap().iter().map(told).collect();
     assert_eq!(open, [(3, known, "main".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_pull_request_that_is_too_long_hides_no_other() {
+    let side = |sha: u64| json!({"label": "x", "ref": "x", "sha": format!("{sha:040}")});
+    let pull_request =
+        |number: u64| json!({"number": number, "head": side(number), "base": side(0)});
+    let mut world = world();
+    world.pull_requests = (1..=70).map(pull_request).collect();
+    let long = "x".repeat(1_200_000);
+    let double = ForgeDouble::start(world).await;
+    let pulls = "/api/v1/repos/acme/index/pulls";
+    for (long_ones, hides_totals, asked) in [
+        (vec![], false, 2),
+        // One page as a whole, and of the other each.
+        (vec![60], false, 2 + 20),
+        (vec![2, 3], false, 1 + 70),
+        (vec![1, 70], false, 1 + 71),
+        (vec![70], true, 2 + 21),
+    ] {
+        {
+            let mut world = double.world();
+            world.asked.clear();
+            world.hides_totals = hides_totals;
+            for (number, pull_request) in (1..).zip(&mut world.pull_requests) {
+                let is_long = long_ones.contains(&number);
+                pull_request["body"] = json!(if is_long { &long } else { "" });
+            }
+        }
+        let open = forge(&double).open_pull_requests(&path("acme/index")).await;
+        let open: Vec<u64> = open.unwrap().iter().map(|open| open.number).collect();
+        let others: Vec<u64> = (1..=70).filter(|it| !long_ones.contains(it)).collect();
+        assert_eq!(open, others);
+        assert_eq!(double.asked(pulls), asked, "{long_ones:?}");
+    }
+    {
+        let mut world = double.world();
+        let mut entry = world.pull_requests[1].clone();
+        world.pull_requests = vec![entry.clone(); 1000];
+        entry["body"] = json!(long);
+        world.pull_requests[0] = entry;
+        world.asked.clear();
+    }
+    let open = forge(&double).open_pull_requests(&path("acme/index")).await;
+    assert_eq!((open.unwrap().len(), double.asked(pulls)), (499, 1 + 500));
 }
 
 mod keys {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
 use tracing::warn;
 
-use crate::domain::CommitId;
+use crate::domain::{CommitId, PubTime};
 
 use super::copy::is_ancestor;
 use super::edit::Verdict;
@@ -64,7 +65,12 @@ impl Writer {
             NotPushed::NotDone(fault) => {
                 // Of a forge that is away the looks at its branch tell.
                 if let UpstreamFault::Closed(_) = fault {
-                    self.unpushed.store(Some(Arc::new(fault.to_string())));
+                    // It may be over long before somebody pushes again.
+                    let at = PubTime::from_moment(Timestamp::now());
+                    let told = format!(
+                        "so it was at the last push, {at}, and the next one tells whether it still is: {fault}"
+                    );
+                    self.unpushed.store(Some(Arc::new(told)));
                 }
                 Failure::NotDone(fault.to_string())
             }

@@ -277,12 +277,12 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
         told.text().to_owned()
     };
     let said = ready();
-    assert!(
-        said.starts_with("ok for reads; nothing is written: "),
-        "{said}"
-    );
+    let start = "ok for reads; nothing is written: so it was at the last push, 20";
+    assert!(said.starts_with(start), "{said}");
     assert!(said.contains("This repo is archived"), "{said}");
     forge.archive(&beside.repository, false);
+    // Only a push tells that it is over: until then it says of when it is.
+    assert_eq!(ready(), said);
     forge.collaborate(&beside.repository, &beside.robot, "read");
     publish(&person, "0.1.1").fails_with("permission denied for writing");
     forge.collaborate(&beside.repository, &beside.robot, "write");

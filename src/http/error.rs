@@ -136,6 +136,7 @@ impl From<GateFault> for ApiError {
             | GateFault::ReadOnly(_)
             | GateFault::OtherRepository
             | GateFault::HiddenRun
+            | GateFault::OddWorkflow(_)
             | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),
             GateFault::NoUser(_) | GateFault::Organisation(_) | GateFault::NoTeam(_) => {
                 (StatusCode::BAD_REQUEST, None)

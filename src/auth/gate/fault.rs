@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::IdTokenFault;
-use crate::domain::{Login, TeamName};
+use crate::domain::{Login, TeamName, TextFault};
 use crate::forge::ForgeFault;
 
 /// Why somebody with a token of the forge is turned away.
@@ -56,6 +56,11 @@ pub enum GateFault {
         "the token of this job may not read the runs of its repository, which tell what the job was started by; give the job the permission `actions: read` too"
     )]
     HiddenRun,
+    /// A job whose workflow has a name that no commit can say.
+    #[error(
+        "the workflow of this job has a name that the commits of the index cannot say: {0}; give its file another name"
+    )]
+    OddWorkflow(TextFault),
     /// Jobs do nothing else.
     #[error("a job of the forge's CI may publish, and nothing else")]
     JobsPublish,

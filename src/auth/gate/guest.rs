@@ -61,7 +61,7 @@ pub(in crate::auth) fn job_of(
     Ok(Job {
         repository,
         repository_id,
-        workflow: plain(&run.workflow)?,
+        workflow: run.workflow.parse().map_err(GateFault::OddWorkflow)?,
         run: plain(&run.number.to_string())?,
         commit: plain(&run.commit)?,
     })

@@ -6,7 +6,9 @@ use tokio::sync::Semaphore;
 
 use super::super::Wish;
 use super::*;
-use crate::domain::{Actor, Can, Grant, Only, Owner, OwnerName, Owners, Proof, Scopes, Standing};
+use crate::domain::{
+    Actor, Can, Grant, Only, Owner, OwnerName, Owners, Proof, Scopes, Standing, TextFault,
+};
 use crate::forge::double::*;
 use crate::forge::{ForgeLimits, Kind, Robot};
 
@@ -1009,6 +1011,21 @@ mod writing {
             .await
             .unwrap_err();
         assert_eq!(fault, GateFault::HiddenRun);
+    }
+
+    #[tokio::test]
+    async fn a_workflow_that_no_commit_can_name_is_refused_and_its_name_is_the_reason() {
+        let bench = bench(holds()).await;
+        let owners = owners(SERDES);
+        for (name, found) in [("rel<e>.yml", '<'), ("a\u{202e}.yml", '\u{202e}')] {
+            bench.double.world().tasks[0]["workflow_id"] = json!(name);
+            let fault = bench
+                .stands(JOB, Some(&owners), Can::Publish)
+                .await
+                .unwrap_err();
+            let odd = GateFault::OddWorkflow(TextFault::Character(found));
+            assert_eq!(fault, odd);
+        }
     }
 
     #[tokio::test]

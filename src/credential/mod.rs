@@ -85,19 +85,26 @@ async fn answer(settings: &Settings, question: Question) -> Result<Answer, Fault
     let store = Store::new(settings.folder.as_deref(), &registry)?;
     match question.action {
         Action::Login { token: Some(token) } => {
+            let _turn = store.turn()?;
             store.keep(&Session::Pasted { token })?;
             Ok(Answer::LoggedIn)
         }
         Action::Login { token: None } => {
             let session = sign_in::sign_in(&registry, settings.browser.as_deref()).await?;
+            let turn = store.turn()?;
             store.keep(&session)?;
+            drop(turn);
             eprintln!("You are signed in at {}.", registry.root());
             Ok(Answer::LoggedIn)
         }
-        Action::Logout => match store.remove()? {
-            true => Ok(Answer::LoggedOut),
-            false => Err(Fault::NotFound),
-        },
+        Action::Logout => {
+            // A refresh that is under way keeps what comes with it.
+            let _turn = store.turn()?;
+            match store.remove()? {
+                true => Ok(Answer::LoggedOut),
+                false => Err(Fault::NotFound),
+            }
+        }
         Action::Get(operation) => match store.session()?.ok_or(Fault::NotFound)? {
             Session::Pasted { token } => Ok(Answer::Got(Given::for_everything(token))),
             Session::SignedIn { .. } => {

@@ -91,10 +91,11 @@ impl Store {
         }
     }
 
-    /// Waits until no other process uses the refresh token.
+    /// Waits until no other process uses the refresh token, or puts something else in its place.
     pub fn turn(&self) -> Result<Turn, Fault> {
         let path = self.path.with_extension("lock");
         let lock = || {
+            disk::create_private_folder(&self.folder)?;
             let mut options = File::options();
             options.create(true).truncate(false).write(true).mode(0o600);
             let file = options.open(&path)?;

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -183,6 +184,40 @@ fn both_indexes_of_a_registry_are_understood_and_no_other_url() {
             "{other}"
         );
     }
+}
+
+/// Whether somebody waits for the one lock below this folder, as the kernel tells.
+fn is_waited_for(folder: &Path) -> bool {
+    let files = fs::read_dir(folder).unwrap();
+    let mut files = files.map(|file| file.unwrap());
+    let lock = files.find(|file| file.path().extension().is_some_and(|it| it == "lock"));
+    let inode = format!(
+        ":{} ",
+        lock.expect("a turn has a lock").metadata().unwrap().ino()
+    );
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let mut locks = locks.lines();
+    locks.any(|line| line.contains("->") && line.contains(&inode))
+}
+
+#[test]
+fn a_logout_outlives_a_refresh_that_was_under_way() {
+    let (settings, _folder) = settings();
+    let session = signed_in("https://git.example");
+    keep(&settings, INDEX, &session);
+    let store = Store::new(settings.folder.as_deref(), &registry_of(INDEX).unwrap()).unwrap();
+    let turn = store.turn().unwrap();
+    let left = thread::scope(|scope| {
+        let logout = scope.spawn(|| ask(&settings, INDEX, &json!({"kind": "logout"})));
+        while !logout.is_finished() && !is_waited_for(settings.folder.as_deref().unwrap()) {
+            thread::yield_now();
+        }
+        store.keep(&session).unwrap();
+        drop(turn);
+        logout.join().unwrap()
+    });
+    assert_eq!(left, json!({"Ok": {"kind": "logout"}}));
+    assert!(store.session().unwrap().is_none());
 }
 
 #[test]

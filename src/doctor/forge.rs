@@ -116,6 +116,13 @@ impl<'a> Examined<'a> {
                     .to_owned(),
             );
         }
+        let asks_for_people = self.settings.client_id.is_some() && repository["private"] == true;
+        if asks_for_people && repository["permissions"]["admin"] != true {
+            return Err(
+                "it must administer a private index repository to find out whether those who sign in (`forge.client_id`) may read it: make it a collaborator with `admin`"
+                    .to_owned(),
+            );
+        }
         let path = &self.settings.repository;
         match self.forge.may_token_write(path, robot).await {
             Ok(()) => Ok("it may write to the index repository, and so may its token".to_owned()),

@@ -138,6 +138,13 @@ fn what_somebody_changed_is_told_with_its_cure() {
     let before = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{before}told_at = \"http://localhost:1\"\n")).unwrap();
     assert!(patient.says("webhook").starts_with("good"));
+    // Whoever signs in shows nothing of their own there.
+    fs::write(&file, format!("{before}client_id = \"registry\"\n")).unwrap();
+    let said = patient.says("robot: ");
+    assert!(
+        said.starts_with("mend") && said.contains("must administer"),
+        "{said}"
+    );
     fs::write(&file, before).unwrap();
     acme.tell(&url);
     assert!(patient.says("webhook").starts_with("good"));

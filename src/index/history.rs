@@ -98,15 +98,6 @@ pub enum HistoryFault {
     },
 }
 
-impl HistoryFault {
-    fn violation(&self) -> Option<&Violation> {
-        match self {
-            Self::Rule { violation, .. } => Some(violation),
-            _ => None,
-        }
-    }
-}
-
 /// A step that was judged and found good.
 pub(super) struct Judged<'a> {
     /// The commit, or the last of several that people made.
@@ -186,22 +177,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Names the one of several commits of people since which they do together what is not allowed: to be reverted.
+    ///
+    /// Few are looked at, however many there are: whoever pushed may have made them for that.
     fn blame(&self, fault: HistoryFault, commits: &[CommitId]) -> HistoryFault {
-        let told = fault.violation().map(ToString::to_string);
-        let Some(told) = told.filter(|_| commits.len() <= LOOK_COMMITS_MAX) else {
+        let HistoryFault::Rule { violation, .. } = &fault else {
             return fault;
         };
-        let does = |id: &CommitId| {
-            let commit = read(self.objects, *id)?;
-            self.judge(&commit, By::People).map(drop)
-        };
-        let is_it =
-            |fault: &HistoryFault| fault.violation().is_some_and(|it| it.to_string() == told);
-        let since = commits
-            .iter()
-            .rev()
-            .map_while(|id| does(id).err().filter(is_it));
-        since.last().unwrap_or(fault)
+        let told = violation.to_string();
+        let judged = |id: &CommitId| self.judge(&read(self.objects, *id)?, By::People).map(drop);
+        let does = |id: &CommitId| matches!(judged(id), Err(HistoryFault::Rule { violation, .. }) if violation.to_string() == told);
+        let since = commits.partition_point(|id| !does(id));
+        let named = commits.get(since).map(judged);
+        named.and_then(Result::err).unwrap_or(fault)
     }
 
     fn step(

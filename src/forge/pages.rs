@@ -21,12 +21,22 @@ impl Forge {
         showing: Showing<'_>,
     ) -> Result<Vec<T>, ForgeFault> {
         let mut all = Vec::new();
+        self.fill(&mut all, path, showing).await?;
+        Ok(all)
+    }
+
+    /// Adds the list at `path` to `all`, page by page: those before a fault are there.
+    async fn fill<T: DeserializeOwned>(
+        &self,
+        all: &mut Vec<T>,
+        path: &str,
+        showing: Showing<'_>,
+    ) -> Result<(), ForgeFault> {
         let take = |entries: Vec<T>| {
             all.extend(entries);
             false
         };
-        self.pages::<Vec<T>, T>(path, showing, take).await?;
-        Ok(all)
+        self.pages::<Vec<T>, T>(path, showing, take).await
     }
 
     /// The list at `path`, a relative one, without the entries that alone are longer than an answer may be.
@@ -38,11 +48,7 @@ impl Forge {
         showing: Showing<'_>,
     ) -> Result<Vec<T>, ForgeFault> {
         let mut all = Vec::new();
-        let take = |entries: Vec<T>| {
-            all.extend(entries);
-            false
-        };
-        match self.pages::<Vec<T>, T>(path, showing, take).await {
+        match self.fill(&mut all, path, showing).await {
             Ok(()) => return Ok(all),
             Err(ForgeFault::TooLong(_)) => {}
             Err(fault) => return Err(fault),

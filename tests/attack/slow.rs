@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, clone_works};
 use crate::common::http::{connect, exchange_bytes, get};
 use crate::common::process::{children, settled};
-use crate::common::upload::{Release, manifest, noise, tarball};
+use crate::common::upload::Release;
 
 #[test]
 fn bodies_that_stall_are_given_up() {
@@ -63,18 +63,7 @@ fn answers_that_nobody_takes_give_way_to_other_clients() {
     let limits = format!("[http]\nresponse_idle_secs = 3600\nconnections_max = {PLACES}\n");
     let besieged = Besieged::with(&limits);
     let port = besieged.port();
-    let large = Release {
-        crate_file: tarball(
-            "large",
-            "1.0.0",
-            &[
-                ("Cargo.toml", manifest("large", "1.0.0").as_bytes()),
-                ("src/lib.rs", b""),
-                ("noise", noise(2, 8 << 20).as_bytes()),
-            ],
-        ),
-        ..Release::new("large", "1.0.0")
-    };
+    let large = Release::large("large", "1.0.0", 8 << 20);
     large.publish(port, &besieged.token).succeeds();
     let ask = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", large.download_path());
     let mut deaf = Vec::new();

@@ -41,6 +41,20 @@ impl Release {
         Self::with_source(name, version, "pub fn answer() -> u32 { 42 }\n")
     }
 
+    /// A well-formed library with a file of so many bytes that can hardly be compressed.
+    pub fn large(name: &str, version: &str, bytes: usize) -> Self {
+        let (manifest, noise) = (manifest(name, version), noise(2, bytes));
+        let files = [
+            ("Cargo.toml", manifest.as_bytes()),
+            ("src/lib.rs", b""),
+            ("noise", noise.as_bytes()),
+        ];
+        Self {
+            crate_file: tarball(name, version, &files),
+            ..Self::new(name, version)
+        }
+    }
+
     /// A well-formed library whose only source file is `source`.
     pub fn with_source(name: &str, version: &str, source: &str) -> Self {
         let manifest = manifest(name, version);

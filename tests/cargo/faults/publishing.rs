@@ -12,7 +12,7 @@ use crate::common::http::get;
 use crate::common::project::{Project, locked_version};
 use crate::common::registry::{Registry, files_below};
 use crate::common::tools;
-use crate::common::upload::{Release, manifest, noise, tarball};
+use crate::common::upload::Release;
 
 const PUBLISH: [&str; 4] = ["publish", "--registry", "crates", "--no-verify"];
 
@@ -122,18 +122,7 @@ fn a_disk_that_hangs_takes_no_thread_that_readers_need() {
     };
     let mut registry = Registry::start_with("[http]\npublish_deadline_secs = 1\n");
     let token = registry.token("alice");
-    let large = Release {
-        crate_file: tarball(
-            "large",
-            "1.0.0",
-            &[
-                ("Cargo.toml", manifest("large", "1.0.0").as_bytes()),
-                ("src/lib.rs", b""),
-                ("noise", noise(3, 2 << 20).as_bytes()),
-            ],
-        ),
-        ..Release::new("large", "1.0.0")
-    };
+    let large = Release::large("large", "1.0.0", 2 << 20);
     large.publish(registry.port, &token).succeeds();
     let plan = Plan {
         inject: Some("fsync:delay_enter=600000000"),

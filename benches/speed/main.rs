@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use paths::{clone, commit, download, forge, publish, sparse, start};
+use paths::{busy, clone, commit, download, forge, publish, sparse, start};
 use table::{HEADING, Row, keep};
 
 type Path = fn(&Bench) -> anyhow::Result<Vec<Row>>;
@@ -33,7 +33,7 @@ const PATHS: [(&str, Path); 12] = [
     ("publish-together", publish::together),
     ("commit", commit::commit),
     ("sparse", sparse::reads),
-    ("sparse-publishing", sparse::while_publishing),
+    ("sparse-publishing", busy::while_publishing),
     ("sparse-private", sparse::private),
     ("download", download::downloads),
     ("start", start::start),

@@ -1,5 +1,6 @@
 //! What is measured, a file a path.
 
+pub mod busy;
 pub mod clone;
 pub mod commit;
 pub mod download;

@@ -2,9 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
@@ -12,18 +9,17 @@ use sha2::{Digest, Sha256};
 use crate::Bench;
 use crate::client::Client;
 use crate::load::{Answered, Load, SERVER_CORE};
-use crate::paths::publish::{Publisher, publish};
 use crate::registry::{self, Krate, MANY_VERSIONS, OWNER};
 use crate::server::{Nginx, Server, Settings};
-use crate::table::{Goal, Row, median};
+use crate::table::{Goal, Row};
 
 /// How many files are asked for in turn.
-const FILES: usize = 4_000;
+pub const FILES: usize = 4_000;
 const CONNECTIONS: usize = 32;
-const SECS: u64 = 3;
-const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
+pub const SECS: u64 = 3;
+pub const GZIP: (&str, &str) = ("Accept-Encoding", "gzip");
 
-type Targets = Vec<(String, Option<String>)>;
+pub type Targets = Vec<(String, Option<String>)>;
 
 /// Whole answers and 304s, in registries of two sizes and of a crate with many versions.
 pub fn reads(bench: &Bench) -> anyhow::Result<Vec<Row>> {
@@ -37,10 +33,8 @@ pub fn reads(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             .take(FILES)
             .collect();
         let pair = Pair::start(bench, size, &some)?;
-        rows.extend(pair.compare(bench, &format!("sparse GET, {size} crates"), &pair.whole())?);
-        let (ours, theirs) = pair.known()?;
-        let what = format!("sparse 304, {size} crates");
-        rows.extend(pair.compare_each(bench, &what, &ours, &theirs)?);
+        rows.extend(pair.compare_whole(bench, &format!("sparse GET, {size} crates"))?);
+        rows.extend(pair.compare_known(bench, &format!("sparse 304, {size} crates"))?);
         if size == 10_000 {
             let largest: Vec<&Krate> = crates.iter().take(1).collect();
             ensure!(
@@ -49,7 +43,9 @@ pub fn reads(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             );
             let pair = Pair::start(bench, size, &largest)?;
             let what = format!("sparse GET of {MANY_VERSIONS} versions");
-            rows.extend(pair.compare(bench, &what, &pair.whole())?);
+            rows.extend(pair.compare_whole(bench, &what)?);
+            let what = format!("sparse 304 of {MANY_VERSIONS} versions");
+            rows.extend(pair.compare_known(bench, &what)?);
         }
     }
     Ok(rows)
@@ -96,32 +92,19 @@ impl Pair {
         })
     }
 
-    fn whole(&self) -> Targets {
-        self.paths.iter().map(|path| (path.clone(), None)).collect()
+    /// Whole answers.
+    fn compare_whole(&self, bench: &Bench, what: &str) -> anyhow::Result<Vec<Row>> {
+        let targets = whole(&self.paths);
+        self.compare(bench, what, &targets, &targets)
     }
 
-    /// The files with the tags that each server gave them.
-    fn known(&self) -> anyhow::Result<(Targets, Targets)> {
-        let of = |port| -> anyhow::Result<Targets> {
-            let mut client = Client::connect(port)?;
-            let mut targets = Vec::new();
-            for path in &self.paths {
-                let reply = client.get(path, &[GZIP])?;
-                let tag = reply.header("etag").context("a tag")?.to_owned();
-                let reply = client.get(path, &[GZIP, ("If-None-Match", &tag)])?;
-                ensure!(reply.status == 304, "{} at {path}", reply.status);
-                targets.push((path.clone(), Some(tag)));
-            }
-            Ok(targets)
-        };
-        Ok((of(self.ours.port)?, of(self.theirs.port)?))
+    /// Answers to one who shows the tags that each server gave.
+    fn compare_known(&self, bench: &Bench, what: &str) -> anyhow::Result<Vec<Row>> {
+        let of = |port| known(port, &self.paths);
+        self.compare(bench, what, &of(self.ours.port)?, &of(self.theirs.port)?)
     }
 
-    fn compare(&self, bench: &Bench, what: &str, targets: &Targets) -> anyhow::Result<Vec<Row>> {
-        self.compare_each(bench, what, targets, targets)
-    }
-
-    fn compare_each(
+    fn compare(
         &self,
         bench: &Bench,
         what: &str,
@@ -143,7 +126,26 @@ impl Pair {
     }
 }
 
-fn load<'a>(targets: &'a Targets, headers: &'a [(&'a str, &'a str)]) -> Load<'a> {
+/// Files of which nothing is known.
+pub fn whole(paths: &[String]) -> Targets {
+    paths.iter().map(|path| (path.clone(), None)).collect()
+}
+
+/// Files with the tags that the server on `port` gives them.
+pub fn known(port: u16, paths: &[String]) -> anyhow::Result<Targets> {
+    let mut client = Client::connect(port)?;
+    let mut targets = Vec::new();
+    for path in paths {
+        let reply = client.get(path, &[GZIP])?;
+        let tag = reply.header("etag").context("a tag")?.to_owned();
+        let reply = client.get(path, &[GZIP, ("If-None-Match", &tag)])?;
+        ensure!(reply.status == 304, "{} at {path}", reply.status);
+        targets.push((path.clone(), Some(tag)));
+    }
+    Ok(targets)
+}
+
+pub fn load<'a>(targets: &'a Targets, headers: &'a [(&'a str, &'a str)]) -> Load<'a> {
     Load {
         targets,
         headers,
@@ -232,77 +234,6 @@ pub fn private(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             Ok(public.cpu()?.own)
         })?;
         row.add(1e6 / ours.1, 1e6 / theirs.1);
-    }
-    Ok(vec![row])
-}
-
-/// Reads while eight clients publish, against the same reads when nobody does.
-///
-/// The readers ask one after the other: what is looked at is whether an answer waits for a writer, not how a machine
-/// that is full shares its cores.
-pub fn while_publishing(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    const READS: usize = 4_000;
-    let mut registry = Publisher::start(&bench.work, 10_000)?;
-    let crates = registry::crates(10_000);
-    let paths: Vec<String> = crates
-        .iter()
-        .skip(1)
-        .take(FILES)
-        .map(|krate| format!("/crates/index/{}", krate.path()))
-        .collect();
-    let port = registry.server.port;
-    let read = || -> anyhow::Result<f64> {
-        let mut client = Client::connect(port)?;
-        let mut durations = Vec::with_capacity(READS);
-        for path in paths.iter().cycle().take(READS) {
-            let started = Instant::now();
-            let reply = client.get(path, &[GZIP])?;
-            durations.push(started.elapsed().as_secs_f64() * 1e6);
-            ensure!(reply.status == 200, "{} at {path}", reply.status);
-        }
-        Ok(median(&durations))
-    };
-    let mut row = Row::new(
-        "sparse GET while 8 clients publish, p50",
-        "idle",
-        "µs",
-        Goal::AsFastAs(0.9),
-    );
-    for _ in 0..bench.rounds {
-        let idle = read()?;
-        let uploads: Vec<Vec<u8>> = (0..8_000).map(|_| registry.upload()).collect();
-        let is_over = AtomicBool::new(false);
-        let busy = thread::scope(|scope| {
-            let workers: Vec<_> = (0..8)
-                .map(|worker| {
-                    let uploads = uploads.iter().skip(worker).step_by(8);
-                    let is_over = &is_over;
-                    scope.spawn(move || -> anyhow::Result<usize> {
-                        let mut client = Client::connect(port)?;
-                        let mut count = 0;
-                        for upload in uploads {
-                            if is_over.load(Ordering::Relaxed) {
-                                break;
-                            }
-                            publish(&mut client, upload)?;
-                            count += 1;
-                        }
-                        Ok(count)
-                    })
-                })
-                .collect();
-            let busy = read();
-            is_over.store(true, Ordering::Relaxed);
-            for worker in workers {
-                let count = worker.join().expect("a worker does not panic")?;
-                ensure!(
-                    count > 0 && count < 1_000,
-                    "a client made {count} publishes"
-                );
-            }
-            busy
-        })?;
-        row.add(busy, idle);
     }
     Ok(vec![row])
 }

@@ -127,13 +127,18 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     if_there(fs::remove_dir_all(path)).map(drop)
 }
 
-/// Writes a small file that need not outlast this process: the one at `spare`, if it is there, gets the name `path`.
+/// Writes a small file whose bytes are durable, and whose name will be once the folder is flushed: the one at `spare`,
+/// if it is there, gets the name `path`.
 ///
 /// To make and to remove a file costs a file system more than a rename, so a mark that is no longer needed becomes the
 /// spare one of the next ([`put_aside`]). Whatever is at `spare` holds these bytes.
 pub fn write_mark(spare: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::rename(spare, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(path, bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut file = File::create(path)?;
+            file.write_all(bytes)?;
+            flush(&file)
+        }
         renamed => renamed,
     }
 }

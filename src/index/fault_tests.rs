@@ -58,6 +58,7 @@ impl Waiting {
         let tip = load::load(&place.git_dir, place.tip().unwrap()).unwrap();
         let first = Arc::new(tip.snapshot.clone());
         let writer = Writer {
+            packs: Packs::new(place.packs()),
             measures: Measures::new(),
             git_dir: place.git_dir,
             key: SigningKey::open_or_create(&place.keys).unwrap(),

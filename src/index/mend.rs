@@ -214,7 +214,8 @@ impl Place {
         else {
             return fault;
         };
-        let files = self.packs_and_indices("pack").unwrap_or_default();
+        let mut files = self.packs_and_indices("pack").unwrap_or_default();
+        files.retain(|pack| !is_arriving(pack));
         let mut damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
         damaged.extend(self.gone_packs().unwrap_or_default());
         match (&fault, damaged.is_empty()) {
@@ -229,8 +230,7 @@ impl Place {
         for pack in self.packs_and_indices("pack")? {
             let index = pack.with_extension("idx");
             let reason = match index.exists() {
-                // It is just arriving.
-                false if pack.with_extension("keep").exists() => continue,
+                false if is_arriving(&pack) => continue,
                 false => "it is gone".to_owned(),
                 true => match look_into(&index) {
                     Some(torn) => torn.reason,
@@ -294,6 +294,11 @@ fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(paths)
+}
+
+/// Whether somebody is writing this pack, who gives it an index next.
+fn is_arriving(pack: &Path) -> bool {
+    !pack.with_extension("idx").exists() && pack.with_extension("keep").exists()
 }
 
 /// The pack to which only an index is left.

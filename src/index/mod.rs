@@ -101,6 +101,7 @@ pub use verify::{Fault, Report, VerifyFault, verify};
 pub use written::{Landed, WriteFault};
 
 use maintenance::Maintenance;
+use pack::Packs;
 use queue::{Ask, Ticket};
 use signature::SigningKey;
 use writer::Writer;
@@ -183,6 +184,7 @@ impl Index {
             git_dir: place.git_dir.clone(),
             keys: place.keys.clone(),
             cache: place.cache.clone(),
+            packs: Packs::new(place.packs()),
             key,
             tip,
             unkept,
@@ -202,6 +204,7 @@ impl Index {
             measures: measures.clone(),
         };
         writer.begin(settings)?;
+        writer.packs.make_ready();
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("writer".to_owned())

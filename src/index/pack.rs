@@ -4,15 +4,17 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
+use gix::ObjectId;
 use gix::objs::Kind;
 
-use crate::disk::{self, TempFile, TempFolder};
+use crate::disk::{self, TempFolder};
 
+use super::mend;
 use super::object::PackObject;
 
 /// The name of a mark that is not needed at the moment.
@@ -20,33 +22,94 @@ const SPARE_MARK: &str = "sidecargo-spare.mark";
 /// What stands in our marks, by which they are told from those of a push or of a person.
 const MARK: &[u8] = b"sidecargo: no ref leads here yet\n";
 
+/// The extension that an index has until it is written.
+const NEXT_INDEX: &str = "next";
 /// How the names of folders begin in which git writes packs for us.
 pub(super) const APART: &str = "tmp_apart-";
 /// The extension that the index of a pack has once no reader shall find it any more: all of it lies in other packs.
 pub(super) const HIDDEN: &str = "merged";
 
-/// Writes the objects as one pack with its index into `folder`: durable when this returns.
+/// Where the writer puts packs; the next one has its place already, if there was time to make it.
+#[derive(Debug)]
+pub(super) struct Packs {
+    folder: PathBuf,
+    blank: Option<Blank>,
+}
+
+impl Packs {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            blank: None,
+        }
+    }
+
+    /// Makes the place of the next pack, while nobody waits for it.
+    pub(super) fn make_ready(&mut self) {
+        if self.blank.is_none() {
+            // What is in the way is told to whoever asks for a change.
+            self.blank = Blank::make(&self.folder).ok();
+        }
+    }
+
+    /// As [`write`].
+    pub(super) fn write(&mut self, objects: &[PackObject]) -> io::Result<Pack> {
+        let ready = self.blank.take().filter(Blank::is_there);
+        let blank = ready.map_or_else(|| Blank::make(&self.folder), Ok)?;
+        blank.fill(objects)
+    }
+}
+
+/// Writes the objects as one pack with its index into `folder`: durable when this returns, but for the index, which can
+/// be made again from the pack.
 ///
 /// An object that is given twice is written once. A failure leaves nothing behind, and takes nothing away.
 /// While the value that comes back lives, the pack is marked to be kept: a `git repack -a -d` at that moment would take
 /// away what no ref reaches yet.
 pub(super) fn write(folder: &Path, objects: &[PackObject]) -> io::Result<Pack> {
-    let mut seen = HashSet::new();
-    let objects: Vec<&PackObject> = objects
-        .iter()
-        .filter(|object| seen.insert(object.id))
-        .collect();
-    let (pack, entries, pack_hash) = write_pack(folder, &objects)?;
-    let index = write_index(folder, entries, &pack_hash)?;
-    let name = pack_hash
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
-    // The pack first: readers find packs by their index.
-    place(folder, &format!("pack-{name}"), |files| {
-        pack.rename(&files.stem.with_extension("pack"))?;
-        index.rename(&files.stem.with_extension("idx"))
-    })
+    Packs::new(folder.to_owned()).write(objects)
+}
+
+/// A pack that has its name, its mark and a file for its index, all of them durable and empty: what is written into it
+/// needs no flush of the folder any more, and no new file, which costs a file system more than bytes do.
+#[derive(Debug)]
+struct Blank(Pack);
+
+impl Blank {
+    fn make(folder: &Path) -> io::Result<Self> {
+        let mut name = [0; 20];
+        getrandom::fill(&mut name).map_err(io::Error::from)?;
+        let name = format!("pack-{}", ObjectId::Sha1(name));
+        let mut blank = Self(Pack::named(folder, &name));
+        blank.0.is_wanted = false;
+        disk::write_mark(&blank.0.spare_mark, &blank.0.mark(), MARK)?;
+        for part in ["pack", NEXT_INDEX] {
+            File::create_new(blank.0.stem.with_extension(part))?;
+        }
+        disk::sync_folder(folder)?;
+        Ok(blank)
+    }
+
+    /// Whether nobody took it away meanwhile.
+    fn is_there(&self) -> bool {
+        let parts = ["pack", NEXT_INDEX, "keep"];
+        { parts.iter() }.all(|part| self.0.stem.with_extension(part).exists())
+    }
+
+    /// The pack first: readers find packs by their index.
+    fn fill(self, objects: &[PackObject]) -> io::Result<Pack> {
+        let Self(mut files) = self;
+        let [pack, next_index, index] =
+            ["pack", NEXT_INDEX, "idx"].map(|part| files.stem.with_extension(part));
+        let open = |path| OpenOptions::new().write(true).truncate(true).open(path);
+        let mut file = open(&pack)?;
+        let (entries, hash) = write_pack(&mut file, objects)?;
+        disk::flush(&file)?;
+        write_index(&mut open(&next_index)?, entries, &hash)?;
+        disk::put_aside(&next_index, &index)?;
+        files.is_wanted = true;
+        Ok(files)
+    }
 }
 
 /// Makes a folder in which git writes packs for us: one whose writing ends early is never seen where packs are.
@@ -55,46 +118,25 @@ pub(super) fn folder_apart(git_dir: &Path, purpose: &str) -> io::Result<TempFold
     TempFolder::create(objects.join(format!("{APART}{purpose}")))
 }
 
-/// Moves a pack that git wrote and flushed in a [`folder_apart`] into `folder`, as durable as [`write`] does it; `stem`
-/// is the path of its files without their extensions.
+/// Moves a pack that git wrote and flushed in a [`folder_apart`] into `folder`, durable when this returns; `stem` is
+/// the path of its files without their extensions.
 pub(super) fn take_over(stem: &Path, folder: &Path) -> io::Result<Pack> {
     let name = stem.file_name().unwrap_or_default();
-    place(folder, &name.to_string_lossy(), |files| {
-        let rename = |part| {
-            let (from, to) = (stem.with_extension(part), files.stem.with_extension(part));
-            disk::put_aside(&from, &to)
-        };
-        disk::if_there(rename("bitmap"))?;
-        disk::if_there(rename("rev"))?;
-        rename("pack")?;
-        rename("idx")
-    })
-}
-
-/// Lets `rename` give the files of a pack their names, the index last; durable when this returns.
-fn place(
-    folder: &Path,
-    name: &str,
-    rename: impl FnOnce(&Pack) -> io::Result<()>,
-) -> io::Result<Pack> {
-    let files = Pack {
-        stem: folder.join(name),
-        spare_mark: folder.join(SPARE_MARK),
+    let mut files = Pack::named(folder, &name.to_string_lossy());
+    // One that git writes again is already referred to: it stays, whatever happens now.
+    files.is_wanted = files.stem.with_extension("idx").exists();
+    disk::write_mark(&files.spare_mark, &files.mark(), MARK)?;
+    let rename = |part| {
+        let (from, to) = (stem.with_extension(part), files.stem.with_extension(part));
+        disk::put_aside(&from, &to)
     };
-    // One that is written again is already referred to: it stays, whatever happens now.
-    let is_new = !files.stem.with_extension("idx").exists();
-    let placed = disk::write_mark(&files.spare_mark, &files.mark(), MARK)
-        .and_then(|()| rename(&files))
-        .and_then(|()| disk::sync_folder(folder));
-    match placed {
-        Ok(()) => Ok(files),
-        Err(error) => {
-            if is_new {
-                files.remove();
-            }
-            Err(error)
-        }
-    }
+    disk::if_there(rename("bitmap"))?;
+    disk::if_there(rename("rev"))?;
+    rename("pack")?;
+    rename("idx")?;
+    disk::sync_folder(folder)?;
+    files.is_wanted = true;
+    Ok(files)
 }
 
 /// The files of a pack in the repository.
@@ -103,26 +145,45 @@ pub(super) struct Pack {
     /// Their path without an extension.
     stem: PathBuf,
     spare_mark: PathBuf,
+    /// Whether anything can refer to it. If not, it goes with this value.
+    is_wanted: bool,
 }
 
 impl Drop for Pack {
     fn drop(&mut self) {
-        // One that stays goes at the next start.
+        // What stays is only garbage, and goes at the next start.
+        if !self.is_wanted {
+            // The index first, so that no reader finds a pack that is half gone.
+            let _ = fs::remove_file(self.stem.with_extension("idx"));
+            let _ = remove_parts(&self.stem);
+            // Its mark last: without, half a pack would be taken for one that lost its index.
+            let _ = disk::sync_folder(self.folder());
+        }
         let _ = disk::put_aside(&self.mark(), &self.spare_mark);
     }
 }
 
 impl Pack {
+    fn named(folder: &Path, name: &str) -> Self {
+        Self {
+            stem: folder.join(name),
+            spare_mark: folder.join(SPARE_MARK),
+            is_wanted: true,
+        }
+    }
+
+    fn folder(&self) -> &Path {
+        self.stem.parent().unwrap_or(&self.stem)
+    }
+
     /// Its bytes, as git sends them too.
     pub(super) fn read(&self) -> io::Result<Vec<u8>> {
         fs::read(self.stem.with_extension("pack"))
     }
 
     /// Takes away a pack that nothing refers to.
-    pub(super) fn remove(self) {
-        // The index first, so that no reader finds a pack that is half gone. What stays is only garbage.
-        let _ = fs::remove_file(self.stem.with_extension("idx"));
-        let _ = remove_parts(&self.stem);
+    pub(super) fn remove(mut self) {
+        self.is_wanted = false;
     }
 
     fn mark(&self) -> PathBuf {
@@ -130,30 +191,37 @@ impl Pack {
     }
 }
 
-/// Removes what nothing can refer to: packs whose writing ended before they had an index, and those that were merged
-/// into others. Any other pack without an index had one once, or is just arriving.
+/// Removes what nothing can refer to: packs that were not written to their end, and those that were merged into others.
+/// Any other pack without an index had one once, or is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let mut marks = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let has_index = path.with_extension("idx").exists();
         let is_ours = || fs::read(&path).is_ok_and(|text| text == MARK);
+        let is_blank = || fs::metadata(&path).is_ok_and(|pack| pack.len() == 0);
         match path.extension().and_then(OsStr::to_str) {
             // After a power cut the spare mark may not say what it did.
             _ if path.file_name() == Some(OsStr::new(SPARE_MARK)) => remove_if_there(&path)?,
             Some("keep") if is_ours() => {
-                if !has_index {
+                // One that is whole may be the tip's, whose index did not come to the disk.
+                if !has_index && mend::look_into(&path.with_extension("pack")).is_some() {
                     remove_parts(&path)?;
                 }
-                remove_if_there(&path)?;
+                marks.push(path);
             }
+            Some("pack") if !has_index && is_blank() => remove_if_there(&path)?,
             Some(HIDDEN) => discard(&path)?,
+            Some(NEXT_INDEX) => remove_if_there(&path)?,
             Some("rev" | "bitmap") if !has_index && !path.with_extension("keep").exists() => {
                 remove_if_there(&path)?;
             }
             _ => {}
         }
     }
-    Ok(())
+    // Only then, as in the drop of a pack.
+    disk::sync_folder(folder)?;
+    marks.iter().try_for_each(|mark| remove_if_there(mark))
 }
 
 /// Removes a hidden pack, unless it was written again; `stem` is the path of one of its files, or that without an
@@ -167,7 +235,7 @@ pub(super) fn discard(stem: &Path) -> io::Result<()> {
 }
 
 fn remove_parts(stem: &Path) -> io::Result<()> {
-    let mut parts = ["bitmap", "rev", "pack"].into_iter();
+    let mut parts = ["bitmap", "rev", NEXT_INDEX, "pack"].into_iter();
     parts.try_for_each(|part| remove_if_there(&stem.with_extension(part)))
 }
 
@@ -185,12 +253,13 @@ struct Entry {
     offset: u32,
 }
 
-fn write_pack(
-    folder: &Path,
-    objects: &[&PackObject],
-) -> io::Result<(TempFile, Vec<Entry>, [u8; 20])> {
-    let mut temp = TempFile::create(folder)?;
-    let mut out = Hashed::new(BufWriter::new(temp.file()));
+fn write_pack(file: &mut File, objects: &[PackObject]) -> io::Result<(Vec<Entry>, [u8; 20])> {
+    let mut seen = HashSet::new();
+    let objects: Vec<&PackObject> = objects
+        .iter()
+        .filter(|object| seen.insert(object.id))
+        .collect();
+    let mut out = Hashed::new(BufWriter::new(file));
     out.write(b"PACK\x00\x00\x00\x02")?;
     out.write(&count(objects.len())?.to_be_bytes())?;
     let mut entries = Vec::with_capacity(objects.len());
@@ -208,20 +277,13 @@ fn write_pack(
             offset,
         });
     }
-    let hash = out.finish()?;
-    temp.sync()?;
-    Ok((temp, entries, hash))
+    Ok((entries, out.finish()?))
 }
 
 /// Not flushed: one that a power cut has torn is made again from its pack at the next start.
-fn write_index(
-    folder: &Path,
-    mut entries: Vec<Entry>,
-    pack_hash: &[u8; 20],
-) -> io::Result<TempFile> {
+fn write_index(file: &mut File, mut entries: Vec<Entry>, pack_hash: &[u8; 20]) -> io::Result<()> {
     entries.sort_by_key(|entry| entry.id);
-    let mut temp = TempFile::create(folder)?;
-    let mut out = Hashed::new(BufWriter::new(temp.file()));
+    let mut out = Hashed::new(BufWriter::new(file));
     out.write(b"\xfftOc\x00\x00\x00\x02")?;
     for first in 0..=u8::MAX {
         let up_to = entries.partition_point(|entry| entry.id[0] <= first);
@@ -237,8 +299,7 @@ fn write_index(
         out.write(&entry.offset.to_be_bytes())?;
     }
     out.write(pack_hash)?;
-    out.finish()?;
-    Ok(temp)
+    out.finish().map(drop)
 }
 
 /// Type and size of an entry: four bits of the size, then seven a byte, low bits first.
@@ -305,12 +366,14 @@ impl<W: Write> Hashed<W> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::object::Body;
     use super::*;
 
     #[test]
     fn only_what_nothing_can_refer_to_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let begun = ["pack-a.pack", "pack-a.rev", "pack-b.rev", "pack-b.bitmap"];
+        let blank = ["pack-g.pack", "pack-g.next", "pack-c.next"];
         let merged = [
             "pack-m.pack",
             "pack-m.rev",
@@ -336,15 +399,21 @@ mod tests {
         for name in [&begun[..], &merged, &whole, &others].concat() {
             fs::write(folder.path().join(name), "receive-pack 1 on here\n").unwrap();
         }
-        for mark in ["pack-a.keep", "pack-c.keep", SPARE_MARK] {
+        // The power went before its index was on the disk.
+        let landed = write(folder.path(), &[object(b"of the tip")]).unwrap();
+        let landed = landed.stem.with_extension("pack");
+        fs::remove_file(landed.with_extension("idx")).unwrap();
+        for name in blank {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        for mark in ["pack-a.keep", "pack-c.keep", "pack-h.keep", SPARE_MARK] {
             fs::write(folder.path().join(mark), MARK).unwrap();
         }
+        fs::write(landed.with_extension("keep"), MARK).unwrap();
         remove_unfinished(folder.path()).unwrap();
-        let left: BTreeSet<String> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        let expected = whole.iter().chain(&others);
+        let left = names(folder.path());
+        let landed = landed.file_name().unwrap().to_str().unwrap();
+        let expected = whole.iter().chain(&others).chain([&landed]);
         assert_eq!(left, expected.map(|name| (*name).to_owned()).collect());
     }
 
@@ -363,16 +432,67 @@ mod tests {
         assert_eq!(count(), 0);
     }
 
+    fn object(bytes: &[u8]) -> PackObject {
+        Body::with_object(bytes).unwrap().1
+    }
+
+    fn names(folder: &Path) -> BTreeSet<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn a_pack_has_its_place_before_it_is_written_and_another_one_if_that_was_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut packs = Packs::new(folder.to_owned());
+        packs.make_ready();
+        let ready = names(folder);
+        packs.make_ready();
+        assert_eq!(names(folder), ready);
+        let stem = |pack: &Pack| pack.stem.file_name().unwrap().to_str().unwrap().to_owned();
+        let first = packs.write(&[object(b"one")]).unwrap();
+        assert!(ready.contains(&format!("{}.pack", stem(&first))));
+        for extension in ["pack", "keep", NEXT_INDEX] {
+            packs.make_ready();
+            let ready = packs.blank.as_ref().unwrap().0.stem.clone();
+            fs::remove_file(ready.with_extension(extension)).unwrap();
+            let pack = packs.write(&[object(b"two")]).unwrap();
+            assert!(pack.stem != ready && pack.read().unwrap().starts_with(b"PACK"));
+            pack.remove();
+        }
+        packs.make_ready();
+        drop(packs);
+        drop(first);
+        // Of all that was ready, unwanted or in flight, one pack and one mark are left.
+        assert_eq!(names(folder).len(), 3);
+        assert!(names(folder).contains(SPARE_MARK));
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut packs = Packs::new(folder.path().to_owned());
+        packs.make_ready();
+        let ready = packs.blank.as_ref().unwrap().0.stem.clone();
+        fs::create_dir(ready.with_extension("idx")).unwrap();
+        packs.write(&[object(b"one")]).unwrap_err();
+        fs::remove_dir(ready.with_extension("idx")).unwrap();
+        assert_eq!(
+            names(folder.path()),
+            BTreeSet::from([SPARE_MARK.to_owned()])
+        );
+        let gone = folder.path().join("gone");
+        Packs::new(gone).write(&[object(b"one")]).unwrap_err();
+    }
+
     #[test]
     fn a_pack_of_git_is_taken_over_whole_or_not_at_all() {
         let git_dir = tempfile::tempdir().unwrap();
         let folder = git_dir.path().join("objects/pack");
         fs::create_dir_all(&folder).unwrap();
-        let names = || {
-            let entries = fs::read_dir(&folder).unwrap();
-            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-            names.collect::<BTreeSet<String>>()
-        };
+        let names = || names(&folder);
         let take_over = |parts: &[&str]| {
             let apart = folder_apart(git_dir.path(), "test").unwrap();
             let stem = apart.path().join("pack-a");

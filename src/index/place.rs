@@ -136,9 +136,11 @@ impl Place {
         let mut packs = packs
             .map_err(|source| self.io_fault(source))?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|kind| kind == "pack"));
+            .filter(|path| path.extension().is_some_and(|kind| kind == "idx"));
         match (packs.next(), packs.next()) {
-            (Some(pack), None) => fs::read(pack).map_err(|source| self.io_fault(source)),
+            (Some(index), None) => {
+                fs::read(index.with_extension("pack")).map_err(|source| self.io_fault(source))
+            }
             _ => Err(OpenFault::NotEmpty(self.git_dir.clone())),
         }
     }

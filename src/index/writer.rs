@@ -27,7 +27,7 @@ use super::maintenance::Flights;
 use super::measures::Measures;
 use super::object::PackObject;
 use super::operator::Operation;
-use super::pack;
+use super::pack::Packs;
 use super::push::Pushed;
 use super::queue::{Ask, Blob, Company, Ticket, answer_late, wait_for_blobs};
 use super::refs::{self, MoveFault};
@@ -61,6 +61,7 @@ pub(super) struct Writer {
     pub(super) keys: PathBuf,
     /// The folder of what can be made again.
     pub(super) cache: PathBuf,
+    pub(super) packs: Packs,
     pub(super) key: SigningKey,
     pub(super) tip: Tip,
     /// How many index files have become others since the snapshot file was written.
@@ -114,6 +115,7 @@ impl Writer {
 
     /// Waits for a change; meanwhile it tries to make durable what may not be, and looks after the branch.
     fn next(&mut self, queue: &Receiver<Ticket>) -> Option<Ticket> {
+        self.packs.make_ready();
         loop {
             let mut pause = match self.upstream {
                 // Sooner, if the last look or push told less than it should.
@@ -264,7 +266,7 @@ impl Writer {
         let commit = next.snapshot.commit;
         let _flight = self.flights.write();
         let begun = Instant::now();
-        let pack = pack::write(&self.git_dir.join("objects/pack"), &objects).map_err(|cause| {
+        let pack = self.packs.write(&objects).map_err(|cause| {
             error!(%cause, "a pack was not written");
             Failure::NotDone(format!("the pack was not written: {cause}"))
         })?;
@@ -361,7 +363,9 @@ impl Writer {
         }
         let commit = self.tip.snapshot.commit;
         let _flight = self.flights.write();
-        let _kept = pack::write(&self.git_dir.join("objects/pack"), &self.unproven)
+        let _kept = self
+            .packs
+            .write(&self.unproven)
             .map_err(|cause| format!("the last pack was not written again: {cause}"))?;
         match refs::move_tip(&self.git_dir, Some(commit), commit) {
             // Whoever moved the branch stands on our commit; it is followed next.
@@ -379,15 +383,8 @@ impl Writer {
     pub(super) fn write_own(&mut self, edit: Edit) -> Result<(), String> {
         let mut group = Group::on(self.tip.clone());
         group.commit(edit, Timestamp::now(), &Blob::Kept, self)?;
-        match self.write(group.tip, group.objects, std::iter::empty()) {
-            Ok(()) => Ok(()),
-            Err(
-                Failure::NotDone(reason)
-                | Failure::JudgeAgain(reason)
-                | Failure::Refused(reason)
-                | Failure::Unknown(reason),
-            ) => Err(reason),
-        }
+        self.write(group.tip, group.objects, std::iter::empty())
+            .map_err(Failure::into_reason)
     }
 }
 

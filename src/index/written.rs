@@ -51,3 +51,14 @@ pub(super) enum Failure {
     /// The tip was moved; whether that lasts is not known.
     Unknown(String),
 }
+
+impl Failure {
+    pub(super) fn into_reason(self) -> String {
+        match self {
+            Self::NotDone(reason)
+            | Self::JudgeAgain(reason)
+            | Self::Refused(reason)
+            | Self::Unknown(reason) => reason,
+        }
+    }
+}

@@ -161,8 +161,6 @@ fn a_publish_moves_what_measures_the_index_and_the_disk() {
         ("sidecargo_index_pack_seconds_count", 1.0),
         ("sidecargo_index_tip_seconds_count", 1.0),
         ("sidecargo_index_group_seconds_count", 1.0),
-        // The crate file and its folder; the pack and its folder; the tip and its folder.
-        ("sidecargo_disk_flush_seconds_count", 6.0),
         (&publishes("published"), 1.0),
         ("sidecargo_tokens_verified_total", 1.0),
         ("sidecargo_tokens_remembered", 1.0),
@@ -170,6 +168,9 @@ fn a_publish_moves_what_measures_the_index_and_the_disk() {
     ] {
         assert_eq!(after.get(name), before.get(name) + more, "{name}");
     }
+    // The crate file and its folder, the pack, the tip and its folder; and perhaps the place of the next pack by now.
+    let flushes = "sidecargo_disk_flush_seconds_count";
+    assert!((5.0..=6.0).contains(&(after.get(flushes) - before.get(flushes))));
     for name in ["pack", "tip"] {
         let name = format!("sidecargo_index_{name}_seconds_sum");
         assert!(after.get(&name) > before.get(&name), "{name}");

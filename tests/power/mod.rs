@@ -29,6 +29,8 @@ use crate::common::upload::Release;
 const LONG: &str = "SIDECARGO_TEST_LONG";
 /// The ref that is the tip.
 const TIP: &str = "index.git/refs/heads/main";
+/// The folder of packs.
+const PACKS: &str = "index.git/objects/pack";
 /// How many changes come one after the other, after the first.
 const ALONE: usize = 7;
 /// Clients that publish at once.
@@ -125,7 +127,8 @@ fn no_flush_of_a_change_can_be_left_out() {
                 continue;
             };
             // The folder of tokens was made with the first of them, and is flushed again for whoever was killed then.
-            if path == Path::new("") {
+            // That of packs is flushed for the next change: see below.
+            if path == Path::new("") || path == Path::new(PACKS) {
                 continue;
             }
             let loss = recording.without_flush(*number).loss_after(told + 1);
@@ -135,7 +138,7 @@ fn no_flush_of_a_change_can_be_left_out() {
     }
     for (part, times) in [
         ("blobs/incoming/tmp_", 2),
-        ("index.git/objects/pack/tmp_", 5),
+        ("index.git/objects/pack/pack-", 5),
         ("index.git/refs/heads/sidecargo-spare.lock", 5),
         ("tokens/tmp_", 2),
     ] {
@@ -145,6 +148,23 @@ fn no_flush_of_a_change_can_be_left_out() {
             .count();
         assert_eq!(count, times, "{part} in {left_out:#?}");
     }
+}
+
+#[test]
+fn packs_have_their_places_on_the_disk_before_anything_stands_on_them() {
+    let Some(recording) = recorded() else { return };
+    let told = recording.told()[ALONE];
+    let places = recording.steps[..told]
+        .iter()
+        .filter_map(|step| match step {
+            Step::SyncBegun { path, number } if path == Path::new(PACKS) => Some(*number),
+            _ => None,
+        });
+    let without = places.fold(recording.without_flush(usize::MAX), |recording, number| {
+        recording.without_flush(number)
+    });
+    assert_none(recording.loss_after(told + 1).as_slice());
+    assert!(without.loss_after(told + 1).is_some());
 }
 
 #[test]

@@ -512,6 +512,8 @@ async fn a_fetch_that_broke_leaves_nothing_and_is_made_again() {
         let entries = std::fs::read_dir(&packs).unwrap();
         entries.map(|entry| entry.unwrap().file_name()).collect()
     };
+    // The next pack has its place by then.
+    sidecar.look().await.unwrap();
     let before = names();
     let readme = forge.commit_noise("main", "README.md", 100_000);
     forge.git(&["update-ref", "refs/heads/main", &readme]);

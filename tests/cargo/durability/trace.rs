@@ -84,8 +84,9 @@ impl Trace {
         Ok(())
     }
 
-    /// Checks that first pack and index, and only then the ref, came into their places: each by fsync, rename, fsync
-    /// of the folder; the index without the first, as it can be made again from the pack.
+    /// Checks that first the pack, then its index, and only then the ref came into their places: the pack by an fsync of
+    /// the folder in which it has its place and an fsync of its own; the ref by fsync, rename, fsync of the folder; the
+    /// index by a rename, as it can be made again from the pack.
     ///
     /// # Errors
     /// The first step that is missing or too early.
@@ -119,12 +120,15 @@ impl Trace {
         let is_in_packs = |to: &Path, kind: &str| {
             to.parent() == Some(packs.as_path()) && to.extension().is_some_and(|it| it == kind)
         };
-        let (_, pack_ended) = self.lands("pack", after, &|to| is_in_packs(to, "pack"))?;
-        let (index, ..) = self.renamed("pack index", after, &|to| is_in_packs(to, "idx"))?;
-        let index_ended = self.folder_synced("pack index", index, &packs)?;
-
+        let (index, _, name) = self.renamed("pack index", after, &|to| is_in_packs(to, "idx"))?;
+        let pack = name.with_extension("pack");
+        let pack = self.syncs(&pack).find(|call| call.ended < index.begun);
+        let pack = pack.ok_or("the pack was not synced before its index was named")?;
+        if !self.syncs(&packs).any(|call| call.ended < pack.begun) {
+            return Err("the folder of packs was not synced before the pack".to_owned());
+        }
         let branch = data.join("index.git/refs/heads/main");
-        let before_ref = pack_ended.max(index_ended).max(blob);
+        let before_ref = index.ended.max(blob);
         let (_, ref_ended) = self.lands("ref", before_ref, &|to| to == branch)?;
         Ok(ref_ended)
     }
@@ -340,10 +344,9 @@ mod tests {
 7 <... fsync resumed>) = 0
 7 rename("/d/blobs/part-1", "/d/blobs/aa/aa11") = 0
 7 fsync(13</d/blobs/aa>) = 0
-8 fdatasync(14</d/index.git/objects/pack/tmp-1>) = 0
-8 renameat(AT_FDCWD</w>, "/d/index.git/objects/pack/tmp-1", AT_FDCWD</w>, "/d/index.git/objects/pack/pack-1.pack") = 0
-8 renameat2(5</d/index.git/objects/pack>, "tmp-2", 5</d/index.git/objects/pack>, "pack-1.idx", 0) = 0
 8 fsync(16</d/index.git/objects/pack>) = 0
+8 fdatasync(14</d/index.git/objects/pack/pack-1.pack>) = 0
+8 renameat2(5</d/index.git/objects/pack>, "tmp-2", 5</d/index.git/objects/pack>, "pack-1.idx", 0) = 0
 8 fsync(17</d/index.git/refs/heads/spare>) = 0
 8 renameat2(AT_FDCWD</w>, "/d/index.git/refs/heads/spare", AT_FDCWD</w>, "/d/index.git/refs/heads/main.lock", RENAME_NOREPLACE) = 0
 8 renameat2(AT_FDCWD</w>, "/d/index.git/refs/heads/main.lock", AT_FDCWD</w>, "/d/index.git/refs/heads/main", RENAME_EXCHANGE) = 0
@@ -365,7 +368,7 @@ mod tests {
         let lines: Vec<&str> = GOOD.lines().collect();
         let is_step = |line: &str| line.contains("sync") || line.contains("rename");
         let steps: Vec<usize> = (0..lines.len()).filter(|at| is_step(lines[*at])).collect();
-        assert_eq!(steps.len(), 13);
+        assert_eq!(steps.len(), 12);
         for step in steps {
             let mut without = lines.clone();
             without.remove(step);
@@ -403,15 +406,14 @@ mod tests {
         let lines: Vec<&str> = GOOD.trim().lines().collect();
         for (first, second) in [
             (6, 7),
+            (7, 13),
             (7, 14),
-            (7, 15),
             (8, 9),
-            (9, 11),
-            (10, 11),
-            (11, 14),
+            (9, 10),
+            (10, 13),
+            (11, 12),
             (12, 13),
             (13, 14),
-            (14, 15),
         ] {
             let mut swapped = lines.clone();
             swapped.swap(first, second);

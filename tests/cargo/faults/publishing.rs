@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::trouble::{Plan, Trouble};
+use super::trouble::{Plan, Trouble, blank_packs};
 use super::wait_until;
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git;
@@ -90,9 +90,7 @@ fn cargo_gets_an_answer_while_the_disk_hangs() {
         let first = scope.spawn(|| first.cargo(first_folder, &PUBLISH));
         let packs = registry.repository().join("objects/pack");
         wait_until("the first is being written", || {
-            let names = fs::read_dir(&packs).unwrap().flatten();
-            let mut names = names.map(|entry| entry.file_name());
-            names.any(|name| name.to_string_lossy().starts_with("tmp_"))
+            blank_packs(&packs).is_empty()
         });
         // This one is not begun: it is withdrawn at its deadline.
         let hasty = [("CARGO_HTTP_TIMEOUT", "3")];

@@ -31,22 +31,21 @@ pub struct Plan<'a> {
 }
 
 impl Trouble {
-    /// Begins in the thread that writes the index: its calls come one after the other, so they can be counted.
+    /// Begins in the thread that writes the index, once that waits for a change: its calls come one after the other, so
+    /// they can be counted.
     pub fn of_writer(strace: &Path, registry: &Registry, plan: &Plan<'_>) -> Self {
+        let thread = thread(registry, "writer");
+        let packs = registry.repository().join("objects/pack");
+        wait_until("the next pack has its place and the writer rests", || {
+            let waits_in = fs::read_to_string(thread.join("wchan")).unwrap();
+            !blank_packs(&packs).is_empty() && waits_in.contains("futex")
+        });
         Self::of_thread("writer", strace, registry, plan)
     }
 
     /// Begins in the thread of this name.
     pub fn of_thread(name: &str, strace: &Path, registry: &Registry, plan: &Plan<'_>) -> Self {
-        let tasks = PathBuf::from(format!("/proc/{}/task", registry.pid()));
-        let is_meant = |task: &PathBuf| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim_end() == name)
-        };
-        let thread = fs::read_dir(tasks)
-            .unwrap()
-            .map(|task| task.unwrap().path())
-            .find(is_meant)
-            .expect("the server has such a thread");
+        let thread = thread(registry, name);
         let thread = thread.file_name().unwrap().to_str().unwrap().to_owned();
         let prefix = format!("{thread} ");
         Self::begin(strace, &["-p", &thread], plan, prefix)
@@ -124,4 +123,28 @@ impl Drop for Trouble {
     fn drop(&mut self) {
         self.detach();
     }
+}
+
+/// What the system tells of the server's thread of this name.
+fn thread(registry: &Registry, name: &str) -> PathBuf {
+    let tasks = PathBuf::from(format!("/proc/{}/task", registry.pid()));
+    let is_meant = |task: &PathBuf| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|found| found.trim_end() == name)
+    };
+    let mut tasks = fs::read_dir(tasks)
+        .unwrap()
+        .map(|task| task.unwrap().path());
+    tasks.find(is_meant).expect("the server has such a thread")
+}
+
+/// The packs that have their place and no bytes.
+pub fn blank_packs(packs: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(packs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_blank = |path: &PathBuf| {
+        path.extension().is_some_and(|it| it == "pack")
+            && fs::metadata(path).is_ok_and(|pack| pack.len() == 0)
+    };
+    paths.filter(is_blank).collect()
 }

@@ -14,7 +14,8 @@ use sidecargo::index::Report;
 
 use super::{Settings, progress};
 
-/// Proves every commit, signature, line and crate file; 1 is the exit code if one of them is not as it must be.
+/// Proves every commit, signature, line and crate file; 1 is the exit code if one of them is not as it must be, 2 if
+/// nothing could be verified.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// Only what came after this commit, which is taken for good.
@@ -35,16 +36,21 @@ impl Verify {
         match &report {
             Ok(report) if json => writeln!(out, "{}", serde_json::to_string_pretty(report)?)?,
             Ok(report) => print(&mut out, report)?,
-            // Whoever reads this program's output gets an object in any case.
-            Err(fault) if json => {
-                let errors = json!({ "errors": [{ "detail": format!("{fault:#}") }] });
-                writeln!(out, "{errors:#}")?;
+            Err(fault) => {
+                // Whoever reads this program's output gets an object in any case.
+                if json {
+                    let errors = json!({ "errors": [{ "detail": format!("{fault:#}") }] });
+                    writeln!(out, "{errors:#}")?;
+                }
+                eprintln!("sidecargo: {fault:#}");
             }
-            Err(_) => {}
         }
-        Ok(match report?.faults_found {
-            0 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
+        Ok(match report {
+            Ok(Report {
+                faults_found: 0, ..
+            }) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(_) => ExitCode::from(2),
         })
     }
 

@@ -70,6 +70,16 @@ pub enum VerifyFault {
         "{0} is not a commit of the branch itself but of the side of a merge; name one that `git log --first-parent` shows"
     )]
     Aside(CommitId),
+    /// The commit from which to begin is here and not on the branch.
+    #[error(
+        "{since} is not in the history of the branch, which is at {tip}; name a commit that `git log --first-parent main` shows, or none to verify all of it"
+    )]
+    Outside {
+        /// The commit.
+        since: CommitId,
+        /// Where the branch is.
+        tip: CommitId,
+    },
 }
 
 /// Verifies the index at `place` from its first commit on, or from `since`, which is then taken for good.
@@ -133,29 +143,33 @@ pub fn verify(
         proof.step(judged);
         tell(judged.left);
     });
-    if let (Some(since), Err(HistoryFault::Sideways { .. })) = (since, &went) {
-        return Err(VerifyFault::Aside(since));
-    }
     // The branch must go on from what the registry served last.
     let led = shown.map_or(Ok(()), |shown| history::leads(&objects, shown, tip));
+    let went = match since.and_then(|since| no_beginning(since, tip, &went)) {
+        Some(fault) if led.is_ok() => return Err(fault),
+        // What became of the branch tells why.
+        Some(_) => Ok(()),
+        None => went,
+    };
     if let Err(fault) = went.and(led) {
-        let (commit, look) = match &fault {
-            HistoryFault::Rule { commit, violation } => {
-                (*commit, proof.show(*commit, violation.path()))
-            }
-            HistoryFault::Forged { commit, .. } => (*commit, proof.show(*commit, None)),
-            HistoryFault::Unreadable { commit, .. } => {
-                proof.add_unreadable(*commit, &fault);
-                return Ok(proof.report);
-            }
-            HistoryFault::NoCommit { good, .. }
-            | HistoryFault::Rewound { good, .. }
-            | HistoryFault::Sideways { good, .. }
-            | HistoryFault::Rewritten { good, .. } => (tip, proof.compare(*good, tip)),
-        };
-        proof.add(commit, &chain(&fault), look);
+        proof.add_history(&fault, tip);
     }
     Ok(proof.report)
+}
+
+/// Why nothing leads from `since` to the tip, if nothing does: that is no fault of the branch.
+fn no_beginning(
+    since: CommitId,
+    tip: CommitId,
+    went: &Result<(), HistoryFault>,
+) -> Option<VerifyFault> {
+    match went {
+        Err(HistoryFault::Sideways { .. }) => Some(VerifyFault::Aside(since)),
+        Err(HistoryFault::Rewound { .. } | HistoryFault::Rewritten { .. }) => {
+            Some(VerifyFault::Outside { since, tip })
+        }
+        _ => None,
+    }
 }
 
 fn open(place: &Place) -> Result<Objects, OpenFault> {
@@ -239,6 +253,24 @@ impl Proof<'_> {
                 self.add(commit, &what, look);
             }
         }
+    }
+
+    /// Adds what ended the walk to the tip.
+    fn add_history(&mut self, fault: &HistoryFault, tip: CommitId) {
+        let (commit, look) = match fault {
+            HistoryFault::Rule { commit, violation } => {
+                (*commit, self.show(*commit, violation.path()))
+            }
+            HistoryFault::Forged { commit, .. } => (*commit, self.show(*commit, None)),
+            HistoryFault::Unreadable { commit, .. } => {
+                return self.add_unreadable(*commit, fault);
+            }
+            HistoryFault::NoCommit { good, .. }
+            | HistoryFault::Rewound { good, .. }
+            | HistoryFault::Sideways { good, .. }
+            | HistoryFault::Rewritten { good, .. } => (tip, self.compare(*good, tip)),
+        };
+        self.add(commit, &chain(fault), look);
     }
 
     /// Adds what cannot be read, with the packs that are known to be gone.

@@ -74,6 +74,14 @@ impl Ran {
         self
     }
 
+    /// Panics unless the program ended with this exit code.
+    #[track_caller]
+    pub fn ends_with_code(self, code: i32) -> Self {
+        let found = self.status.code();
+        assert_eq!(found, Some(code), "{self}");
+        self
+    }
+
     /// Panics unless the program failed and said `why` on its standard error.
     #[track_caller]
     pub fn fails_with(self, why: &str) -> Self {

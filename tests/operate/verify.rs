@@ -349,6 +349,41 @@ fn a_commit_that_was_only_merged_is_no_beginning() {
 }
 
 #[test]
+fn a_commit_that_is_not_in_the_history_is_no_beginning_and_no_fault_of_the_branch() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let repository = registry.repository();
+    let good = git::tip(&repository);
+    let person = Person::of(&registry);
+    let next = person.write("README.md", "hello\n").commit("next");
+    person.git(&["checkout", "--quiet", "HEAD~2"]);
+    let other = person.write("README.md", "hello\n").commit("aside");
+    for commit in [&next, &other] {
+        person
+            .push(&format!("{commit}:refs/heads/side"), Receive::Packed)
+            .succeeds();
+        git(&repository, &["update-ref", "-d", "refs/heads/side"]).succeeds();
+        let said = registry.run(&["verify", "--since", commit]);
+        assert!(!said.to_string().contains("update-ref"), "{said}");
+        let words = format!("{commit} is not in the history of the branch, which is at {good}");
+        // Of the registry that says nothing.
+        said.ends_with_code(2).fails_with(&words);
+    }
+    // Of a branch that lost what was served the reader hears, whatever the beginning.
+    person
+        .push("HEAD^:refs/heads/main", Receive::Packed)
+        .succeeds();
+    let said = registry.run(&["verify", "--since", &good]);
+    said.ends_with_code(1)
+        .prints("the branch was moved back from");
+    person
+        .push(&format!("{good}:main"), Receive::Packed)
+        .succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_file_that_cuts_the_history_off_is_found() {
     let (mut registry, _) = registry();
     registry.stop();

@@ -1,17 +1,17 @@
 //! Following the branch where somebody else moved it.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::disk;
 use crate::domain::CommitId;
 use crate::git;
 
+use super::child;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::pack;
@@ -30,6 +30,8 @@ const FETCH: Limits = Limits {
     time: Duration::from_secs(120),
     file_bytes: 1 << 30,
 };
+/// How long git may tell nothing of how far it is: to flush the largest pack that comes takes less on a slow disk.
+const SILENCE: Duration = Duration::from_secs(600);
 /// How soon the forge is asked again after it did not tell where its branch is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -286,26 +288,13 @@ impl Writer {
 
     /// Gives the ids of the packs, each in a line.
     fn pack(&self, found: CommitId, stem: &Path) -> io::Result<String> {
-        let mut child = git::command(&self.git_dir)
-            .args(["pack-objects", "--quiet", "--revs", "--delta-base-offset"])
-            .arg(stem)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = git::command(&self.git_dir);
+        command
+            .args(["pack-objects", "--progress", "--revs"])
+            .arg("--delta-base-offset")
+            .arg(stem);
         let range = format!("{found}\n^{}\n", self.tip.snapshot.commit);
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(range.as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            warn!(said = %said.trim_end(), "git pack-objects failed");
-            return Err(io::Error::other(format!(
-                "git pack-objects: {}",
-                said.trim_end()
-            )));
-        }
-        String::from_utf8(output.stdout).map_err(io::Error::other)
+        child::run(command, &range, SILENCE)
+            .map_err(|cause| io::Error::other(format!("git pack-objects: {cause}")))
     }
 }

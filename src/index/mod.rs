@@ -5,6 +5,7 @@
 
 mod begin;
 mod change;
+mod child;
 mod copies;
 mod copy;
 mod crates;

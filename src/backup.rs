@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -15,12 +15,14 @@ use thiserror::Error;
 use crate::app::{AppFault, Data};
 use crate::audit::{self, AuditFault};
 use crate::blobs::Blobs;
-use crate::disk;
+use crate::disk::{self, TempFolder};
 use crate::domain::{Cksum, CommitId};
 use crate::index::{CopyFault, Place};
 
 /// The largest file beside the index that is copied, in bytes: a key or the record of a token.
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// How much of a crate file is copied at once, in bytes.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// A registry was not copied.
 #[derive(Debug, Error)]
@@ -34,9 +36,17 @@ pub enum BackupFault {
     /// A crate file is not as it must be.
     #[error("the crate file {} is missing or damaged; publish its version's bytes again or take the file from another backup", .0.display())]
     Crate(PathBuf),
-    /// A file cannot be read or written.
-    #[error("{} cannot be copied", path.display())]
-    Io {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
         /// The file or folder.
         path: PathBuf,
         /// What the system says.
@@ -53,6 +63,9 @@ pub enum BackupFault {
     /// The folder holds a registry.
     #[error("there is a registry in {}; restore into an empty folder", .0.display())]
     NotEmpty(PathBuf),
+    /// The folder holds keys or tokens that are not those of the backup.
+    #[error("{} is not of this backup: it is another registry's, or came later; restore into an empty folder, or move it away first", .0.display())]
+    Foreign(PathBuf),
     /// The backup cannot be verified.
     #[error(transparent)]
     Audit(#[from] AuditFault),
@@ -110,8 +123,12 @@ pub fn restore(
     are_apart(backup, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
-    if data.place().has_tip() {
+    let place = data.place();
+    if place.git_dir.exists() {
         return Err(BackupFault::NotEmpty(to.to_owned()));
+    }
+    for folder in ["keys", "tokens"] {
+        SmallFiles::read(&backup.join(folder))?.are_all_of(&to.join(folder))?;
     }
     let report = audit::verify(backup, None, &mut |_| {})?;
     if let Some(fault) = report.faults.into_iter().next() {
@@ -121,7 +138,16 @@ pub fn restore(
             look: fault.look,
         });
     }
-    copy(&source, backup, &data.place(), to, tell)
+    // It gets its name once all is there: what ends in the middle is no registry, and nothing is in the way of the next.
+    let path = place.git_dir.with_extension("unfinished");
+    let unfinished = TempFolder::create(path.clone()).map_err(write_fault(&path))?;
+    let coming = Place {
+        git_dir: path,
+        ..place.clone()
+    };
+    let copied = copy(&source, backup, &coming, to, tell)?;
+    disk::rename(unfinished.path(), &place.git_dir).map_err(write_fault(&place.git_dir))?;
+    Ok(copied)
 }
 
 /// The folder of the copy may not be there yet.
@@ -134,8 +160,8 @@ fn are_apart(from: &Path, to: &Path) -> Result<(), BackupFault> {
         let (known, real) = there.next().ok_or(io::ErrorKind::NotFound)?;
         Ok(real.join(path.strip_prefix(known).unwrap_or(Path::new(""))))
     };
-    let real_from = real(from).map_err(io_fault(from))?;
-    let real_to = real(to).map_err(io_fault(to))?;
+    let real_from = real(from).map_err(read_fault(from))?;
+    let real_to = real(to).map_err(read_fault(to))?;
     match real_from.starts_with(&real_to) || real_to.starts_with(&real_from) {
         true => Err(BackupFault::Within {
             from: from.to_owned(),
@@ -156,13 +182,13 @@ fn copy(
     let incoming = source.copy_to(place)?;
     let stored = Data::new(from).existing_blobs()?;
     let store = to.join("blobs");
-    let blobs = Blobs::open_as(store.clone(), stored.id()).map_err(io_fault(&store))?;
+    let blobs = Blobs::open_as(store.clone(), stored.id()).map_err(write_fault(&store))?;
     let all = incoming.cksums.len();
     let mut fresh = 0;
     for (at, cksum) in incoming.cksums.iter().enumerate() {
         if !blobs
             .is_intact(cksum)
-            .map_err(io_fault(&blobs.path(cksum)))?
+            .map_err(read_fault(&blobs.path(cksum)))?
         {
             copy_crate(&stored, &blobs, cksum)?;
             fresh += 1;
@@ -182,19 +208,27 @@ fn copy(
 }
 
 fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault> {
-    let path = from.path(cksum);
-    let fault = io_fault(&path);
+    let (path, target) = (from.path(cksum), to.path(cksum));
+    let (unread, unwritten) = (read_fault(&path), write_fault(&target));
     let damaged = || BackupFault::Crate(path.clone());
-    let mut copy = to.incoming().map_err(&fault)?;
+    let mut copy = to.incoming().map_err(&unwritten)?;
     let mut original = match from.read(cksum) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged()),
-        other => other.map_err(&fault)?,
+        other => other.map_err(&unread)?,
     };
-    io::copy(&mut original, copy.file()).map_err(&fault)?;
-    copy.file().rewind().map_err(&fault)?;
-    let is_whole = crate::blobs::hash(copy.file()).map_err(&fault)? == *cksum;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let count = original.read(&mut piece).map_err(&unread)?;
+        if count == 0 {
+            break;
+        }
+        let written = copy.file().write_all(&piece[..count]);
+        written.map_err(&unwritten)?;
+    }
+    copy.file().rewind().map_err(&unwritten)?;
+    let is_whole = crate::blobs::hash(copy.file()).map_err(&unwritten)? == *cksum;
     match is_whole {
-        true => to.keep(copy, cksum).map_err(&fault),
+        true => to.keep(copy, cksum).map_err(&unwritten),
         false => Err(damaged()),
     }
 }
@@ -207,22 +241,32 @@ impl SmallFiles {
         let mut files = BTreeMap::new();
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self(files)),
-            other => other.map_err(io_fault(folder))?,
+            other => other.map_err(read_fault(folder))?,
         };
         for entry in entries {
-            let entry = entry.map_err(io_fault(folder))?;
+            let entry = entry.map_err(read_fault(folder))?;
             let path = entry.path();
-            let metadata = entry.metadata().map_err(io_fault(&path))?;
+            let metadata = entry.metadata().map_err(read_fault(&path))?;
             let is_temporary = entry
                 .file_name()
                 .to_string_lossy()
                 .starts_with(disk::TEMP_PREFIX);
             if metadata.is_file() && metadata.len() <= SMALL_FILE_BYTES_MAX && !is_temporary {
-                let bytes = fs::read(&path).map_err(io_fault(&path))?;
+                let bytes = fs::read(&path).map_err(read_fault(&path))?;
                 files.insert(entry.file_name(), bytes);
             }
         }
         Ok(Self(files))
+    }
+
+    /// Refuses a folder with a file that is not one of these.
+    fn are_all_of(&self, folder: &Path) -> Result<(), BackupFault> {
+        let there = Self::read(folder)?;
+        let mut others = { there.0.iter() }.filter(|(name, it)| self.0.get(*name) != Some(*it));
+        match others.next() {
+            Some((name, _)) => Err(BackupFault::Foreign(folder.join(name))),
+            None => Ok(()),
+        }
     }
 
     /// Writes those that `folder` does not have; what it has stays as it is.
@@ -242,9 +286,9 @@ impl SmallFiles {
         let there = Self::read(folder)?;
         let gone = there.0.keys().filter(|name| !self.0.contains_key(*name));
         for path in gone.map(|name| folder.join(name)) {
-            fs::remove_file(&path).map_err(io_fault(&path))?;
+            fs::remove_file(&path).map_err(write_fault(&path))?;
         }
-        disk::sync_folder(folder).map_err(io_fault(folder))
+        disk::sync_folder(folder).map_err(write_fault(folder))
     }
 
     /// Each readable by this user alone.
@@ -253,18 +297,26 @@ impl SmallFiles {
         folder: &Path,
         is_meant: impl Fn(&OsString) -> bool,
     ) -> Result<(), BackupFault> {
-        disk::create_private_folder(folder).map_err(io_fault(folder))?;
+        disk::create_private_folder(folder).map_err(write_fault(folder))?;
         for (name, bytes) in self.0.iter().filter(|(name, _)| is_meant(name)) {
             let path = folder.join(name);
-            disk::replace_private(&path, bytes).map_err(io_fault(&path))?;
+            disk::replace_private(&path, bytes).map_err(write_fault(&path))?;
         }
         Ok(())
     }
 }
 
-fn io_fault(path: &Path) -> impl Fn(io::Error) -> BackupFault {
+fn read_fault(path: &Path) -> impl Fn(io::Error) -> BackupFault {
     let path = path.to_owned();
-    move |source| BackupFault::Io {
+    move |source| BackupFault::Read {
+        path: path.clone(),
+        source,
+    }
+}
+
+fn write_fault(path: &Path) -> impl Fn(io::Error) -> BackupFault {
+    let path = path.to_owned();
+    move |source| BackupFault::Write {
         path: path.clone(),
         source,
     }

@@ -64,7 +64,7 @@ pub struct Incoming<'a> {
 
 impl Place {
     /// Whether there is a repository with a tip, or with what clients of git were shown: a start finds the tip by that.
-    pub fn has_tip(&self) -> bool {
+    fn has_tip(&self) -> bool {
         self.tip().is_ok() || matches!(refs::shown(&self.git_dir), Ok(Some(_)))
     }
 

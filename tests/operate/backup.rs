@@ -359,6 +359,63 @@ fn keys_in_a_backup_are_readable_by_their_owner_alone() {
 }
 
 #[test]
+fn nothing_is_restored_among_keys_and_tokens_that_are_not_of_the_backup() {
+    let (registry, other) = (Registry::start(), Registry::start());
+    registry.token("alice");
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    other.token("mallory");
+    for kind in ["keys", "tokens"] {
+        let (path, copy) = folder(&scratch, &format!("copy-with-{kind}"));
+        fs::create_dir_all(path.join(kind)).unwrap();
+        let theirs = fs::read_dir(other.data().join(kind)).unwrap().next();
+        let theirs = theirs.unwrap().unwrap();
+        let left = path.join(kind).join(theirs.file_name());
+        fs::copy(theirs.path(), &left).unwrap();
+        let words = format!("{} is not of this backup", left.display());
+        sidecargo(&["restore", &backup, "--data", &copy]).fails_with(&words);
+        fs::remove_file(left).unwrap();
+        // Those of the backup itself are in nobody's way.
+        for file in fs::read_dir(scratch.path().join("backup").join(kind)).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), path.join(kind).join(file.file_name())).unwrap();
+        }
+        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        verify(&copy);
+    }
+}
+
+#[test]
+fn a_restore_that_finds_no_room_names_the_place_and_leaves_no_index() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::large("krate", "1.0.0", 300_000);
+    release.publish(registry.port, &token).succeeds();
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let (path, copy) = folder(&scratch, "copy");
+    // No file has room for more than 128 KiB.
+    let script = "trap '' XFSZ; ulimit -f 256; exec \"$0\" \"$@\"";
+    let mut restore = Command::new("sh");
+    restore.args(["-c", script]).arg(program());
+    restore.args(["restore", &backup, "--data", &copy]);
+    let target = crate_file(&path, &release);
+    let words = format!("{} cannot be written: File too large", target.display());
+    run(&mut restore, b"").fails_with(&words);
+    let left = fs::read_dir(&path)
+        .unwrap()
+        .map(|it| it.unwrap().file_name());
+    let left: Vec<_> = { left }
+        .filter(|name| name != "blobs" && name != "lock")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    verify(&copy);
+}
+
+#[test]
 fn nothing_is_restored_over_a_registry_whose_tip_a_start_finds_again() {
     let mut registry = Registry::start();
     let token = registry.token("alice");

@@ -114,10 +114,16 @@ impl Blobs {
 
     /// Gives a store that lost its identity this one back; none that holds no file, for that is most likely not it.
     pub fn identify(folder: PathBuf, id: StoreId) -> io::Result<Option<Self>> {
-        match Self::at(folder.clone(), id).is_empty()? {
-            true => Ok(None),
-            false => Self::open_as(folder, id).map(Some),
+        match Self::taken_for(folder.clone(), id)? {
+            None => Ok(None),
+            Some(_) => Self::open_as(folder, id).map(Some),
         }
+    }
+
+    /// As [`Blobs::identify`], and leaves the store as it is.
+    pub fn taken_for(folder: PathBuf, id: StoreId) -> io::Result<Option<Self>> {
+        let store = Self::at(folder, id);
+        Ok((!store.is_empty()?).then_some(store))
     }
 
     fn lay_out(folder: PathBuf, id: StoreId) -> io::Result<Self> {

@@ -94,10 +94,17 @@ impl<'a> Data<'a> {
     /// The store of a registry that must be there.
     pub(crate) fn existing_blobs(&self) -> Result<Blobs, AppFault> {
         let folder = self.folder.join("blobs");
-        Blobs::existing(folder.clone()).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => AppFault::NoStore(folder),
-            _ => self.fault(source),
-        })
+        if !folder.exists() {
+            return Err(AppFault::NoStore(folder));
+        }
+        let fault = |source| self.fault(source);
+        if !Blobs::has_lost_id(&folder).map_err(fault)? {
+            return Blobs::existing(folder).map_err(fault);
+        }
+        // A start will write it again, and this looks only.
+        let id = self.place().identity()?.blob_store;
+        let found = Blobs::taken_for(folder.clone(), id).map_err(fault)?;
+        found.ok_or(AppFault::StoreGone { folder, id })
     }
 
     /// The store; a new one if there is no index either, and one that lost its identity gets it back from the index.

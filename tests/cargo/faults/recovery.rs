@@ -227,6 +227,14 @@ fn a_store_that_lost_its_id_gets_it_back_and_an_empty_folder_does_not() {
             None => fs::remove_file(&file).unwrap(),
             Some(text) => fs::write(&file, text).unwrap(),
         }
+        // What only looks goes by the index meanwhile, and writes nothing.
+        registry.run(&["verify"]).succeeds();
+        let backup = tempfile::TempDir::new().unwrap();
+        let words = ["backup", backup.path().to_str().unwrap()];
+        registry.run(&words).succeeds();
+        assert_ne!(fs::read_to_string(&file).ok().as_ref(), Some(&id));
+        let copied = fs::read_to_string(backup.path().join("blobs/store-id"));
+        assert_eq!(copied.unwrap(), id);
         registry.start_again();
         assert_eq!(fs::read_to_string(&file).unwrap(), id);
         get(release.download_path()).send(registry.port).succeeds();

@@ -4,6 +4,7 @@ mod name;
 
 pub use name::{OwnerName, TeamName};
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -238,8 +239,8 @@ impl Owners {
         for name in removed {
             let count = owners.users.len() + owners.teams.len();
             match name {
-                OwnerName::User(login) => owners.users.retain(|user| user.login != *login),
-                OwnerName::Team(name) => owners.teams.retain(|team| !name.is(&team.name)),
+                OwnerName::User(login) => owners.remove_user(login),
+                OwnerName::Team(name) => owners.remove_team(name),
             }
             if owners.users.len() + owners.teams.len() == count {
                 return Err(OwnerFault::NotAnOwner(name.clone()));
@@ -249,6 +250,23 @@ impl Owners {
             }
         }
         Ok(owners)
+    }
+
+    /// The number decides: whoever stands there under another name as well leaves under that, too.
+    fn remove_user(&mut self, login: &Login) {
+        let is_named = |user: &&User| user.login == *login;
+        let ids: Vec<Option<u64>> = { self.users.iter().filter(is_named) }
+            .map(|user| user.id)
+            .collect();
+        let stays = |user: &User| user.id.is_none() || !ids.contains(&user.id);
+        self.users
+            .retain(|user| user.login != *login && stays(user));
+    }
+
+    fn remove_team(&mut self, name: &TeamName) {
+        let named = self.teams.iter().filter(|team| name.is(&team.name));
+        let ids: Vec<u64> = named.map(|team| team.id).collect();
+        self.teams.retain(|team| !ids.contains(&team.id));
     }
 
     /// How people and teams changed since `earlier`: ` +bob -carol`, each with a blank before it.
@@ -273,12 +291,11 @@ impl Owners {
         added.chain(removed).collect()
     }
 
-    /// All of them by name, with the number that the forge has for each.
+    /// All of them by name, with the number that the forge has for each; whom a push has named twice once.
     pub fn named(&self) -> impl Iterator<Item = (String, Option<u64>)> {
-        let users = self.users.iter();
-        let users = users.map(|user| (user.login.to_string(), user.id));
-        let teams = self.teams.iter();
-        users.chain(teams.map(|team| (team.name.to_string(), Some(team.id))))
+        let users = { self.users.iter() }.map(|user| (user.login.to_string(), user.id));
+        let teams = { self.teams.iter() }.map(|team| (team.name.to_string(), Some(team.id)));
+        once(users).chain(once(teams))
     }
 
     /// The same with the numbers by which a forge knows people.
@@ -300,6 +317,15 @@ impl Owners {
         let all: Vec<String> = users.chain(teams).chain(pushers).collect();
         all.join(", ")
     }
+}
+
+/// The first with each number, or with each name of those without one, in any case.
+fn once<'a>(
+    named: impl Iterator<Item = (String, Option<u64>)> + 'a,
+) -> impl Iterator<Item = (String, Option<u64>)> + 'a {
+    let mut seen = HashSet::new();
+    let key = |(name, id): &(String, Option<u64>)| id.ok_or_else(|| name.to_ascii_lowercase());
+    named.filter(move |entry| seen.insert(key(entry)))
 }
 
 impl User {

@@ -2,6 +2,7 @@
 
 use crate::common::cargos::{Sandbox, View};
 use crate::common::http::{get, request};
+use crate::common::person::{Person, Receive};
 use crate::common::project::Project;
 use crate::common::registry::Registry;
 use crate::common::tools;
@@ -28,6 +29,32 @@ fn owners_are_listed_added_and_removed_by_every_cargo() {
         assert_eq!(listed.stdout.lines().count(), 1, "{listed}");
         owner(&["--remove", "carol"]).fails_with("carol");
     }
+}
+
+#[test]
+fn an_owner_whom_a_push_names_twice_is_listed_once_and_gone_once_removed() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    let person = Person::of(&registry);
+    let twice = "users = [{ login = \"alice\" }, { login = \"bob\" }, { login = \"Bob\" }]\n";
+    person
+        .write("owners/kr/at/krate.toml", twice)
+        .commit("bob twice");
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    let cargo = Sandbox::stable(&registry, View::Sparse);
+    cargo.login(&token);
+    let owner = |words: &[&str]| {
+        let words = [&["owner", "krate", "--registry", "crates"], words].concat();
+        cargo.cargo(&cargo.work(), &words).succeeds()
+    };
+    let listed = owner(&["--list"]);
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed}");
+    owner(&["--remove", "bob"]);
+    let listed = owner(&["--list"]);
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed}");
+    registry.run(&["verify"]).succeeds();
 }
 
 /// Cargo before 1.78 reads an id into 32 bits.

@@ -117,6 +117,35 @@ proptest! {
 }
 
 #[test]
+fn who_stands_in_a_file_twice_is_listed_once_and_leaves_as_one() {
+    let text = "users = [{ login = \"alice\", id = 7 }, { login = \"bob\" }, { login = \"Bob\" }, \
+        { login = \"carol\", id = 7 }, { login = \"alice\" }, { login = \"dave\", id = 8 }]\n\
+        teams = [{ name = \"acme:one\", id = 1 }, { name = \"acme:one\", id = 2 }, { name = \"acme:two\", id = 1 }]\n";
+    let owners = Owners::parse(text).unwrap();
+    let listed = |owners: &Owners| {
+        let names = owners.named().map(|(name, id)| match id {
+            Some(id) => format!("{name} {id}"),
+            None => name,
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let all = "alice 7, bob, alice, dave 8, acme:one 1, acme:one 2";
+    assert_eq!(listed(&owners), all);
+    for (removed, left) in [
+        ("bob", "alice 7, alice, dave 8, acme:one 1, acme:one 2"),
+        ("carol", "bob, alice, dave 8, acme:one 1, acme:one 2"),
+        ("alice", "bob, dave 8, acme:one 1, acme:one 2"),
+        ("acme:two", "alice 7, bob, alice, dave 8, acme:one 2"),
+        ("acme:one", "alice 7, bob, alice, dave 8"),
+    ] {
+        let fewer = owners.without(&[name(removed)]).unwrap();
+        assert_eq!(listed(&fewer), left, "{removed}");
+    }
+    let fewer = owners.without(&[name("carol")]).unwrap();
+    assert_eq!(fewer.difference(&owners), " -carol");
+}
+
+#[test]
 fn the_file_is_plain_toml() {
     assert_eq!(
         owners(&["alice", "bob"]).to_string(),

@@ -176,6 +176,37 @@ async fn files_that_never_change_are_written_again() {
 }
 
 #[tokio::test]
+async fn settings_that_are_missing_are_added_to_those_of_somebody() {
+    for end in ["", "\n", "\n[more]\n"] {
+        let hurt = Hurt::new().await;
+        let path = hurt.path("config");
+        let whole = fs::read_to_string(&path).unwrap();
+        let text = whole
+            .replace("\tfsync = all\n", "")
+            .replace("auto = 0", "auto = 100")
+            .replace("[transfer]\n", "[transfer]\n\tadvertiseSID = true\n");
+        fs::write(&path, text.trim_end().to_owned() + end).unwrap();
+        hurt.is_whole().await;
+        for (name, value) in [
+            ("core.fsync", "all"),
+            ("gc.auto", "0"),
+            ("transfer.advertiseSID", "true"),
+            ("receive.hideRefs", "refs/namespaces"),
+        ] {
+            assert_eq!(hurt.git(&["config", name]), value, "{name}");
+        }
+        let completed = fs::read_to_string(&path).unwrap();
+        assert_eq!(completed.matches("hideRefs").count(), 1, "{completed}");
+        hurt.is_whole_again().await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), completed);
+        // What git cannot read is not worth keeping.
+        fs::write(&path, completed + "[more\n").unwrap();
+        hurt.is_whole_again().await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    }
+}
+
+#[tokio::test]
 async fn a_torn_tip_is_found_again_though_clients_of_git_saw_an_older_one_or_nothing() {
     let hurt = Hurt::new().await;
     let before = hurt.git(&["rev-parse", "main~1"]);

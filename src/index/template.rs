@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use gix::bstr::BStr;
 use jiff::Timestamp;
 use thiserror::Error;
 use tracing::warn;
@@ -133,8 +134,8 @@ fn fixed_files() -> [(&'static str, String); 3] {
     ]
 }
 
-/// Makes again what of the repository never changes and is gone, torn or zeroed; to the settings more may have been
-/// added.
+/// Makes again what of the repository never changes and is gone, torn or zeroed; what somebody has added to the settings
+/// stays.
 pub(super) fn mend_layout(git_dir: &Path) -> io::Result<()> {
     for folder in FOLDERS.map(|folder| git_dir.join(folder)) {
         if !folder.exists() {
@@ -149,26 +150,56 @@ pub(super) fn mend_layout(git_dir: &Path) -> io::Result<()> {
             Err(fault) => return Err(fault),
         };
         let is_whole = match path {
-            "config" => has_lines(&found, &text),
+            "config" => has_lines(&found, &text) && is_readable(&found),
             _ => found == text.as_bytes(),
         };
-        if !is_whole {
-            warn!(
+        if is_whole {
+            continue;
+        }
+        let completed = (path == "config").then(|| completed(&found)).flatten();
+        match completed {
+            Some(_) => warn!("settings of the index repository were missing and are added"),
+            None => warn!(
                 path,
                 "a file of the index repository was damaged and is written again"
-            );
-            let file = git_dir.join(path);
-            disk::create_folder(file.parent().expect("it lies in the repository"))?;
-            disk::replace(&file, text.as_bytes())?;
+            ),
         }
+        let file = git_dir.join(path);
+        disk::create_folder(file.parent().expect("it lies in the repository"))?;
+        disk::replace(&file, &completed.unwrap_or(text.into_bytes()))?;
     }
     Ok(())
+}
+
+/// Settings with those of ours that they lack, which hold because they come last; `None` if all that is there are pieces
+/// of ours, or it cannot be read.
+fn completed(found: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(found);
+    let is_ours = |line: &str| { GIT_CONFIG.lines() }.any(|it| it.trim().starts_with(line.trim()));
+    if text.lines().all(is_ours) || !is_readable(found) {
+        return None;
+    }
+    let mut completed = found.to_vec();
+    let mut section = "";
+    for line in GIT_CONFIG.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if !has_lines(found, line) {
+            completed.extend(format!("\n{section}\n{line}\n").bytes());
+        }
+    }
+    Some(completed)
 }
 
 fn has_lines(found: &[u8], wanted: &str) -> bool {
     let found = String::from_utf8_lossy(found);
     let has_line = |line: &str| found.lines().any(|other| other.trim() == line.trim());
-    !found.contains('\0') && wanted.lines().all(has_line)
+    wanted.lines().all(has_line)
+}
+
+/// Whether git can read these settings.
+fn is_readable(found: &[u8]) -> bool {
+    !found.contains(&0) && gix::config::File::try_from(BStr::new(found)).is_ok()
 }
 
 fn first_commit(git_dir: &Path, identity: &Identity, key: &SigningKey) -> Result<(), InitFault> {

@@ -98,7 +98,7 @@ mod tests {
         let sink = written.clone();
         let subscriber = subscriber(&config("info"), false, move || sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            let _entered = info_span!("request", path = ?"/a\x1b[31m\n").entered();
+            let _entered = info_span!("request", path = "/a\x1b[31m\n").entered();
             debug!("quiet");
             info!(status = 200, "answered");
             warn!("loud");
@@ -128,7 +128,7 @@ mod tests {
         };
         let subscriber = subscriber(&config, true, move || sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            let _entered = info_span!("request", request_id = "0123", path = ?"/\"\n").entered();
+            let _entered = info_span!("request", request_id = "0123", path = "/\"\x1b\n").entered();
             debug!("quiet");
             info!(status = 200, "answered");
             warn!(cause = "line\nbreak", "loud \x1b[31m");
@@ -139,8 +139,10 @@ mod tests {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         assert_eq!(lines.len(), 2, "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
         for line in &lines {
             assert_eq!(line["span"]["request_id"], "0123", "{line}");
+            assert_eq!(line["span"]["path"], "/\"\x1b\n", "{line}");
         }
         assert_eq!(lines[0]["message"], "answered");
         assert_eq!(lines[0]["status"], 200);

@@ -190,9 +190,9 @@ impl LogLine {
             "request",
             request_id = %id,
             method = %bounded(request.method().as_str().as_bytes()),
-            // Debug escapes quotes and control characters: nobody forges a second line.
-            path = ?bounded(masked(request.uri().path()).as_bytes()),
-            user_agent = ?bounded(user_agent),
+            // As a text, which a log for people quotes and escapes once, as one of JSON does: nobody forges a second line.
+            path = bounded(masked(request.uri().path()).as_bytes()),
+            user_agent = bounded(user_agent),
             %peer,
             principal = field::Empty,
         );

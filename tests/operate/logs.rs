@@ -20,7 +20,8 @@ fn a_log_of_json_parses_line_by_line_and_leads_from_the_answer_to_the_commit() {
     let token = registry.token("alice");
     let release = Release::new("krate", "1.0.0");
     let published = release.publish(registry.port, &token).succeeds();
-    let refused = get("/crates/\"quoted\"").send(registry.port);
+    let refused = get("/crates/\"quoted\"").header("User-Agent", "a \"b\"\tc");
+    let refused = refused.send(registry.port);
     let yank = request("DELETE", "/crates/api/v1/crates/krate/1.0.0/yank").token(&token);
     let yanked = yank.send(registry.port).succeeds();
     let unreadable = exchange_bytes(registry.port, b"no http at all\r\n\r\n").unwrap();
@@ -58,6 +59,9 @@ fn a_log_of_json_parses_line_by_line_and_leads_from_the_answer_to_the_commit() {
     }
     let of_refused = of_request(&lines, refused.header("x-request-id").unwrap());
     assert_eq!(of_refused[0]["status"], 404);
+    let of_client = &of_refused[0]["span"];
+    assert_eq!(of_client["path"], "/crates/\"quoted\"", "{of_client}");
+    assert_eq!(of_client["user_agent"], "a \"b\"\tc", "{of_client}");
     // What is no request at all is answered by one who does not know the routes, and told all the same.
     let of_unreadable = of_request(&lines, unreadable.header("x-request-id").unwrap());
     assert_eq!(of_unreadable[0]["status"], 400);

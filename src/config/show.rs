@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::file::Lines;
 use super::sources::{Arguments, Environment};
-use super::{Config, ConfigFault};
+use super::{Config, ConfigFault, TOKEN_VARIABLE};
 
 /// Where the comment with the source begins, in characters.
 const SOURCE_COLUMN: usize = 48;
@@ -91,6 +91,13 @@ impl Shown<'_> {
         self.section(out, "index", &config.index, &[])?;
         if let Some(forge) = &config.forge {
             self.section(out, "forge", forge, &[])?;
+            if environment.has_forge_token {
+                let what = match forge.token_file {
+                    Some(_) => "is set and not used, for `token_file` is set",
+                    None => "is set and holds the token of the server's account",
+                };
+                writeln!(out, "# {TOKEN_VARIABLE} {what}")?;
+            }
         }
         self.section(out, "http", &config.http, &[])?;
         self.section(out, "fetch", &config.fetch, &[])?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{ConfigFault, RawConfig};
+use super::{ConfigFault, RawConfig, TOKEN_VARIABLE};
 use crate::domain::{PublicUrl, RegistryName, Visibility};
 
 /// What the command line says about the configuration.
@@ -44,6 +44,8 @@ pub struct Environment {
     pub visibility: Option<OsString>,
     /// `SIDECARGO_LOG`.
     pub log: Option<OsString>,
+    /// Whether [`TOKEN_VARIABLE`] is set; what it holds is for nobody to see.
+    pub has_forge_token: bool,
 }
 
 impl Environment {
@@ -62,6 +64,7 @@ impl Environment {
                 Some("SIDECARGO_NAME") => environment.name = Some(value),
                 Some("SIDECARGO_VISIBILITY") => environment.visibility = Some(value),
                 Some("SIDECARGO_LOG") => environment.log = Some(value),
+                Some(TOKEN_VARIABLE) => environment.has_forge_token = true,
                 _ => {}
             }
         }

@@ -189,6 +189,36 @@ fn the_forge_is_shown_with_where_it_comes_from() {
 }
 
 #[test]
+fn a_token_of_the_forge_in_the_environment_is_told_of_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |file: &str, variables: &Environment| {
+        fs::write(folder.path().join("s.toml"), file).unwrap();
+        let arguments = Arguments {
+            config: Some("s.toml".into()),
+            ..Arguments::default()
+        };
+        let shown = Config::show(&arguments, variables, folder.path()).unwrap();
+        assert!(!shown.contains("secret"), "{shown}");
+        from_text(&shown).unwrap();
+        let is_about = |line: &&str| line.contains(TOKEN_VARIABLE);
+        shown.lines().find(is_about).map(str::to_owned)
+    };
+    let forge = "[forge]\nurl = \"https://git.example.com/\"\nrepository = \"acme/crates\"\n";
+    let set = variables(&[(TOKEN_VARIABLE, "secret")]);
+    let told = shown(forge, &set).unwrap();
+    assert!(
+        told.ends_with("holds the token of the server's account"),
+        "{told}"
+    );
+    let told = shown(&format!("{forge}token_file = \"token\"\n"), &set).unwrap();
+    assert!(told.contains("is set and not used"), "{told}");
+    assert_eq!(shown("", &set), None);
+    for unset in [Environment::default(), variables(&[(TOKEN_VARIABLE, "")])] {
+        assert_eq!(shown(forge, &unset), None);
+    }
+}
+
+#[test]
 fn defaults_are_an_embedded_registry_in_the_folder() {
     let config = Config::load(
         &Arguments::default(),

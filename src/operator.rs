@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::app::{App, AppFault, Data};
 use crate::auth::{self, Lifetime, TokenKeys, Verifier};
-use crate::domain::{CommitId, TokenId};
+use crate::domain::{CommitId, PlainText, TokenId};
 use crate::index::{self, Index, OpenFault, Operation, WriteFault};
 use crate::tokens::{RecordFault, TokenRecord, TokenRecords};
 
@@ -129,6 +129,8 @@ pub enum TokenState {
     Expired,
     /// It was revoked before its time.
     Revoked,
+    /// The key that signed it was taken away.
+    KeyGone,
 }
 
 /// An open registry in the hands of its operator.
@@ -248,9 +250,12 @@ pub fn carry_out_alone(folder: &Path, request: &Request) -> Result<Done, Operato
 pub fn list_tokens(folder: &Path, now: Timestamp) -> Result<Vec<ListedToken>, OperatorFault> {
     let data = Data::new(folder);
     let revoked = data.existing_place()?.revoked()?;
-    let state = |id: &TokenId, expires: Timestamp| match () {
+    let keys = data.keys();
+    let is_gone = |key: &PlainText| !TokenKeys::has(&keys, key.as_str());
+    let state = |id: &TokenId, expires: Timestamp, key: Option<&PlainText>| match () {
         () if expires <= now => TokenState::Expired,
         () if revoked.contains(id) => TokenState::Revoked,
+        () if key.is_some_and(is_gone) => TokenState::KeyGone,
         () => TokenState::Valid,
     };
     let records = data.tokens().all()?;
@@ -261,13 +266,13 @@ pub fn list_tokens(folder: &Path, now: Timestamp) -> Result<Vec<ListedToken>, Op
         .map(|(id, until)| ListedToken {
             id: *id,
             record: None,
-            state: state(id, until),
+            state: state(id, until, None),
         })
         .collect();
     strangers.sort_by_key(|token| token.id);
     let recorded = records.into_iter().map(|(id, record)| ListedToken {
         id,
-        state: state(&id, record.expires),
+        state: state(&id, record.expires, record.key.as_ref()),
         record: Some(record),
     });
     Ok(recorded.chain(strangers).collect())
@@ -321,6 +326,7 @@ impl fmt::Display for TokenState {
             Self::Valid => "valid",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::KeyGone => "key gone",
         })
     }
 }

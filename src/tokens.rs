@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::disk;
-use crate::domain::{Can, CrateScope, Login, TokenId};
+use crate::domain::{Can, CrateScope, Login, PlainText, TokenId};
 
 /// The longest file that is read as a record, in bytes: one that names as many crates as a token may has 8,000.
 const RECORD_BYTES_MAX: u64 = 64 * 1024;
@@ -37,6 +37,9 @@ pub struct TokenRecord {
     pub issued: Timestamp,
     /// From when on it is no longer good.
     pub expires: Timestamp,
+    /// The id of the key that signed it; older records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PlainText>,
 }
 
 /// A record cannot be read or written.
@@ -151,6 +154,7 @@ mod tests {
             crates: vec!["acme*".parse().unwrap(), "tool".parse().unwrap()],
             issued: Timestamp::from_second(1_790_000_000 + secs).unwrap(),
             expires: Timestamp::from_second(1_790_009_999).unwrap(),
+            key: None,
         }
     }
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{GuestOrder, OrderFault, Secret, TOKEN_BYTES_MAX, TokenKeys, TokenOrder};
+use super::{GuestOrder, KeyId, OrderFault, Secret, TOKEN_BYTES_MAX, TokenKeys, TokenOrder};
 use crate::domain::{
     Actor, Can, Cksum, CrateScope, CrateVersion, Job, Only, PlainText, RegistryId, Scopes, TokenId,
 };
@@ -26,6 +26,8 @@ pub struct Minted {
     pub token: Secret,
     /// Its id, by which it can be revoked: 128 random bits.
     pub id: TokenId,
+    /// The key that signed it.
+    pub key: KeyId,
     /// From when on it is good.
     pub issued: Timestamp,
     /// From when on it is no longer good.
@@ -169,6 +171,7 @@ impl Issuer {
         Ok(Minted {
             token: Secret::new(token),
             id,
+            key: self.keys.signing_id().clone(),
             issued: wanted.issued,
             expires: wanted.expires,
         })

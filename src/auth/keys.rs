@@ -108,6 +108,12 @@ impl TokenKeys {
         dir.join(CURRENT).exists()
     }
 
+    /// Whether there is the key with this id in `dir`; also if the id is none.
+    pub fn has(dir: &Path, id: &str) -> bool {
+        let id: Result<KeyId, _> = id.parse();
+        id.is_ok_and(|id| dir.join(id.file_name()).exists())
+    }
+
     /// Reads the keys in `dir`; makes the folder and the first key if there is none.
     ///
     /// Several processes may do this at the same time: all end with the same signing key.

@@ -111,6 +111,7 @@ impl Create {
             crates: order.scopes.crates.clone(),
             issued: minted.issued,
             expires: minted.expires,
+            key: minted.key.to_string().parse().ok(),
         };
         app::token_records(&config)
             .add(minted.id, &record)

@@ -68,6 +68,40 @@ fn keys_change_while_no_server_runs() {
 }
 
 #[test]
+fn a_token_whose_key_was_taken_away_is_listed_as_that() {
+    let mut registry = Registry::start();
+    let (old, revoked) = (registry.token("alice"), registry.token("alice"));
+    registry
+        .run(&["token", "revoke", &id_of(&revoked)])
+        .succeeds();
+    registry.run(&["key", "rotate"]).succeeds();
+    let new = registry.token("alice");
+    let states = |registry: &Registry| {
+        let listed = registry.run(&["token", "list"]).succeeds().stdout;
+        [&old, &revoked, &new].map(|token| {
+            let row = listed.lines().find(|row| row.starts_with(&id_of(token)));
+            row.unwrap().rsplit_once("  ").unwrap().1.to_owned()
+        })
+    };
+    assert_eq!(states(&registry), ["valid", "revoked", "valid"]);
+    registry.stop();
+    let keys = registry.data().join("keys");
+    let current = fs::read_to_string(keys.join("token-current")).unwrap();
+    let current = format!("token-{}.pk8", current.trim_end());
+    for key in fs::read_dir(&keys).unwrap() {
+        let name = key.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".pk8") && name != current {
+            fs::remove_file(keys.join(name)).unwrap();
+        }
+    }
+    assert_eq!(states(&registry), ["key gone", "revoked", "valid"]);
+    registry.start_again();
+    let refused = publish(&registry, "bob", 0, &old);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    publish(&registry, "alice", 0, &new).succeeds();
+}
+
+#[test]
 fn rotations_at_once_and_publishes_beside_them_all_succeed() {
     if tools::ssh_keygen().is_none() {
         return;

@@ -48,8 +48,9 @@ where
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     let layer = match config.format {
         LogFormat::Human => layer.with_ansi(is_coloured).boxed(),
-        // There is one kind of span, the request: its fields stand in `span`, those of the event beside it. The list
-        // of spans would leave out that of an event whose parent is named, as the last line of a request does.
+        // There are two kinds of spans, the request and the group of changes, and none is in another: the fields stand in
+        // `span`, those of the event beside it. The list of spans would leave out that of an event whose parent is
+        // named, as the last line of a request does.
         LogFormat::Json => layer
             .json()
             .flatten_event(true)

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{Span, error, info_span};
 
 use super::change::Refusal;
 use super::edit::{Edit, Verdict};
@@ -32,6 +32,17 @@ impl Group {
             objects: Vec::new(),
             bytes: 0,
             waiting: Vec::new(),
+        }
+    }
+
+    /// For the log: of which requests lines tell that are about all of them.
+    pub(super) fn span(&self) -> Span {
+        let landing = self.waiting.iter().filter(|(_, verdict)| verdict.is_ok());
+        let ids: Vec<&str> =
+            { landing.filter_map(|(ticket, _)| ticket.ask().request_id()) }.collect();
+        match ids.is_empty() {
+            true => Span::none(),
+            false => info_span!("group", request_ids = ids.join(" ")),
         }
     }
 

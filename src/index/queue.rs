@@ -91,6 +91,14 @@ impl Ask {
         }
     }
 
+    /// The id of the request that asks for it, if one does.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Change(change) => Some(change.request_id.as_str()),
+            Self::Operation(..) | Self::Look => None,
+        }
+    }
+
     /// When it was asked.
     pub(super) fn at(&self) -> Timestamp {
         match self {

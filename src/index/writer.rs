@@ -175,7 +175,7 @@ impl Writer {
             let count = group.waiting.len();
             // Each round answers at least one, or others moved the branch meanwhile, or the forge refused a commit:
             // then fewer go together, until it is alone.
-            let (again, is_refused) = self.land(group);
+            let (again, is_refused) = group.span().in_scope(|| self.land(group));
             changes_max = match is_refused {
                 true => (count / 2).max(1),
                 false => changes_max.saturating_mul(2),

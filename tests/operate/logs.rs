@@ -77,7 +77,14 @@ fn each_line_of_a_request_names_it_in_a_log_for_people_too() {
     let reply = release.publish(registry.port, &token).succeeds();
     let id = reply.header("x-request-id").unwrap();
     let log = registry.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains(id)).collect();
+    let (of_group, lines): (Vec<&str>, Vec<&str>) = log
+        .lines()
+        .filter(|line| line.contains(id))
+        .partition(|line| line.contains(&format!("group{{request_ids=\"{id}\"}}")));
+    assert!(
+        of_group.iter().any(|line| line.contains("the tip moved")),
+        "{of_group:#?}"
+    );
     for words in ["the index has the change", "answered"] {
         assert!(lines.iter().any(|line| line.contains(words)), "{lines:#?}");
     }

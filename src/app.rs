@@ -202,7 +202,10 @@ impl App {
         Ok(Self {
             reviews,
             watch,
-            disk: Probe::of(vec![blobs.incoming_folder(), index.packs()]),
+            disk: Probe::of(
+                vec![blobs.incoming_folder(), index.packs()],
+                index.ref_folders(),
+            ),
             fetches: fetches(&index, &config.fetch),
             verifier: Verifier::new(registry, keys),
             key_search: KeySearch::of(data.keys()),

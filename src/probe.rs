@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
-use crate::disk::TempFile;
+use crate::disk::{self, TempFile};
 
 /// How long what was found is told again: whoever asks more often costs nothing.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
@@ -20,12 +21,14 @@ const PROBE_BYTES: usize = 4096;
 /// room for one more and none for the next.
 const PROBE_FILES: usize = 2;
 
-/// Writes a little to each folder that publishes write to, and removes it again.
+/// Writes a little to each folder that publishes write to, and removes it again. In a folder of refs each file would be
+/// one, so of those it asks whether they may be written to.
 ///
 /// Nothing is flushed: a flush costs as much as a publish, and one that fails is told by `Index::is_proven`.
 #[derive(Debug)]
 pub struct Probe {
     folders: Vec<PathBuf>,
+    refs: Vec<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -37,10 +40,11 @@ struct State {
 }
 
 impl Probe {
-    /// For these folders, which exist.
-    pub fn of(folders: Vec<PathBuf>) -> Self {
+    /// For these folders, which exist, and these folders of refs, which git may take away for a while.
+    pub fn of(folders: Vec<PathBuf>, refs: Vec<PathBuf>) -> Self {
         Self {
             folders,
+            refs,
             state: Mutex::default(),
         }
     }
@@ -59,8 +63,8 @@ impl Probe {
         }
         // One that nobody waits for any more, because its client left, is waited for by the next who asks.
         let running = state.running.get_or_insert_with(|| {
-            let folders = self.folders.clone();
-            spawn_blocking(move || fault_of(&folders))
+            let (folders, refs) = (self.folders.clone(), self.refs.clone());
+            spawn_blocking(move || fault_of(&folders, &refs))
         });
         let fault = match timeout(PATIENCE, running).await {
             Ok(ended) => {
@@ -77,20 +81,22 @@ impl Probe {
     }
 }
 
-fn fault_of(folders: &[PathBuf]) -> Option<String> {
+fn fault_of(folders: &[PathBuf], refs: &[PathBuf]) -> Option<String> {
+    let told = |folder: &Path, cause: &io::Error| {
+        format!("nothing can be written to {}: {cause}", folder.display())
+    };
     let mut files = Vec::new();
     for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
         match write(folder) {
             Ok(file) => files.push(file),
-            Err(cause) => {
-                return Some(format!(
-                    "nothing can be written to {}: {cause}",
-                    folder.display()
-                ));
-            }
+            Err(cause) => return Some(told(folder, &cause)),
         }
     }
-    None
+    let mut asked = refs.iter().map(|folder| {
+        let may_write = access(folder, Access::WRITE_OK).map_err(io::Error::from);
+        disk::if_there(may_write).map_err(|cause| told(folder, &cause))
+    });
+    asked.find_map(Result::err)
 }
 
 fn write(folder: &Path) -> io::Result<TempFile> {
@@ -111,7 +117,7 @@ mod tests {
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         fs::create_dir(&first).unwrap();
         fs::create_dir(&second).unwrap();
-        let probe = Probe::of(vec![first.clone(), second.clone()]);
+        let probe = Probe::of(vec![first.clone(), second.clone()], Vec::new());
         let now = Instant::now();
         assert_eq!(probe.fault_at(now).await, None);
         for folder in [&first, &second] {

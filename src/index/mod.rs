@@ -259,6 +259,13 @@ impl Index {
         &self.git_dir
     }
 
+    /// Where the refs lie that the writer moves.
+    pub fn ref_folders(&self) -> Vec<PathBuf> {
+        let paths = [refs::TIP, refs::SERVED].map(|name| self.git_dir.join(name));
+        let folders = paths.iter().filter_map(|path| path.parent());
+        folders.map(Path::to_owned).collect()
+    }
+
     /// Where the writer puts what it writes.
     pub fn packs(&self) -> PathBuf {
         self.git_dir.join("objects/pack")

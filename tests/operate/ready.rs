@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +11,9 @@ use tempfile::TempDir;
 
 use crate::common::http::get;
 use crate::common::person;
+use crate::common::ran::run;
 use crate::common::registry::{Registry, end_of, program};
+use crate::common::tools;
 use crate::common::upload::Release;
 
 /// Asks until the answer has this status; gives its text.
@@ -47,6 +50,41 @@ fn a_folder_that_takes_no_file_is_named_until_it_does() {
     Release::new("krate", "1.0.0")
         .publish(registry.port, &token)
         .succeeds();
+}
+
+#[test]
+fn a_folder_of_refs_that_takes_none_is_named_until_it_does() {
+    if !rustix::process::geteuid().is_root() {
+        tools::skip("only root can make a folder read-only for everybody");
+        return;
+    }
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    assert_eq!(wait_for(&registry, 200), "ok\n");
+    let refs = registry.repository().join("refs/heads");
+    let mount = |words: &[&str]| {
+        let mut mount = Command::new("mount");
+        run(mount.args(words).arg(&refs), b"").succeeds();
+    };
+    mount(&["--bind", refs.to_str().unwrap()]);
+    let mounted = Mounted(&refs);
+    mount(&["-o", "remount,bind,ro"]);
+    let why = wait_for(&registry, 503);
+    assert!(why.contains(refs.to_str().unwrap()), "{why}");
+    drop(mounted);
+    wait_for(&registry, 200);
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
+}
+
+/// Ends with the mount, also under a server that still runs.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ impl Connection {
             Arc::clone(&progress),
         ));
         let mut http = http1::Builder::new();
+        // Without `half_close`: a client that has only ended its own side and waits is the same on the wire as one that
+        // left until something is written to it, and who left while a change waits for its turn must leave nothing.
         // This time limit also runs while the connection idles between two requests.
         http.timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)

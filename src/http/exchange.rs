@@ -52,10 +52,12 @@ pub(super) async fn answer(
     routes: Routes,
     peer: SocketAddr,
     progress: Arc<Progress>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response {
     progress.has_served.store(true, Ordering::Relaxed);
     progress.answer.begin();
+    // Also if nobody is asked for it: a client that is refused may be sending it all the same.
+    let mut request = request.map(|body| WatchedBody::new(body, progress));
     let id = match RequestId::random() {
         Ok(id) => id,
         Err(fault) => {
@@ -79,9 +81,7 @@ pub(super) async fn answer(
                 peer: PeerAddr(peer),
             };
             request.extensions_mut().insert(Arc::new(asked));
-            routed(routes, &id, progress, request)
-                .instrument(span)
-                .await
+            routed(routes, &id, request).instrument(span).await
         }
     };
     line.status = Some(response.status());
@@ -89,13 +89,7 @@ pub(super) async fn answer(
     with_headers(response, &id)
 }
 
-async fn routed(
-    routes: Routes,
-    id: &RequestId,
-    progress: Arc<Progress>,
-    request: Request<Incoming>,
-) -> Response {
-    let request = request.map(|body| WatchedBody::new(body, progress));
+async fn routed(routes: Routes, id: &RequestId, request: Request<WatchedBody>) -> Response {
     let outside = routes.outside;
     // The routes are called inside the future too: a filter may panic before its first await.
     let answer = async {
@@ -117,7 +111,7 @@ async fn routed(
 /// The refusal of a head that hyper still reads but that no client of a registry sends.
 ///
 /// hyper's own limits are wider; what exceeds those is answered without a request.
-fn oversized(request: &Request<Incoming>) -> Option<Response> {
+fn oversized<B>(request: &Request<B>) -> Option<Response> {
     let target = request
         .uri()
         .path_and_query()
@@ -183,7 +177,7 @@ struct LogLine {
 }
 
 impl LogLine {
-    fn start(id: &RequestId, peer: SocketAddr, request: &Request<Incoming>) -> Self {
+    fn start<B>(id: &RequestId, peer: SocketAddr, request: &Request<B>) -> Self {
         let user_agent = request.headers().get(header::USER_AGENT);
         let user_agent = user_agent.map_or(&b""[..], HeaderValue::as_bytes);
         let span = info_span!(

@@ -565,6 +565,22 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_head_reaches_a_client_that_is_sending_a_body() {
+    let server = Server::start(UNHURRIED, measure(BODIES)).await;
+    let size = 8 * 1024 * 1024;
+    let (long, wide) = ("a".repeat(9000), "b".repeat(40_000));
+    for (target, header, status) in [(long.as_str(), "x", 414), ("", wide.as_str(), 431)] {
+        let mut client = server.connect().await;
+        let head = format!("PUT /{target} HTTP/1.1\r\nhost: x\r\nx: {header}\r\n");
+        client
+            .send(format!("{head}content-length: {size}\r\n\r\n"))
+            .await;
+        client.send(vec![b'x'; size]).await;
+        assert_eq!(client.answer().await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn oversized_heads_and_nonsense_get_our_words() {
     let server = Server::start(UNHURRIED, hello()).await;
     let long = "a".repeat(9000);

@@ -110,10 +110,11 @@ impl Remembered {
             bad: Cache::new(BAD_MAX),
             flights: Mutex::default(),
             failed: Mutex::default(),
-            looked: measure::counts(
+            looked: measure::counts_from_zero(
                 "sidecargo_forge_tokens_total",
                 "Tokens of the forge that came, by what came of a look at them.",
-                &["look"],
+                "look",
+                &["remembered", "asked", "outlasted", "held_off"],
             ),
         }
     }

@@ -42,6 +42,9 @@ pub enum ForgeFault {
 }
 
 impl ForgeFault {
+    /// What can come of a question, in one word each.
+    pub(super) const OUTCOMES: [&str; 5] = ["answered", "refused", "busy", "unreachable", "odd"];
+
     /// Whether the same question may well be answered later.
     pub fn is_passing(&self) -> bool {
         match self {

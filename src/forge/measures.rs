@@ -19,10 +19,11 @@ pub struct Measures {
 impl Measures {
     pub(super) fn new() -> Self {
         Self {
-            questions: measure::counts(
+            questions: measure::counts_from_zero(
                 "sidecargo_forge_questions_total",
                 "Questions to the forge, by what came of them.",
-                &["outcome"],
+                "outcome",
+                &ForgeFault::OUTCOMES,
             ),
             seconds: measure::durations(
                 "sidecargo_forge_question_seconds",
@@ -38,5 +39,34 @@ impl Measures {
             .as_ref()
             .map_or_else(ForgeFault::outcome, |_| "answered");
         self.questions.with_label_values(&[outcome]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::core::Collector;
+
+    use super::*;
+
+    #[test]
+    fn each_outcome_is_there_before_it_happens_and_there_are_no_others() {
+        let measures = Measures::new();
+        let text = || "it".to_owned();
+        let busy = ForgeFault::Busy {
+            retry_after_secs: 1,
+        };
+        let told = [
+            Ok(()),
+            Err(ForgeFault::Unreachable(text())),
+            Err(busy),
+            Err(ForgeFault::Unauthenticated),
+            Err(ForgeFault::Odd(text())),
+        ];
+        let series = || measures.questions.collect()[0].get_metric().len();
+        assert_eq!(series(), told.len());
+        for told in &told {
+            measures.note(told, Instant::now());
+        }
+        assert_eq!(series(), told.len());
     }
 }

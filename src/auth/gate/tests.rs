@@ -180,6 +180,12 @@ impl Bench {
     /// How often a look at a token came to be one at the forge, one at what is remembered, at what is stale, and none.
     fn looks(&self) -> [u64; 4] {
         let looked = self.gate.looked();
+        let series = prometheus::core::Collector::collect(looked);
+        assert_eq!(
+            series[0].get_metric().len(),
+            4,
+            "all are there from the start"
+        );
         ["asked", "remembered", "outlasted", "held_off"]
             .map(|look| looked.with_label_values(&[look]).get())
     }

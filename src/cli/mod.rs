@@ -15,9 +15,11 @@ mod verify;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 
 use sidecargo::config::{Arguments, Config, Environment};
 use sidecargo::control;
@@ -98,6 +100,16 @@ impl Settings {
     }
 }
 
+/// Git knows no time before 1970, and our own texts none with five digits for the year.
+fn check_clock() -> anyhow::Result<()> {
+    let is_sane = |now: Timestamp| now >= Timestamp::UNIX_EPOCH;
+    anyhow::ensure!(
+        Timestamp::try_from(SystemTime::now()).is_ok_and(is_sane),
+        "the clock of this machine is not between the years 1970 and 9999; set it and try again"
+    );
+    Ok(())
+}
+
 impl Settings {
     /// Asks the running server, or does it alone, and prints what was done.
     fn ask(self, request: &Request) -> anyhow::Result<()> {
@@ -111,6 +123,7 @@ impl Settings {
 impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        check_clock()?;
         match self.command {
             Command::Serve(serve) => serve.run()?,
             Command::Token(token) => token.run()?,

@@ -1,6 +1,7 @@
 //! A server whose clock is set back and forth while it runs.
 
 use std::fs;
+use std::process::Command;
 
 use super::wait_until;
 use crate::common::cargos::{Sandbox, View};
@@ -8,7 +9,8 @@ use crate::common::git;
 use crate::common::http::get;
 use crate::common::person::{Person, Receive};
 use crate::common::project::{Project, locked_version};
-use crate::common::registry::Registry;
+use crate::common::ran::run;
+use crate::common::registry::{Registry, program};
 use crate::common::tools;
 use crate::common::upload::Release;
 
@@ -16,6 +18,32 @@ use crate::common::upload::Release;
 const JUMPS: [&str; 5] = ["+0", "+30d", "+0", "-20s", "+1d"];
 /// Clocks by which a token of today is not good.
 const FAR: [(&str, &str); 2] = [("-10y", "check the clocks"), ("+10y", "expired")];
+
+#[test]
+fn a_clock_outside_of_every_calendar_is_named_and_nothing_is_made_by_it() {
+    let Some(faketime) = tools::faketime() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for jump in ["+8000y", "-70y"] {
+        for words in [
+            &["token", "create", "alice"][..],
+            &["serve", "--listen", "127.0.0.1:0"],
+        ] {
+            let mut command = Command::new(program());
+            command
+                .args(words)
+                .arg("--data")
+                .arg(&data)
+                .env("LD_PRELOAD", &faketime)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("FAKETIME", jump);
+            run(&mut command, b"").fails_with("the clock of this machine is not between");
+            assert!(!data.exists());
+        }
+    }
+}
 
 #[test]
 fn a_clock_that_jumps_under_a_server_hurts_nothing_and_its_effect_is_over_with_it() {

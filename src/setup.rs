@@ -62,10 +62,7 @@ impl Plan {
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         known_secret(&self.secret_file)?;
-        let robot = forge.read(&format!("/users/{}", self.robot)).await?;
-        if robot.is_none() {
-            return Err(SetupFault::NoRobot(self.robot.clone()));
-        }
+        self.robot_must_be_an_account(forge).await?;
         let found = self.repository(forge, tell).await?;
         self.must_hold_nothing_else(forge, &found).await?;
         self.keep_reviewers(forge, &found).await?;

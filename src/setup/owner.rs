@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::SetupFault;
-use crate::domain::{PublicUrl, Secret};
+use crate::domain::{Login, PublicUrl, Secret};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, Robot, Showing};
 
 /// For one call: to make a repository takes a forge some time.
@@ -40,6 +40,21 @@ impl Owner {
         let showing = Showing::Token(&self.token);
         let found = self.forge.look_through(path, showing).await;
         found.map_err(named(&Method::GET, path))
+    }
+
+    /// Whether an account is an organisation, as far as this token, or else a stranger, may ask that.
+    pub(super) async fn is_organisation(&self, login: &Login) -> Result<bool, SetupFault> {
+        let path = format!("/orgs/{login}");
+        match self.forge.look(&path, Showing::Token(&self.token)).await {
+            // To set up a repository of an account a token needs no scope for organisations.
+            Err(ForgeFault::Forbidden(_)) => {
+                let seen = self.forge.look(&path, Showing::Nobody).await;
+                Ok(matches!(seen, Ok(Some(_))))
+            }
+            seen => seen
+                .map(|found| found.is_some())
+                .map_err(named(&Method::GET, &path)),
+        }
     }
 
     /// Changes something.

@@ -7,6 +7,19 @@ use super::told::{Outcome, is_so};
 use super::{Owner, Plan, SetupFault, Step};
 
 impl Plan {
+    /// Whether there is such an account. A forge shows organisations among its users and may put one in the place of the
+    /// account that pushes, and then nobody does.
+    pub(super) async fn robot_must_be_an_account(&self, forge: &Owner) -> Result<(), SetupFault> {
+        let robot = &self.robot;
+        if forge.read(&format!("/users/{robot}")).await?.is_none() {
+            return Err(SetupFault::NoRobot(robot.clone()));
+        }
+        match forge.is_organisation(robot).await? {
+            true => Err(SetupFault::RobotIsOrganisation(robot.clone())),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the robot a collaborator that may write, and reads it back.
     pub(super) async fn robot_may_write(
         &self,

@@ -40,6 +40,11 @@ pub enum SetupFault {
         "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
     )]
     NoRobot(Login),
+    /// It is no account but an organisation.
+    #[error(
+        "`{0}` is an organisation, which can be no account of the server; name an ordinary account with `--robot`, and run this again"
+    )]
+    RobotIsOrganisation(Login),
     /// There is no such team.
     #[error("the organisation `{owner}` has no team `{team}` that this token may see")]
     NoTeam {

@@ -501,6 +501,24 @@ fn a_rule_that_the_forge_did_not_keep_is_no_success() {
 }
 
 #[test]
+fn an_organisation_is_no_robot_and_nothing_is_changed_for_it() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let rule = acme.read("/branch_protections/main");
+    assert_eq!(rule["push_whitelist_usernames"], json!([acme.robot.login]));
+    acme.robot.login = forge.organisation("robots");
+    let sentence = "is an organisation, which can be no account of the server";
+    acme.init(&[]).fails_with(sentence);
+    assert_eq!(acme.read("/branch_protections/main"), rule);
+    // To set up a repository of an account a token needs no scope to see organisations.
+    let olga = forge.user("olga");
+    acme.name = olga.login.clone();
+    acme.owner_token = forge.token(&olga, &["write:repository", "write:user"]).text;
+    acme.init(&[]).fails_with(sentence);
+}
+
+#[test]
 fn an_older_rule_does_not_win() {
     let Some(forge) = Gitea::shared() else { return };
     for (pattern, has_own) in [("**", false), ("m*", true), ("Main", false)] {

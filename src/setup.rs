@@ -5,6 +5,7 @@
 
 mod owner;
 mod protection;
+mod reviewers;
 mod robot;
 mod told;
 mod wanted;
@@ -20,7 +21,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 pub use owner::Owner;
-pub use protection::Allowed;
+pub use protection::{Allowed, reviewing};
+pub use reviewers::{lacking, team_named};
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
 use wanted::{BRANCH, EVENTS, IDENTITY_FILE, differing, same_members, settings, tells_all};
@@ -66,6 +68,7 @@ impl Plan {
         let found = self.repository(forge, tell).await?;
         self.must_hold_nothing_else(forge, &found).await?;
         self.keep_reviewers(forge, &found).await?;
+        self.reviewers_must_be_able(forge).await?;
         self.settings(forge, &found, tell).await?;
         self.robot_may_write(forge, &found, tell).await?;
         self.reviewers_see_it(forge, &found, tell).await?;
@@ -193,37 +196,6 @@ impl Plan {
         let change = json!({ "private": self.is_private });
         let call = (Method::PATCH, &*self.api(""), change);
         self.change(forge, what, call, tell).await.map(drop)
-    }
-
-    async fn reviewers_see_it(
-        &self,
-        forge: &Owner,
-        found: &Value,
-        tell: &mut dyn FnMut(&Step),
-    ) -> Result<(), SetupFault> {
-        let Some(team) = &self.reviewers else {
-            return Ok(());
-        };
-        let owner = self.repository.owner();
-        let teams = forge.read_list(&format!("/orgs/{owner}/teams")).await?;
-        let is_it = |it: &Value| {
-            it["name"]
-                .as_str()
-                .is_some_and(|name| name.eq_ignore_ascii_case(team))
-        };
-        let teams = teams.as_ref().and_then(Value::as_array);
-        if !teams.is_some_and(|teams| teams.iter().any(is_it)) {
-            let (owner, team) = (owner.to_owned(), team.clone());
-            return Err(SetupFault::NoTeam { owner, team });
-        }
-        let what = format!("the team `{team}` has it");
-        let path = self.api(&format!("/teams/{team}"));
-        if !found.is_null() && forge.read(&path).await?.is_some() {
-            tell(&is_so(&what));
-            return Ok(());
-        }
-        let call = (Method::PUT, &*path, Value::Null);
-        self.change(forge, &what, call, tell).await.map(drop)
     }
 
     async fn webhook(

@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use super::{Finding, Tell, Verdict, WORDS_MAX, find};
 use crate::config::{Config, ForgeConfig};
-use crate::domain::{Secret, harmless};
+use crate::domain::{Secret, Visibility, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{Robot, Showing};
-use crate::setup::{Allowed, is_told, otherwise_set};
+use crate::setup::{Allowed, is_told, lacking, otherwise_set, reviewing, team_named};
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -62,7 +62,7 @@ impl<'a> Examined<'a> {
             self.sees_people(&robot).await,
         ));
         tell(find("signing", self.is_verified(&robot).await));
-        self.protection(&robot, tell).await;
+        self.protection(&repository, &robot, tell).await;
         self.webhook(tell).await;
         tell(self.sign_in().await);
     }
@@ -179,7 +179,7 @@ impl<'a> Examined<'a> {
         ))
     }
 
-    async fn protection(&self, robot: &Secret, tell: Tell<'_>) {
+    async fn protection(&self, repository: &Value, robot: &Secret, tell: Tell<'_>) {
         let what = "protection of the branch";
         let branch = match self.look(&self.api("/branches/main"), robot).await {
             Ok(branch) => branch,
@@ -207,13 +207,43 @@ impl<'a> Examined<'a> {
             reviewers: self.settings.reviewers.as_deref().map(Some),
         };
         let rules = self.look(&self.api("/branch_protections"), owner).await;
+        let teams = { rules.as_ref() }.map_or_else(|_| Vec::new(), |rules| reviewing(rules));
+        let reviewers = teams.first().map(|team| (*team).to_owned());
         let otherwise = |rules: &Value| allowed.otherwise(rules);
         tell(find(what, as_it_must_be(rules, otherwise)));
-        let repository = self.look(&self.api(""), owner).await;
+        if let Some(team) = reviewers {
+            tell(find(
+                "reviewers",
+                self.may_merge(&team, repository, owner).await,
+            ));
+        }
+        let settings = self.look(&self.api(""), owner).await;
         tell(find(
             "settings of the repository",
-            as_it_must_be(repository, otherwise_set),
+            as_it_must_be(settings, otherwise_set),
         ));
+    }
+
+    /// Whether the members of the team can do what it is on the lists for.
+    async fn may_merge(&self, team: &str, repository: &Value, owner: &Secret) -> Seen {
+        let organisation = self.settings.repository.owner();
+        let path = format!("/orgs/{organisation}/teams");
+        let teams = self.forge.look_through(&path, Showing::Token(owner)).await;
+        let teams = teams.map_err(|fault| format!("{fault}: is the token that of an owner?"))?;
+        let name = harmless(team, WORDS_MAX);
+        match teams
+            .as_ref()
+            .and_then(|teams| team_named(teams, team))
+            .map(|team| lacking(team, seen_by(repository)))
+        {
+            Some(None) => Ok(format!("the members of `{name}` may approve and merge")),
+            Some(Some(right)) => Err(format!(
+                "the members of `{name}` cannot approve and merge, for the team lacks the right {right}: give it that right (the page of `{organisation}`, Teams, Settings)"
+            )),
+            None => Err(format!(
+                "`{organisation}` has no team `{name}` that this token may see"
+            )),
+        }
     }
 
     async fn webhook(&self, tell: Tell<'_>) {
@@ -282,11 +312,18 @@ fn sound(repository: &Value) -> Seen {
             "the default branch of {name} is not `main`: make it that one"
         ));
     }
-    let seen = match repository["private"] == true {
-        true => "private",
-        false => "public",
+    let seen = match seen_by(repository) {
+        Visibility::Private => "private",
+        Visibility::Public => "public",
     };
     Ok(format!("{name}, {seen}"))
+}
+
+fn seen_by(repository: &Value) -> Visibility {
+    match repository["private"] == true {
+        true => Visibility::Private,
+        false => Visibility::Public,
+    }
 }
 
 fn as_it_must_be(

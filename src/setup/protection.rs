@@ -100,6 +100,14 @@ impl Allowed<'_> {
     }
 }
 
+/// The teams that merge, by the forge's list of rules.
+pub fn reviewing(rules: &Value) -> Vec<&str> {
+    let (ours, _) = winning(rules);
+    let teams = ours.and_then(|rule| rule["merge_whitelist_teams"].as_array());
+    let teams = teams.into_iter().flatten();
+    teams.filter_map(Value::as_str).collect()
+}
+
 /// The rule of the branch, and those that the forge would rather take for it. It lists them in its order of choice.
 fn winning(rules: &Value) -> (Option<&Value>, Vec<&Value>) {
     let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
@@ -149,11 +157,7 @@ impl Plan {
             return Ok(());
         }
         let rules = self.rules(forge).await?;
-        let (ours, _) = winning(&rules);
-        let teams = ours.and_then(|rule| rule["merge_whitelist_teams"].as_array());
-        let teams: Vec<&str> = { teams.into_iter().flatten() }
-            .filter_map(Value::as_str)
-            .collect();
+        let teams = reviewing(&rules);
         self.reviewers = match teams[..] {
             [] => None,
             [team] => Some(team.to_owned()),

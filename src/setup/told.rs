@@ -53,6 +53,18 @@ pub enum SetupFault {
         /// The team.
         team: String,
     },
+    /// The team cannot do what it is named for.
+    #[error(
+        "the members of the team `{team}` of `{owner}` could not approve and merge, for they lack the right {right}; give the team that right (the organisation's page, Teams, Settings), or name another with `--reviewers`"
+    )]
+    TeamMayNot {
+        /// The organisation.
+        owner: String,
+        /// The team.
+        team: String,
+        /// What it lacks.
+        right: &'static str,
+    },
     /// The account was made a collaborator, and may not write all the same.
     #[error(
         "the forge took `{robot}` as a collaborator of `{repository}`, but says that it may not write there; look at the collaborators and teams in the settings of the repository, and at whether the account is active or restricted"

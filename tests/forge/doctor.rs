@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::api::number;
+use super::api::{done, number};
 use super::gitea::Gitea;
 use super::setup::{Organisation, configuration, start};
 use crate::common::ran::{Ran, run};
@@ -89,6 +89,7 @@ fn a_set_up_that_was_just_made_is_good() {
         ("good", "robot's view of people"),
         ("mend", "signing"),
         ("good", "protection of the branch"),
+        ("good", "reviewers"),
         ("good", "settings of the repository"),
         ("good", "webhook"),
         ("unknown", "sign-in"),
@@ -243,6 +244,23 @@ fn whatever_opens_the_branch_is_named() {
     );
     acme.init(&["--reviewers", "reviewers"]).succeeds();
     assert_eq!(patient.says(what), good);
+}
+
+#[test]
+fn reviewers_who_may_no_longer_merge_are_told() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let Patient { acme, .. } = &patient;
+    assert!(patient.says("reviewers: ").starts_with("good"));
+    let units = json!({ "repo.code": "read", "repo.pulls": "read" });
+    let weak = json!({ "name": "reviewers", "permission": "read", "units_map": units });
+    let path = format!("/teams/{}", acme.reviewers.id);
+    done(forge.admin().send("PATCH", &path, &weak), 200);
+    let said = patient.says("reviewers: ");
+    assert!(
+        said.starts_with("mend") && said.contains("the right to write code"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -140,11 +140,17 @@ impl Gitea {
         name
     }
 
-    /// Makes a team that may do this with code, such as `write`.
+    /// Makes a team that may do this with code and pull requests, such as `write`.
     #[track_caller]
-    pub fn team(&self, organisation: &str, name: &str, code: &str) -> Team {
-        let units = json!({ "repo.code": code });
-        let wanted = json!({ "name": name, "permission": code, "units_map": units });
+    pub fn team(&self, organisation: &str, name: &str, right: &str) -> Team {
+        let units = json!({ "repo.code": right, "repo.pulls": right });
+        self.team_with(organisation, name, &units)
+    }
+
+    /// Makes a team that may do this with these parts of a repository.
+    #[track_caller]
+    pub fn team_with(&self, organisation: &str, name: &str, units: &Value) -> Team {
+        let wanted = json!({ "name": name, "permission": "read", "units_map": units });
         let path = format!("/orgs/{organisation}/teams");
         let made = done(self.admin().send("POST", &path, &wanted), 201);
         Team {

@@ -490,14 +490,46 @@ fn a_repository_of_an_account_needs_its_scope() {
 fn a_rule_that_the_forge_did_not_keep_is_no_success() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);
-    // A forge leaves a team off the lists that sees neither code nor pull requests, and says nothing of it.
-    let units = json!({ "repo.wiki": "read" });
-    let blind = json!({ "name": "blind", "permission": "read", "units_map": units });
-    let teams = format!("/orgs/{}/teams", acme.name);
-    done(forge.admin().send("POST", &teams, &blind), 201);
-    let failed = acme.init(&["--reviewers", "blind"]);
-    let failed = failed.fails_with("approvals_whitelist_teams, merge_whitelist_teams");
+    let reviewed = ["--reviewers", "reviewers"];
+    acme.init(&reviewed).succeeds();
+    let between = Between::start(forge.port);
+    acme.init_at(&between.url(), &reviewed).succeeds();
+    let asked = between.seen(Step::Other);
+    acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
+    // The rule is sent, read back, and then the webhooks are looked at.
+    let mut trouble = vec![Trouble::AtMost(usize::MAX); asked - 3];
+    trouble.push(Trouble::Answer(204));
+    between.next(Step::Other, &trouble);
+    let failed = acme.init_at(&between.url(), &reviewed);
+    let failed = failed.fails_with("`main` has no rule of its own");
     assert!(!failed.stderr.contains("its protection"), "{failed}");
+}
+
+#[test]
+fn a_team_that_could_approve_and_not_merge_is_refused_before_anything_is_changed() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.team(&acme.name, "readers", "read");
+    forge.team_with(&acme.name, "coders", &json!({ "repo.code": "write" }));
+    for (team, right) in [
+        ("readers", "to write code"),
+        ("coders", "to read pull requests"),
+    ] {
+        for more in [&["--dry-run"][..], &[]] {
+            let refused = acme.init(&[&["--reviewers", team], more].concat());
+            let refused = refused.fails_with(&format!("they lack the right {right}"));
+            assert!(
+                refused
+                    .stderr
+                    .contains(&format!("`{team}` of `{}`", acme.name))
+            );
+        }
+        assert_eq!(acme.read("/branch_protections"), json!([]));
+        assert_eq!(acme.read("")["has_wiki"], true);
+    }
+    // Of a public repository everybody reads the pull requests.
+    acme.init(&["--reviewers", "coders", "--public"]).succeeds();
+    acme.init(&["--reviewers", "Owners"]).succeeds();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a team may, and who is told of it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{assert_hidden, rights};
 use crate::forge::api::done;
@@ -62,4 +62,50 @@ fn teams_are_known_to_members_of_the_organisation_alone() {
     let member = format!("/teams/{}/members/{}", team.id, alice.login);
     assert_eq!(of_alice.read(&member)["id"], alice.id);
     assert_eq!(of_bob.get(&member).status, 404);
+}
+
+#[test]
+fn whoever_is_on_the_lists_and_may_not_write_approves_and_merges_nothing() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = forge.organisation("acme");
+    let units = |code: &str| json!({ "repo.code": code, "repo.pulls": "read" });
+    for (units, approves, merges) in [
+        (json!({ "repo.code": "write" }), false, false),
+        (units("read"), true, false),
+        (units("write"), true, true),
+    ] {
+        let index = forge.repository(&acme, &forge.fresh_name("index"), Visibility::Private);
+        let team = forge.team_with(&acme, &forge.fresh_name("team"), &units);
+        forge.open_to(&team, &index);
+        let rule = json!({
+            "enable_push": true,
+            "enable_push_whitelist": true,
+            "enable_merge_whitelist": true,
+            "merge_whitelist_teams": [team.name],
+            "enable_approvals_whitelist": true,
+            "approvals_whitelist_teams": [team.name],
+            "required_approvals": 1,
+        });
+        let kept = forge.protect(&index, rule);
+        assert_eq!(kept["merge_whitelist_teams"], json!([team.name]));
+        let admin = forge.admin();
+        admin.write_file(&index, "change", "file", "text\n");
+        let proposed = admin.open_pull_request(&index, "change");
+        let rita = forge.user("rita");
+        forge.join(&team, &rita);
+        let rita = forge.with_token(&forge.token(&rita, &["all"]).text);
+        let path = format!("{}/pulls/{proposed}/reviews", index.api());
+        let review = json!({ "event": "APPROVED", "body": "good" });
+        let approved = rita.send("POST", &path, &review);
+        assert_eq!(approved.status, if approves { 200 } else { 404 }, "{units}");
+        if approves {
+            assert_eq!(approved.json()["official"], true, "{units}");
+        }
+        let merged = rita.squash(&index, proposed);
+        assert_eq!(merged.status == 200, merges, "{units}: {merged:?}");
+        if approves && !merges {
+            let said = merged.text();
+            assert!(said.contains("permission denied for writing"), "{said}");
+        }
+    }
 }

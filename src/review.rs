@@ -151,7 +151,10 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) {
     let (state, sentence) = match judged.await {
         Ok(Ok(())) => ("success", "keeps the rules of the index".to_owned()),
         Ok(Err(
-            fault @ (ReviewFault::Forbidden(_) | ReviewFault::TooLarge(_) | ReviewFault::Conflict),
+            fault @ (ReviewFault::Rule { .. }
+            | ReviewFault::Forbidden(_)
+            | ReviewFault::TooLarge(_)
+            | ReviewFault::Conflict),
         )) => ("failure", fault.to_string()),
         Ok(Err(fault)) => ("error", fault.to_string()),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),

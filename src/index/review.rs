@@ -12,14 +12,25 @@ use crate::domain::CommitId;
 
 use super::hooks::{PushFault, judge_push};
 use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
-use super::{OpenFault, Place};
+use super::{HistoryFault, OpenFault, Place, Violation};
 
 /// Why a pull request may not be merged, or was not judged.
 #[derive(Debug, Error)]
 pub enum ReviewFault {
-    /// It does what nobody may.
+    /// It does what nobody may. The commit that was judged is one of ours that nobody sees.
+    #[error("to merge {head} breaks a rule of the index: {violation}")]
+    Rule {
+        /// The newest commit that it brings.
+        head: CommitId,
+        /// What it does.
+        violation: Box<Violation>,
+    },
+    /// It does not lead on from the registry.
     #[error(transparent)]
     Forbidden(#[from] PushFault),
+    /// There was always a newer commit than the one that it was judged on.
+    #[error("others published whenever it was looked at")]
+    Overtaken,
     /// It does not fit onto the branch.
     #[error("it does not merge with the newest commit of the registry; rebase it")]
     Conflict,
@@ -62,14 +73,13 @@ pub fn judge_merge(
         objects: folder.path(),
     };
     upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
-    for _ in 1..ATTEMPTS {
+    for _ in 0..ATTEMPTS {
         match judge_once(place, blobs, upstream, &quarantine, head) {
-            // Somebody published meanwhile.
-            Err(ReviewFault::Forbidden(PushFault::Overtaken { .. })) => {}
+            Err(ReviewFault::Overtaken) => {}
             judged => return judged,
         }
     }
-    judge_once(place, blobs, upstream, &quarantine, head)
+    Err(ReviewFault::Overtaken)
 }
 
 fn judge_once(
@@ -85,6 +95,10 @@ fn judge_once(
     };
     match judge_push(place, blobs, merged, Some(quarantine.objects)) {
         Err(PushFault::Open(fault)) => Err(fault.into()),
+        Err(PushFault::Overtaken { .. }) => Err(ReviewFault::Overtaken),
+        Err(PushFault::History(HistoryFault::Rule { violation, .. })) => {
+            Err(ReviewFault::Rule { head, violation })
+        }
         judged => Ok(judged?),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::{AppFault, Data};
@@ -14,6 +15,9 @@ use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, Upstream};
 use crate::visibility::Watch;
+
+/// How long it is waited for the word that the name of the index repository was not taken.
+const TAKEN_TIME: Duration = Duration::from_secs(2);
 
 /// The branch that the configuration names.
 pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Branch, AppFault> {
@@ -29,7 +33,12 @@ pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Bra
     let client = Arc::clone(client);
     let is_taken: IsTaken = Arc::new(move || {
         let client = Arc::clone(&client);
-        Box::pin(async move { client.is_index_taken().await })
+        // Not if the forge's API does not say in time: git may be served while that is not. What is pushed goes onto the
+        // very commit that is served here or nowhere, and what is fetched is judged.
+        Box::pin(async move {
+            let told = timeout(TAKEN_TIME, client.is_index_taken()).await;
+            matches!(told, Ok(Ok(true)))
+        })
     });
     let upstream = upstream.map_err(client_fault)?;
     Ok(Branch::Forge(upstream.unless_taken(is_taken)))

@@ -270,8 +270,11 @@ impl Gate {
     /// Whether the person may read the index repository; our own account asks, for they gave us nothing to show.
     pub(super) async fn must_read_as(&self, person: &Person) -> Result<(), GateFault> {
         let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
-        if self.forge.is_index_taken().await {
-            return Err(GateFault::MayNotRead);
+        match self.forge.is_index_taken().await {
+            Ok(false) => {}
+            Ok(true) => return Err(GateFault::MayNotRead),
+            // Whose rights these are is not known then.
+            Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
         }
         let (login, id) = (&person.login, person.id);
         let rights = self.forge.rights_of(&self.index, login, id, &robot).await;

@@ -1,12 +1,9 @@
 //! The questions.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::answers::{
     RawRepository, RawRight, RawRun, RawStatuses, RawTask, RawTasks, RawToken, RawUser,
@@ -17,9 +14,6 @@ use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility}
 
 /// How many pages of a repository's jobs are looked through: one that runs is among the newest.
 const TASK_PAGES_MAX: u32 = 10;
-
-/// How long it is waited for the word that the name of the index repository was not taken.
-const TAKEN_TIME: Duration = Duration::from_secs(2);
 
 /// What is said of a commit.
 #[derive(Debug, Serialize)]
@@ -65,14 +59,17 @@ impl Forge {
         Ok(self.json::<RawRepository>(&path, showing).await?.into())
     }
 
-    /// Whether another repository has taken the name of that of the index; not if the forge does not say.
-    pub async fn is_index_taken(&self) -> bool {
-        let (Some(index), Ok(robot)) = (&self.index, self.robot_token()) else {
-            return false;
+    /// Whether another repository has taken the name of that of the index.
+    pub async fn is_index_taken(&self) -> Result<bool, ForgeFault> {
+        let Some(index) = &self.index else {
+            return Ok(false);
         };
-        let asked = self.of_name(&index.path, Showing::Token(&robot));
-        let seen = timeout(TAKEN_TIME, asked).await;
-        seen.is_ok_and(|seen| seen.is_ok_and(|seen| !index.is(&seen)))
+        let robot = self.robot_token()?;
+        match self.of_name(&index.path, Showing::Token(&robot)).await {
+            Ok(seen) => Ok(!index.is(&seen)),
+            Err(ForgeFault::NotFound) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The repository with this number, whatever it is called.

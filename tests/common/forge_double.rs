@@ -47,6 +47,8 @@ pub struct World {
     /// What a running job gets that asks: by its token for that, for an audience, an id-token.
     pub job_id_tokens: Vec<(&'static str, String, String)>,
     pub trouble: Trouble,
+    /// A path that is answered with this status.
+    pub broken: Option<(&'static str, u16)>,
     /// How many entries a page of a list has at most, if not fifty.
     pub page_entries: Option<usize>,
     /// Whether lists come without the header that tells how long they are.
@@ -171,8 +173,12 @@ async fn reply(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let trouble = {
         let mut world = world.lock().unwrap();
-        world.asked.push(request.uri().path().to_owned());
-        world.trouble.clone()
+        let path = request.uri().path();
+        world.asked.push(path.to_owned());
+        match world.broken {
+            Some((broken, status)) if broken == path => Trouble::Status(status),
+            _ => world.trouble.clone(),
+        }
     };
     if let Trouble::Held(gate) = &trouble {
         gate.acquire().await.unwrap().forget();

@@ -10,7 +10,7 @@ use crate::domain::{
     Actor, Can, Grant, Only, Owner, OwnerName, Owners, Proof, Scopes, Standing, TextFault,
 };
 use crate::forge::double::*;
-use crate::forge::{ForgeLimits, Kind, Robot};
+use crate::forge::{ForgeLimits, IndexRepository, Kind, Robot};
 
 const ROBOT: &str = "f000000000000000000000000000000000000001";
 const ALICE: &str = "a000000000000000000000000000000000000001";
@@ -135,6 +135,10 @@ fn forgetful() -> Holds {
 }
 
 async fn bench(holds: Holds) -> Bench {
+    bench_with(holds, |forge| forge).await
+}
+
+async fn bench_with(holds: Holds, knowing: impl FnOnce(Forge) -> Forge) -> Bench {
     let (people, jobs) = (SigningKey::new("people"), SigningKey::new("jobs"));
     let mut world = world();
     world.keys = vec![people.jwk()];
@@ -148,8 +152,9 @@ async fn bench(holds: Holds) -> Bench {
         client_id: Some(CLIENT.to_owned()),
         audience: REGISTRY.to_owned(),
     };
+    let forge = Arc::new(knowing(forge));
     let index = "acme/crates".parse().unwrap();
-    let gate = Gate::new(Arc::new(forge), index, names, holds, KeyPatience::default());
+    let gate = Gate::new(forge, index, names, holds, KeyPatience::default());
     Bench {
         double,
         people,
@@ -1127,4 +1132,21 @@ mod writing {
             assert!(!seen.contains(token), "{seen}");
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_reads_as_long_as_it_is_not_known_whose_rights_they_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("number");
+    std::fs::write(&file, "1\n").unwrap();
+    let index = IndexRepository::open("acme/crates".parse().unwrap(), file).unwrap();
+    let bench = bench_with(forgetful(), |forge| forge.with_index(index)).await;
+    bench.reads_as("alice", 7).await.unwrap();
+    // Another repository took the name.
+    bench.double.world().repositories[0].id = 99;
+    let fault = bench.reads_as("alice", 7).await;
+    assert_eq!(fault, Err(GateFault::MayNotRead));
+    bench.double.world().broken = Some(("/api/v1/repos/acme/crates", 502));
+    let fault = bench.reads_as("bob", 8).await.unwrap_err();
+    assert!(fault.is_away(), "{fault}");
 }

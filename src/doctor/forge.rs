@@ -287,7 +287,7 @@ impl<'a> Examined<'a> {
         let keys = IssuerKeys::new(issuer.clone(), issuer, DISCOVERY, KeyPatience::default());
         match keys.check(&self.forge).await {
             Ok(()) => find(what, Ok("the forge signs with a key".to_owned())),
-            Err(fault @ IssuerFault::Forge(_)) => find(
+            Err(fault @ (IssuerFault::Forge(_) | IssuerFault::SignsNothing)) => find(
                 what,
                 Err(format!("the forge does not tell its keys: {fault}")),
             ),

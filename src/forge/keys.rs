@@ -40,6 +40,11 @@ pub enum IssuerFault {
     /// The forge did not answer.
     #[error(transparent)]
     Forge(#[from] ForgeFault),
+    /// It has no keys at all for this.
+    #[error(
+        "this forge signs no such tokens, for it tells no keys of theirs; use an access token, or in a job of its CI the job's own token"
+    )]
+    SignsNothing,
     /// It signs with a secret instead of a key.
     #[error(
         "the forge signs with a secret that it shares (HS256); an administrator has to set JWT_SIGNING_ALGORITHM to RS256 or ES256, until then use an access token"
@@ -89,8 +94,14 @@ pub struct IssuerKeys {
     discovery: String,
     patience: KeyPatience,
     known: ArcSwapOption<Known>,
-    /// When the forge was asked last: one question at a time.
-    asked: Mutex<Option<Instant>>,
+    /// The last question: one at a time.
+    asked: Mutex<Option<Asked>>,
+}
+
+struct Asked {
+    at: Instant,
+    /// What came of it, if it was no answer.
+    fault: Option<IssuerFault>,
 }
 
 struct Known {
@@ -175,20 +186,18 @@ impl IssuerKeys {
         if let Some(key) = self.fresh(kid) {
             return Ok(key);
         }
-        let is_allowed = asked.is_none_or(|asked| asked.elapsed() >= self.patience.pause);
+        let is_allowed = { asked.as_ref() }.is_none_or(|it| it.at.elapsed() >= self.patience.pause);
         if is_allowed {
-            let known = self.ask(forge).await;
-            *asked = Some(Instant::now());
-            match known {
-                Ok(known) => self.known.store(Some(Arc::new(known))),
-                Err(fault) => return self.kept(kid).ok_or(fault),
-            }
+            let told = self.ask(forge).await;
+            let fault = told.map(|known| self.known.store(Some(Arc::new(known))));
+            let (at, fault) = (Instant::now(), fault.err());
+            *asked = Some(Asked { at, fault });
         }
-        drop(asked);
-        match self.kept(kid) {
-            Some(key) => Ok(key),
-            None => Err(self.missing()),
+        if let Some(key) = self.kept(kid) {
+            return Ok(key);
         }
+        let fault = asked.as_ref().and_then(|asked| asked.fault.clone());
+        Err(fault.unwrap_or_else(|| self.missing()))
     }
 
     /// Whether the forge is this issuer and has a key that we use.
@@ -217,16 +226,17 @@ impl IssuerKeys {
     fn missing(&self) -> IssuerFault {
         match &*self.known.load() {
             Some(known) if known.is_symmetric => IssuerFault::Symmetric,
-            Some(_) => IssuerFault::UnknownKey,
-            None => IssuerFault::Forge(ForgeFault::Unreachable(
-                "it did not tell its keys a moment ago".to_owned(),
-            )),
+            _ => IssuerFault::UnknownKey,
         }
     }
 
     async fn ask(&self, forge: &Forge) -> Result<Known, IssuerFault> {
         let answer = forge.get(&self.discovery, Showing::Nobody, Bytes::All);
-        let discovery: Discovery = answer.await?.json()?;
+        let answer = answer.await.map_err(|fault| match fault {
+            ForgeFault::NotFound => IssuerFault::SignsNothing,
+            fault => fault.into(),
+        });
+        let discovery: Discovery = answer?.json()?;
         if discovery.issuer != self.issuer {
             return Err(IssuerFault::OtherIssuer);
         }

@@ -571,6 +571,24 @@ mod keys {
     }
 
     #[tokio::test]
+    async fn a_forge_that_has_no_keys_for_it_is_no_forge_that_is_away() {
+        for (status, is_away) in [(404, false), (502, true)] {
+            let (double, _) = with_key("one").await;
+            let (keys, forge) = (keys(&double, PATIENT), forge(&double));
+            double.world().trouble = Trouble::Status(status);
+            // The second is not asked about, and hears the same.
+            for kid in ["one", "two"] {
+                let fault = keys.key(kid, &forge).await.err().unwrap();
+                match is_away {
+                    true => assert!(matches!(fault, IssuerFault::Forge(_)), "{fault}"),
+                    false => assert_eq!(fault, IssuerFault::SignsNothing),
+                }
+            }
+            assert_eq!(double.asked("/.well-known/openid-configuration"), 1);
+        }
+    }
+
+    #[tokio::test]
     async fn another_issuer_and_a_shared_secret_are_refused() {
         let (double, signing) = with_key("one").await;
         let (keys, forge) = (keys(&double, HASTY), forge(&double));

@@ -189,6 +189,11 @@ fn no_other_token_that_the_forge_signed_is_taken_for_one() {
         (vec![("aud", both)], "the claim `aud` of the token"),
         (vec![("iss", json!("https://git.example.com"))], elsewhere),
         (vec![("iss", json!(format!("{}/", forge.url())))], elsewhere),
+        // This forge does not sign for its jobs.
+        (
+            vec![("iss", json!(format!("{}/api/actions", forge.url())))],
+            "this forge signs no such tokens",
+        ),
         (vec![("sub", json!("0"))], "the claim `sub`"),
         (vec![("sub", json!(scene.alice.id))], "the claim `sub`"),
         (

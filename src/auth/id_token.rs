@@ -106,7 +106,8 @@ pub(super) enum SignedFor {
 pub(super) struct SignedJob {
     pub(super) repository: RepositoryPath,
     pub(super) repository_id: Option<u64>,
-    pub(super) workflow: PlainText,
+    /// As the forge names it, which may be more than a commit can say.
+    pub(super) workflow: String,
     pub(super) run: PlainText,
     pub(super) commit: PlainText,
 }
@@ -281,7 +282,7 @@ impl Claims {
         Ok(SignedJob {
             repository: self.parse("repository")?,
             repository_id,
-            workflow: self.parse("workflow")?,
+            workflow: self.get("workflow")?,
             run: self.parse("run_id")?,
             commit: self.parse("sha")?,
         })

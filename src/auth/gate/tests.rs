@@ -717,7 +717,7 @@ mod signed {
         for (claim, value) in [
             ("repository", json!("acme")),
             ("repository_id", json!(12)),
-            ("workflow", json!("a\nb")),
+            ("workflow", json!(7)),
             ("run_id", Value::Null),
             ("sha", json!("<>")),
             ("event_name", Value::Null),
@@ -1035,6 +1035,10 @@ mod writing {
                 .await
                 .unwrap_err();
             let odd = GateFault::OddWorkflow(TextFault::Character(found));
+            assert_eq!(fault, odd);
+            let claims = changed(bench.job(), "workflow", json!(name));
+            let token = secret(bench.jobs.sign(&claims));
+            let fault = bench.gate.vouched(&token, at(0)).await.unwrap_err();
             assert_eq!(fault, odd);
         }
     }

@@ -49,7 +49,7 @@ impl Gate {
         Ok(Job {
             repository: job.repository,
             repository_id,
-            workflow: job.workflow,
+            workflow: job.workflow.parse().map_err(GateFault::OddWorkflow)?,
             run: job.run,
             commit: job.commit,
         })

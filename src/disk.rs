@@ -243,7 +243,7 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
 /// Creates the `folders` that are not there yet, all of them in `parent`; durable, also those that were there.
 pub fn create_folders(parent: &Path, folders: impl Iterator<Item = PathBuf>) -> io::Result<()> {
     for folder in folders {
-        make_folder(&folder, 0o755)?;
+        make_folder(&folder, 0o755).map_err(|cause| cannot("made", &folder, cause))?;
     }
     sync_folder(parent)
 }
@@ -266,8 +266,15 @@ fn cannot(be: &str, folder: &Path, cause: io::Error) -> io::Error {
 
 fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        // Somebody else may have made it meanwhile; a link that leads nowhere is none.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.is_dir() {
+            true => Ok(()),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "something has its name that is no folder",
+            )),
+        },
+        made => made,
     }
 }
 

@@ -249,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spent");
+        std::os::unix::fs::symlink(folder.path().join("gone"), &path).unwrap();
+        let spent = Spent::open(path.clone(), at(0)).unwrap();
+        let fault = spent.spend([1; 32], at(600), at(0)).unwrap_err();
+        let named = format!("the folder {} cannot be made", path.display());
+        assert!(fault.to_string().contains(&named), "{fault}");
+    }
+
+    #[test]
     fn what_an_attempt_left_whose_flush_failed_is_spent() {
         let folder = tempfile::tempdir().unwrap();
         let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();

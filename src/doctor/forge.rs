@@ -1,5 +1,8 @@
 //! What is looked at on the forge.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -47,6 +50,7 @@ impl<'a> Examined<'a> {
             return;
         }
         tell(find("clock", self.clock().await));
+        tell(find("secrets", self.secrets()));
         let robot = match self.forge.robot_token() {
             Ok(robot) => robot,
             Err(fault) => return tell(find("robot", Err(fault.to_string()))),
@@ -97,6 +101,33 @@ impl<'a> Examined<'a> {
                 "{skew} seconds from that of the forge: let both machines follow a time server"
             )),
         }
+    }
+
+    /// Whether not everybody on this machine has what proves who we are to the forge, and the forge to us.
+    fn secrets(&self) -> Seen {
+        let files = [
+            ("forge.token_file", &self.settings.token_file),
+            (
+                "forge.webhook_secret_file",
+                &self.settings.webhook_secret_file,
+            ),
+        ];
+        let mut count = 0;
+        for (key, file) in files {
+            let Some(path) = file else { continue };
+            // One that is not there is told of where it is used.
+            let Ok(metadata) = fs::metadata(path) else {
+                continue;
+            };
+            if metadata.permissions().mode() & 0o007 != 0 {
+                return Err(format!(
+                    "everybody on this machine may read or write `{}` (`{key}`): `chmod 600` it, and if anybody may have done so, make another in its place",
+                    path.display()
+                ));
+            }
+            count += 1;
+        }
+        Ok(format!("{count} files, not for everybody"))
     }
 
     async fn repository(&self, robot: &Secret) -> Result<Value, String> {

@@ -84,6 +84,7 @@ fn a_set_up_that_was_just_made_is_good() {
         ("good", "public address"),
         ("good", "forge"),
         ("good", "clock"),
+        ("good", "secrets"),
         ("good", "index repository"),
         ("good", "robot"),
         ("good", "robot's view of people"),
@@ -159,6 +160,15 @@ fn what_somebody_changed_is_told_with_its_cure() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(patient.says("keys").contains("chmod 600"));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let token = acme.folder.path().join("forge-token");
+    for (mode, sign) in [(0o666, "mend"), (0o604, "mend"), (0o640, "good")] {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).unwrap();
+        let said = patient.says("secrets");
+        assert!(said.starts_with(sign), "{mode:o}: {said}");
+        let is_told = said.contains("(`forge.token_file`): `chmod 600` it");
+        assert_eq!(is_told, sign == "mend", "{said}");
+    }
 
     let robot = format!("/collaborators/{}", acme.robot.login);
     acme.change("PUT", &robot, &json!({ "permission": "read" }), 204);

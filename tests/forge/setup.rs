@@ -1,6 +1,7 @@
 //! `sidecargo init` on a real forge: what it makes, and that it holds.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -661,6 +662,7 @@ pub fn configuration(made: &Ran) -> String {
 pub fn start(acme: &Organisation<'_>, config: &str, token: &str) -> Registry {
     let token_file = acme.folder.path().join("forge-token");
     fs::write(&token_file, token).unwrap();
+    fs::set_permissions(&token_file, fs::Permissions::from_mode(0o600)).unwrap();
     let absolute = |path: &Path| format!("token_file = {:?}", path.display().to_string());
     Registry::start_with(&config.replace("token_file = \"forge-token\"", &absolute(&token_file)))
 }

@@ -65,8 +65,11 @@ impl<'a> Examined<'a> {
             "robot's view of people",
             self.sees_people(&robot).await,
         ));
-        tell(find("signing", self.is_verified(&robot).await));
-        self.protection(&repository, &robot, tell).await;
+        // Of what has no branch yet nothing of it is to be seen.
+        if repository["empty"] != true {
+            tell(find("signing", self.is_verified(&robot).await));
+            self.protection(&repository, &robot, tell).await;
+        }
         self.webhook(tell).await;
         tell(self.sign_in().await);
     }
@@ -333,6 +336,11 @@ fn sound(repository: &Value) -> Seen {
         repository["full_name"].as_str().unwrap_or_default(),
         WORDS_MAX,
     );
+    if repository["empty"] == true {
+        return Err(format!(
+            "{name} is empty, as the forge shows it: start `sidecargo serve`, which puts the first commit there; if it did just now, the forge is still looking at that, so ask again in some seconds"
+        ));
+    }
     if repository["archived"] == true {
         return Err(format!(
             "{name} is archived, so nobody writes: take that back"

@@ -274,6 +274,37 @@ fn reviewers_who_may_no_longer_merge_are_told() {
 }
 
 #[test]
+fn an_empty_repository_is_called_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    let made = acme.init(&[]).succeeds();
+    let token = forge
+        .token(&acme.robot, &["write:repository", "read:user"])
+        .text;
+    fs::write(acme.folder.path().join("forge-token"), token).unwrap();
+    fs::write(
+        acme.folder.path().join("sidecargo.toml"),
+        configuration(&made),
+    )
+    .unwrap();
+    let mut command = Command::new(program());
+    command
+        .current_dir(acme.folder.path())
+        .args(["doctor", "--config", "sidecargo.toml", "--data", "none"])
+        .env("SIDECARGO_OWNER_TOKEN", &acme.owner_token);
+    let ran = run(&mut command, b"");
+    let found = signs(&ran);
+    assert!(found.contains(&("mend", "index repository")), "{ran}");
+    assert!(
+        ran.stdout.contains("is empty, as the forge shows it"),
+        "{ran}"
+    );
+    for hidden in ["signing", "protection of the branch"] {
+        assert!(!found.iter().any(|(_, what)| *what == hidden), "{ran}");
+    }
+}
+
+#[test]
 fn a_machine_without_a_forge_is_looked_at_too() {
     let registry = Registry::start();
     let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 //! Nothing is changed. Each finding that is not good says what to do about it.
 
 mod forge;
+mod owners;
 
 use std::fmt;
 use std::fs;

@@ -39,7 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("disk", &["measure"]),
     (
         "doctor",
-        &["app", "config", "forge", "git", "setup", "webhook"],
+        &["app", "config", "forge", "git", "index", "setup", "webhook"],
     ),
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),

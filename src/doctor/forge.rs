@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,22 +22,28 @@ const DISCOVERY: &str = ".well-known/openid-configuration";
 
 /// Everything that the questions need.
 pub(super) struct Examined<'a> {
-    forge: Forge,
-    settings: &'a ForgeConfig,
+    pub(super) forge: Forge,
+    pub(super) settings: &'a ForgeConfig,
+    pub(super) data: &'a Path,
     /// The address at which the forge has to tell of events.
     webhook: String,
     owner: Option<Secret>,
 }
 
-type Seen = Result<String, String>;
+pub(super) type Seen = Result<String, String>;
 
 impl<'a> Examined<'a> {
-    pub(super) fn new(config: &Config, settings: &'a ForgeConfig, owner: Option<Secret>) -> Self {
+    pub(super) fn new(
+        config: &'a Config,
+        settings: &'a ForgeConfig,
+        owner: Option<Secret>,
+    ) -> Self {
         let public_url = config.public_url(config.listen);
         let told_at = settings.told_at.as_ref().unwrap_or(&public_url);
         Self {
             forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
             settings,
+            data: &config.data,
             webhook: format!("{}/webhook", told_at.registry_root(&config.name)),
             owner,
         }
@@ -65,6 +72,13 @@ impl<'a> Examined<'a> {
             "robot's view of people",
             self.sees_people(&robot).await,
         ));
+        match self.snapshot() {
+            Ok(snapshot) => {
+                tell(find("owners", self.numbered(&snapshot)));
+                self.teams(&snapshot, &robot).await.map(&mut *tell);
+            }
+            Err(fault) => tell(find("owners", Err(fault))),
+        }
         // Of what has no branch yet nothing of it is to be seen.
         if repository["empty"] != true {
             tell(find("signing", self.is_verified(&robot).await));

@@ -159,6 +159,12 @@ impl Owners {
         }
     }
 
+    /// Whether nobody of a forge is among them: there, names without numbers are nobody's.
+    pub fn are_names_alone(&self) -> bool {
+        let has_number = |user: &User| user.id.is_some();
+        !self.users.iter().any(has_number) && self.teams.is_empty() && self.repository.is_none()
+    }
+
     /// The numbers of the teams.
     pub fn team_ids(&self) -> impl Iterator<Item = u64> {
         self.teams.iter().map(|team| team.id)

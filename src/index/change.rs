@@ -21,6 +21,9 @@ use super::snapshot::{Crate, Release, Snapshot};
 
 use self::publish::FILE_BYTES_MAX;
 
+/// What somebody in a team is told who signed in, and so shows the forge nothing.
+const LOOKED_UP: &str = "; who signs in is found in a team only if the registry's own account at the forge is in it too (`sidecargo doctor` looks)";
+
 /// A change that somebody asks for.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -277,7 +280,7 @@ impl Change {
             return Ok(());
         }
         let name = krate.name.clone();
-        let (who, owners) = match &self.by.actor {
+        let (who, mut owners) = match &self.by.actor {
             // The name is there, and it is not theirs.
             Actor::Person(person) if owners.includes(&person.login) => {
                 let who = format!("{} (number {})", person.login, person.id);
@@ -285,6 +288,13 @@ impl Change {
             }
             actor => (actor.name().to_string(), owners.names()),
         };
+        let shows_nothing = self.by.proof != Proof::ForgeToken;
+        if let Actor::Person(_) = self.by.actor
+            && shows_nothing
+            && krate.owners.teams().next().is_some()
+        {
+            owners += LOOKED_UP;
+        }
         Err(Refusal::NotAnOwner { who, name, owners })
     }
 

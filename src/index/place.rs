@@ -17,6 +17,7 @@ use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
 use super::signature::{Signer, SigningKey};
+use super::snapshot::Snapshot;
 use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
 use super::{HistoryFault, OpenFault, history, load, refs, template};
@@ -198,6 +199,12 @@ impl Place {
             HistoryFault::Unreadable { fault, .. } => OpenFault::Load(fault),
             other => OpenFault::History(other),
         })
+    }
+
+    /// What is served, as a command sees it beside the server.
+    pub fn snapshot(&self) -> Result<Snapshot, OpenFault> {
+        let commit = self.good_commit(None)?;
+        Ok(load::load(&self.git_dir, commit)?.snapshot)
     }
 
     pub(super) fn io_fault(&self, source: io::Error) -> OpenFault {

@@ -6,9 +6,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::api::{done, number};
+use super::api::{base64, done, number};
+use super::beside::publish;
 use super::gitea::Gitea;
 use super::setup::{Organisation, configuration, start};
+use crate::common::cargos::{Sandbox, View};
 use crate::common::ran::{Ran, run};
 use crate::common::registry::{Registry, program};
 use crate::common::watch::eventually;
@@ -88,6 +90,7 @@ fn a_set_up_that_was_just_made_is_good() {
         ("good", "index repository"),
         ("good", "robot"),
         ("good", "robot's view of people"),
+        ("good", "owners"),
         ("mend", "signing"),
         ("good", "protection of the branch"),
         ("good", "reviewers"),
@@ -302,6 +305,61 @@ fn an_empty_repository_is_called_so() {
     for hidden in ["signing", "protection of the branch"] {
         assert!(!found.iter().any(|(_, what)| *what == hidden), "{ran}");
     }
+}
+
+#[test]
+fn owners_whom_the_forge_does_not_know_or_show_are_told() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let Patient { acme, registry } = &patient;
+    // As one that comes from a registry without a forge.
+    let person = Sandbox::stable(registry, View::Sparse);
+    person.configure("[registry]\nglobal-credential-providers = [\"cargo:token\"]\n");
+    person.login(&registry.token("alice"));
+    publish(&person, "0.1.0").succeeds();
+    let said = patient.says("owners: ");
+    let start = "mend     owners: the owners of `greeter` have no numbers";
+    assert!(
+        said.starts_with(start) && said.contains("/api/v1/users/alice"),
+        "{said}"
+    );
+
+    let others = forge.organisation("others");
+    let team = forge.team(&others, "Platform", "write");
+    acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
+    let path = "/contents/owners/gr/ee/greeter.toml";
+    let text = format!(
+        "users = [{{ login = \"rita\", id = 7 }}]\nteams = [{{ name = \"{others}:Platform\", id = {} }}]\n",
+        team.id
+    );
+    let change = json!({
+        "content": base64(&text),
+        "sha": acme.read(path)["sha"],
+        "message": "give owners numbers",
+    });
+    acme.change("PUT", path, &change, 200);
+    eventually("the change is in force", || {
+        patient.says("owners: ").starts_with("good").then_some(())
+    });
+    let said = patient.says("teams of owners");
+    let hidden = format!(
+        "the robot is not told who is in `{others}:Platform (number {})`",
+        team.id
+    );
+    assert!(
+        said.starts_with("unknown") && said.contains(&hidden),
+        "{said}"
+    );
+    let file = acme.folder.path().join("sidecargo.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}client_id = \"registry\"\n")).unwrap();
+    // In the organisation it is told no more.
+    forge.join(&forge.team(&others, "Robots", "read"), &acme.robot);
+    let said = patient.says("teams of owners");
+    assert!(said.starts_with("mend") && said.contains(&hidden), "{said}");
+    forge.join(&team, &acme.robot);
+    let said = patient.says("teams of owners");
+    assert!(said.starts_with("good"), "{said}");
 }
 
 #[test]

@@ -123,7 +123,9 @@ fn a_team_that_an_id_token_names_is_asked_for_by_its_number() {
         if let Some(robots) = robots {
             forge.join(robots, &beside.robot);
         }
-        publish(&of_bob, "0.1.1").fails_with("is not an owner of the crate `greeter`");
+        let refused = publish(&of_bob, "0.1.1");
+        let refused = refused.fails_with("is not an owner of the crate `greeter`");
+        refused.fails_with("only if the registry's own account at the forge is in it too");
     }
     let log = beside.registry.log();
     assert!(log.contains("is not told who is in a team"), "{log}");

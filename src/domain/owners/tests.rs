@@ -338,6 +338,19 @@ mod with_a_forge {
     }
 
     #[test]
+    fn names_alone_are_nobody_of_a_forge() {
+        let zoe = "users = [{ login = \"zoe\" }]\n";
+        assert!(Owners::parse(zoe).unwrap().are_names_alone());
+        for more in [
+            "users = [{ login = \"zoe\" }, { login = \"alice\", id = 7 }]\n".to_owned(),
+            format!("{zoe}teams = [{{ name = \"acme:platform\", id = 3 }}]\n"),
+            format!("{zoe}repository = {{ name = \"acme/serde\", id = 12 }}\n"),
+        ] {
+            assert!(!Owners::parse(&more).unwrap().are_names_alone(), "{more}");
+        }
+    }
+
+    #[test]
     fn a_token_of_the_registry_is_a_name_and_a_numbered_owner_is_not() {
         let local = |login: &str, names_suffice| {
             Standing::local(login.parse().unwrap(), [0; 16].into(), names_suffice)

@@ -1,0 +1,94 @@
+//! Whether the forge knows the owners of the crates, and tells this server what it must know of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::forge::{Examined, Seen};
+use super::{Finding, Verdict, WORDS_MAX, find};
+use crate::app::Data;
+use crate::domain::{Secret, harmless};
+use crate::forge::{ForgeFault, Showing};
+use crate::index::{Crate, Snapshot};
+
+/// The most teams that are asked about, one question each.
+const TEAMS_MAX: usize = 50;
+/// How many crates and teams are named.
+const NAMED_MAX: usize = 5;
+
+impl Examined<'_> {
+    /// The crates as they are served.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, String> {
+        let place = Data::new(self.data).existing_place();
+        let place = place.map_err(|fault| fault.to_string())?;
+        place.snapshot().map_err(|fault| fault.to_string())
+    }
+
+    /// Whether each crate has an owner with a number, by which alone a forge's people are known.
+    pub(super) fn numbered(&self, snapshot: &Snapshot) -> Seen {
+        let by_name = |krate: &&Arc<Crate>| krate.owners.are_names_alone();
+        let by_name = snapshot.crates().filter(by_name);
+        let mut names: Vec<String> = by_name.map(|krate| krate.name.to_string()).collect();
+        names.sort_unstable();
+        match names.is_empty() {
+            true => Ok(format!("{} crates", snapshot.crate_count())),
+            false => Err(format!(
+                "the owners of {} have no numbers, so nobody of the forge may publish there, and only tokens that this registry made: write them into `owners/` of the index by a pull request, as in `{{ login = \"alice\", id = 7 }}` ({}/api/v1/users/alice tells it)",
+                listed(&names),
+                self.settings.url
+            )),
+        }
+    }
+
+    /// Whether the server's own account is told who is in the teams that own crates; nothing if there are none.
+    pub(super) async fn teams(&self, snapshot: &Snapshot, robot: &Secret) -> Option<Finding> {
+        let all = snapshot.crates().flat_map(|krate| krate.owners.teams());
+        let teams: BTreeMap<u64, &str> = all.map(|(name, id)| (id, name)).collect();
+        let (mut asked, mut hidden) = (0, Vec::new());
+        let what = "teams of owners";
+        for (id, name) in teams.iter().take(TEAMS_MAX) {
+            let path = format!("/teams/{id}");
+            match self.forge.look(&path, Showing::Token(robot)).await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(ForgeFault::Forbidden(_)) => {
+                    hidden.push(format!("{} (number {id})", harmless(name, WORDS_MAX)));
+                }
+                Err(fault) => return Some(find(what, Err(fault.to_string()))),
+            }
+            asked += 1;
+        }
+        let verdict = match hidden.is_empty() {
+            true if teams.is_empty() => return None,
+            true => Verdict::Good(format!(
+                "the robot is told who is in them ({asked} of {})",
+                teams.len()
+            )),
+            false => self.hidden(&listed(&hidden)),
+        };
+        Some(Finding { what, verdict })
+    }
+
+    fn hidden(&self, teams: &str) -> Verdict {
+        let mend = format!(
+            "the robot is not told who is in {teams}: take it into each of these teams, and give its token the scope `read:organization`; one that is gone can be taken off by `cargo owner --remove`"
+        );
+        match &self.settings.client_id {
+            Some(_) => Verdict::Mend(format!("{mend}; their members who sign in are refused")),
+            None => Verdict::Unknown(format!(
+                "{mend}; their members come in with access tokens that tell their teams"
+            )),
+        }
+    }
+}
+
+/// The first few, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMED_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

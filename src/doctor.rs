@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use url::Url;
 
 use crate::app::Data;
 use crate::config::Config;
-use crate::domain::{Secret, harmless};
+use crate::domain::{PublicUrl, Secret, harmless};
 use crate::git;
 
 /// For one request to the server.
@@ -61,8 +62,10 @@ pub async fn examine(config: &Config, owner: Option<Secret>, tell: Tell<'_>) {
     match client.build() {
         Ok(client) => {
             tell(find("server", server(&client, config.listen).await));
-            let url = config.public_url(config.listen).to_string();
-            tell(find("public address", answers(&client, &url).await));
+            tell(Finding {
+                what: "public address",
+                verdict: answers(&client, config).await,
+            });
         }
         Err(fault) => tell(find("server", Err(fault.to_string()))),
     }
@@ -145,20 +148,42 @@ async fn server(client: &Client, listen: SocketAddr) -> Result<String, String> {
     }
 }
 
-/// Whether the server is reached where people reach it.
-async fn answers(client: &Client, url: &str) -> Result<String, String> {
-    let response = client.get(format!("{url}/healthz")).send().await;
-    let response = response.map_err(|fault| {
-        let fault = fault.without_url();
-        format!("{url} is not reached from here ({fault}): look at the proxy and at `public_url`")
-    })?;
+/// Whether the server is reached where people reach it: at the registry's own path, for a proxy may lead elsewhere from
+/// the others.
+async fn answers(client: &Client, config: &Config) -> Verdict {
+    let url = config.public_url(config.listen);
+    let page = format!("{}/me", url.registry_root(&config.name));
+    let response = match client.get(&page).send().await {
+        Ok(response) => response,
+        Err(_) if is_of_a_container(&url, config.listen) => {
+            return Verdict::Unknown(format!(
+                "nothing answers at {url} here; in a container that is another place than outside of it, so look there: `curl --fail {page}`"
+            ));
+        }
+        Err(fault) => {
+            let fault = fault.without_url();
+            return Verdict::Mend(format!(
+                "{url} is not reached from here ({fault}): look at the proxy and at `public_url`"
+            ));
+        }
+    };
     let is_ours = response.headers().contains_key("x-request-id");
     match response.status() {
-        status if status.is_success() && is_ours => Ok(format!("{url} reaches the server")),
-        status => Err(format!(
-            "{url} answers {status}, and not as this server does: look at the proxy and at `public_url`"
+        status if status.is_success() && is_ours => {
+            Verdict::Good(format!("{url} reaches the server"))
+        }
+        status => Verdict::Mend(format!(
+            "{page} answers {status}, and not as this server does: look at the proxy and at `public_url`"
         )),
     }
+}
+
+/// Whether the address may well be one that a container has of the machine around it: that machine's own, while the
+/// server listens for others.
+fn is_of_a_container(url: &PublicUrl, listen: SocketAddr) -> bool {
+    let host = Url::parse(url.as_str()).ok();
+    let host = host.as_ref().and_then(Url::host_str);
+    listen.ip().is_unspecified() && matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 impl fmt::Display for Finding {

@@ -14,7 +14,8 @@ use crate::common::cargos::Sandbox;
 use crate::common::git::git;
 use crate::common::http::{Reply, get, request};
 use crate::common::project::Project;
-use crate::common::registry::Registry;
+use crate::common::ran::run;
+use crate::common::registry::{Registry, program};
 use crate::common::tools;
 use crate::common::watch::eventually;
 
@@ -77,6 +78,35 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// What `sidecargo doctor` says of `http://localhost` and the port, if the server listens there.
+#[track_caller]
+fn public_address(registry: &Registry, listen: &str, port: u16) -> String {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("sidecargo.toml");
+    let text = format!("listen = \"{listen}\"\npublic_url = \"http://localhost:{port}\"\n");
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(program());
+    command.args(["doctor", "--data"]).arg(registry.data());
+    command.arg("--config").arg(&config);
+    let ran = run(&mut command, b"");
+    let mut lines = ran.stdout.lines();
+    let line = lines.find(|line| line.contains("public address"));
+    line.unwrap_or_else(|| panic!("{ran}")).to_owned()
+}
+
+#[test]
+fn where_people_reach_a_container_is_not_to_be_seen_in_it() {
+    let registry = Registry::start();
+    let nobody = free_port();
+    for (listen, sign, word) in [
+        ("127.0.0.1", "mend", "is not reached from here"),
+        ("0.0.0.0", "unknown", "in a container"),
+    ] {
+        let said = public_address(&registry, &format!("{listen}:{}", registry.port), nobody);
+        assert!(said.starts_with(sign) && said.contains(word), "{said}");
+    }
+}
+
 #[test]
 fn crates_are_in_the_navigation_and_on_their_repository() {
     let Some(nginx) = tools::nginx() else { return };
@@ -86,6 +116,10 @@ fn crates_are_in_the_navigation_and_on_their_repository() {
         "public_url = \"http://localhost:{port}\"\n[http]\ntrusted_proxies = [\"127.0.0.1/32\"]\n"
     ));
     let proxy = Proxy::start(&nginx, port, forge.port, registry.port);
+
+    // The proxy leads to the registry at its own path alone.
+    let said = public_address(&registry, &format!("127.0.0.1:{}", registry.port), port);
+    assert!(said.starts_with("good"), "{said}");
 
     let home = proxy.page("/explore/repos");
     let link = "<a class=\"item\" href=\"/crates/\">Crates</a>";

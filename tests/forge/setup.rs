@@ -651,6 +651,37 @@ fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
     });
 }
 
+#[test]
+fn a_second_person_approves_where_there_is_no_team() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut olgas = Organisation::make(forge);
+    let (olga, rita) = (forge.user("olga"), forge.user("rita"));
+    olgas.name = olga.login.clone();
+    let token = forge.token(&olga, &["all"]).text;
+    olgas.owner_token.clone_from(&token);
+    let index = forge.repository(&olga.login, "crates", Visibility::Public);
+    let of_olga = forge.with_token(&token);
+    of_olga.write_file(&index, "main", "registry.toml", "# of an index\n");
+    olgas.init(&["--public"]).succeeds();
+    forge.collaborate(&index, &rita, "write");
+    of_olga.write_file(&index, "change", "policy.toml", "# reviewed\n");
+    let proposed = of_olga.open_pull_request(&index, "change");
+    let path = format!("{}/pulls/{proposed}", index.api());
+    let head = text(&of_olga.read(&path)["head"], "sha");
+    let robot = forge.with_token(&forge.token(&olgas.robot, &["write:repository"]).text);
+    done(robot.approve_commit(&index, &head, "sidecargo"), 201);
+    let review = json!({ "event": "APPROVED", "body": "good" });
+    let of_rita = forge.with_token(&forge.token(&rita, &["all"]).text);
+    let own = of_olga.send("POST", &format!("{path}/reviews"), &review);
+    assert_eq!(own.status, 422, "nobody approves their own: {own:?}");
+    assert_eq!(of_olga.squash(&index, proposed).status, 405);
+    done(
+        of_rita.send("POST", &format!("{path}/reviews"), &review),
+        200,
+    );
+    assert_eq!(of_rita.squash(&index, proposed).status, 200);
+}
+
 /// The configuration as it was printed, but for the address of the server.
 pub fn configuration(made: &Ran) -> String {
     let (_, printed) = made.stdout.split_once("# sidecargo.toml").unwrap();

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trouble::{Plan, Trouble, blank_packs};
+use trouble::{Plan, Trouble};
 
 use super::durability::trace::Trace;
 use crate::common::git::{self, git};
@@ -70,14 +70,6 @@ impl Target {
     fn index_files(&self) -> BTreeSet<PathBuf> {
         let mut files = self.registry.files();
         files.retain(|path| path.starts_with("index.git"));
-        // The place of the next pack is another each time.
-        let data = self.registry.data();
-        let blank = blank_packs(&self.packs());
-        let is_of_blank = |path: &Path| {
-            let part = path.extension().unwrap_or_default();
-            part == "keep" || part == "mark" || part == "next" || blank.contains(&data.join(path))
-        };
-        files.retain(|path| !is_of_blank(path));
         files
     }
 

@@ -1,6 +1,7 @@
 //! The built program, serving a registry in a temporary folder.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -208,9 +209,13 @@ impl Registry {
         self.data().join("index.git")
     }
 
-    /// Every file of the data folder, by its path in it.
+    /// Every file of the data folder, by its path in it; without those of the next pack, which has its place before
+    /// anything is written, and another one each time.
     pub fn files(&self) -> BTreeSet<PathBuf> {
-        files_below(&self.data())
+        let data = self.data();
+        let mut files = files_below(&data);
+        files.retain(|path| !is_of_next_pack(&data.join(path)));
+        files
     }
 
     /// The sparse index as Cargo's configuration names it.
@@ -502,6 +507,15 @@ pub fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
         }
     }
     files
+}
+
+fn is_of_next_pack(path: &Path) -> bool {
+    let is_empty = || fs::metadata(path).is_ok_and(|file| file.len() == 0);
+    match path.extension().and_then(OsStr::to_str) {
+        Some("keep" | "next" | "mark") => true,
+        Some("pack") => is_empty(),
+        _ => false,
+    }
 }
 
 /// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a file that is spare, a token's

@@ -1,7 +1,9 @@
 //! The log: one subscriber, on standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
@@ -10,6 +12,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::{LogConfig, LogFormat};
+
+/// How long a line waits for whoever takes the log.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+/// What a pipe takes without waiting if it takes anything: the least that POSIX's `PIPE_BUF` is on Linux.
+const PIECE_BYTES: usize = 4096;
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -29,9 +39,40 @@ pub enum TelemetryFault {
 pub fn start(config: &LogConfig) -> Result<(), TelemetryFault> {
     // Colours are for people: a file or a journal would keep the escape codes.
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let subscriber = subscriber(config, is_coloured, std::io::stderr)?;
+    let subscriber = subscriber(config, is_coloured, || Lines)?;
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(())
+}
+
+/// Standard error, for lines that are left out while nobody takes them: a terminal that was stopped, or a program that
+/// reads no more, must not hold up who is served.
+struct Lines;
+
+/// Whether nobody took the last line.
+static IS_STUCK: Mutex<bool> = Mutex::new(false);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let stderr = io::stderr();
+        let mut is_stuck = IS_STUCK.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in line.chunks(PIECE_BYTES) {
+            let patience = match *is_stuck {
+                true => Timespec::default(),
+                false => PATIENCE,
+            };
+            let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
+            *is_stuck = poll(&mut asked, Some(&patience))? == 0;
+            if *is_stuck {
+                break;
+            }
+            stderr.lock().write_all(piece)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn subscriber<W>(

@@ -11,12 +11,13 @@ pub mod trouble;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use trouble::{Plan, Trouble};
 
 use super::durability::trace::Trace;
@@ -468,6 +469,34 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(ended.is_none(), "it ended with {ended:?}");
+}
+
+#[test]
+fn a_log_that_nobody_takes_holds_nobody_up() {
+    let mut registry = Registry::start();
+    registry.stop();
+    let mut server = Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(registry.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap());
+    let port = said
+        .by_ref()
+        .lines()
+        .find_map(|line| port_of(&line.unwrap()));
+    let port = port.expect("it says where it listens");
+    // Far more than a pipe holds.
+    for _ in 0..1000 {
+        get("/crates/index/config.json").send(port).succeeds();
+    }
+    let id = Pid::from_child(&server);
+    kill_process(id, Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    drop(said);
 }
 
 #[test]

@@ -84,6 +84,24 @@ fn operations_names_only_metrics_that_there_are() {
     assert!(count > 5, "the names are where this test looks");
 }
 
+/// nginx lets a location that sets one header inherit none.
+#[test]
+fn the_proxy_tells_of_each_client_in_each_location() {
+    let proxy = document("packaging/proxy.conf");
+    let locations: Vec<&str> = proxy.split("location ").skip(1).collect();
+    assert_eq!(locations.len(), 2);
+    for location in locations {
+        for header in [
+            "Host $http_host",
+            "X-Forwarded-Proto $scheme",
+            "X-Forwarded-For $remote_addr",
+        ] {
+            let set = format!("proxy_set_header {header};");
+            assert!(location.contains(&set), "{set} in {location}");
+        }
+    }
+}
+
 #[test]
 fn the_unit_is_one_that_systemd_understands() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/sidecargo.service");

@@ -17,7 +17,7 @@ use crate::audit::{self, AuditFault};
 use crate::blobs::Blobs;
 use crate::disk::{self, TempFolder};
 use crate::domain::{Cksum, CommitId};
-use crate::index::{CopyFault, Place};
+use crate::index::{CopyFault, KeyFault, Place};
 
 /// The largest file beside the index that is copied, in bytes: a key or the record of a token.
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,6 +33,9 @@ pub enum BackupFault {
     /// The index was not copied.
     #[error(transparent)]
     Index(#[from] CopyFault),
+    /// Nothing could go on with the copy.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
     /// A crate file is not as it must be.
     #[error("the crate file {} is missing or damaged; publish its version's bytes again or take the file from another backup", .0.display())]
     Crate(PathBuf),
@@ -178,6 +181,7 @@ fn copy(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
+    source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
     let incoming = source.copy_to(place)?;
     let stored = Data::new(from).existing_blobs()?;
@@ -246,7 +250,8 @@ impl SmallFiles {
         for entry in entries {
             let entry = entry.map_err(read_fault(folder))?;
             let path = entry.path();
-            let metadata = entry.metadata().map_err(read_fault(&path))?;
+            // Of what a link leads to: a key may lie elsewhere.
+            let metadata = fs::metadata(&path).map_err(read_fault(&path))?;
             let is_temporary = entry
                 .file_name()
                 .to_string_lossy()
@@ -281,10 +286,13 @@ impl SmallFiles {
         self.write(folder, |name| there.0.get(name) != self.0.get(name))
     }
 
-    /// Removes from `folder` all that is not among them.
+    /// Removes from `folder` the keys of tokens that are not among them.
     fn alone_in(&self, folder: &Path) -> Result<(), BackupFault> {
         let there = Self::read(folder)?;
-        let gone = there.0.keys().filter(|name| !self.0.contains_key(*name));
+        let is_gone = |name: &&OsString| {
+            name.as_encoded_bytes().starts_with(b"token-") && !self.0.contains_key(*name)
+        };
+        let gone = there.0.keys().filter(is_gone);
         for path in gone.map(|name| folder.join(name)) {
             fs::remove_file(&path).map_err(write_fault(&path))?;
         }

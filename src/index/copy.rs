@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 
 use crate::domain::{Cksum, CommitId};
-use crate::git;
+use crate::{disk, git};
 
 use super::load::{self, LoadFault};
+use super::signature::SigningKey;
 use super::upstream::ARRIVED;
-use super::{Place, refs, template};
+use super::{KeyFault, Place, refs, template};
 
 /// Where a commit waits in the copy until all that it names is there too.
 pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
@@ -68,6 +69,11 @@ impl Place {
         self.tip().is_ok() || matches!(refs::shown(&self.git_dir), Ok(Some(_)))
     }
 
+    /// Fails if there is no key with which the registry can go on.
+    pub fn check_signing_key(&self) -> Result<(), KeyFault> {
+        SigningKey::open(&self.keys).map(drop)
+    }
+
     /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.
     ///
     /// The caller holds the lock of the folder that it copies to.
@@ -83,6 +89,8 @@ impl Place {
         to.clean()?;
         let before = refs::read(&to.git_dir, refs::TIP)?;
         fetch(&to.git_dir, &self.git_dir.canonicalize()?, commit)?;
+        // git flushes files, and not the folder that names them.
+        disk::sync_folder(&to.packs())?;
         if let Some(there) = before.filter(|there| *there != commit)
             && !is_ancestor(&to.git_dir, there, commit)?
         {

@@ -160,6 +160,33 @@ fn a_backup_has_what_git_finds_fault_with_and_the_index_does_not() {
 }
 
 #[test]
+fn no_backup_is_made_without_a_signing_key_and_none_loses_its_own() {
+    let registry = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let kept = path.join("keys/signing-ed25519");
+    let (key, away) = (
+        registry.data().join("keys/signing-ed25519"),
+        scratch.path().join("away"),
+    );
+    fs::rename(&key, &away).unwrap();
+    let said = registry
+        .run(&["backup", &backup])
+        .fails_with("no signing key");
+    assert!(said.stderr.contains(key.to_str().unwrap()), "{said}");
+    assert!(kept.exists());
+    // One that lies elsewhere is copied all the same.
+    std::os::unix::fs::symlink(&away, &key).unwrap();
+    let (other, second) = folder(&scratch, "second");
+    registry.run(&["backup", &second]).succeeds();
+    let copied = fs::read(other.join("keys/signing-ed25519")).unwrap();
+    assert_eq!(copied, fs::read(&away).unwrap());
+    fs::remove_file(&key).unwrap();
+    fs::rename(&away, &key).unwrap();
+}
+
+#[test]
 fn a_registry_is_not_copied_into_itself() {
     let registry = Registry::start();
     let data = registry.data();

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, info, info_span};
+use tracing::{debug, error_span, info};
 
 use super::bare::{HEAD_BYTES_MAX, in_our_form, status_of};
 use super::context::RequestId;
@@ -121,7 +121,7 @@ impl Connection {
                 let (id, status) = (RequestId::random()?, status_of(&bare));
                 outside.count(status);
                 let status = status.as_u16();
-                let span = info_span!("request", request_id = %id, %peer);
+                let span = error_span!("request", request_id = %id, %peer);
                 info!(parent: &span, status, "answered what is no request");
                 io.write_all(&in_our_form(&bare, &id)).await?;
             }

@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
-use tracing::{Instrument, Span, error, field, info, info_span};
+use tracing::{Instrument, Span, error, error_span, field, info};
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::bare::AnswerState;
@@ -180,7 +180,8 @@ impl LogLine {
     fn start<B>(id: &RequestId, peer: SocketAddr, request: &Request<B>) -> Self {
         let user_agent = request.headers().get(header::USER_AGENT);
         let user_agent = user_agent.map_or(&b""[..], HeaderValue::as_bytes);
-        let span = info_span!(
+        // Of the highest level, so that no filter takes it from the lines that are left.
+        let span = error_span!(
             "request",
             request_id = %id,
             method = %bounded(request.method().as_str().as_bytes()),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tracing::{Span, error, info_span};
+use tracing::{Span, error, error_span};
 
 use super::change::Refusal;
 use super::edit::{Edit, Verdict};
@@ -42,7 +42,7 @@ impl Group {
             { landing.filter_map(|(ticket, _)| ticket.ask().request_id()) }.collect();
         match ids.is_empty() {
             true => Span::none(),
-            false => info_span!("group", request_ids = ids.join(" ")),
+            false => error_span!("group", request_ids = ids.join(" ")),
         }
     }
 

@@ -17,7 +17,7 @@ use super::exchange::Progress;
 
 /// How much the kernel takes beyond what is on its way: it would take megabytes, and ask for more only once a third of
 /// them is gone, so a peer that takes them slowly would look like one that takes nothing.
-const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 
 /// Since when a peer has taken nothing of what waits for it.
 #[derive(Default)]

@@ -135,9 +135,10 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 pub fn write_mark(spare: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::rename(spare, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut file = File::create(path)?;
-            file.write_all(bytes)?;
-            flush(&file)
+            let write = |mut file: File| file.write_all(bytes).and_then(|()| flush(&file));
+            // One that does not hold these bytes for good must never become the spare one.
+            let written = File::create(path).and_then(write);
+            written.inspect_err(|_| drop(fs::remove_file(path)))
         }
         renamed => renamed,
     }

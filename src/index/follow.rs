@@ -229,11 +229,12 @@ impl Writer {
         if let Err(fault) = went {
             return Err(self.say(found, &fault));
         }
-        if is_foreign {
-            self.keep(found).map_err(|cause| {
-                format!("the objects of {found} were not made durable: {cause}")
-            })?;
-        }
+        // Another registry of ours wrote whole files, of which the names may not be on the disk.
+        let kept = match is_foreign {
+            true => self.keep(found),
+            false => disk::sync_folder(&self.git_dir.join("objects/pack")),
+        };
+        kept.map_err(|cause| format!("the objects of {found} were not made durable: {cause}"))?;
         // Who moved the branch may not have flushed it; if it is the forge's, ours follows.
         let moved = match self.upstream {
             Some(_) => refs::follow(&self.git_dir, found),

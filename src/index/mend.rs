@@ -242,6 +242,11 @@ impl Place {
                     let path = index.display();
                     warn!(%path, reason, "the index of a pack was made again");
                 }
+                // A matter of this machine, such as a full disk: nothing is lost.
+                Err(cause) if look_into(&pack).is_none() => {
+                    let words = format!("{} was not made again: {cause}", index.display());
+                    return Err(io::Error::new(cause.kind(), words));
+                }
                 Err(cause) => damaged.push(Damaged {
                     path: index,
                     reason: format!("{reason}, and it was not made again: {cause}"),
@@ -259,6 +264,7 @@ impl Place {
             .args([&fresh, pack])
             .output()?;
         if !output.status.success() {
+            pack::remove_if_there(&fresh)?;
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(format!("git says {:?}", said.trim_end())));
         }
@@ -280,7 +286,14 @@ impl Place {
     }
 
     pub(super) fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {
-        files_in(&self.packs(), extension)
+        let mut files = files_in(&self.packs(), extension)?;
+        files.retain(|path| {
+            let name = path.file_name().unwrap_or_default();
+            !name
+                .as_encoded_bytes()
+                .starts_with(disk::TEMP_PREFIX.as_bytes())
+        });
+        Ok(files)
     }
 }
 
@@ -332,6 +345,18 @@ pub(super) fn look_into(path: &Path) -> Option<Damaged> {
     };
     let path = path.to_owned();
     Some(Damaged { path, reason })
+}
+
+/// Whether the pack was read to its end and is not whole; one that is gone is not.
+pub(super) fn is_torn(pack: &Path) -> io::Result<bool> {
+    match has_its_checksum(pack) {
+        Ok(is_whole) => Ok(!is_whole),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(cause) => {
+            let words = format!("{} cannot be read: {cause}", pack.display());
+            Err(io::Error::new(cause.kind(), words))
+        }
+    }
 }
 
 fn has_its_checksum(path: &Path) -> io::Result<bool> {

@@ -198,22 +198,30 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let has_index = path.with_extension("idx").exists();
-        let is_ours = || fs::read(&path).is_ok_and(|text| text == MARK);
+        let has_mark = path.with_extension("keep").exists();
+        let next_index = path.with_extension(NEXT_INDEX);
+        // Of a mark that was made in the moment of a power cut only a part may be there.
+        let is_part = |text: &[u8]| MARK.starts_with(text) || text.iter().all(|byte| *byte == 0);
+        let is_ours = || {
+            let text = fs::read(&path).ok();
+            text.is_some_and(|text| text == MARK || !has_index && is_part(&text))
+        };
         let is_blank = || fs::metadata(&path).is_ok_and(|pack| pack.len() == 0);
         match path.extension().and_then(OsStr::to_str) {
             // After a power cut the spare mark may not say what it did.
             _ if path.file_name() == Some(OsStr::new(SPARE_MARK)) => remove_if_there(&path)?,
             Some("keep") if is_ours() => {
                 // One that is whole may be the tip's, whose index did not come to the disk.
-                if !has_index && mend::look_into(&path.with_extension("pack")).is_some() {
+                if !has_index && mend::is_torn(&path.with_extension("pack"))? {
                     remove_parts(&path)?;
                 }
+                remove_if_there(&next_index)?;
                 marks.push(path);
             }
             Some("pack") if !has_index && is_blank() => remove_if_there(&path)?,
             Some(HIDDEN) => discard(&path)?,
-            Some(NEXT_INDEX) => remove_if_there(&path)?,
-            Some("rev" | "bitmap") if !has_index && !path.with_extension("keep").exists() => {
+            Some(NEXT_INDEX) if !has_mark => remove_if_there(&path)?,
+            Some("rev" | "bitmap") if !has_index && !has_mark => {
                 remove_if_there(&path)?;
             }
             _ => {}
@@ -468,6 +476,39 @@ mod tests {
         // Of all that was ready, unwanted or in flight, one pack and one mark are left.
         assert_eq!(names(folder).len(), 3);
         assert!(names(folder).contains(SPARE_MARK));
+    }
+
+    #[test]
+    fn a_mark_that_was_not_written_marks_nothing_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("pack-a");
+        // Of an older process, whose mark was never on the disk.
+        for part in ["pack", NEXT_INDEX] {
+            fs::write(stem.with_extension(part), "half").unwrap();
+        }
+        fs::write(stem.with_extension("keep"), "").unwrap();
+        remove_unfinished(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), BTreeSet::new());
+        // A full disk, as the kernel has one.
+        let full = folder.path().join("full");
+        std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+        disk::write_mark(&folder.path().join(SPARE_MARK), &full, MARK).unwrap_err();
+        assert_eq!(names(folder.path()), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_pack_that_cannot_be_read_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = folder.path().join("pack-a.pack");
+        // What a disk does that fails: it can be opened and not read.
+        fs::create_dir(&pack).unwrap();
+        fs::write(pack.with_extension("keep"), MARK).unwrap();
+        let fault = remove_unfinished(folder.path()).unwrap_err();
+        assert!(
+            fault.to_string().contains("pack-a.pack cannot be read"),
+            "{fault}"
+        );
+        assert!(pack.exists() && pack.with_extension("keep").exists());
     }
 
     #[test]

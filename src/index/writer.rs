@@ -115,7 +115,9 @@ impl Writer {
 
     /// Waits for a change; meanwhile it tries to make durable what may not be, and looks after the branch.
     fn next(&mut self, queue: &Receiver<Ticket>) -> Option<Ticket> {
+        let work = self.measures.at_work();
         self.packs.make_ready();
+        drop(work);
         loop {
             let mut pause = match self.upstream {
                 // Sooner, if the last look or push told less than it should.
@@ -218,6 +220,7 @@ impl Writer {
         let mut again = Vec::new();
         for (ticket, verdict) in waiting {
             if let Blob::Lost(cause) = ticket.blob() {
+                error!(cause, "a crate file was not kept");
                 let lost = WriteFault::BlobLost(cause.clone());
                 ticket.answer(Err(lost));
                 continue;

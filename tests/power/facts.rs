@@ -209,7 +209,22 @@ fn leftovers_are_gone(data: &Path) -> Result<(), String> {
             return Err(format!("this was left: {}", path.display()));
         }
     }
-    Ok(())
+    let packs = names("index.git/objects/pack");
+    let is_of_whole = |path: &PathBuf| {
+        ["keep", "next"]
+            .iter()
+            .all(|part| !packs.contains(&path.with_extension(part)))
+            && ["pack", "idx"]
+                .iter()
+                .all(|part| packs.contains(&path.with_extension(part)))
+    };
+    let mut named = packs
+        .iter()
+        .filter(|path| path.extension().is_none_or(|it| it != "mark"));
+    match named.find(|path| !is_of_whole(path)) {
+        Some(path) => Err(format!("this was left: {}", path.display())),
+        None => Ok(()),
+    }
 }
 
 /// A temporary folder, in memory where the system has that: what is examined needs no disk.

@@ -68,6 +68,7 @@ fn compare(
     let mut per_cpu = row("requests per CPU second", "", Goal::AtLeast(0.9));
     let load = load(targets, &[GZIP]);
     for _ in 0..bench.rounds {
+        registry.server.settle()?;
         let cpu = |registry: &Publisher| Ok(registry.server.cpu()?.own);
         let idle = measure(&load, registry.server.port, || cpu(registry))?;
         // What the publishes alone cost is not the readers'.
@@ -104,6 +105,7 @@ fn lone_reader(bench: &Bench, paths: &[String]) -> anyhow::Result<Row> {
     let path = format!("lone sparse GET while {CLIENTS} clients publish, p50");
     let mut row = Row::new(&path, "idle", "µs", Goal::AsFastAs(0.9));
     for _ in 0..bench.rounds {
+        registry.server.settle()?;
         let idle = read(registry.server.port)?;
         let (_, busy) = publishing(&mut registry, None, read)?;
         row.add(busy, idle);

@@ -58,6 +58,7 @@ pub async fn examine(config: &Config, owner: Option<Secret>, tell: Tell<'_>) {
     tell(find("keys", keys(&data.keys())));
     let client = Client::builder()
         .timeout(REQUEST_TIME)
+        .no_proxy()
         .redirect(Policy::none());
     match client.build() {
         Ok(client) => {

@@ -134,6 +134,7 @@ impl Upstream {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIME)
             .redirect(Policy::none())
+            .no_proxy()
             .user_agent(concat!("sidecargo/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(io::Error::other)?;

@@ -1,6 +1,7 @@
 //! The index on a real forge in every trouble: what is answered, what the forge has, and that all heals by itself.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -888,6 +889,23 @@ fn a_forge_whose_certificate_only_this_server_trusts_is_pushed_to_and_fetched_fr
     let again = scene.publish("0.4.0");
     assert_eq!(again.status, 409, "{again:?}");
     scene.settles(&["0.1.0", "0.2.0", "0.3.0", "0.4.0"]);
+}
+
+#[test]
+fn a_proxy_that_the_environment_names_hears_nothing() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut scene = Scene::set(forge, NEVER);
+    let proxy = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let address = format!("http_proxy=http://{}", proxy.local_addr().unwrap());
+    scene.registry.stop();
+    let runner = ["/usr/bin/env", "no_proxy=", "NO_PROXY=", &address];
+    scene.registry.start_again_under(&runner);
+    let heard = || proxy.accept().map_err(|fault| fault.kind());
+    assert_eq!(heard().unwrap_err(), ErrorKind::WouldBlock);
+    scene.lands("0.1.0");
+    assert_eq!(heard().unwrap_err(), ErrorKind::WouldBlock);
+    scene.settles(&["0.1.0"]);
 }
 
 /// A proxy with TLS before the forge.

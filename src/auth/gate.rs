@@ -52,6 +52,12 @@ pub struct Gate {
     newcomers: Semaphore,
 }
 
+/// A token that counts against its address, while the forge is asked about it.
+struct Turn<'a> {
+    peer: IpAddr,
+    _place: SemaphorePermit<'a>,
+}
+
 impl Gate {
     /// The gate of the registry whose index is in this repository.
     pub fn new(
@@ -106,9 +112,9 @@ impl Gate {
         if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
-        let _turn = self.question(token, &hash, peer, now).await?;
+        let turn = self.question(token, &hash, peer, now).await?;
         let answer = self.ask_reading(token, now).await;
-        self.note(hash, peer, &answer);
+        self.note(hash, turn, &answer);
         match answer {
             Ok(_) => Ok(()),
             Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
@@ -160,17 +166,17 @@ impl Gate {
         if let Known::Bad(fault @ GateFault::Unknown) = self.remembered.known(&hash, now) {
             return Err(fault);
         }
-        let _turn = self.question(token, &hash, peer, now).await?;
+        let turn = self.question(token, &hash, peer, now).await?;
         let guest = match is_opaque(token) {
             true => self.shown(token).await,
             false => self.signed(token, now).await,
         };
         self.remembered.count(Look::Asked);
         match &guest {
-            Ok(_) => self.strangers.give_back(peer),
+            Ok(_) => self.uncount(turn),
             Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
             Err(fault) if fault.is_away() => {
-                self.strangers.give_back(peer);
+                self.uncount(turn);
                 self.remembered.failed();
             }
             Err(_) => {}
@@ -201,7 +207,7 @@ impl Gate {
         hash: &TokenHash,
         peer: IpAddr,
         now: Timestamp,
-    ) -> Result<Option<SemaphorePermit<'_>>, GateFault> {
+    ) -> Result<Option<Turn<'_>>, GateFault> {
         if !is_opaque(token) || self.remembered.is_known(hash, now) {
             return Ok(None);
         }
@@ -212,7 +218,7 @@ impl Gate {
         self.strangers
             .look(peer, Instant::now())
             .map_err(too_many)?;
-        let Ok(Ok(turn)) = timeout(NEWCOMER_WAIT, self.newcomers.acquire()).await else {
+        let Ok(Ok(place)) = timeout(NEWCOMER_WAIT, self.newcomers.acquire()).await else {
             return Err(GateFault::Forge(ForgeFault::Busy {
                 retry_after_secs: NEWCOMER_WAIT.as_secs(),
             }));
@@ -220,18 +226,33 @@ impl Gate {
         self.strangers
             .take(peer, Instant::now())
             .map_err(too_many)?;
-        Ok(Some(turn))
+        Ok(Some(Turn {
+            peer,
+            _place: place,
+        }))
     }
 
-    fn note(&self, hash: TokenHash, peer: IpAddr, answer: &Result<Option<Timestamp>, GateFault>) {
+    /// A token was not an unknown one; of one that was not counted there is nothing to give back.
+    fn uncount(&self, turn: Option<Turn<'_>>) {
+        if let Some(turn) = turn {
+            self.strangers.give_back(turn.peer);
+        }
+    }
+
+    fn note(
+        &self,
+        hash: TokenHash,
+        turn: Option<Turn<'_>>,
+        answer: &Result<Option<Timestamp>, GateFault>,
+    ) {
         self.remembered.count(Look::Asked);
         match answer {
             Ok(expires) => {
-                self.strangers.give_back(peer);
+                self.uncount(turn);
                 self.remembered.good(hash, *expires);
             }
             Err(fault) if fault.is_away() => {
-                self.strangers.give_back(peer);
+                self.uncount(turn);
                 self.remembered.failed();
             }
             Err(GateFault::Forge(_)) => {}

@@ -437,6 +437,7 @@ mod reading {
         })
         .await;
         bench.reads(ALICE).await.unwrap();
+        let start = Instant::now();
         let made_up: Vec<String> = (0..300).map(|number| format!("{number:040x}")).collect();
         let storm = join_all(made_up.iter().map(|token| bench.reads(token))).await;
         let is_refused = |answer: &&Result<_, _>| matches!(answer, Err(GateFault::TooMany { .. }));
@@ -445,6 +446,14 @@ mod reading {
         assert_eq!(bench.reads(ALICE).await, Ok(()));
         assert_eq!(bench.double.asked("/"), 22);
         bench.stands(ALICE, None, Can::Publish).await.unwrap();
+        let signed = bench.people.sign(&bench.person());
+        bench.reads(&signed).await.unwrap();
+        bench.stands(&signed, None, Can::Publish).await.unwrap();
+        let strangers = &bench.gate.strangers;
+        assert!(
+            strangers.look(peer(), start).is_err(),
+            "no good one makes room for unknown ones"
+        );
         // Another address is another's.
         let other = "192.0.2.2".parse().unwrap();
         let read = bench.gate.may_read(&secret(BOB), other, at(0)).await;

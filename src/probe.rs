@@ -76,7 +76,8 @@ impl Probe {
                 PATIENCE.as_secs()
             )),
         };
-        state.found = Some((now, fault.clone()));
+        // For those, too, who asked meanwhile: each would wait as long again.
+        state.found = Some((now.max(Instant::now()), fault.clone()));
         fault
     }
 }
@@ -125,9 +126,22 @@ mod tests {
         }
         fs::remove_dir(&second).unwrap();
         assert_eq!(probe.fault_at(now).await, None, "known for a second");
-        let fault = probe.fault_at(now + KNOWN_FOR).await.unwrap();
+        let later = Instant::now() + KNOWN_FOR;
+        let fault = probe.fault_at(later).await.unwrap();
         assert!(fault.contains(second.to_str().unwrap()), "{fault}");
         fs::create_dir(&second).unwrap();
-        assert_eq!(probe.fault_at(now + KNOWN_FOR * 2).await, None);
+        assert_eq!(probe.fault_at(later + KNOWN_FOR).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_asked_before_it_was_found_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = Probe::of(vec![folder.path().to_owned()], Vec::new());
+        // It took nine seconds, say.
+        let asked = Instant::now().checked_sub(KNOWN_FOR * 9).unwrap();
+        assert_eq!(probe.fault_at(asked).await, None);
+        drop(folder);
+        assert_eq!(probe.fault_at(asked + KNOWN_FOR * 5).await, None);
+        assert!(probe.fault_at(Instant::now() + KNOWN_FOR).await.is_some());
     }
 }

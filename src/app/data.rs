@@ -75,6 +75,8 @@ impl<'a> Data<'a> {
     pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
         let place = self.existing_place()?;
         let lock = self.lock()?;
+        // First: the index of a pack may not have come to the disk.
+        place.heal()?;
         let settings = Settings::recorded(&place.identity()?);
         let branch = Branch::Here { poll: COMMAND_POLL };
         let index = Index::open(&place, &settings, &self.blobs()?, branch)?;

@@ -16,7 +16,7 @@ use super::objects::Objects;
 use super::registry_files::Identity;
 use super::revoked::Revoked;
 use super::settings::Settings;
-use super::signature::{Signer, SigningKey};
+use super::signature::{KeyFault, Signer, SigningKey};
 use super::snapshot::Snapshot;
 use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
@@ -212,6 +212,12 @@ impl Place {
             git_dir: self.git_dir.clone(),
             source,
         }
+    }
+
+    /// Mends what an ended process or a power cut left; the caller holds the lock of the data folder.
+    pub fn heal(&self) -> Result<(), OpenFault> {
+        let key = SigningKey::open(&self.keys)?;
+        self.mend(&key.signer().map_err(KeyFault::from)?)
     }
 
     /// The newest good state, once what an ended process left is gone or mended and the refs are what they must be; and

@@ -88,6 +88,12 @@ fn tokens_are_revoked_while_no_server_runs() {
     // A server that was killed leaves its socket, at which nobody listens.
     registry.kill();
     assert!(registry.data().join("control.sock").exists());
+    // Nor need the index of a pack have come to the disk.
+    let packs = fs::read_dir(registry.repository().join("objects/pack")).unwrap();
+    let paths = packs.map(|entry| entry.unwrap().path());
+    for index in paths.filter(|path| path.extension().is_some_and(|it| it == "idx")) {
+        fs::remove_file(index).unwrap();
+    }
     registry
         .run(&["token", "revoke", &ids[1], &ids[0]])
         .succeeds()

@@ -65,36 +65,24 @@ impl Gate {
         token: &Secret,
         wish: &Wish<'_>,
     ) -> Result<Standing, GateFault> {
+        self.must_be_writing(token).await?;
+        // Whoever was taken off the index does nothing more, whatever they own.
+        self.must_read_by(token).await?;
         let mut standing = Standing::of(Actor::Person(person.clone()), Proof::ForgeToken);
         let Some(owners) = wish.owners else {
-            self.must_read_by(token).await?;
-            self.must_be_writing(token).await?;
             return Ok(standing);
         };
-        let narrow = self.must_be_writing(token).await.err();
-        if let Some(fault @ GateFault::Forge(_)) = narrow {
-            return Err(fault);
+        if owners.admit(&standing, wish.can) {
+            return Ok(standing);
         }
-        if narrow.is_none() && !owners.admit(&standing, wish.can) {
-            standing.teams = self.teams_by(person, token, owners).await?;
+        standing.teams = self.teams_by(person, token, owners).await?;
+        if !owners.admit(&standing, wish.can)
+            && let Some(id) = owners.repository_id()
+            && self.pushes_by(id, token).await?
+        {
+            standing.repositories = vec![id];
         }
-        let is_admitted = narrow.is_none() && owners.admit(&standing, wish.can);
-        if !is_admitted && let Some(id) = owners.repository_id() {
-            let seen = self.forge.repository_of_id(id, Showing::Token(token)).await;
-            match hidden_or(seen) {
-                Ok(seen) => match self.must_push(&seen, token).await {
-                    Ok(()) => standing.repositories = vec![id],
-                    Err(fault @ GateFault::Forge(_)) => return Err(fault),
-                    Err(_) => {}
-                },
-                Err(fault @ GateFault::Forge(_)) => return Err(fault),
-                Err(_) => {}
-            }
-        }
-        match narrow {
-            Some(fault) if standing.repositories.is_empty() => Err(fault),
-            _ => Ok(standing),
-        }
+        Ok(standing)
     }
 
     /// Somebody whose token cannot be shown to the forge; `groups` are those that it names, if it names any.
@@ -183,6 +171,20 @@ impl Gate {
         narrow_or(self.forge.may_token_write(&seen.path, token).await)
     }
 
+    /// Whether the owner of the token may push to the repository of this number, and the token too.
+    async fn pushes_by(&self, id: u64, token: &Secret) -> Result<bool, GateFault> {
+        let seen = self.forge.repository_of_id(id, Showing::Token(token)).await;
+        let pushes = match hidden_or(seen) {
+            Ok(seen) => self.must_push(&seen, token).await,
+            Err(fault) => Err(fault),
+        };
+        match pushes {
+            Ok(()) => Ok(true),
+            Err(fault @ GateFault::Forge(_)) => Err(fault),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Whether the token may write anywhere, as its scopes say or the first step of a push to the index repository.
     async fn must_be_writing(&self, token: &Secret) -> Result<(), GateFault> {
         if self
@@ -197,11 +199,13 @@ impl Gate {
             return Ok(());
         }
         let answer = self.forge.may_token_write(&self.index, token).await;
-        if let Err(ForgeFault::Forbidden(_)) = answer {
-            // That of an archived one is no fault of the token.
+        if let Err(ForgeFault::Forbidden(_) | ForgeFault::NotFound) = answer {
             let seen = self.forge.repository(&self.index, Showing::Token(token));
-            if seen.await.is_ok_and(|seen| seen.is_archived) {
-                return Err(GateFault::Archived);
+            match seen.await {
+                // That is no fault of the token.
+                Ok(seen) if seen.is_archived => return Err(GateFault::Archived),
+                Err(ForgeFault::NotFound) => return Err(GateFault::MayNotRead),
+                _ => {}
             }
         }
         narrow_or(answer)

@@ -917,15 +917,18 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn who_does_not_see_the_index_publishes_where_they_push() {
-        let bench = bench(holds()).await;
-        bench.double.world().repositories[1]
-            .rights
-            .push((9, "write"));
-        assert!(bench.may(EVE, SERDES, Can::Publish).await);
-        assert!(!bench.may(EVE, SERDES, Can::Own).await);
-        let fault = bench.stands(EVE, Some(&owners(ALICES)), Can::Publish).await;
-        assert!(matches!(fault, Err(GateFault::ReadOnly(_))));
+    async fn who_does_not_see_the_index_writes_nothing_whatever_they_own() {
+        for version in ["1.26.0", "1.27.0"] {
+            let bench = bench(holds()).await;
+            bench.double.world().version = version;
+            bench.double.world().repositories[1]
+                .rights
+                .push((9, "write"));
+            for file in [SERDES, "users = [{ login = \"eve\", id = 9 }]"] {
+                let fault = bench.stands(EVE, Some(&owners(file)), Can::Publish).await;
+                assert_eq!(fault, Err(GateFault::MayNotRead), "{version}: {file}");
+            }
+        }
     }
 
     #[tokio::test]

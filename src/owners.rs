@@ -1,5 +1,6 @@
 //! Who owns a crate: reading and changing it.
 
+use std::slice;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use thiserror::Error;
 use tokio::time::timeout_at;
 
 use crate::app::{App, Caller, Visitor};
-use crate::auth::{GateFault, NotPermitted, Wish};
+use crate::auth::{GateFault, Guest, NotPermitted, Wish};
 use crate::domain::{Can, CrateName, Owner, OwnerFault, OwnerName, Owners, Standing};
 use crate::index::{Action, Refusal, WriteFault};
 
@@ -101,7 +102,12 @@ async fn prepare(
                 None => |text: &String| text.parse::<Owner>().and_then(|_| text.parse()),
             };
             let owners: Result<Vec<OwnerName>, OwnerFault> = named.iter().map(parse).collect();
-            let owners = owners.map_err(refused)?;
+            let mut owners = owners.map_err(refused)?;
+            if let Some(current) = wish.owners {
+                for owner in &mut owners {
+                    find_renamed(app, caller, current, owner).await?;
+                }
+            }
             Action::RemoveOwners { name, owners }
         }
     };
@@ -115,11 +121,39 @@ async fn resolve(app: &App, caller: &Caller, named: &[String]) -> Result<Vec<Own
         return owners.map_err(refused);
     };
     let names: Result<Vec<OwnerName>, _> = named.iter().map(|text| text.parse()).collect();
-    let guest = match &caller.visitor {
-        Visitor::Guest(_, guest) | Visitor::Minted(_, _, guest) => Some(&**guest),
-        Visitor::Local(_) => None,
+    Ok(gate.owners(guest(caller), &names.map_err(refused)?).await?)
+}
+
+/// Whom no owner is called like may be one whom the forge has renamed since: the name becomes the one in the file.
+async fn find_renamed(
+    app: &App,
+    caller: &Caller,
+    current: &Owners,
+    name: &mut OwnerName,
+) -> Result<(), GateFault> {
+    let (Some(gate), OwnerName::User(login)) = (&app.gate, &*name) else {
+        return Ok(());
     };
-    Ok(gate.owners(guest, &names.map_err(refused)?).await?)
+    if current.includes(login) {
+        return Ok(());
+    }
+    let found = match gate.owners(guest(caller), slice::from_ref(name)).await {
+        Err(GateFault::NoUser(_)) => return Ok(()),
+        found => found?,
+    };
+    if let [Owner::User { id: Some(id), .. }] = &*found
+        && let Some(login) = current.login_of(*id)
+    {
+        *name = OwnerName::User(login.clone());
+    }
+    Ok(())
+}
+
+fn guest(caller: &Caller) -> Option<&Guest> {
+    match &caller.visitor {
+        Visitor::Guest(_, guest) | Visitor::Minted(_, _, guest) => Some(guest),
+        Visitor::Local(_) => None,
+    }
 }
 
 fn refused(fault: OwnerFault) -> OwnersFault {

@@ -203,6 +203,12 @@ impl Owners {
         self.users().any(|user| user == login)
     }
 
+    /// What the owner with this number on the forge is called here.
+    pub fn login_of(&self, id: u64) -> Option<&Login> {
+        let owner = self.users.iter().find(|user| user.id == Some(id));
+        owner.map(|user| &user.login)
+    }
+
     /// The owners with `added`, those that already are owners left where they are.
     ///
     /// Somebody who was known by name alone gets the number.
@@ -260,10 +266,8 @@ impl Owners {
 
     /// The number decides: whoever stands there under another name as well leaves under that, too.
     fn remove_user(&mut self, login: &Login) {
-        let is_named = |user: &&User| user.login == *login;
-        let ids: Vec<Option<u64>> = { self.users.iter().filter(is_named) }
-            .map(|user| user.id)
-            .collect();
+        let named = self.users.iter().filter(|user| user.login == *login);
+        let ids: Vec<Option<u64>> = named.map(|user| user.id).collect();
         let stays = |user: &User| user.id.is_none() || !ids.contains(&user.id);
         self.users
             .retain(|user| user.login != *login && stays(user));

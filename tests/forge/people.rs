@@ -160,6 +160,32 @@ fn a_renamed_person_keeps_what_they_own() {
 }
 
 #[test]
+fn a_renamed_owner_leaves_under_either_name() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|word| forge.user(word));
+    let person = beside.developer(&beside.token(&alice, &DEVELOPER));
+    publish(&person, "0.1.0").succeeds();
+    let own = |edit: &str, login: &str| {
+        let words = ["owner", edit, login, "greeter", "--registry", "crates"];
+        person.cargo(&person.work(), &words)
+    };
+    own("--add", &bob.login).succeeds();
+    own("--add", &carol.login).succeeds();
+    let robert = forge.rename_user(&bob, "robert");
+    forge.rename_user(&carol, "caroline");
+    own("--remove", &robert.login).succeeds();
+    own("--remove", &carol.login).succeeds();
+    let owners = beside.file("owners/gr/ee/greeter.toml");
+    assert!(
+        !owners.contains(&bob.login) && !owners.contains(&carol.login),
+        "{owners}"
+    );
+    own("--remove", &robert.login).fails_with("is not an owner of this crate");
+    own("--remove", "no-such-person").fails_with("is not an owner of this crate");
+}
+
+#[test]
 fn a_blocked_person_does_nothing_until_they_are_let_in_again() {
     let Some(forge) = Gitea::shared() else { return };
     let beside = Beside::start_as(forge, &Wanted::private());

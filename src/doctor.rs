@@ -4,6 +4,7 @@
 
 mod forge;
 mod owners;
+mod signing;
 
 use std::fmt;
 use std::fs;

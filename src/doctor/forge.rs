@@ -81,18 +81,18 @@ impl<'a> Examined<'a> {
         }
         // Of what has no branch yet nothing of it is to be seen.
         if repository["empty"] != true {
-            tell(find("signing", self.is_verified(&robot).await));
+            tell(self.is_verified(&robot).await);
             self.protection(&repository, &robot, tell).await;
         }
         self.webhook(tell).await;
         tell(self.sign_in().await);
     }
 
-    fn api(&self, more: &str) -> String {
+    pub(super) fn api(&self, more: &str) -> String {
         format!("/repos/{}{more}", self.settings.repository)
     }
 
-    async fn look(&self, path: &str, token: &Secret) -> Result<Value, ForgeFault> {
+    pub(super) async fn look(&self, path: &str, token: &Secret) -> Result<Value, ForgeFault> {
         let found = self.forge.look(path, Showing::Token(token)).await?;
         found.ok_or(ForgeFault::NotFound)
     }
@@ -205,26 +205,6 @@ impl<'a> Examined<'a> {
                 "`{login}` does not see the teams of `{owner}`: take it into one of them, and give its token the scope `read:organization` ({fault})"
             )),
         }
-    }
-
-    /// Whether the forge shows the newest commit as verified.
-    async fn is_verified(&self, robot: &Secret) -> Seen {
-        let path = self.api("/commits?sha=main&limit=1&stat=false&files=false");
-        let commits = self
-            .look(&path, robot)
-            .await
-            .map_err(|fault| fault.to_string())?;
-        let verification = &commits[0]["commit"]["verification"];
-        if verification["verified"] == true {
-            return Ok("the forge shows the newest commit as verified".to_owned());
-        }
-        let reason = verification["reason"]
-            .as_str()
-            .unwrap_or("no reason is given");
-        Err(format!(
-            "the forge does not show the newest commit as verified ({}): its administrator can trust the key in `allowed_signers` of the index by `TRUSTED_SSH_KEYS` of the section `[repository.signing]`",
-            harmless(reason, WORDS_MAX)
-        ))
     }
 
     async fn protection(&self, repository: &Value, robot: &Secret, tell: Tell<'_>) {

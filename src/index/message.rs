@@ -8,6 +8,8 @@ use crate::domain::{CommitId, Login, PlainText, RepositoryPath, TreeId};
 
 /// The domain of addresses that belong to nobody (RFC 2606).
 const NOBODY: &str = "sidecargo.invalid";
+/// The address of the registry, which commits everything that people do not.
+pub const REGISTRY_ADDRESS: &str = "registry@sidecargo.invalid";
 
 /// What a commit says: a subject, and trailers that machines read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,5 +139,5 @@ impl Said {
 }
 
 fn committer() -> String {
-    format!("Sidecargo <registry@{NOBODY}>")
+    format!("Sidecargo <{REGISTRY_ADDRESS}>")
 }

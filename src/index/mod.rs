@@ -81,6 +81,7 @@ pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
 pub use measures::Measures;
 pub use mend::{Damaged, MendFault};
+pub use message::REGISTRY_ADDRESS;
 pub use object::{Body, Collision};
 pub use opening::OpenFault;
 pub use operator::{Operation, OperationFault};

@@ -1,8 +1,8 @@
 //! What is good no more although its time is not over: id-tokens that were exchanged, and tokens that were given back.
 //!
 //! Each is an empty file whose name has a hash and the second at which it may be forgotten, so that nothing is good
-//! again after a restart, nor at another server that shares the folder. The hashes are in memory too, where they are
-//! looked for.
+//! again after a restart. The hashes are in memory too, where they are looked for. Another server that shares the folder
+//! takes no id-token again, for it would make the same file; of a token that was given back it hears at its next start.
 
 use std::collections::HashMap;
 use std::fmt;

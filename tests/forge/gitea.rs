@@ -291,23 +291,27 @@ impl Gitea {
 
     /// Gives it the templates that put the registry into its pages.
     fn take_templates(&self) {
-        let folder = self.folder.path().join("custom/templates/custom");
-        fs::create_dir_all(&folder).unwrap();
-        for (name, text) in [
+        for (path, text) in [
             (
-                "extra_links.tmpl",
+                "templates/custom/extra_links.tmpl",
                 include_str!("../../packaging/forge/templates/custom/extra_links.tmpl"),
             ),
             (
-                "extra_tabs.tmpl",
+                "templates/custom/extra_tabs.tmpl",
                 include_str!("../../packaging/forge/templates/custom/extra_tabs.tmpl"),
             ),
             (
-                "footer.tmpl",
+                "templates/custom/footer.tmpl",
                 include_str!("../../packaging/forge/templates/custom/footer.tmpl"),
             ),
+            (
+                "public/assets/sidecargo.js",
+                include_str!("../../packaging/forge/public/assets/sidecargo.js"),
+            ),
         ] {
-            fs::write(folder.join(name), text).unwrap();
+            let path = self.folder.path().join("custom").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
     }
 

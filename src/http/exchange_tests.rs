@@ -668,3 +668,18 @@ async fn what_a_person_may_do_is_asked_when_the_token_is_used() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(text.contains("alice (number 9)"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_in_and_pushes_is_told_what_our_own_account_needs_to_see_that() {
+    let bench = Bench::start(Visibility::Public).await;
+    bench.job_creates("a").await;
+    let alice = bench.person("alice", 7);
+    bench.double.world().repositories[1].rights = vec![(1, "write"), (7, "write")];
+    let (status, text) = bench.publish("a", "1.0.0", &alice).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
+    let told = "only if the registry's own account at the forge administers it";
+    assert!(text.contains(told), "{text}");
+    bench.double.world().repositories[1].rights[0] = (1, "admin");
+    let (status, text) = bench.publish("a", "1.0.0", &alice).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+}

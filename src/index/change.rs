@@ -23,6 +23,8 @@ use self::publish::FILE_BYTES_MAX;
 
 /// What somebody in a team is told who signed in, and so shows the forge nothing.
 const LOOKED_UP: &str = "; who signs in is found in a team only if the registry's own account at the forge is in it too (`sidecargo doctor` looks)";
+/// The same of those who push to the repository of the crate.
+const LOOKED_UP_AS_PUSHER: &str = "; who signs in is found among those who push to a repository only if the registry's own account at the forge administers it";
 
 /// A change that somebody asks for.
 #[derive(Debug, Clone)]
@@ -291,9 +293,14 @@ impl Change {
         let shows_nothing = self.by.proof != Proof::ForgeToken;
         if let Actor::Person(_) = self.by.actor
             && shows_nothing
-            && krate.owners.teams().next().is_some()
+            && can != Can::Own
         {
-            owners += LOOKED_UP;
+            if krate.owners.teams().next().is_some() {
+                owners += LOOKED_UP;
+            }
+            if krate.owners.repository_id().is_some() {
+                owners += LOOKED_UP_AS_PUSHER;
+            }
         }
         Err(Refusal::NotAnOwner { who, name, owners })
     }

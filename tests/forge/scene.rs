@@ -255,6 +255,16 @@ impl Gitea {
         self.admin_puts(&path, &json!({ "permission": permission }));
     }
 
+    /// Takes somebody off a repository.
+    #[track_caller]
+    pub fn take_off(&self, repository: &Repository, user: &User) {
+        self.admin_removes(&format!(
+            "{}/collaborators/{}",
+            repository.api(),
+            user.login
+        ));
+    }
+
     /// Protects `main` by this rule; gives the rule as the forge understands it.
     #[track_caller]
     pub fn protect(&self, repository: &Repository, mut rule: Value) -> Value {

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::beside::{Beside, DEVELOPER, Wanted, publish};
 use super::gitea::Gitea;
-use crate::common::http::{Reply, get};
+use crate::common::http::{Reply, get, request};
 use crate::common::metrics::Metrics;
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
@@ -75,6 +75,28 @@ fn who_reads_the_index_repository_reads_the_registry_and_nobody_else() {
     forge.collaborate(&beside.repository, &stranger, "read");
     let another = beside.token(&stranger, &["read:repository"]);
     assert_eq!(statuses(registry, Some(&another)), [200; 6]);
+}
+
+#[test]
+fn who_was_taken_off_the_index_repository_writes_nothing_whatever_they_own() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start_as(forge, &Wanted::private());
+    let alice = forge.user("alice");
+    forge.collaborate(&beside.repository, &alice, "read");
+    let token = beside.token(&alice, &DEVELOPER);
+    let port = beside.registry.port;
+    Release::new("greeter", "0.1.0")
+        .publish(port, &token)
+        .succeeds();
+    forge.take_off(&beside.repository, &alice);
+    let yank = request("DELETE", "/crates/api/v1/crates/greeter/0.1.0/yank").token(&token);
+    let publish = Release::new("greeter", "0.1.1").publish(port, &token);
+    for refused in [publish, yank.send(port)] {
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let said = refused.refusal();
+        assert!(said.contains("may not read the index repository"), "{said}");
+    }
+    assert!(beside.newest().contains("\n\npublish greeter 0.1.0\n"));
 }
 
 #[test]

@@ -130,13 +130,19 @@ pub async fn follow(app: Arc<App>) {
     let Some(reviews) = &app.reviews else {
         return;
     };
+    let mut pause = PAUSE_AFTER_FAULT;
     loop {
         if let Err(reason) = reviews.catch_up(&app).await {
             warn!(%reason, "it is not known which pull requests wait");
         }
-        if timeout(PAUSE, reviews.failed.notified()).await.is_ok() {
-            sleep(PAUSE_AFTER_FAULT).await;
-        }
+        // Twice as late each time: one of which nothing can be said must not be fetched for ever.
+        pause = match timeout(PAUSE, reviews.failed.notified()).await {
+            Ok(()) => {
+                sleep(pause).await;
+                PAUSE.min(pause * 2)
+            }
+            Err(_elapsed) => PAUSE_AFTER_FAULT,
+        };
     }
 }
 

@@ -839,6 +839,32 @@ fn a_pull_request_that_would_fill_the_disk_is_not_taken() {
 }
 
 #[test]
+fn a_pull_request_that_has_nothing_in_common_with_the_index_is_told_so_once() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, NEVER);
+    scene.lands("0.1.0");
+    let clone = scene.clone();
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "change"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:other"]);
+    let owner = forge.token(&scene.owner, &["all"]).text;
+    let number = forge
+        .with_token(&owner)
+        .open_pull_request(&scene.repository, "other");
+    clone.git(&["checkout", "--quiet", "--orphan", "alone"]);
+    clone.git(&["commit", "--quiet", "-m", "alone"]);
+    let head = clone.git(&["rev-parse", "HEAD"]);
+    clone.git(&["push", "--quiet", "--force", "origin", "HEAD:other"]);
+    let body = pull_request(number, &head);
+    event("pull_request", HOOK_SECRET, &body)
+        .send(scene.registry.port)
+        .succeeds();
+    let (state, why) = scene.status_of(&head);
+    assert_eq!(state, "failure", "{why}");
+    assert!(why.contains("does not merge"), "{why}");
+    scene.settles(&["0.1.0"]);
+}
+
+#[test]
 fn a_forge_whose_certificate_only_this_server_trusts_is_pushed_to_and_fetched_from() {
     let Some(forge) = Gitea::shared() else { return };
     let Some(nginx) = tools::nginx() else { return };

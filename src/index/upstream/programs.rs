@@ -91,8 +91,9 @@ impl Upstream {
         let mut merge = quarantine.command();
         merge.args(["merge-tree", "--write-tree", "--no-messages", &good, &head]);
         let merged = self.run(merge, "", MERGE)?;
-        // 1 is a conflict, anything beyond it a failure.
-        if merged.status.code() == Some(1) {
+        // 1 is a conflict, anything beyond it a failure; but that of two that have nothing in common is none of ours.
+        let is_unrelated = said(&merged.stderr).contains("unrelated histories");
+        if merged.status.code() == Some(1) || is_unrelated {
             return Ok(None);
         }
         let tree = said(&succeeded(merged)?.stdout);

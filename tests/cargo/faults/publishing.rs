@@ -157,19 +157,23 @@ fn a_writer_that_does_not_come_on_is_named_until_it_does() {
     };
     let registry = Registry::start_with("[http]\npublish_deadline_secs = 1\n");
     let token = registry.token("alice");
-    // Nothing but its own calls are held up: what else looks at the disk finds it well.
-    let plan = Plan {
-        inject: Some("fsync:delay_enter=600000000:when=1"),
-        paths: &[],
-    };
-    let trouble = Trouble::of_writer(&strace, &registry, &plan);
-    let release = Release::new("small", "1.0.0");
-    assert_eq!(release.publish(registry.port, &token).status, 503);
-    let readiness = || get("/readyz").send(registry.port);
-    wait_until("it is named", || readiness().status == 503);
-    let why = readiness().refusal();
-    assert!(why.contains("the writer has been at one piece"), "{why}");
-    get("/healthz").send(registry.port).succeeds();
-    drop(trouble);
-    wait_until("it comes on", || readiness().status == 200);
+    let packs = registry.repository().join("objects/pack");
+    // Nothing but its own calls are held up: what else looks at the disk finds it well. First in the pack, and then in the
+    // place of the next one, when everybody has been answered.
+    for (paths, version, status) in [(&[][..], "1.0.0", 503), (&[&*packs], "1.0.1", 200)] {
+        let plan = Plan {
+            inject: Some("fsync:delay_enter=600000000:when=1"),
+            paths,
+        };
+        let trouble = Trouble::of_writer(&strace, &registry, &plan);
+        let release = Release::new("small", version);
+        assert_eq!(release.publish(registry.port, &token).status, status);
+        let readiness = || get("/readyz").send(registry.port);
+        wait_until("it is named", || readiness().status == 503);
+        let why = readiness().refusal();
+        assert!(why.contains("the writer has been at one piece"), "{why}");
+        get("/healthz").send(registry.port).succeeds();
+        drop(trouble);
+        wait_until("it comes on", || readiness().status == 200);
+    }
 }

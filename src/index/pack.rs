@@ -201,7 +201,10 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
         let has_mark = path.with_extension("keep").exists();
         let next_index = path.with_extension(NEXT_INDEX);
         // Of a mark that was made in the moment of a power cut only a part may be there.
-        let is_part = |text: &[u8]| MARK.starts_with(text) || text.iter().all(|byte| *byte == 0);
+        let is_part = |text: &[u8]| {
+            let zeros = text.iter().rev().take_while(|byte| **byte == 0).count();
+            MARK.starts_with(&text[..text.len() - zeros])
+        };
         let is_ours = || {
             let text = fs::read(&path).ok();
             text.is_some_and(|text| text == MARK || !has_index && is_part(&text))
@@ -211,9 +214,13 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
             // After a power cut the spare mark may not say what it did.
             _ if path.file_name() == Some(OsStr::new(SPARE_MARK)) => remove_if_there(&path)?,
             Some("keep") if is_ours() => {
-                // One that is whole may be the tip's, whose index did not come to the disk.
-                if !has_index && mend::is_torn(&path.with_extension("pack"))? {
+                let pack = path.with_extension("pack");
+                if !has_index && mend::is_torn(&pack)? {
                     remove_parts(&path)?;
+                } else if !has_index {
+                    // It may be the tip's, whose index did not come to the disk, or that of a process which was killed
+                    // before it flushed it.
+                    disk::flush(&File::open(pack)?)?;
                 }
                 remove_if_there(&next_index)?;
                 marks.push(path);

@@ -210,17 +210,18 @@ fn leftovers_are_gone(data: &Path) -> Result<(), String> {
         }
     }
     let packs = names("index.git/objects/pack");
+    let has = |path: &PathBuf, part: &str| packs.contains(&path.with_extension(part));
+    // One that was merged stays for a while.
     let is_of_whole = |path: &PathBuf| {
-        ["keep", "next"]
-            .iter()
-            .all(|part| !packs.contains(&path.with_extension(part)))
-            && ["pack", "idx"]
-                .iter()
-                .all(|part| packs.contains(&path.with_extension(part)))
+        let is_done = !has(path, "keep") && !has(path, "next");
+        is_done && (has(path, "merged") || has(path, "pack") && has(path, "idx"))
     };
-    let mut named = packs
-        .iter()
-        .filter(|path| path.extension().is_none_or(|it| it != "mark"));
+    // What only makes git quicker may stay alone.
+    let counts = |path: &&PathBuf| {
+        let part = path.extension().unwrap_or_default();
+        ["pack", "idx", "keep", "next"].iter().any(|it| part == *it)
+    };
+    let mut named = packs.iter().filter(counts);
     match named.find(|path| !is_of_whole(path)) {
         Some(path) => Err(format!("this was left: {}", path.display())),
         None => Ok(()),

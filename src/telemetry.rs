@@ -18,7 +18,7 @@ const PATIENCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
-/// What a pipe takes without waiting if it takes anything: the least that POSIX's `PIPE_BUF` is on Linux.
+/// What a pipe that takes anything takes without waiting: `PIPE_BUF` of Linux.
 const PIECE_BYTES: usize = 4096;
 
 /// Why there is no log.

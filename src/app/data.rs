@@ -75,9 +75,9 @@ impl<'a> Data<'a> {
     pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
         let place = self.existing_place()?;
         let lock = self.lock()?;
-        // First: the index of a pack may not have come to the disk.
-        place.heal()?;
-        let settings = Settings::recorded(&place.identity()?);
+        // After a power cut the index of a pack may have to be made again first.
+        let healed = |_| place.heal().and_then(|()| place.identity());
+        let settings = Settings::recorded(&place.identity().or_else(healed)?);
         let branch = Branch::Here { poll: COMMAND_POLL };
         let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
         Ok((index, lock))

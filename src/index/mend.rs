@@ -347,7 +347,7 @@ pub(super) fn look_into(path: &Path) -> Option<Damaged> {
     Some(Damaged { path, reason })
 }
 
-/// Whether the pack was read to its end and is not whole; one that is gone is not.
+/// Whether the pack is known not to be whole: it was read to its end, or it is gone.
 pub(super) fn is_torn(pack: &Path) -> io::Result<bool> {
     match has_its_checksum(pack) {
         Ok(is_whole) => Ok(!is_whole),

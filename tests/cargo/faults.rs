@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -444,20 +444,9 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
     let mut registry = Registry::start();
     let token = registry.token("alice");
     registry.stop();
-    let mut server = Command::new(program())
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(registry.data())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(server.stderr.take().unwrap());
-    let port = said
-        .lines()
-        .find_map(|line| port_of(&line.unwrap()))
-        .expect("it says where it listens");
-    // With the lines the reader has gone: everything that is logged from now on is an error.
+    let (mut server, said, port) = server_and_its_log(&registry);
+    // The reader goes: everything that is logged from now on is an error.
+    drop(said);
     for version in ["1.0.0", "1.0.1"] {
         let release = Release::new("unheard", version);
         release.publish(port, &token).succeeds();
@@ -475,20 +464,7 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
 fn a_log_that_nobody_takes_holds_nobody_up() {
     let mut registry = Registry::start();
     registry.stop();
-    let mut server = Command::new(program())
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(registry.data())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(server.stderr.take().unwrap());
-    let port = said
-        .by_ref()
-        .lines()
-        .find_map(|line| port_of(&line.unwrap()));
-    let port = port.expect("it says where it listens");
+    let (mut server, said, port) = server_and_its_log(&registry);
     // Far more than a pipe holds.
     for _ in 0..1000 {
         get("/crates/index/config.json").send(port).succeeds();
@@ -508,6 +484,22 @@ fn a_socket_that_cannot_be_made_does_not_end_the_server() {
     target.registry.start_again();
     assert!(target.registry.log().contains("cannot be changed while"));
     target.publish(&Release::new("later", "1.0.0")).succeeds();
+}
+
+/// A server whose log was read until it says where it listens.
+fn server_and_its_log(registry: &Registry) -> (Child, BufReader<ChildStderr>, u16) {
+    let mut server = Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(registry.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap());
+    let mut lines = said.by_ref().lines();
+    let port = lines.find_map(|line| port_of(&line.unwrap()));
+    (server, said, port.expect("it says where it listens"))
 }
 
 fn port_of(line: &str) -> Option<u16> {

@@ -175,6 +175,7 @@ impl Place {
         for path in strays {
             warn!(path = %path.display(), "the index of a pack that is gone was removed: nothing needs it");
             fs::remove_file(path).map_err(io_fault)?;
+            pack::remove_parts(path).map_err(io_fault)?;
         }
         Ok(())
     }

@@ -249,7 +249,8 @@ pub(super) fn discard(stem: &Path) -> io::Result<()> {
     remove_if_there(&stem.with_extension(HIDDEN))
 }
 
-fn remove_parts(stem: &Path) -> io::Result<()> {
+/// Removes a pack that has no index, with what makes git quicker in it; `stem` is as that of [`discard`].
+pub(super) fn remove_parts(stem: &Path) -> io::Result<()> {
     let mut parts = ["bitmap", "rev", NEXT_INDEX, "pack"].into_iter();
     parts.try_for_each(|part| remove_if_there(&stem.with_extension(part)))
 }

@@ -216,12 +216,9 @@ fn leftovers_are_gone(data: &Path) -> Result<(), String> {
         let is_done = !has(path, "keep") && !has(path, "next");
         is_done && (has(path, "merged") || has(path, "pack") && has(path, "idx"))
     };
-    // What only makes git quicker may stay alone.
-    let counts = |path: &&PathBuf| {
-        let part = path.extension().unwrap_or_default();
-        ["pack", "idx", "keep", "next"].iter().any(|it| part == *it)
-    };
-    let mut named = packs.iter().filter(counts);
+    let mut named = packs
+        .iter()
+        .filter(|path| path.extension().is_none_or(|it| it != "mark"));
     match named.find(|path| !is_of_whole(path)) {
         Some(path) => Err(format!("this was left: {}", path.display())),
         None => Ok(()),

@@ -313,7 +313,8 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
         }
     }
     let keys = TokenKeys::open_or_create(&data.keys())?;
-    Ok(Issuer::new(place.identity()?.id, Arc::new(keys)))
+    let registry = data.readable_place()?.identity()?.id;
+    Ok(Issuer::new(registry, Arc::new(keys)))
 }
 
 /// The record of the tokens of the registry in a data folder.

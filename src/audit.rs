@@ -1,4 +1,5 @@
-//! What is proved of a registry on the disk, whether a server runs on it or not. Nothing is written.
+//! What is proved of a registry on the disk, whether a server runs on it or not. Nothing is written but, where none runs,
+//! the index of a pack that a power cut took.
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ pub fn verify(
     tell: &mut dyn FnMut(usize),
 ) -> Result<Report, AuditFault> {
     let data = Data::new(folder);
-    let place = data.existing_place()?;
+    let place = data.readable_place()?;
     Ok(index::verify(&place, &data.existing_blobs()?, since, tell)?)
 }
 

@@ -104,7 +104,7 @@ pub fn back_up(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
-    let source = Data::new(from).existing_place()?;
+    let source = Data::new(from).readable_place()?;
     are_apart(from, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;

@@ -13,7 +13,7 @@ use super::{AppFault, LOOK_AGAIN};
 use crate::auth::Spent;
 use crate::blobs::Blobs;
 use crate::disk;
-use crate::index::{Branch, Index, Place, Settings};
+use crate::index::{Branch, Identity, Index, OpenFault, Place, Settings};
 use crate::tokens::TokenRecords;
 
 /// How often a command looks whether the branch moved: it is done long before.
@@ -47,6 +47,19 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// As [`Data::existing_place`], to be read while a server runs or not: if none does, a pack whose index a power cut
+    /// took gets it again first, as at a start.
+    pub(crate) fn readable_place(&self) -> Result<Place, AppFault> {
+        let place = self.existing_place()?;
+        if place.lacks_an_index()
+            && let Ok(_lock) = self.lock()
+            && let Err(fault) = place.heal()
+        {
+            warn!(%fault, "what a start mends could not be mended");
+        }
+        Ok(place)
+    }
+
     pub(crate) fn keys(&self) -> PathBuf {
         self.folder.join("keys")
     }
@@ -75,9 +88,7 @@ impl<'a> Data<'a> {
     pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
         let place = self.existing_place()?;
         let lock = self.lock()?;
-        // After a power cut the index of a pack may have to be made again first.
-        let healed = |_| place.heal().and_then(|()| place.identity());
-        let settings = Settings::recorded(&place.identity().or_else(healed)?);
+        let settings = Settings::recorded(&healed_identity(&place)?);
         let branch = Branch::Here { poll: COMMAND_POLL };
         let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
         Ok((index, lock))
@@ -116,7 +127,7 @@ impl<'a> Data<'a> {
         if !place.git_dir.exists() || !Blobs::has_lost_id(&folder).map_err(fault)? {
             return Blobs::open(folder).map_err(fault);
         }
-        let id = place.identity()?.blob_store;
+        let id = healed_identity(&place)?.blob_store;
         let found = Blobs::identify(folder.clone(), id).map_err(fault)?;
         let blobs = found.ok_or(AppFault::StoreGone { folder, id })?;
         warn!(store.id = %id, "the store of crate files had lost its id, which was written again");
@@ -162,4 +173,11 @@ impl<'a> Data<'a> {
             source,
         }
     }
+}
+
+/// Who the registry is, also if the index of a pack has to be made again after a power cut to read it; the caller holds
+/// the lock of the folder.
+fn healed_identity(place: &Place) -> Result<Identity, OpenFault> {
+    let healed = |_| place.heal().and_then(|()| place.identity());
+    place.identity().or_else(healed)
 }

@@ -225,6 +225,14 @@ impl Place {
         }
     }
 
+    /// Whether there is a pack without its index: one that is just being written, or one that a power cut left so.
+    pub fn lacks_an_index(&self) -> bool {
+        let packs = self.packs_and_indices("pack").unwrap_or_default();
+        packs
+            .iter()
+            .any(|pack| !pack.with_extension("idx").exists())
+    }
+
     /// Makes each index of a pack that is torn or gone again; gives those that it could not.
     fn mend_indices(&self) -> io::Result<Vec<Damaged>> {
         let mut damaged = Vec::new();

@@ -176,6 +176,40 @@ fn a_torn_tip_is_healed_at_the_start_and_a_torn_pack_named() {
 }
 
 #[test]
+fn every_command_makes_the_index_of_a_pack_again_that_a_power_cut_took() {
+    let mut target = Target::new();
+    target.registry.stop();
+    let backup = tempfile::TempDir::new().unwrap();
+    let indices = || -> Vec<PathBuf> {
+        let files = fs::read_dir(target.packs()).unwrap();
+        let files = files.map(|entry| entry.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|it| it == "idx"))
+            .collect()
+    };
+    let whole = indices();
+    for words in [
+        &["verify"][..],
+        &["token", "list"],
+        &["token", "create", "bob"],
+        &["backup", backup.path().to_str().unwrap()],
+    ] {
+        for index in &whole {
+            fs::remove_file(index).unwrap();
+        }
+        target.registry.run(words).succeeds();
+        assert_eq!(indices().len(), whole.len(), "{words:?}");
+    }
+    for index in &whole {
+        fs::remove_file(index).unwrap();
+    }
+    // The index tells its id.
+    fs::remove_file(target.registry.data().join("blobs/store-id")).unwrap();
+    target.registry.start_again();
+    target.has_once(&Release::new("early", "1.0.0"));
+}
+
+#[test]
 fn copies_of_keys_that_a_killed_command_left_go_at_the_next_start() {
     let mut target = Target::new();
     target.registry.stop();

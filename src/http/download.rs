@@ -2,11 +2,13 @@
 //! private registry that send no token.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use rustix::buffer::spare_capacity;
+use rustix::io::pread;
 use tokio::task::spawn_blocking;
 use tracing::error;
 use warp::Reply;
@@ -147,20 +149,31 @@ fn send(content: Content, range: ByteRange) -> Response {
 
 /// The range of a file, some of it at a time.
 fn chunks(file: File, range: ByteRange) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold((file, range), |(mut file, range)| async move {
+    stream::try_unfold((file, range), |(file, range)| async move {
         if range.length() == 0 {
             return Ok::<_, io::Error>(None);
         }
         let read = spawn_blocking(move || {
-            let mut chunk = vec![0; range.length().min(CHUNK_BYTES) as usize];
-            file.seek(SeekFrom::Start(range.start()))?;
-            file.read_exact(&mut chunk)?;
+            let chunk = read_at(&file, range.start(), range.length().min(CHUNK_BYTES))?;
             Ok::<_, io::Error>((Bytes::from(chunk), file))
         });
         let (chunk, file) = read.await.map_err(io::Error::other)??;
         let rest = range.after(chunk.len() as u64);
         Ok(Some((chunk, (file, rest))))
     })
+}
+
+/// So many bytes of a file, without writing zeros where they will be first.
+fn read_at(file: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length as usize);
+    while (bytes.len() as u64) < length {
+        let at = start + bytes.len() as u64;
+        if pread(file, spare_capacity(&mut bytes), at)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    bytes.truncate(length as usize);
+    Ok(bytes)
 }
 
 fn with_headers(mut response: Response, status: StatusCode, etag: &str) -> Response {

@@ -86,6 +86,50 @@ fn operations_names_only_metrics_that_there_are() {
 
 /// nginx lets a location that sets one header inherit none.
 #[test]
+fn the_table_of_speed_is_that_of_the_samples() {
+    let samples: Vec<serde_json::Value> =
+        serde_json::from_str(&document("benches/samples.json")).unwrap();
+    let readme = document("README.md");
+    let (_, table) = readme.split_once("| path | here | baseline |").unwrap();
+    let lines: Vec<&str> = table
+        .split("\n\n")
+        .next()
+        .unwrap()
+        .lines()
+        .skip(2)
+        .collect();
+    assert_eq!(lines.len(), samples.len());
+    for (line, sample) in lines.iter().zip(&samples) {
+        let [path, baseline, goal] = ["path", "baseline", "goal"].map(|key| &sample[key]);
+        let median = |side: &str| {
+            let samples = sample[side].as_array().unwrap().iter();
+            let mut samples: Vec<f64> = samples.map(|it| it.as_f64().unwrap()).collect();
+            samples.sort_by(f64::total_cmp);
+            samples[samples.len() / 2]
+        };
+        let ratio = sample["ratio"].as_f64().unwrap();
+        let found = median("ours") / median("theirs");
+        let is_of_medians = |found: f64| (found / ratio - 1.0).abs() < 1e-9;
+        assert!(is_of_medians(found) || is_of_medians(1.0 / found), "{line}");
+        let (sign, bound) = goal.as_str().unwrap().split_once(' ').unwrap();
+        let bound: f64 = bound.parse().unwrap();
+        let is_reached = match sign {
+            "≤" => ratio <= bound,
+            _ => ratio >= bound,
+        };
+        assert_eq!(line.contains("**missed**"), !is_reached, "{line}");
+        let head = format!("| {} | ", path.as_str().unwrap());
+        let middle = format!(" | {}: ", baseline.as_str().unwrap());
+        let end = format!(" | {ratio:.2} × | {} ×", goal.as_str().unwrap());
+        let parts = [head, middle, end];
+        assert!(
+            parts.iter().all(|part| line.contains(part)),
+            "{line}: {sample}"
+        );
+    }
+}
+
+#[test]
 fn the_proxy_tells_of_each_client_in_each_location() {
     let proxy = document("packaging/proxy.conf");
     let locations: Vec<&str> = proxy.split("location ").skip(1).collect();

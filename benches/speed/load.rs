@@ -14,6 +14,9 @@ pub const LOAD_CORE: usize = 1;
 /// The core of the server that is measured.
 pub const SERVER_CORE: usize = 0;
 
+/// An answer without a body is smaller, any other is larger: by this a 304 is told from a 200, which `wrk` does not do.
+const WHOLE_BYTES_MIN: f64 = 300.0;
+
 /// What is asked for, again and again.
 pub struct Load<'a> {
     /// Addresses, each with the tag that is known already, if one is.
@@ -43,10 +46,15 @@ impl Load<'_> {
         let line = said.lines().find_map(|line| line.strip_prefix("SUMMARY "));
         let line = line.with_context(|| format!("wrk said:\n{said}"))?;
         let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        let [requests, faults, p50_us] = numbers[..] else {
+        let [requests, faults, p50_us, bytes] = numbers[..] else {
             anyhow::bail!("wrk said `{line}`");
         };
         ensure!(faults == 0.0, "{faults} of {requests} requests failed");
+        let is_known = self.targets.iter().all(|(_, tag)| tag.is_some());
+        ensure!(
+            is_known == (bytes / requests < WHOLE_BYTES_MIN),
+            "{requests} answers of {bytes} bytes are not those that were asked for"
+        );
         Ok(Answered { requests, p50_us })
     }
 

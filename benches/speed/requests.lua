@@ -25,5 +25,6 @@ end
 function done(summary, latency)
   local errors = summary.errors
   local faults = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-  io.write(string.format("SUMMARY %d %d %d\n", summary.requests, faults, latency:percentile(50)))
+  local median = latency:percentile(50)
+  io.write(string.format("SUMMARY %d %d %d %d\n", summary.requests, faults, median, summary.bytes))
 end

@@ -45,46 +45,58 @@ fn many_readers(bench: &Bench, paths: &[String]) -> anyhow::Result<Vec<Row>> {
     // What is read does not change, so that a tag stays good.
     registry.leave_alone(FILES + 1);
     let tags = known(registry.server.port, paths)?;
-    let mut rows = Vec::new();
-    for (what, targets) in [("GET", &whole(paths)), ("304", &tags)] {
-        rows.extend(compare(bench, &mut registry, what, targets)?);
-    }
-    let now = known(registry.server.port, paths)?;
-    ensure!(now == tags, "what was read has changed");
-    Ok(rows)
-}
-
-fn compare(
-    bench: &Bench,
-    registry: &mut Publisher,
-    what: &str,
-    targets: &Targets,
-) -> anyhow::Result<Vec<Row>> {
-    let row = |figure: &str, unit, goal| {
-        let path = format!("sparse {what} while {CLIENTS} clients publish, {figure}");
-        Row::new(&path, "idle", unit, goal)
-    };
-    let mut p50 = row("p50", "µs", Goal::AsFastAs(0.9));
-    let mut per_cpu = row("requests per CPU second", "", Goal::AtLeast(0.9));
-    let load = load(targets, &[GZIP]);
+    let mut reads = [("GET", whole(paths)), ("304", tags.clone())].map(Reads::new);
     for _ in 0..bench.rounds {
-        registry.server.settle()?;
-        let cpu = |registry: &Publisher| Ok(registry.server.cpu()?.own);
-        let idle = measure(&load, registry.server.port, || cpu(registry))?;
+        registry.rest()?;
+        let cpu = || Ok(registry.server.cpu()?.own);
+        let mut idle = Vec::new();
+        for Reads { targets, .. } in &reads {
+            idle.push(measure(&load(targets, &[GZIP]), registry.server.port, cpu)?);
+        }
         // What the publishes alone cost is not the readers'.
-        let before = cpu(registry)?;
-        let (alone, ()) = publishing(registry, Some(LOAD_CORE), |_| {
+        let before = registry.server.cpu()?.own;
+        let (alone, ()) = publishing(&mut registry, Some(LOAD_CORE), |_| {
             thread::sleep(Duration::from_secs(SECS));
             Ok(())
         })?;
-        let cost = (cpu(registry)? - before) / alone as f64;
-        let before = cpu(registry)?;
-        let (beside, busy) = publishing(registry, Some(LOAD_CORE), |port| load.run(port))?;
-        let spent = cpu(registry)? - before - cost * beside as f64;
-        p50.add(busy.p50_us, idle.0.p50_us);
-        per_cpu.add(busy.requests / spent, idle.1);
+        let cost = (registry.server.cpu()?.own - before) / alone as f64;
+        for (reads, (idle, idle_per_cpu)) in reads.iter_mut().zip(idle) {
+            let load = load(&reads.targets, &[GZIP]);
+            let before = registry.server.cpu()?.own;
+            let (beside, busy) = publishing(&mut registry, Some(LOAD_CORE), |port| load.run(port))?;
+            let spent = registry.server.cpu()?.own - before - cost * beside as f64;
+            reads.p50.add(busy.p50_us, idle.p50_us);
+            reads.per_cpu.add(busy.requests / spent, idle_per_cpu);
+        }
     }
-    Ok(vec![p50, per_cpu])
+    let now = known(registry.server.port, paths)?;
+    ensure!(now == tags, "what was read has changed");
+    Ok(reads.into_iter().flat_map(Reads::rows).collect())
+}
+
+/// One kind of reads, and what came of them.
+struct Reads {
+    targets: Targets,
+    p50: Row,
+    per_cpu: Row,
+}
+
+impl Reads {
+    fn new((what, targets): (&str, Targets)) -> Self {
+        let row = |figure: &str, unit, goal| {
+            let path = format!("sparse {what} while {CLIENTS} clients publish, {figure}");
+            Row::new(&path, "idle", unit, goal)
+        };
+        Self {
+            targets,
+            p50: row("p50", "µs", Goal::AsFastAs(0.9)),
+            per_cpu: row("requests per CPU second", "", Goal::AtLeast(0.9)),
+        }
+    }
+
+    fn rows(self) -> [Row; 2] {
+        [self.p50, self.per_cpu]
+    }
 }
 
 /// By one client, one after the other: what is looked at is whether an answer waits for a writer, and not how a full
@@ -105,7 +117,7 @@ fn lone_reader(bench: &Bench, paths: &[String]) -> anyhow::Result<Row> {
     let path = format!("lone sparse GET while {CLIENTS} clients publish, p50");
     let mut row = Row::new(&path, "idle", "µs", Goal::AsFastAs(0.9));
     for _ in 0..bench.rounds {
-        registry.server.settle()?;
+        registry.rest()?;
         let idle = read(registry.server.port)?;
         let (_, busy) = publishing(&mut registry, None, read)?;
         row.add(busy, idle);

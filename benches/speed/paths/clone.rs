@@ -1,11 +1,10 @@
 //! Clones and fetches of the git index, against `git upload-pack` on a copy that was just repacked.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
@@ -22,8 +21,6 @@ const PUBLISHES: usize = 2_000;
 const FIRST_CLONES: usize = 8;
 const FURTHER_CLONES: usize = 60;
 const FETCHES: usize = 40;
-/// How long it may take until packs are merged: the server waits with it until publishes have paused for a while.
-const MERGE_WAIT: Duration = Duration::from_secs(120);
 
 /// Whole, for the first time and again, and one commit behind.
 pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
@@ -37,7 +34,7 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let git_dir = registry.data.path().join("index.git");
     let tip = text_of(git(&git_dir, &["rev-parse", "refs/heads/main"]))?;
     let before = text_of(git(&git_dir, &["rev-parse", "refs/heads/main~1"]))?;
-    wait_for_merges(&git_dir)?;
+    registry.rest()?;
     let copies = tempfile::tempdir_in(&bench.work)?;
     let copy = copies.path().join("index.git");
     let clone = ["clone", "--quiet", "--bare", "--no-local", "."];
@@ -62,13 +59,14 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let baseline = "git upload-pack on a repacked copy";
         let mut time = Row::new(&path("time"), baseline, "ms", Goal::AtMost(1.2));
         let mut cpu = Row::new(&path("CPU"), baseline, "ms", Goal::AtMost(1.2));
+        let mut found = BTreeSet::new();
         for _ in 0..bench.rounds {
             let each = 1000.0 / count as f64;
             let (cpu_before, started) = (registry.server.cpu()?, Instant::now());
             for _ in 0..count {
                 // Who calls itself by another name asks another question.
                 clients += usize::from(is_first);
-                fetch_over_http(registry.server.port, &wanted(clients))?;
+                found.insert(fetch_over_http(registry.server.port, &wanted(clients))?);
             }
             let ours = (
                 started.elapsed().as_secs_f64() * each,
@@ -76,7 +74,7 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             );
             let (cpu_before, started) = (Cpu::of_this_process()?, Instant::now());
             for _ in 0..count {
-                fetch_by_program(&copy, &wanted(clients))?;
+                found.insert(fetch_by_program(&copy, &wanted(clients))?);
             }
             let theirs = (
                 started.elapsed().as_secs_f64() * each,
@@ -85,6 +83,7 @@ pub fn clone(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             time.add(ours.0, theirs.0);
             cpu.add(ours.1, theirs.1);
         }
+        ensure!(found.len() == 1, "{what}: packs of {found:?} objects");
         rows.extend([time, cpu]);
     }
     Ok(rows)
@@ -104,28 +103,6 @@ fn must_hold_the_same(copy: &Path, port: u16) -> anyhow::Result<()> {
         "the server's clone holds other objects than the copy"
     );
     Ok(())
-}
-
-fn wait_for_merges(git_dir: &Path) -> anyhow::Result<()> {
-    let started = Instant::now();
-    loop {
-        let files = fs::read_dir(git_dir.join("objects/pack"))?;
-        let packs: Vec<_> = files
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|kind| kind == "idx"))
-            .collect();
-        if let [pack] = packs.as_slice()
-            && pack.with_extension("bitmap").exists()
-        {
-            return Ok(());
-        }
-        ensure!(
-            started.elapsed() < MERGE_WAIT,
-            "{} packs are left",
-            packs.len()
-        );
-        sleep(Duration::from_millis(100));
-    }
 }
 
 /// A request of protocol version 2 that ends the negotiation at once.
@@ -150,7 +127,8 @@ fn fetch_request(want: &str, have: Option<&str>, client: usize) -> Vec<u8> {
     format!("{head}0001{}0000", part(&arguments)).into_bytes()
 }
 
-fn fetch_over_http(port: u16, wanted: &[u8]) -> anyhow::Result<()> {
+/// How many objects the server sends.
+fn fetch_over_http(port: u16, wanted: &[u8]) -> anyhow::Result<u32> {
     let headers = [
         ("Content-Type", "application/x-git-upload-pack-request"),
         ("Git-Protocol", "version=2"),
@@ -158,10 +136,11 @@ fn fetch_over_http(port: u16, wanted: &[u8]) -> anyhow::Result<()> {
     let request = request("POST", "/crates/git/git-upload-pack", &headers, wanted);
     let reply = Client::connect(port)?.send(&request)?;
     ensure!(reply.status == 200, "{}", reply.status);
-    has_pack(&reply.body)
+    objects_of(&reply.body)
 }
 
-fn fetch_by_program(git_dir: &Path, wanted: &[u8]) -> anyhow::Result<()> {
+/// How many objects git sends.
+fn fetch_by_program(git_dir: &Path, wanted: &[u8]) -> anyhow::Result<u32> {
     let mut command = std::process::Command::new("git");
     let mut child = command
         .args(["upload-pack", "--stateless-rpc"])
@@ -179,16 +158,14 @@ fn fetch_by_program(git_dir: &Path, wanted: &[u8]) -> anyhow::Result<()> {
         "git upload-pack ended with {}",
         output.status
     );
-    has_pack(&output.stdout)
+    objects_of(&output.stdout)
 }
 
-fn has_pack(answer: &[u8]) -> anyhow::Result<()> {
-    let has = |text: &[u8]| {
-        answer
-            .windows(text.len())
-            .take(200)
-            .any(|window| window == text)
-    };
-    ensure!(has(b"packfile\n") && has(b"PACK"), "the answer has no pack");
-    Ok(())
+/// How many objects the pack of an answer has, by its head: `PACK`, the version, and their number.
+fn objects_of(answer: &[u8]) -> anyhow::Result<u32> {
+    const HEAD: &[u8] = b"PACK\0\0\0\x02";
+    let at = answer.windows(HEAD.len()).position(|part| part == HEAD);
+    let number = answer.get(at.context("the answer has no pack")? + HEAD.len()..);
+    let number = number.and_then(<[u8]>::first_chunk);
+    Ok(u32::from_be_bytes(*number.context("a number of objects")?))
 }

@@ -1,7 +1,8 @@
 //! Publishing over HTTP, against the flushes of the disk itself.
 
+use std::fs;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -21,6 +22,8 @@ pub const CRATE_BYTES: usize = 10_000;
 const ALONE: usize = 60;
 /// So many of them, before it is the disk's turn.
 const ALONE_AT_ONCE: usize = 10;
+/// How long it may take until packs are merged.
+const MERGE_WAIT: Duration = Duration::from_secs(120);
 /// What the baseline is called.
 const DISK: &str = "new file + fsync + rename + fsync(dir)";
 
@@ -60,6 +63,30 @@ impl Publisher {
             made: 0,
             chance: Chance::new(3),
         })
+    }
+
+    /// Waits until its packs are merged: the server does that when publishes have paused for a while.
+    pub fn rest(&self) -> anyhow::Result<()> {
+        let folder = self.data.path().join("index.git/objects/pack");
+        let started = Instant::now();
+        loop {
+            let files = fs::read_dir(&folder)?;
+            let packs: Vec<_> = files
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.extension().is_some_and(|kind| kind == "idx"))
+                .collect();
+            if let [pack] = packs.as_slice()
+                && pack.with_extension("bitmap").exists()
+            {
+                return self.server.settle();
+            }
+            ensure!(
+                started.elapsed() < MERGE_WAIT,
+                "{} packs are left",
+                packs.len()
+            );
+            sleep(Duration::from_millis(100));
+        }
     }
 
     /// Publishes no versions of the first `count` crates from now on.

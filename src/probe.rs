@@ -24,7 +24,7 @@ const PROBE_FILES: usize = 2;
 /// Writes a little to each folder that publishes write to, and removes it again. In a folder of refs each file would be
 /// one, so of those it asks whether they may be written to.
 ///
-/// Nothing is flushed: a flush costs as much as a publish, and one that fails is told by `Index::is_proven`.
+/// It is flushed only if a flush failed before, of a crate file perhaps: a flush costs as much as a publish.
 #[derive(Debug)]
 pub struct Probe {
     folders: Vec<PathBuf>,
@@ -86,9 +86,11 @@ fn fault_of(folders: &[PathBuf], refs: &[PathBuf]) -> Option<String> {
     let told = |folder: &Path, cause: &io::Error| {
         format!("nothing can be written to {}: {cause}", folder.display())
     };
+    // If these fail too, the next look hears of it.
+    let is_doubtful = disk::has_failed_to_flush();
     let mut files = Vec::new();
     for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
-        match write(folder) {
+        match write(folder, is_doubtful) {
             Ok(file) => files.push(file),
             Err(cause) => return Some(told(folder, &cause)),
         }
@@ -100,9 +102,13 @@ fn fault_of(folders: &[PathBuf], refs: &[PathBuf]) -> Option<String> {
     asked.find_map(Result::err)
 }
 
-fn write(folder: &Path) -> io::Result<TempFile> {
+fn write(folder: &Path, is_flushed: bool) -> io::Result<TempFile> {
     let mut file = TempFile::create(folder)?;
     file.file().write_all(&[0; PROBE_BYTES])?;
+    if is_flushed {
+        file.sync()?;
+        disk::sync_folder(folder)?;
+    }
     Ok(file)
 }
 

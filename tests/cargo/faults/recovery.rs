@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::trouble::{Plan, Trouble};
 use super::{Target, is_root, system, wait_until};
 use crate::common::git::{self, Clone};
 use crate::common::http::get;
@@ -93,6 +94,31 @@ impl Drop for ReadOnly {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+#[test]
+fn a_crate_file_that_could_not_be_flushed_is_told_until_the_disk_flushes_again() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    let store = registry.data().join("blobs");
+    let folders = [store.join(&release.cksum()[..2]), store.join("incoming")];
+    let plan = Plan {
+        inject: Some("fsync:error=EIO"),
+        paths: &folders.each_ref().map(PathBuf::as_path),
+    };
+    let trouble = Trouble::of_all(&strace, &registry, &plan);
+    assert_eq!(wait_for(&registry, 200), "ok\n", "none was flushed yet");
+    let cannot = release.publish(registry.port, &token);
+    assert_eq!(cannot.status, 503, "{cannot:?}");
+    let why = wait_for(&registry, 503);
+    assert!(why.contains(folders[1].to_str().unwrap()), "{why}");
+    drop(trouble);
+    wait_for(&registry, 200);
+    release.publish(registry.port, &token).succeeds();
 }
 
 #[test]

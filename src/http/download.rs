@@ -6,11 +6,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, TryStreamExt, stream};
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::spawn_blocking;
-use tracing::error;
+use tracing::{Span, error};
 use warp::Reply;
 use warp::http::header::{self, HeaderValue};
 use warp::http::{HeaderName, StatusCode};
@@ -86,10 +86,11 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
     match wanted.map_or(Wanted::Whole, |range| Wanted::parse(range, size)) {
         Wanted::Whole => {
             let range = ByteRange::whole(size);
-            Ok(with_headers(send(content, range), StatusCode::OK, &etag))
+            let response = send(content, range, cksum);
+            Ok(with_headers(response, StatusCode::OK, &etag))
         }
         Wanted::Part(range) => {
-            let mut response = send(content, range);
+            let mut response = send(content, range, cksum);
             set(
                 &mut response,
                 header::CONTENT_RANGE,
@@ -121,7 +122,7 @@ async fn content_of(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<Content, ApiErro
         .map_err(io::Error::other)
         .flatten()
         .map_err(|cause| {
-            error!(blob.cksum = %cksum, %cause, "a file that the index names cannot be read");
+            cannot_read(cksum, &cause);
             ApiError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!(
@@ -131,15 +132,24 @@ async fn content_of(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<Content, ApiErro
         })
 }
 
+fn cannot_read(cksum: Cksum, cause: &io::Error) {
+    error!(blob.cksum = %cksum, %cause, "a file that the index names cannot be read");
+}
+
 /// The range of what a file holds.
-fn send(content: Content, range: ByteRange) -> Response {
+fn send(content: Content, range: ByteRange, cksum: Cksum) -> Response {
     let mut response = match content {
         Content::Memory(bytes) => {
             let start = range.start() as usize;
             let part = bytes.slice(start..start + range.length() as usize);
             Response::new(part.into())
         }
-        Content::File(file, _) => warp::reply::stream(chunks(file, range)).into_response(),
+        Content::File(file, _) => {
+            // The client has its status already: only the log tells why the connection ends.
+            let span = Span::current();
+            let tell = move |cause: &io::Error| span.in_scope(|| cannot_read(cksum, cause));
+            warp::reply::stream(chunks(file, range).inspect_err(tell)).into_response()
+        }
     };
     response
         .headers_mut()

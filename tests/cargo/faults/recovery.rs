@@ -1,13 +1,14 @@
 //! Trouble that passes, and what is whole again after it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::trouble::{Plan, Trouble};
 use super::{Target, is_root, system, wait_until};
 use crate::common::git::{self, Clone};
-use crate::common::http::get;
+use crate::common::http::{connect, get};
 use crate::common::registry::Registry;
 use crate::common::tools;
 use crate::common::upload::Release;
@@ -94,6 +95,37 @@ impl Drop for ReadOnly {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+#[test]
+fn a_download_that_a_damaged_file_ends_is_in_the_log_with_its_request() {
+    let target = Target::new();
+    let release = Release::large("large", "1.0.0", 8 << 20);
+    target.publish(&release).succeeds();
+    let cksum = release.cksum();
+    let path = target.registry.data().join("blobs").join(&cksum[..2]);
+    let file = File::options().write(true).open(path.join(&cksum)).unwrap();
+    let mut stream = connect(target.registry.port).unwrap();
+    let ask = format!(
+        "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        release.download_path()
+    );
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut answer = vec![0; 4096];
+    stream.read_exact(&mut answer).unwrap();
+    // What is on the way is less than half of it.
+    file.set_len(4 << 20).unwrap();
+    let count = stream.read_to_end(&mut answer).unwrap();
+    assert!(count < release.crate_file.len(), "{count}");
+    let head = String::from_utf8_lossy(&answer[..4096]);
+    let (_, id) = head.split_once("x-request-id: ").unwrap();
+    let id = id.lines().next().unwrap();
+    let words = "a file that the index names cannot be read";
+    wait_until("the log tells of it", || {
+        let log = target.registry.log();
+        let mut lines = log.lines();
+        lines.any(|line| [words, &cksum, id].iter().all(|part| line.contains(part)))
+    });
 }
 
 #[test]

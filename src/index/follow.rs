@@ -226,29 +226,35 @@ impl Writer {
             is_foreign |= judged.by == By::People;
         });
         let next = walk.tip;
-        if let Err(fault) = went {
-            return Err(self.say(found, &fault));
+        // What is good before a fault was acknowledged, by another server or before a power cut.
+        let good = next.snapshot.commit;
+        if good != self.tip.snapshot.commit {
+            // Another registry of ours wrote whole files, of which the names may not be on the disk.
+            let kept = match is_foreign {
+                true => self.keep(good),
+                false => disk::sync_folder(&self.git_dir.join("objects/pack")),
+            };
+            kept.map_err(|cause| format!("the objects of {good} were not made durable: {cause}"))?;
+            // Who moved the branch may not have flushed it; if it is the forge's, ours follows.
+            let moved = match (&self.upstream, &went) {
+                (Some(_), _) => refs::follow(&self.git_dir, good),
+                (None, Ok(())) => refs::move_tip(&self.git_dir, Some(found), found),
+                // People put it where it is, and are to mend it.
+                (None, Err(_)) => Ok(()),
+            };
+            match moved {
+                Ok(()) => {}
+                Err(MoveFault::Elsewhere { .. }) => return Ok(Seen::Moved),
+                Err(fault) => return Err(chain(&fault)),
+            }
+            info!(commit.id = %good, steps, "the branch was moved by somebody else");
+            if !self.show(next) {
+                return Err("clients of git do not see the new tip".to_owned());
+            }
         }
-        // Another registry of ours wrote whole files, of which the names may not be on the disk.
-        let kept = match is_foreign {
-            true => self.keep(found),
-            false => disk::sync_folder(&self.git_dir.join("objects/pack")),
-        };
-        kept.map_err(|cause| format!("the objects of {found} were not made durable: {cause}"))?;
-        // Who moved the branch may not have flushed it; if it is the forge's, ours follows.
-        let moved = match self.upstream {
-            Some(_) => refs::follow(&self.git_dir, found),
-            None => refs::move_tip(&self.git_dir, Some(found), found),
-        };
-        match moved {
-            Ok(()) => {}
-            Err(MoveFault::Elsewhere { .. }) => return Ok(Seen::Moved),
-            Err(fault) => return Err(chain(&fault)),
-        }
-        info!(commit.id = %found, steps, "the branch was moved by somebody else");
-        match self.show(next) {
-            true => Ok(Seen::Good),
-            false => Err("clients of git do not see the new tip".to_owned()),
+        match went {
+            Ok(()) => Ok(Seen::Good),
+            Err(fault) => Err(self.say(found, &fault)),
         }
     }
 

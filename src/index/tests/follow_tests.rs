@@ -137,6 +137,44 @@ async fn what_people_may_do_is_followed_and_built_upon() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_before_a_bad_commit_is_served_after_a_power_cut() {
+    let mut fixture = fixture().await;
+    let git_dir = fixture.folder.path().join("index.git");
+    // These two are not flushed: a power cut can leave them as they were some changes ago.
+    let unflushed = ["sidecargo-shown", refs::SERVED].map(|name| git_dir.join(name));
+    let before = unflushed.each_ref().map(|path| fs::read(path).unwrap());
+    let operation = Operation::RevokeToken {
+        id: [7; 16].into(),
+        until: jiff::Timestamp::MAX,
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (at, index) = (jiff::Timestamp::UNIX_EPOCH, &fixture.index);
+    index.operate(operation, at, deadline).await.unwrap();
+    let acknowledged = fixture.submit("alice", publish("a", "1.1.0", 2)).await;
+    let acknowledged = acknowledged.unwrap().commit;
+    let bad = fixture.clone_of().write("config.json", "{}").push();
+    assert!(fixture.writes().await.unwrap_err().contains(&bad));
+
+    let folder = std::mem::replace(&mut fixture.folder, tempfile::tempdir().unwrap());
+    drop(fixture);
+    for (path, bytes) in unflushed.iter().zip(before) {
+        fs::write(path, bytes).unwrap();
+    }
+    let index = open(folder.path(), "http://localhost:1").unwrap();
+    let fixture = Fixture { folder, index };
+    let snapshot = fixture.index.snapshot();
+    assert_eq!(snapshot.commit(), acknowledged);
+    assert!(snapshot.registry().revoked.contains(&[7; 16].into()));
+    assert_eq!(fixture.served(), acknowledged.to_string());
+    assert_eq!(fixture.tip(), bad);
+    assert!(fixture.writes().await.unwrap_err().contains(&bad));
+    assert_eq!(
+        refs::remembered(&fixture.folder.path().join("index.git")),
+        Some(acknowledged)
+    );
+}
+
+#[tokio::test]
 async fn what_people_pushed_stands_in_a_pack_of_ours() {
     let fixture = fixture().await;
     // As git does where nobody told it otherwise.

@@ -1,5 +1,4 @@
-//! What is proved of a registry on the disk, whether a server runs on it or not. Nothing is written but, where none runs,
-//! the index of a pack that a power cut took.
+//! What is proved of a registry on the disk, whether a server runs on it or not. Nothing is written.
 
 use std::path::Path;
 
@@ -32,7 +31,8 @@ pub fn verify(
     tell: &mut dyn FnMut(usize),
 ) -> Result<Report, AuditFault> {
     let data = Data::new(folder);
-    let place = data.readable_place()?;
+    let place = data.existing_place()?;
+    data.has_indices(&place)?;
     Ok(index::verify(&place, &data.existing_blobs()?, since, tell)?)
 }
 

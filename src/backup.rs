@@ -183,7 +183,8 @@ fn copy(
 ) -> Result<Copied, BackupFault> {
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
-    let incoming = source.copy_to(place)?;
+    let commit = Data::new(from).newest_good()?;
+    let incoming = source.copy_to(commit, place)?;
     let stored = Data::new(from).existing_blobs()?;
     let store = to.join("blobs");
     let blobs = Blobs::open_as(store.clone(), stored.id()).map_err(write_fault(&store))?;

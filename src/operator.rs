@@ -249,7 +249,8 @@ pub fn carry_out_alone(folder: &Path, request: &Request) -> Result<Done, Operato
 /// that were revoked without one.
 pub fn list_tokens(folder: &Path, now: Timestamp) -> Result<Vec<ListedToken>, OperatorFault> {
     let data = Data::new(folder);
-    let revoked = data.readable_place()?.revoked()?;
+    let place = data.readable_place()?;
+    let revoked = place.revoked(data.newest_good()?)?;
     let keys = data.keys();
     let is_gone = |key: &PlainText| !TokenKeys::has(&keys, key.as_str());
     let state = |id: &TokenId, expires: Timestamp, key: Option<&PlainText>| match () {

@@ -103,9 +103,9 @@ impl KeyId {
 }
 
 impl TokenKeys {
-    /// Whether there is a key in `dir` that signs.
+    /// Whether there is a key in `dir`: tokens that it signed are good, also if another one signs now.
     pub fn are_in(dir: &Path) -> bool {
-        dir.join(CURRENT).exists()
+        key_files(dir).is_ok_and(|keys| !keys.is_empty())
     }
 
     /// Whether there is the key with this id in `dir`; also if the id is none.

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::disk;
 
-use super::mend::{Damaged, look_into};
+use super::damage::{Damaged, look_into};
 use super::pack;
 use super::place::Place;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use thiserror::Error;
@@ -21,9 +21,6 @@ pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
 /// An index cannot be copied.
 #[derive(Debug, Error)]
 pub enum CopyFault {
-    /// Nothing shows which commit is good.
-    #[error("the index in {} was never served; start the server once", .0.display())]
-    NotServed(PathBuf),
     /// What was copied cannot be read.
     #[error("the copy of the index cannot be read")]
     Load(#[from] LoadFault),
@@ -74,14 +71,10 @@ impl Place {
         SigningKey::open(&self.keys).map(drop)
     }
 
-    /// Copies the objects of the newest good commit to the repository at `to`, which is made if there is none.
+    /// Copies the objects of a good commit to the repository at `to`, which is made if there is none.
     ///
     /// The caller holds the lock of the folder that it copies to.
-    pub fn copy_to<'a>(&self, to: &'a Place) -> Result<Incoming<'a>, CopyFault> {
-        // What clients of git see is good, whatever the branch is.
-        let Ok(Some(commit)) = refs::shown(&self.git_dir) else {
-            return Err(CopyFault::NotServed(self.git_dir.clone()));
-        };
+    pub fn copy_to<'a>(&self, commit: CommitId, to: &'a Place) -> Result<Incoming<'a>, CopyFault> {
         if !to.has_tip() {
             // Also where a copy was killed before all was laid out.
             template::lay_out(&to.git_dir)?;

@@ -35,6 +35,7 @@ use crate::git;
 
 pub(super) use flight::Flights;
 
+use super::damage::Damaged;
 use super::writer::chain;
 use super::{pack, refs};
 use flight::Moment;
@@ -89,11 +90,12 @@ pub(super) struct Maintenance {
 
 impl Maintenance {
     /// Starts it on the repository at `git_dir`, to which a writer writes that tells of its packs by what is returned.
-    pub(super) fn start(git_dir: &Path) -> io::Result<(Self, Flights)> {
+    pub(super) fn start(git_dir: &Path, damaged: Vec<Damaged>) -> io::Result<(Self, Flights)> {
         let is_over = Arc::new(AtomicBool::new(false));
         let (wake, called) = sync_channel(1);
         let flights = Flights::new(wake.clone());
-        let keeper = Keeper::new(git_dir, flights.clone(), Arc::clone(&is_over));
+        let history = History::of(git_dir, damaged);
+        let keeper = Keeper::new(git_dir, history, flights.clone(), Arc::clone(&is_over));
         let broken = Arc::clone(&keeper.history.broken);
         let thread = thread::Builder::new()
             .name("maintenance".to_owned())
@@ -143,14 +145,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(git_dir: &Path, flights: Flights, is_over: Arc<AtomicBool>) -> Self {
+    fn new(git_dir: &Path, history: History, flights: Flights, is_over: Arc<AtomicBool>) -> Self {
         Self {
             git_dir: git_dir.to_owned(),
             folder: git_dir.join("objects/pack"),
             flights,
             is_over,
             hidden: VecDeque::new(),
-            history: History::of(git_dir),
+            history,
         }
     }
 

@@ -2,9 +2,8 @@
 //!
 //! A power cut leaves none of them, for what counts is flushed. A disk or a person may.
 
-use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,7 +13,9 @@ use tracing::{error, warn};
 use crate::domain::CommitId;
 use crate::{disk, git};
 
+use super::damage::{Damaged, each, gone, look_into};
 use super::load::LoadFault;
+use super::objects::Objects;
 use super::place::Place;
 use super::signature::Signer;
 use super::{OpenFault, pack, refs, template, torn_tip};
@@ -23,16 +24,6 @@ use super::{OpenFault, pack, refs, template, torn_tip};
 const PACKS: usize = 32;
 /// Those with more bytes were not written by a group of changes, and are left out.
 const PACK_BYTES_MAX: u64 = 64 << 20;
-/// The checksum at the end of packs and their indices, in bytes.
-const CHECKSUM_BYTES: u64 = 20;
-
-/// A file whose bytes are not those that were written, with the reason.
-#[derive(Debug)]
-pub struct Damaged {
-    pub(super) path: PathBuf,
-    reason: String,
-}
-
 /// What is damaged cannot be mended, and nothing can be served without it.
 #[derive(Debug, Error)]
 pub enum MendFault {
@@ -50,6 +41,21 @@ pub enum MendFault {
     /// Nobody can tell where the objects are that it names.
     #[error("`{}` is torn: a path in it has a zero byte; write down again which folders of objects it named, or remove it if it named none that is needed", .0.display())]
     TornAlternates(PathBuf),
+    /// The commit that was shown last is nowhere, and nothing else is damaged.
+    #[error(
+        "`{}` names the commit {shown}, which is not there; the branch is at {tip}, and clients of git were shown {}; if those are one, the file alone is damaged: `rm {0}`; else bring the registry back from a backup with `sidecargo restore`",
+        path.display(), served.map_or_else(|| "nothing".to_owned(), |it| it.to_string())
+    )]
+    StrangeShown {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        shown: CommitId,
+        /// Where the branch is.
+        tip: CommitId,
+        /// What the ref says that clients of git see.
+        served: Option<CommitId>,
+    },
     /// The tip names no commit, and nobody can tell for sure which one it named.
     #[error(
         "`{}` names no commit: {reason}; it may have been {}; look at them with `git log`, then `rm {0}` and `git --git-dir={} update-ref {} COMMIT`, or bring the registry back from a backup with `sidecargo restore`",
@@ -67,16 +73,10 @@ pub enum MendFault {
     },
 }
 
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.path.display(), self.reason)
-    }
-}
-
 impl Place {
     /// Drops what an ended process left, heals what can be made again from what is whole, and names the rest in the log;
-    /// the caller holds the lock of the data folder.
-    pub(super) fn mend(&self, signer: &Signer) -> Result<(), OpenFault> {
+    /// the caller holds the lock of the data folder. Gives the files that stay damaged.
+    pub(super) fn mend(&self, signer: &Signer) -> Result<Vec<Damaged>, OpenFault> {
         let io_fault = |source| self.io_fault(source);
         template::mend_layout(&self.git_dir).map_err(io_fault)?;
         if !self.packs().exists() {
@@ -103,13 +103,14 @@ impl Place {
         let left = self.drop_torn_copies(torn, &damaged).map_err(io_fault)?;
         damaged.retain(|index| !index.path.with_extension(pack::HIDDEN).exists());
         damaged.extend(left);
-        for Damaged { path, reason } in damaged {
+        for Damaged { path, reason } in &damaged {
             error!(path = %path.display(), reason, "a file of the index is damaged");
         }
         let strays = self.strays().map_err(io_fault)?;
         torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
         // Only now: they tell of commits that a torn tip can have named.
-        self.remove_strays(&strays)
+        self.remove_strays(&strays)?;
+        Ok(damaged)
     }
 
     /// Removes what only makes git quicker, if it is torn: git would go by it all the same.
@@ -215,22 +216,36 @@ impl Place {
         else {
             return fault;
         };
-        let mut files = self.packs_and_indices("pack").unwrap_or_default();
-        files.retain(|pack| !is_arriving(pack));
-        let mut damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
-        damaged.extend(self.gone_packs().unwrap_or_default());
-        match (&fault, damaged.is_empty()) {
-            (LoadFault::Broken { .. }, true) => OpenFault::Load(fault),
+        let damaged = self.to_blame();
+        let strange = self.strange_shown().filter(|_| damaged.is_empty());
+        match (&fault, strange) {
+            (_, Some(strange)) => strange.into(),
+            (LoadFault::Broken { .. }, None) if damaged.is_empty() => OpenFault::Load(fault),
             _ => MendFault::Damaged { fault, damaged }.into(),
         }
     }
 
-    /// Whether there is a pack without its index: one that is just being written, or one that a power cut left so.
-    pub fn lacks_an_index(&self) -> bool {
-        let packs = self.packs_and_indices("pack").unwrap_or_default();
-        packs
-            .iter()
-            .any(|pack| !pack.with_extension("idx").exists())
+    /// The packs that are torn or gone; each is read whole.
+    pub(super) fn to_blame(&self) -> Vec<Damaged> {
+        let mut files = self.packs_and_indices("pack").unwrap_or_default();
+        files.retain(|pack| !is_arriving(pack));
+        let mut damaged: Vec<Damaged> = files.iter().filter_map(|path| look_into(path)).collect();
+        damaged.extend(self.gone_packs().unwrap_or_default());
+        damaged
+    }
+
+    /// What is to be said if the commit is not there that was shown last, and the branch is at one that is.
+    fn strange_shown(&self) -> Option<MendFault> {
+        let shown = refs::remembered(&self.git_dir)?;
+        let objects = Objects::open(&self.git_dir).ok()?;
+        let tip = self.tip().ok()?;
+        let is_strange = objects.commit(shown).is_err() && objects.commit(tip).is_ok();
+        is_strange.then(|| MendFault::StrangeShown {
+            path: self.git_dir.join(refs::SHOWN),
+            shown,
+            tip,
+            served: refs::read(&self.git_dir, refs::SERVED).ok().flatten(),
+        })
     }
 
     /// Makes each index of a pack that is torn or gone again; gives those that it could not.
@@ -266,7 +281,7 @@ impl Place {
     }
 
     /// Git flushes what it writes, as the repository's settings say.
-    fn index_again(&self, pack: &Path, index: &Path) -> io::Result<()> {
+    pub(super) fn index_again(&self, pack: &Path, index: &Path) -> io::Result<()> {
         let fresh = index.with_file_name(format!("{}again.idx", disk::TEMP_PREFIX));
         let output = git::command(&self.git_dir)
             .args(["index-pack", "--no-rev-index", "-o"])
@@ -323,67 +338,10 @@ fn is_arriving(pack: &Path) -> bool {
     !pack.with_extension("idx").exists() && pack.with_extension("keep").exists()
 }
 
-/// The pack to which only an index is left.
-fn gone(index: &Path) -> Damaged {
-    let path = index.with_extension("pack");
-    let reason = "it is gone".to_owned();
-    Damaged { path, reason }
-}
-
-pub(super) fn each(damaged: &[Damaged]) -> String {
-    let files = damaged.iter().map(|file| format!("; {file}"));
-    files.collect()
-}
-
 fn list(commits: &[CommitId]) -> String {
     let ids: Vec<String> = commits.iter().map(CommitId::to_string).collect();
     match ids.is_empty() {
         true => "none that is there".to_owned(),
         false => ids.join(" or "),
     }
-}
-
-/// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.
-pub(super) fn look_into(path: &Path) -> Option<Damaged> {
-    let reason = match has_its_checksum(path) {
-        Ok(true) => return None,
-        Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),
-        // Git took it away meanwhile.
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
-        Err(cause) => format!("it cannot be read: {cause}"),
-    };
-    let path = path.to_owned();
-    Some(Damaged { path, reason })
-}
-
-/// Whether the pack is known not to be whole: it was read to its end, or it is gone.
-pub(super) fn is_torn(pack: &Path) -> io::Result<bool> {
-    match has_its_checksum(pack) {
-        Ok(is_whole) => Ok(!is_whole),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(cause) => {
-            let words = format!("{} cannot be read: {cause}", pack.display());
-            Err(io::Error::new(cause.kind(), words))
-        }
-    }
-}
-
-fn has_its_checksum(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
-    let Some(mut left) = file.metadata()?.len().checked_sub(CHECKSUM_BYTES) else {
-        return Ok(false);
-    };
-    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
-    let mut buffer = vec![0; 256 * 1024];
-    while left > 0 {
-        let wanted = left.min(buffer.len() as u64) as usize;
-        file.read_exact(&mut buffer[..wanted])?;
-        hasher.update(&buffer[..wanted]);
-        left -= wanted as u64;
-    }
-    let mut checksum = [0; CHECKSUM_BYTES as usize];
-    file.read_exact(&mut checksum)?;
-    Ok(hasher
-        .try_finalize()
-        .is_ok_and(|id| id.as_slice() == checksum))
 }

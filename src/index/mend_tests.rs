@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::tests::{change, open, place, publish};
+use super::tests::{blobs, change, open, place, publish};
 use super::*;
 use crate::domain::CommitId;
 
@@ -259,6 +259,35 @@ async fn what_was_shown_is_known_from_the_ref_if_its_file_is_torn() {
         said.contains(&lost) && said.contains("sidecargo restore"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_was_shown_is_named_if_it_is_nowhere_and_nothing_else_is_damaged() {
+    let hurt = Hurt::new().await;
+    let path = hurt.path(refs::SHOWN);
+    fs::write(&path, format!("{}\n", "ab".repeat(20))).unwrap();
+    let said = open(hurt.folder.path(), URL).err().unwrap().to_string();
+    let tip = hurt.tip.to_string();
+    assert_eq!(said.matches(&tip).count(), 2, "{said}");
+    assert!(said.contains(&format!("`rm {}`", path.display())), "{said}");
+    fs::remove_file(&path).unwrap();
+    hurt.is_whole().await;
+}
+
+#[tokio::test]
+async fn what_a_start_would_show_is_known_before_it() {
+    let hurt = Hurt::new().await;
+    let (there, blobs) = (place(hurt.folder.path()), blobs(hurt.folder.path()));
+    let before = hurt.git(&["rev-parse", "main~1"]);
+    hurt.was_shown(&before);
+    assert_eq!(there.last_shown().unwrap().to_string(), before);
+    assert_eq!(there.newest_good(&blobs).unwrap(), hurt.tip);
+    // Beyond what is good it does not go.
+    let empty = hurt.git(&["mktree"]);
+    let tip = hurt.tip.to_string();
+    let bad = hurt.git(&["commit-tree", &empty, "-p", &tip, "-m", "all is gone"]);
+    hurt.git(&["update-ref", refs::TIP, &bad]);
+    assert_eq!(there.newest_good(&blobs).unwrap(), hurt.tip);
 }
 
 #[tokio::test]
@@ -648,7 +677,7 @@ async fn a_torn_pack_stays_if_what_has_its_objects_too_is_torn() {
         spoil(pack, |bytes| *bytes.last_mut().unwrap() ^= 1);
     }
     let newest = hurt.newest("pack");
-    let torn = vec![mend::look_into(&newest).unwrap()];
+    let torn = vec![damage::look_into(&newest).unwrap()];
     let left = place(hurt.folder.path())
         .drop_torn_copies(torn, &[])
         .unwrap();
@@ -664,7 +693,9 @@ async fn a_torn_index_tells_nothing_though_it_can_be_opened() {
     spoil(&files[0], |bytes| *bytes.last_mut().unwrap() ^= 1);
     // The end of its first id: head and fan stay.
     spoil(&files[1], |bytes| bytes[8 + 256 * 4 + 19] ^= 1);
-    let [pack, index] = files.each_ref().map(|path| mend::look_into(path).unwrap());
+    let [pack, index] = files
+        .each_ref()
+        .map(|path| damage::look_into(path).unwrap());
     let place = place(hurt.folder.path());
     let left = place.drop_torn_copies(vec![pack], &[index]).unwrap();
     assert_eq!(left.len(), 0);
@@ -683,7 +714,7 @@ async fn a_pack_that_is_torn_with_its_index_stays_if_it_may_have_held_the_tip() 
         fs::write(path, bytes).unwrap();
     }
     let place = place(hurt.folder.path());
-    let fault = |path: &Path| mend::look_into(path).unwrap();
+    let fault = |path: &Path| damage::look_into(path).unwrap();
     for tip in ["torn", &hurt.tip.to_string()] {
         fs::write(hurt.path(refs::TIP), format!("{tip}\n")).unwrap();
         let torn = vec![fault(&files[0])];
@@ -874,8 +905,8 @@ async fn a_clock_that_jumps_hurts_no_commit_and_no_line() {
 #[test]
 fn a_pack_that_went_meanwhile_is_not_damaged_and_one_that_cannot_be_read_is() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(mend::look_into(&folder.path().join("pack-0.pack")).is_none());
-    let unreadable = mend::look_into(folder.path()).unwrap();
+    assert!(damage::look_into(&folder.path().join("pack-0.pack")).is_none());
+    let unreadable = damage::look_into(folder.path()).unwrap();
     assert!(
         unreadable.to_string().contains("cannot be read"),
         "{unreadable}"

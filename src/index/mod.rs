@@ -9,6 +9,7 @@ mod child;
 mod copies;
 mod copy;
 mod crates;
+mod damage;
 mod dependencies;
 mod diff;
 mod edit;
@@ -74,13 +75,14 @@ use crate::measure::Counted;
 
 pub use change::{Action, Change, Refusal};
 pub use copy::{CopyFault, Incoming};
+pub use damage::Damaged;
 pub use dependencies::MissingDependency;
 pub use follow::Stall;
 pub use history::HistoryFault;
 pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
 pub use measures::Measures;
-pub use mend::{Damaged, MendFault};
+pub use mend::MendFault;
 pub use message::REGISTRY_ADDRESS;
 pub use object::{Body, Collision};
 pub use opening::OpenFault;
@@ -168,7 +170,8 @@ impl Index {
         let has_forge = upstream.is_some();
         place.ensure(settings, blobs.id(), upstream.as_ref())?;
         let key = SigningKey::open(&place.keys)?;
-        let (tip, unkept) = place.recover(&key.signer().map_err(KeyFault::from)?)?;
+        let found = place.recover(&key.signer().map_err(KeyFault::from)?)?;
+        let tip = found.tip;
         for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
             error!(%damage, "a crate file cannot be served");
         }
@@ -177,7 +180,7 @@ impl Index {
         let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
         let (moved, moves) = watch::channel(first);
         let is_proven = Arc::new(AtomicBool::new(true));
-        let maintenance = Maintenance::start(&place.git_dir);
+        let maintenance = Maintenance::start(&place.git_dir, found.damaged);
         let (maintenance, flights) = maintenance.map_err(|source| place.io_fault(source))?;
         let stalled = Arc::new(ArcSwapOption::empty());
         let unpushed = Arc::new(ArcSwapOption::empty());
@@ -189,7 +192,7 @@ impl Index {
             packs: Packs::new(place.packs()),
             key,
             tip,
-            unkept,
+            unkept: found.unkept,
             shown: Arc::clone(&shown),
             moved,
             unproven: Vec::new(),

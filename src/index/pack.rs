@@ -14,7 +14,7 @@ use gix::objs::Kind;
 
 use crate::disk::{self, TempFolder};
 
-use super::mend;
+use super::damage;
 use super::object::PackObject;
 
 /// The name of a mark that is not needed at the moment.
@@ -215,7 +215,7 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
             _ if path.file_name() == Some(OsStr::new(SPARE_MARK)) => remove_if_there(&path)?,
             Some("keep") if is_ours() => {
                 let pack = path.with_extension("pack");
-                if !has_index && mend::is_torn(&pack)? {
+                if !has_index && damage::is_torn(&pack)? {
                     remove_parts(&path)?;
                 } else if !has_index {
                     // It may be the tip's, whose index did not come to the disk, or that of a process which was killed

@@ -1,16 +1,19 @@
 //! Where a registry keeps its index on the disk.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::blobs::Blobs;
 use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
 use super::copy::is_ancestor;
+use super::damage::{Damaged, look_into};
+use super::history::Walk;
 use super::kept::Kept;
 use super::objects::Objects;
 use super::registry_files::Identity;
@@ -20,7 +23,7 @@ use super::signature::{KeyFault, Signer, SigningKey};
 use super::snapshot::Snapshot;
 use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
-use super::{HistoryFault, OpenFault, history, load, refs, template};
+use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
 
 /// Where a registry keeps what belongs to its index.
 #[derive(Debug, Clone)]
@@ -31,6 +34,16 @@ pub struct Place {
     pub keys: PathBuf,
     /// The folder of what can be made again.
     pub cache: PathBuf,
+}
+
+/// What a start finds.
+pub(super) struct Recovered {
+    /// The newest good state.
+    pub(super) tip: Tip,
+    /// How many of its index files were not known from before.
+    pub(super) unkept: usize,
+    /// Files of the repository that are damaged and may be needed.
+    pub(super) damaged: Vec<Damaged>,
 }
 
 /// For the whole index to come from a forge at the first start.
@@ -158,9 +171,57 @@ impl Place {
         Ok(load::identity(&self.git_dir, self.good_commit(None)?)?)
     }
 
-    /// The tokens that are revoked.
-    pub fn revoked(&self) -> Result<Revoked, OpenFault> {
-        Ok(load::revoked(&self.git_dir, self.good_commit(None)?)?)
+    /// The tokens that are revoked as of a commit.
+    pub fn revoked(&self, commit: CommitId) -> Result<Revoked, OpenFault> {
+        Ok(load::revoked(&self.git_dir, commit)?)
+    }
+
+    /// The commit that clients of git were shown last.
+    pub fn last_shown(&self) -> Result<CommitId, OpenFault> {
+        self.good_commit(None)
+    }
+
+    /// The commit that a start would show: after a power cut the branch can have good ones beyond what was shown last.
+    pub fn newest_good(&self, blobs: &Blobs) -> Result<CommitId, OpenFault> {
+        let (shown, tip) = (self.last_shown()?, self.tip()?);
+        if shown == tip {
+            return Ok(tip);
+        }
+        let objects = Objects::open(&self.git_dir)?.hashed();
+        let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
+        let mut walk = Walk::from(load::load(&self.git_dir, shown)?, &objects, &has_blob);
+        // It stands at the last good one before a fault.
+        let _ = walk.to(tip, &mut |_| ());
+        Ok(walk.tip.snapshot.commit)
+    }
+
+    /// The packs that have no index though they have bytes and were not merged into others: a power cut took it, or it
+    /// is just being written.
+    pub fn without_index(&self) -> io::Result<Vec<PathBuf>> {
+        let mut packs = self.packs_and_indices("pack")?;
+        packs.retain(|pack| {
+            let has = |part| pack.with_extension(part).exists();
+            let is_empty = fs::metadata(pack).is_ok_and(|pack| pack.len() == 0);
+            !has("idx") && !has(pack::HIDDEN) && !is_empty
+        });
+        Ok(packs)
+    }
+
+    /// Makes the indices of packs again that a power cut took, and mends nothing else; the caller holds the lock of the
+    /// data folder.
+    pub fn index_packs(&self) -> io::Result<()> {
+        for pack in self.without_index()? {
+            // A process may have been killed before it flushed it.
+            disk::flush(&File::open(&pack)?)?;
+            let index = pack.with_extension("idx");
+            match self.index_again(&pack, &index) {
+                Ok(()) => warn!(path = %index.display(), "the index of a pack was made again"),
+                // It was not written to its end, and a start takes it away.
+                Err(_) if look_into(&pack).is_some() => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the branch follows one on a forge.
@@ -217,14 +278,13 @@ impl Place {
     /// Mends what an ended process or a power cut left; the caller holds the lock of the data folder.
     pub fn heal(&self) -> Result<(), OpenFault> {
         let key = SigningKey::open(&self.keys)?;
-        self.mend(&key.signer().map_err(KeyFault::from)?)
+        self.mend(&key.signer().map_err(KeyFault::from)?).map(drop)
     }
 
-    /// The newest good state, once what an ended process left is gone or mended and the refs are what they must be; and
-    /// how many of its index files were not known from before.
-    pub(super) fn recover(&self, signer: &Signer) -> Result<(Tip, usize), OpenFault> {
+    /// Finds the newest good state, once what an ended process left is gone or mended and the refs are what they must be.
+    pub(super) fn recover(&self, signer: &Signer) -> Result<Recovered, OpenFault> {
         let io_fault = |source| self.io_fault(source);
-        self.mend(signer)?;
+        let damaged = self.mend(signer)?;
         let commit = self
             .good_commit(Some(signer))
             .map_err(|fault| self.explain(fault))?;
@@ -235,10 +295,14 @@ impl Place {
             warn!(%fault, "the snapshot file is not used");
             Kept::default()
         });
-        let loaded = Objects::open(&self.git_dir)
+        let (tip, unkept) = Objects::open(&self.git_dir)
             .and_then(|objects| load::load_with(objects, commit, &kept))
             .map_err(|fault| self.explain(fault.into()))?;
         refs::show(&self.git_dir, commit).map_err(io_fault)?;
-        Ok(loaded)
+        Ok(Recovered {
+            tip,
+            unkept,
+            damaged,
+        })
     }
 }

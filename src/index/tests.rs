@@ -874,16 +874,23 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
     let copy = place(folder.path());
     for version in ["1.0.0", "1.1.0"] {
         let landed = fixture.submit("alice", publish("a", version, 1)).await;
-        let commit = source.copy_to(&copy).unwrap().accept().unwrap();
-        assert_eq!(commit, landed.unwrap().commit);
+        let landed = landed.unwrap().commit;
+        let commit = source.copy_to(landed, &copy).unwrap().accept().unwrap();
+        assert_eq!(commit, landed);
         assert_eq!(copy.tip().unwrap(), commit);
     }
     // Again, with nothing new.
-    source.copy_to(&copy).unwrap().accept().unwrap();
-    let before = fixture.git(&["rev-parse", "main~1"]);
-    fs::write(source.git_dir.join(refs::SHOWN), before).unwrap();
-    for source in [source, place(other.folder.path())] {
-        let fault = source.copy_to(&copy).unwrap_err();
+    let tip = source.tip().unwrap();
+    source.copy_to(tip, &copy).unwrap().accept().unwrap();
+    let before = fixture
+        .git(&["rev-parse", "main~1"])
+        .trim()
+        .parse()
+        .unwrap();
+    let other = place(other.folder.path());
+    let strange = other.tip().unwrap();
+    for (source, commit) in [(source, before), (other, strange)] {
+        let fault = source.copy_to(commit, &copy).unwrap_err();
         assert!(matches!(fault, CopyFault::OtherHistory { .. }), "{fault}");
     }
 }

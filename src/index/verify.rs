@@ -12,12 +12,13 @@ use thiserror::Error;
 use crate::blobs::Blobs;
 use crate::domain::{Cksum, CommitId};
 
+use super::damage::each;
 use super::history::{self, HistoryFault, Judged, Walk};
 use super::load::{self, LoadFault};
 use super::objects::Objects;
 use super::rule::{By, LineStep};
 use super::writer::chain;
-use super::{OpenFault, Place, mend, refs, signature};
+use super::{OpenFault, Place, refs, signature};
 use theirs::Seen;
 
 /// The most faults that are kept; further ones are only counted.
@@ -275,8 +276,8 @@ impl Proof<'_> {
 
     /// Adds what cannot be read, with the packs that are known to be gone.
     fn add_unreadable(&mut self, commit: CommitId, fault: &dyn std::error::Error) {
-        let gone = mend::each(&self.place.gone_packs().unwrap_or_default());
-        self.add(commit, &format!("{}{gone}", chain(fault)), self.check());
+        let to_blame = each(&self.place.to_blame());
+        self.add(commit, &format!("{}{to_blame}", chain(fault)), self.check());
     }
 
     fn add(&mut self, commit: CommitId, what: &dyn ToString, look: String) {

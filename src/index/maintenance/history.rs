@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tracing::{error, info, warn};
 
+use super::super::damage::{Damaged, look_into};
 use super::super::history;
 use super::job::Job;
 use super::{Fault, chain, refs};
@@ -24,14 +25,17 @@ pub(super) struct History {
     git_dir: PathBuf,
     /// When it is walked again.
     due: Instant,
+    /// Files that were damaged at the start.
+    damaged: Vec<Damaged>,
     /// Why it is not whole, once that is known.
     pub(super) broken: Arc<ArcSwapOption<String>>,
 }
 
 impl History {
-    pub(super) fn of(git_dir: &Path) -> Self {
+    pub(super) fn of(git_dir: &Path, damaged: Vec<Damaged>) -> Self {
         Self {
             git_dir: git_dir.to_owned(),
+            damaged,
             due: Instant::now(),
             broken: Arc::default(),
         }
@@ -39,7 +43,8 @@ impl History {
 
     /// Whether it is whole, as far as is known; it is walked once a day, and each time while it is not.
     pub(super) fn is_whole(&mut self, is_over: &AtomicBool) -> bool {
-        if self.due > Instant::now() {
+        self.damaged.retain(|it| look_into(&it.path).is_some());
+        if self.due > Instant::now() && self.damaged.is_empty() {
             return true;
         }
         match self.walk(is_over) {
@@ -77,6 +82,13 @@ impl History {
     }
 
     fn walk(&self, is_over: &AtomicBool) -> Result<(), Fault> {
+        // A walk over the commits does not read what else may be damaged in it.
+        if let Some(damaged) = self.damaged.first() {
+            return Err(Fault::Git {
+                what: "rev-list",
+                said: damaged.to_string(),
+            });
+        }
         let Some(shown) = refs::shown(&self.git_dir)? else {
             return Ok(());
         };

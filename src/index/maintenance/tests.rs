@@ -12,7 +12,7 @@ use tokio::time::Instant as Deadline;
 use super::super::object::{Body, PackObject};
 use super::super::objects::Objects;
 use super::super::tests::{change, open, place, publish};
-use super::super::{Index, pack};
+use super::super::{Index, damage, pack};
 use super::*;
 use gix::objs::Kind;
 
@@ -34,7 +34,12 @@ impl Resting {
         drop(index);
         let git_dir = place(folder.path()).git_dir;
         let flights = Flights::new(sync_channel(1).0);
-        let keeper = Keeper::new(&git_dir, flights, Arc::default());
+        let keeper = Keeper::new(
+            &git_dir,
+            History::of(&git_dir, vec![]),
+            flights,
+            Arc::default(),
+        );
         assert_eq!(packs::list(&keeper.folder).unwrap().len(), count + 1);
         Self { folder, keeper }
     }
@@ -137,7 +142,7 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
         let path = resting.keeper.git_dir.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &lost).unwrap();
-        let mut history = History::of(&resting.keeper.git_dir);
+        let mut history = History::of(&resting.keeper.git_dir, vec![]);
         assert!(!history.is_whole(&is_over));
         let reason = history.broken.load_full().unwrap();
         assert!(reason.contains(path.to_str().unwrap()), "{reason}");
@@ -145,14 +150,31 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
         assert!(history.is_whole(&is_over));
     }
 
+    // What else a start found damaged, a walk over the commits does not see.
+    let index = resting.files().into_iter().find(|path| is_index(path));
+    let pack = index.unwrap().with_extension("pack");
+    let whole = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, &whole[..whole.len() - 1]).unwrap();
+    let damaged = vec![damage::look_into(&pack).unwrap()];
+    let mut history = History::of(&resting.keeper.git_dir, damaged);
+    for _ in 0..2 {
+        assert!(!history.is_whole(&is_over));
+        let reason = history.broken.load_full().unwrap();
+        assert!(reason.contains(pack.to_str().unwrap()), "{reason}");
+    }
+    fs::write(&pack, whole).unwrap();
+    assert!(history.is_whole(&is_over));
+    assert!(history.broken.load().is_none());
+
     // It is not walked at each turn.
     let pack = resting.files().into_iter().find(|path| is_index(path));
     fs::rename(pack.unwrap(), resting.folder.path().join("away")).unwrap();
     assert!(resting.keeper.history.is_whole(&is_over));
-    assert!(!History::of(&resting.keeper.git_dir).is_whole(&is_over));
+    assert!(!History::of(&resting.keeper.git_dir, vec![]).is_whole(&is_over));
     // An end in the midst of it says nothing of it.
     is_over.store(true, Ordering::Release);
-    assert!(History::of(&resting.keeper.git_dir).is_whole(&is_over));
+    assert!(History::of(&resting.keeper.git_dir, vec![]).is_whole(&is_over));
 }
 
 async fn publish_each(index: &Index, major: &str, numbers: std::ops::Range<usize>) {

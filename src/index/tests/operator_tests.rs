@@ -83,7 +83,8 @@ async fn a_revocation_is_one_commit_of_the_registry_and_lasts() {
     let snapshot = fixture.index.snapshot();
     let revoked = &snapshot.registry().revoked;
     assert!(revoked.contains(&id(7)) && !revoked.contains(&id(8)));
-    assert_eq!(**revoked, place(fixture.folder.path()).revoked().unwrap());
+    let found = place(fixture.folder.path()).revoked(snapshot.commit());
+    assert_eq!(**revoked, found.unwrap());
     assert_eq!(fixture.git(&["rev-list", "--count", "main"]).trim(), "2");
     assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
 }

@@ -612,7 +612,9 @@ async fn a_history_of_its_own_is_not_mixed_with_that_of_a_forge() {
     // A backup of it is one as well.
     let backup = tempfile::tempdir().unwrap();
     let to = place(backup.path());
-    place(folder.path()).copy_to(&to).unwrap().accept().unwrap();
+    let from = place(folder.path());
+    let commit = from.last_shown().unwrap();
+    from.copy_to(commit, &to).unwrap().accept().unwrap();
     for copy in [folder.path(), backup.path()] {
         let fault = super::super::tests::open(copy, "http://localhost:1")
             .err()

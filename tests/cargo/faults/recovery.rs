@@ -234,7 +234,7 @@ fn a_torn_tip_is_healed_at_the_start_and_a_torn_pack_named() {
 }
 
 #[test]
-fn every_command_makes_the_index_of_a_pack_again_that_a_power_cut_took() {
+fn commands_make_the_index_of_a_pack_again_that_a_power_cut_took_and_verify_names_it() {
     let mut target = Target::new();
     target.registry.stop();
     let backup = tempfile::TempDir::new().unwrap();
@@ -247,8 +247,7 @@ fn every_command_makes_the_index_of_a_pack_again_that_a_power_cut_took() {
     };
     let whole = indices();
     for words in [
-        &["verify"][..],
-        &["token", "list"],
+        &["token", "list"][..],
         &["token", "create", "bob"],
         &["backup", backup.path().to_str().unwrap()],
     ] {
@@ -261,10 +260,36 @@ fn every_command_makes_the_index_of_a_pack_again_that_a_power_cut_took() {
     for index in &whole {
         fs::remove_file(index).unwrap();
     }
+    let said = target.registry.run(&["verify"]).fails_with("has no index");
+    assert!(said.stderr.contains("start the server once"), "{said}");
+    assert!(indices().is_empty(), "it only looks");
     // The index tells its id.
     fs::remove_file(target.registry.data().join("blobs/store-id")).unwrap();
     target.registry.start_again();
     target.has_once(&Release::new("early", "1.0.0"));
+}
+
+#[test]
+fn commands_know_what_was_acknowledged_though_a_power_cut_set_back_what_was_shown_last() {
+    let mut target = Target::new();
+    let repository = target.registry.repository();
+    let shown = repository.join("sidecargo-shown");
+    let before = fs::read(&shown).unwrap();
+    let listed = target.registry.run(&["token", "list"]).succeeds().stdout;
+    let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let later = Release::new("later", "1.0.0");
+    target.publish(&later).succeeds();
+    target.registry.run(&["token", "revoke", id]).succeeds();
+    target.registry.kill();
+    // It is not flushed.
+    fs::write(&shown, before).unwrap();
+    let listed = target.registry.run(&["token", "list"]).succeeds().stdout;
+    assert!(listed.contains("revoked"), "{listed}");
+    let backup = tempfile::TempDir::new().unwrap();
+    let words = ["backup", backup.path().to_str().unwrap()];
+    let said = target.registry.run(&words).succeeds();
+    assert!(said.stdout.contains(&git::tip(&repository)), "{said}");
+    assert!(said.stdout.contains("crate files: 2"), "{said}");
 }
 
 #[test]
@@ -448,6 +473,14 @@ fn keys_that_are_gone_are_named() {
     );
     assert!(!signing.exists(), "another would be of no use");
     fs::rename(&away, &signing).unwrap();
+
+    // While a key is there, what it signed is good.
+    fs::remove_file(keys.join("token-current")).unwrap();
+    registry.start_again();
+    let published = Release::new("early", "1.0.0").publish(registry.port, &token);
+    published.succeeds();
+    assert!(!is_told(&registry.log()));
+    registry.stop();
 
     for file in fs::read_dir(&keys).unwrap() {
         let path = file.unwrap().path();

@@ -1,0 +1,79 @@
+//! What is torn: a file whose bytes are not those that were written.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The checksum at the end of packs and their indices, in bytes.
+const CHECKSUM_BYTES: u64 = 20;
+
+/// A file whose bytes are not those that were written, with the reason.
+#[derive(Debug)]
+pub struct Damaged {
+    pub(super) path: PathBuf,
+    pub(super) reason: String,
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.path.display(), self.reason)
+    }
+}
+
+/// The pack to which only an index is left.
+pub(super) fn gone(index: &Path) -> Damaged {
+    let path = index.with_extension("pack");
+    let reason = "it is gone".to_owned();
+    Damaged { path, reason }
+}
+
+pub(super) fn each(damaged: &[Damaged]) -> String {
+    let files = damaged.iter().map(|file| format!("; {file}"));
+    files.collect()
+}
+
+/// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.
+pub(super) fn look_into(path: &Path) -> Option<Damaged> {
+    let reason = match has_its_checksum(path) {
+        Ok(true) => return None,
+        Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),
+        // Git took it away meanwhile.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
+        Err(cause) => format!("it cannot be read: {cause}"),
+    };
+    let path = path.to_owned();
+    Some(Damaged { path, reason })
+}
+
+/// Whether the pack is known not to be whole: it was read to its end, or it is gone.
+pub(super) fn is_torn(pack: &Path) -> io::Result<bool> {
+    match has_its_checksum(pack) {
+        Ok(is_whole) => Ok(!is_whole),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(cause) => {
+            let words = format!("{} cannot be read: {cause}", pack.display());
+            Err(io::Error::new(cause.kind(), words))
+        }
+    }
+}
+
+fn has_its_checksum(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let Some(mut left) = file.metadata()?.len().checked_sub(CHECKSUM_BYTES) else {
+        return Ok(false);
+    };
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    let mut buffer = vec![0; 256 * 1024];
+    while left > 0 {
+        let wanted = left.min(buffer.len() as u64) as usize;
+        file.read_exact(&mut buffer[..wanted])?;
+        hasher.update(&buffer[..wanted]);
+        left -= wanted as u64;
+    }
+    let mut checksum = [0; CHECKSUM_BYTES as usize];
+    file.read_exact(&mut checksum)?;
+    Ok(hasher
+        .try_finalize()
+        .is_ok_and(|id| id.as_slice() == checksum))
+}

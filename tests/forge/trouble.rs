@@ -13,10 +13,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::api::{done, number, text};
+use super::api::{done, text};
 use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
-use super::scene::{Repository, Token, User};
+use super::scene::{Repository, Token, User, Visibility};
 use crate::common::git::{self, git};
 use crate::common::http::{Reply, Request, get, request};
 use crate::common::metrics::Metrics;
@@ -51,14 +51,7 @@ impl<'forge> Scene<'forge> {
     fn set(forge: &'forge Gitea, poll_secs: u64) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
-        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &wanted), 201);
-        let repository = Repository {
-            owner: owner.login.clone(),
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
+        let repository = forge.empty_repository(&owner.login, "crates", Visibility::Public);
         forge.collaborate(&repository, &robot, "write");
         let robot_token = forge.token(&robot, &["write:repository"]);
         let folder = TempDir::new().unwrap();

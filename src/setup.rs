@@ -88,17 +88,23 @@ impl Plan {
         (method, path, body): (Method, &str, Value),
         tell: &mut dyn FnMut(&Step),
     ) -> Result<Value, SetupFault> {
-        let outcome = match self.is_dry {
-            true => Outcome::WouldBe,
-            false => Outcome::Done,
-        };
         let answer = match self.is_dry {
             true => Value::Null,
             false => forge.write(method, path, &body).await?,
         };
-        let what = what.to_owned();
-        tell(&Step { what, outcome });
+        tell(&self.changed(what));
         Ok(answer)
+    }
+
+    /// A step in which something was changed, or would be if this were no rehearsal.
+    fn changed(&self, what: &str) -> Step {
+        Step {
+            what: what.to_owned(),
+            outcome: match self.is_dry {
+                true => Outcome::WouldBe,
+                false => Outcome::Done,
+            },
+        }
     }
 
     async fn repository(

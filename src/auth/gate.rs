@@ -6,6 +6,7 @@
 
 mod fault;
 mod guest;
+mod reading;
 mod vouched;
 
 pub use fault::GateFault;
@@ -96,64 +97,6 @@ impl Gate {
         }
     }
 
-    /// Whether the token may read the registry.
-    pub async fn may_read(
-        &self,
-        token: &Secret,
-        peer: IpAddr,
-        now: Timestamp,
-    ) -> Result<(), GateFault> {
-        let hash = Remembered::hash(token);
-        if let Some(answer) = self.remembered.answer(&hash, now) {
-            return answer;
-        }
-        let _flight = self.remembered.flight(hash).await;
-        // Somebody with the same token may have asked meanwhile.
-        if let Some(answer) = self.remembered.answer(&hash, now) {
-            return answer;
-        }
-        let turn = self.question(token, &hash, peer, now).await?;
-        let answer = self.ask_reading(token, now).await;
-        self.note(hash, turn, &answer);
-        match answer {
-            Ok(_) => Ok(()),
-            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
-                self.remembered.count(Look::Outlasted);
-                Ok(())
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Whether somebody may read for whom a token of ours speaks; all such tokens of one person are one question.
-    pub async fn may_read_as(&self, guest: &Guest, now: Timestamp) -> Result<(), GateFault> {
-        let Who::Person(person) = &guest.who else {
-            return self.jobs_must_read().await;
-        };
-        let hash = Remembered::of_person(person.id);
-        if let Some(answer) = self.remembered.answer(&hash, now) {
-            return answer;
-        }
-        let _flight = self.remembered.flight(hash).await;
-        if let Some(answer) = self.remembered.answer(&hash, now) {
-            return answer;
-        }
-        let answer = self.must_read_as(person).await;
-        match &answer {
-            Ok(()) => self.remembered.good(hash, None),
-            Err(fault) if fault.is_away() => self.remembered.failed(),
-            Err(GateFault::Forge(_)) => {}
-            Err(fault) => self.remembered.bad(hash, fault.clone()),
-        }
-        match answer {
-            Err(GateFault::Forge(_)) if self.remembered.is_known(&hash, now) => {
-                self.remembered.count(Look::Outlasted);
-                Ok(())
-            }
-            answer => answer,
-        }
-    }
-
     /// Who wants to change something; the forge is asked each time.
     pub async fn guest(
         &self,
@@ -237,45 +180,6 @@ impl Gate {
         if let Some(turn) = turn {
             self.strangers.give_back(turn.peer);
         }
-    }
-
-    fn note(
-        &self,
-        hash: TokenHash,
-        turn: Option<Turn<'_>>,
-        answer: &Result<Option<Timestamp>, GateFault>,
-    ) {
-        self.remembered.count(Look::Asked);
-        match answer {
-            Ok(expires) => {
-                self.uncount(turn);
-                self.remembered.good(hash, *expires);
-            }
-            Err(fault) if fault.is_away() => {
-                self.uncount(turn);
-                self.remembered.failed();
-            }
-            Err(GateFault::Forge(_)) => {}
-            Err(fault) => self.remembered.bad(hash, fault.clone()),
-        }
-    }
-
-    /// Asks whether the token may read, and when it ends, if it says so.
-    async fn ask_reading(
-        &self,
-        token: &Secret,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, GateFault> {
-        if is_opaque(token) {
-            self.must_read_by(token).await?;
-            return Ok(None);
-        }
-        let Signed { who, expires, .. } = self.verify(token, Wanted::Read, now).await?;
-        match who {
-            SignedFor::Person(person, _) => self.must_read_as(&person).await?,
-            SignedFor::Job(_) => self.jobs_must_read().await?,
-        }
-        Ok(Some(expires))
     }
 
     /// Whether the token is shown the index repository.

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use prometheus::IntCounterVec;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::time::timeout;
 
 use super::GateFault;
 use crate::domain::Secret;
@@ -34,6 +35,10 @@ pub struct Holds {
     pub unreachable: Duration,
     /// How long a forge that could not be asked is left alone about tokens that were good.
     pub pause: Duration,
+    /// How long it is waited for the forge's word on a token that was good.
+    pub patience: Duration,
+    /// For how long it is not waited for at all, once it was late.
+    pub late: Duration,
 }
 
 impl Holds {
@@ -44,6 +49,8 @@ impl Holds {
             bad: Duration::from_secs(10),
             unreachable,
             pause: Duration::from_secs(5),
+            patience: Duration::from_secs(1),
+            late: Duration::from_secs(60),
         }
     }
 }
@@ -54,9 +61,18 @@ pub(super) struct Remembered {
     good: Cache<TokenHash, Good>,
     bad: Cache<TokenHash, Bad>,
     flights: Mutex<HashMap<TokenHash, Arc<tokio::sync::Mutex<()>>>>,
-    failed: Mutex<Option<Instant>>,
+    beside: Mutex<HashMap<TokenHash, Told>>,
+    failed: Last,
+    late: Last,
     looked: IntCounterVec,
 }
+
+/// What a question comes to, for all who wait for it.
+pub(super) type Told = watch::Receiver<Option<Result<(), GateFault>>>;
+
+/// When something was so for the last time.
+#[derive(Default)]
+struct Last(Mutex<Option<Instant>>);
 
 /// What came of a look at a token.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +81,7 @@ pub(super) enum Look {
     Remembered,
     /// The forge was asked, or the token is of its hand.
     Asked,
-    /// It could read once, and the forge cannot be asked.
+    /// It could read once, and the forge cannot be asked or does not answer in time.
     Outlasted,
     /// Too many unknown ones came from its address.
     HeldOff,
@@ -109,7 +125,9 @@ impl Remembered {
             good: Cache::new(GOOD_MAX),
             bad: Cache::new(BAD_MAX),
             flights: Mutex::default(),
-            failed: Mutex::default(),
+            beside: Mutex::default(),
+            failed: Last::default(),
+            late: Last::default(),
             looked: measure::counts_from_zero(
                 "sidecargo_forge_tokens_total",
                 "Tokens of the forge that came, by what came of a look at them.",
@@ -145,7 +163,7 @@ impl Remembered {
         let (look, answer) = match self.known(hash, now) {
             Known::Good => (Look::Remembered, Ok(())),
             Known::Bad(fault) => (Look::Remembered, Err(fault)),
-            Known::Stale if self.failed_lately() => (Look::Outlasted, Ok(())),
+            Known::Stale if self.failed.is_within(self.holds.pause) => (Look::Outlasted, Ok(())),
             Known::Stale | Known::Nothing => return None,
         };
         self.count(look);
@@ -197,13 +215,28 @@ impl Remembered {
 
     /// The forge could not be asked.
     pub(super) fn failed(&self) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.failed.note();
+        self.late.note();
     }
 
-    /// Whether the forge could not be asked a moment ago: nobody who was good waits for it again so soon.
-    fn failed_lately(&self) -> bool {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.is_some_and(|failed| failed.elapsed() < self.holds.pause)
+    /// The questions that nobody has to wait for.
+    pub(super) fn beside(&self) -> MutexGuard<'_, HashMap<TokenHash, Told>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a question about a token that was good comes to, if that is told in time. Who has waited for nothing spares
+    /// the others it, but for as long only as a good answer holds in any case.
+    pub(super) async fn in_time(&self, mut told: Told) -> Option<Result<(), GateFault>> {
+        if self.late.is_within(self.holds.late) {
+            return None;
+        }
+        match timeout(self.holds.patience, told.wait_for(Option::is_some)).await {
+            Ok(told) => told.ok()?.clone(),
+            Err(_) => {
+                self.late.note();
+                None
+            }
+        }
     }
 
     /// Waits until nobody else asks about the token.
@@ -220,6 +253,17 @@ impl Remembered {
         };
         flight.turn = Some(turn.lock_owned().await);
         flight
+    }
+}
+
+impl Last {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_within(&self, time: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < time)
     }
 }
 
@@ -247,6 +291,11 @@ impl fmt::Debug for Remembered {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use futures_util::poll;
+
     use super::*;
 
     #[tokio::test]
@@ -257,18 +306,39 @@ mod tests {
         let other = remembered.flight([2; 32]).await;
         let mut second = Box::pin(remembered.flight([1; 32]));
         let mut third = Box::pin(remembered.flight([1; 32]));
-        assert!(futures_util::poll!(&mut second).is_pending());
-        assert!(futures_util::poll!(&mut third).is_pending());
+        assert!(poll!(&mut second).is_pending());
+        assert!(poll!(&mut third).is_pending());
         assert_eq!(count(), 2);
         drop(other);
         drop(first);
         assert_eq!(count(), 1, "one waits");
         let second = second.await;
-        assert!(futures_util::poll!(&mut third).is_pending());
+        assert!(poll!(&mut third).is_pending());
         // One that leaves while it waits takes nothing from the others.
         drop(third);
         assert_eq!(count(), 1);
         drop(second);
         assert_eq!(count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_for_nothing_spares_the_others_it() {
+        let mut remembered = Remembered::new(Holds {
+            patience: Duration::from_millis(1),
+            ..Holds::with_unreachable(Duration::ZERO)
+        });
+        let (tell, told) = watch::channel(None);
+        assert_eq!(remembered.in_time(told.clone()).await, None);
+        remembered.holds.patience = Duration::from_secs(3600);
+        let spared = poll!(pin!(remembered.in_time(told.clone())));
+        assert_eq!(spared, Poll::Ready(None));
+        // Once that is some time ago, it is waited for again.
+        remembered.holds.late = Duration::ZERO;
+        let mut waits = pin!(remembered.in_time(told.clone()));
+        assert!(poll!(&mut waits).is_pending());
+        tell.send_replace(Some(Err(GateFault::MayNotRead)));
+        assert_eq!(waits.await, Some(Err(GateFault::MayNotRead)));
+        let (_, broken_off) = watch::channel(None);
+        assert_eq!(remembered.in_time(broken_off).await, None);
     }
 }

@@ -291,7 +291,10 @@ impl<'a> Examined<'a> {
         let hooks = hooks.and_then(|hooks| hooks.ok_or(ForgeFault::NotFound));
         let hooks = hooks.map_err(|fault| fault.to_string());
         let seen = hooks.and_then(|hooks| match is_told(&hooks, &self.webhook) {
-            true => Ok(format!("the forge tells {}", self.webhook)),
+            true => Ok(format!(
+                "the forge tells {}; it does not say with which secret, but its page of the webhook shows deliveries: one answered with 401 had another",
+                self.webhook
+            )),
             false => Err(format!(
                 "the forge does not tell {} of pushes and pull requests: `sidecargo init` sees to it; if that is not where the forge reaches this server, set `forge.told_at`",
                 self.webhook

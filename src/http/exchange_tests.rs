@@ -103,6 +103,7 @@ fn gate(double: &ForgeDouble, audience: String) -> Arc<Gate> {
     let holds = Holds {
         good: Duration::ZERO,
         bad: Duration::ZERO,
+        patience: Duration::from_secs(3600),
         ..Holds::with_unreachable(Duration::from_secs(3600))
     };
     let patience = KeyPatience::default();

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::told::{Outcome, is_so};
+use super::told::is_so;
 use super::wanted::{BRANCH, differing, keys};
 use super::{Owner, Plan, SetupFault, Step};
 use crate::domain::harmless;
@@ -182,16 +182,9 @@ impl Plan {
             true => json!([]),
             false => self.rules(forge).await?,
         };
-        let step = match (allowed.otherwise(&rules).is_empty(), self.is_dry) {
-            (true, _) => is_so(what),
-            (false, is_dry) => Step {
-                what: what.to_owned(),
-                outcome: if is_dry {
-                    Outcome::WouldBe
-                } else {
-                    Outcome::Done
-                },
-            },
+        let step = match allowed.otherwise(&rules).is_empty() {
+            true => is_so(what),
+            false => self.changed(what),
         };
         if !self.is_dry {
             self.protect(forge, allowed, &rules).await?;

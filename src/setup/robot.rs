@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::told::{Outcome, is_so};
+use super::told::is_so;
 use super::{Owner, Plan, SetupFault, Step};
 
 impl Plan {
@@ -32,14 +32,10 @@ impl Plan {
             tell(&is_so(&what));
             return Ok(());
         }
-        let outcome = match self.is_dry {
-            true => Outcome::WouldBe,
-            false => Outcome::Done,
-        };
         if !self.is_dry {
             self.let_robot_write(forge).await?;
         }
-        tell(&Step { what, outcome });
+        tell(&self.changed(&what));
         Ok(())
     }
 

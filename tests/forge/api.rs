@@ -1,5 +1,6 @@
 //! The forge's API, asked by anybody.
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -173,4 +174,12 @@ pub fn text(json: &Value, field: &str) -> String {
 /// A text as the API wants the content of a file.
 pub fn base64(text: &str) -> String {
     BASE64_STANDARD.encode(text)
+}
+
+/// How the forge signs what it tells, with this secret.
+pub fn signature(secret: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, body);
+    let digits = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256={}", digits.collect::<String>())
 }

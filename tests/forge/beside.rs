@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use serde_json::json;
 use tempfile::TempDir;
 
-use super::api::{done, number};
 use super::gitea::Gitea;
 use super::scene::{Repository, User, Visibility};
 use crate::common::cargos::{Sandbox, View};
@@ -104,15 +102,7 @@ impl<'forge> Beside<'forge> {
     pub fn start_as(forge: &'forge Gitea, wanted: &Wanted) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
-        let is_private = wanted.visibility == Visibility::Private;
-        let made = json!({ "name": "crates", "private": is_private, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &made), 201);
-        let repository = Repository {
-            owner: owner.login.clone(),
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
+        let repository = forge.empty_repository(&owner.login, "crates", wanted.visibility);
         forge.collaborate(&repository, &robot, wanted.robot);
         let secret = TempDir::new().unwrap();
         let file = secret.path().join("token");

@@ -142,7 +142,11 @@ fn what_somebody_changed_is_told_with_its_cure() {
     let file = acme.folder.path().join("sidecargo.toml");
     let before = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{before}told_at = \"http://localhost:1\"\n")).unwrap();
-    assert!(patient.says("webhook").starts_with("good"));
+    let said = patient.says("webhook");
+    assert!(
+        said.starts_with("good") && said.contains("answered with 401"),
+        "{said}"
+    );
     // Whoever signs in shows nothing of their own there.
     fs::write(&file, format!("{before}client_id = \"registry\"\n")).unwrap();
     let said = patient.says("robot: ");

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::api::{done, number, text};
 use super::gitea::{Gitea, Settings};
-use super::scene::{Repository, User};
+use super::scene::{Repository, User, Visibility};
 use super::sign_in::claims;
 use crate::common::cargos::{Sandbox, View};
 use crate::common::git::git;
@@ -59,14 +59,7 @@ impl Scene {
     fn start(forge: &'static Gitea) -> Self {
         let owner = forge.user("olga");
         let (robot, alice) = (forge.user("robot"), forge.user("alice"));
-        let wanted = json!({ "name": "crates", "private": true, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &wanted), 201);
-        let index = Repository {
-            owner: owner.login,
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
+        let index = forge.empty_repository(&owner.login, "crates", Visibility::Private);
         forge.collaborate(&index, &robot, "admin");
         forge.collaborate(&index, &alice, "read");
         let wanted = json!({

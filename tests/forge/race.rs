@@ -11,13 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
 use tempfile::TempDir;
 
-use super::api::{done, number, text};
+use super::api::text;
 use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
-use super::scene::Repository;
+use super::scene::Visibility;
 use crate::common::git::{self, git};
 use crate::common::http::get;
 use crate::common::registry::{Registry, Start};
@@ -75,14 +74,7 @@ impl Fleet {
     /// Starts so many at the same time: on an empty repository, with nothing in the folders that they share.
     fn start(forge: &Gitea, count: usize) -> Self {
         let (owner, robot) = (forge.user("olga"), forge.user("robot"));
-        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &wanted), 201);
-        let repository = Repository {
-            owner: owner.login.clone(),
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
+        let repository = forge.empty_repository(&owner.login, "crates", Visibility::Public);
         forge.collaborate(&repository, &robot, "write");
         let folder = TempDir::new().unwrap();
         let token_file = folder.path().join("token");

@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use aws_lc_rs::hmac;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::api::{done, number, text};
+use super::api::{done, signature, text};
 use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
-use super::scene::{Repository, Token, User};
+use super::scene::{Repository, Token, User, Visibility};
 use crate::common::git::{self, git};
 use crate::common::http::{Reply, Request, get, request};
 use crate::common::metrics::Metrics;
@@ -51,14 +50,7 @@ impl<'forge> Scene<'forge> {
     fn set(forge: &'forge Gitea, poll_secs: u64) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
-        let wanted = json!({ "name": "crates", "private": false, "default_branch": "main" });
-        let path = format!("/admin/users/{}/repos", owner.login);
-        let made = done(forge.admin().send("POST", &path, &wanted), 201);
-        let repository = Repository {
-            owner: owner.login.clone(),
-            name: "crates".to_owned(),
-            id: number(&made, "id"),
-        };
+        let repository = forge.empty_repository(&owner.login, "crates", Visibility::Public);
         forge.collaborate(&repository, &robot, "write");
         let robot_token = forge.token(&robot, &["write:repository"]);
         let folder = TempDir::new().unwrap();
@@ -153,6 +145,32 @@ impl<'forge> Scene<'forge> {
         get("/readyz").send(self.registry.port)
     }
 
+    /// Waits until the registry says that it is not ready, and gives why.
+    #[track_caller]
+    fn stops(&self) -> String {
+        eventually("it says that it is not ready", || {
+            let ready = self.ready();
+            (ready.status == 503).then(|| ready.refusal())
+        })
+    }
+
+    /// Waits until the registry says that it only reads, and gives what it says.
+    #[track_caller]
+    fn reads_only(&self) -> String {
+        eventually("it says that it only reads", || {
+            let ready = self.ready().succeeds().text().to_owned();
+            ready.contains("nothing is written").then_some(ready)
+        })
+    }
+
+    /// Waits until nothing is wrong any more.
+    #[track_caller]
+    fn heals(&self) {
+        eventually("it is good again", || {
+            (self.ready().text() == "ok\n").then_some(())
+        });
+    }
+
     /// Panics unless in the end exactly these versions are served, which the forge has and in this order, each by one
     /// commit, and unless the registry's own proof holds.
     #[track_caller]
@@ -196,6 +214,25 @@ impl<'forge> Scene<'forge> {
             let status = shown["statuses"].as_array()?.first()?.clone();
             Some((text(&status, "status"), text(&status, "description")))
         })
+    }
+
+    /// Asks to merge the branch; gives the pull request's number.
+    #[track_caller]
+    fn propose(&self, branch: &str) -> i64 {
+        let token = self.forge.token(&self.owner, &["all"]).text;
+        let owner = self.forge.with_token(&token);
+        owner.open_pull_request(&self.repository, branch)
+    }
+
+    /// Why a pull request with this commit at its end is refused, once the registry was told of it.
+    #[track_caller]
+    fn refusal_of(&self, number: i64, head: &str) -> String {
+        event("pull_request", HOOK_SECRET, &pull_request(number, head))
+            .send(self.registry.port)
+            .succeeds();
+        let (state, why) = self.status_of(head);
+        assert_eq!(state, "failure", "{why}");
+        why
     }
 
     fn token_file(&self) -> PathBuf {
@@ -293,10 +330,7 @@ fn a_push_of_which_nothing_is_heard_is_found_once_the_forge_answers() {
         (scene.here(), scene.served()),
         (before, vec!["0.1.0".to_owned()])
     );
-    let told = eventually("it says so", || {
-        let ready = scene.ready().succeeds().text().to_owned();
-        ready.contains("nothing is written").then_some(ready)
-    });
+    let told = scene.reads_only();
     assert!(told.contains("the forge cannot be reached"), "{told}");
     // A start needs no forge.
     scene.registry.kill();
@@ -322,10 +356,7 @@ fn what_is_new_on_the_forge_and_does_not_come_whole_is_fetched_again() {
         scene.between.always(Step::Fetch, Some(trouble));
         clone.git(&["commit", "--quiet", "--allow-empty", "-m", "nothing"]);
         clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
-        let why = eventually("writes stop", || {
-            let ready = scene.ready();
-            (ready.status == 503).then(|| ready.refusal())
-        });
+        let why = scene.stops();
         assert!(
             why.contains("git fails on the commits of the forge"),
             "{why}"
@@ -423,18 +454,13 @@ fn a_forge_that_is_busy_stops_writes_and_is_waited_for() {
         scene
             .between
             .always(Step::Look, Some(Trouble::Answer(status)));
-        let told = eventually("it says so", || {
-            let ready = scene.ready().succeeds().text().to_owned();
-            ready.contains("nothing is written").then_some(ready)
-        });
+        let told = scene.reads_only();
         assert!(told.contains(&format!("busy ({status}")), "{told}");
         let why = scene.cannot("0.2.0");
         assert!(why.contains(&format!("busy ({status}")), "{why}");
         assert_eq!(scene.served(), ["0.1.0"]);
         scene.between.always(Step::Look, None);
-        eventually("it is good again", || {
-            (scene.ready().text() == "ok\n").then_some(())
-        });
+        scene.heals();
     }
     scene.lands("0.2.0");
     scene.settles(&["0.1.0", "0.2.0"]);
@@ -582,10 +608,7 @@ fn a_branch_that_is_rolled_back_or_rewritten_is_not_followed_until_it_is_put_bac
     let rewritten = clone.edit("kr/at/krate", "\"yanked\":false", "\"yanked\":true");
     for (bad, is_behind) in [("origin/main~1", true), (rewritten.as_str(), false)] {
         push(&format!("{bad}:refs/heads/main"));
-        let why = eventually("writes stop", || {
-            let ready = scene.ready();
-            (ready.status == 503).then(|| ready.refusal())
-        });
+        let why = scene.stops();
         assert!(why.contains(&good) || why.contains(&scene.tip()), "{why}");
         // Also after a restart.
         scene.registry.kill();
@@ -600,9 +623,7 @@ fn a_branch_that_is_rolled_back_or_rewritten_is_not_followed_until_it_is_put_bac
         );
         // As OPERATIONS.md has it: from the server's own copy.
         push_copy(&scene, &clone, is_behind);
-        eventually("it is good again", || {
-            (scene.ready().text() == "ok\n").then_some(())
-        });
+        scene.heals();
     }
     scene.lands("0.3.0");
     scene.settles(&["0.1.0", "0.2.0", "0.3.0"]);
@@ -629,10 +650,7 @@ fn a_commit_that_breaks_the_rule_stops_writes_until_it_is_reverted() {
     let clone = scene.clone();
     let bad = clone.edit("kr/at/krate", "\"cksum\":\"", "\"cksum\":\"0");
     clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
-    let why = eventually("writes stop", || {
-        let ready = scene.ready();
-        (ready.status == 503).then(|| ready.refusal())
-    });
+    let why = scene.stops();
     assert!(
         why.contains("breaks a rule of the index") && why.contains(&bad),
         "{why}"
@@ -668,10 +686,7 @@ fn a_token_that_is_revoked_in_mid_flight_is_replaced_without_a_restart() {
         let why = publish.join().unwrap();
         assert!(why.contains("401 Unauthorized"), "{why}");
     });
-    let why = eventually("it says so", || {
-        let ready = scene.ready();
-        (ready.status == 503).then(|| ready.refusal())
-    });
+    let why = scene.stops();
     assert!(
         why.contains("does not let this server at its index repository: 401"),
         "{why}"
@@ -710,16 +725,9 @@ fn a_token_that_is_revoked_in_mid_flight_is_replaced_without_a_restart() {
 
 /// An event as the forge sends it, signed with this secret.
 fn event(kind: &str, secret: &str, body: &str) -> Request {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    let tag = hmac::sign(&key, body.as_bytes());
-    let digits: String = tag
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     request("POST", "/crates/webhook")
         .header("X-GitHub-Event", kind)
-        .header("X-Hub-Signature-256", &format!("sha256={digits}"))
+        .header("X-Hub-Signature-256", &signature(secret, body.as_bytes()))
         .header("Content-Type", "application/json")
         .body(body)
 }
@@ -819,18 +827,9 @@ fn a_pull_request_that_would_fill_the_disk_is_not_taken() {
     clone.git(&["commit", "--quiet", "-m", "noise"]);
     let head = clone.git(&["rev-parse", "HEAD"]);
     clone.git(&["push", "--quiet", "origin", "HEAD:large"]);
-    let owner = forge.token(&scene.owner, &["all"]).text;
-    let number = forge
-        .with_token(&owner)
-        .open_pull_request(&scene.repository, "large");
-    let body = pull_request(number, &head);
-    event("pull_request", HOOK_SECRET, &body)
-        .send(scene.registry.port)
-        .succeeds();
-    let (state, why) = scene.status_of(&head);
-    assert_eq!(state, "failure", "{why}");
+    let number = scene.propose("large");
     assert_eq!(
-        why,
+        scene.refusal_of(number, &head),
         "it brings more than 67108864 bytes, so it is not looked at"
     );
     assert!(!scene.registry.repository().join("review").exists());
@@ -846,20 +845,12 @@ fn a_pull_request_that_has_nothing_in_common_with_the_index_is_told_so_once() {
     let clone = scene.clone();
     clone.git(&["commit", "--quiet", "--allow-empty", "-m", "change"]);
     clone.git(&["push", "--quiet", "origin", "HEAD:other"]);
-    let owner = forge.token(&scene.owner, &["all"]).text;
-    let number = forge
-        .with_token(&owner)
-        .open_pull_request(&scene.repository, "other");
+    let number = scene.propose("other");
     clone.git(&["checkout", "--quiet", "--orphan", "alone"]);
     clone.git(&["commit", "--quiet", "-m", "alone"]);
     let head = clone.git(&["rev-parse", "HEAD"]);
     clone.git(&["push", "--quiet", "--force", "origin", "HEAD:other"]);
-    let body = pull_request(number, &head);
-    event("pull_request", HOOK_SECRET, &body)
-        .send(scene.registry.port)
-        .succeeds();
-    let (state, why) = scene.status_of(&head);
-    assert_eq!(state, "failure", "{why}");
+    let why = scene.refusal_of(number, &head);
     assert!(why.contains("does not merge"), "{why}");
     scene.settles(&["0.1.0"]);
 }

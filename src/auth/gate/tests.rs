@@ -113,7 +113,7 @@ struct Bench {
     double: ForgeDouble,
     people: SigningKey,
     jobs: SigningKey,
-    gate: Gate,
+    gate: Arc<Gate>,
 }
 
 fn holds() -> Holds {
@@ -122,6 +122,8 @@ fn holds() -> Holds {
         bad: Duration::from_secs(3600),
         unreachable: Duration::from_secs(7200),
         pause: Duration::ZERO,
+        patience: Duration::from_secs(3600),
+        late: Duration::ZERO,
     }
 }
 
@@ -154,7 +156,13 @@ async fn bench_with(holds: Holds, knowing: impl FnOnce(Forge) -> Forge) -> Bench
     };
     let forge = Arc::new(knowing(forge));
     let index = "acme/crates".parse().unwrap();
-    let gate = Gate::new(forge, index, names, holds, KeyPatience::default());
+    let gate = Arc::new(Gate::new(
+        forge,
+        index,
+        names,
+        holds,
+        KeyPatience::default(),
+    ));
     Bench {
         double,
         people,
@@ -180,6 +188,21 @@ impl Bench {
             proof: GuestProof::Minted([0; 16].into()),
         };
         self.gate.may_read_as(&guest, at(0)).await
+    }
+
+    /// Lets the forge answer nothing before it is given a permit for each question.
+    fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.double.world().trouble = Trouble::Held(Arc::clone(&gate));
+        gate
+    }
+
+    /// Waits for the ends of all questions that go on beside.
+    async fn are_answered(&self) {
+        let all: Vec<_> = self.gate.remembered.beside().values().cloned().collect();
+        for mut told in all {
+            let _ = told.wait_for(Option::is_some).await;
+        }
     }
 
     /// How often a look at a token came to be one at the forge, one at what is remembered, at what is stale, and none.
@@ -329,14 +352,13 @@ mod reading {
         assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
         let new = bench.reads_as("bob", 8).await;
         assert!(matches!(new, Err(GateFault::Forge(_))), "{new:?}");
-        assert_eq!(bench.looks(), [0, 0, 1, 0]);
+        assert_eq!(bench.looks(), [3, 0, 1, 0]);
     }
 
     #[tokio::test]
     async fn many_with_one_token_are_one_question() {
         let bench = bench(holds()).await;
-        let gate = Arc::new(Semaphore::new(0));
-        bench.double.world().trouble = Trouble::Held(Arc::clone(&gate));
+        let gate = bench.hold();
         let opened = async {
             gate.add_permits(1);
         };
@@ -396,6 +418,63 @@ mod reading {
             assert_eq!(bench.reads(ALICE).await, Ok(()));
         }
         assert_eq!(bench.double.asked("/"), 2);
+    }
+
+    #[tokio::test]
+    async fn who_could_read_goes_on_while_the_forge_hangs_until_it_says_no() {
+        let impatient = Holds {
+            bad: Duration::from_secs(3600),
+            patience: Duration::from_millis(1),
+            ..forgetful()
+        };
+        let bench = bench(impatient).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.reads_as("alice", 7).await.unwrap();
+        for (is_blocked, answered) in [(false, 2), (true, 4)] {
+            let gate = bench.hold();
+            for _ in 0..3 {
+                assert_eq!(bench.reads(ALICE).await, Ok(()));
+                assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
+            }
+            assert_eq!(bench.looks()[0], answered);
+            bench.double.world().users[1].is_blocked = is_blocked;
+            gate.add_permits(10);
+            bench.are_answered().await;
+        }
+        for _ in 0..3 {
+            let fault = bench.reads(ALICE).await;
+            assert!(matches!(fault, Err(GateFault::Refused(_))), "{fault:?}");
+        }
+        assert_eq!(bench.double.asked("/"), 6, "one question at a time");
+        assert!(bench.gate.remembered.beside().is_empty());
+        assert_eq!(bench.looks(), [6, 3, 12, 0]);
+    }
+
+    #[tokio::test]
+    async fn who_could_read_is_asked_about_beside_if_the_forge_was_late_a_moment_ago() {
+        let once_late = Holds {
+            bad: Duration::from_secs(3600),
+            late: Duration::from_secs(3600),
+            ..forgetful()
+        };
+        let bench = bench(once_late).await;
+        for token in [ALICE, BOB] {
+            bench.reads(token).await.unwrap();
+        }
+        bench.double.world().trouble = Trouble::Status(502);
+        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        let gate = bench.hold();
+        for token in [ALICE, BOB, ALICE, BOB] {
+            assert_eq!(bench.reads(token).await, Ok(()));
+        }
+        assert_eq!(bench.looks(), [3, 0, 5, 0], "nothing more is answered");
+        bench.double.world().repositories[0].rights.clear();
+        gate.add_permits(2);
+        bench.are_answered().await;
+        for token in [ALICE, BOB] {
+            assert_eq!(bench.reads(token).await, Err(GateFault::MayNotRead));
+        }
+        assert_eq!(bench.double.asked("/"), 5);
     }
 
     #[tokio::test]
@@ -767,7 +846,7 @@ mod signed {
     #[tokio::test]
     async fn without_a_number_of_ours_nobodys_token_is_for_us() {
         let mut bench = bench(holds()).await;
-        bench.gate.issuers.client_id = None;
+        Arc::get_mut(&mut bench.gate).unwrap().issuers.client_id = None;
         let fault = bench.guest_of(&bench.people.sign(&bench.person()), 0).await;
         assert_eq!(fault.unwrap_err(), IdTokenFault::NoClient);
     }

@@ -1,10 +1,9 @@
 //! Pull requests, what is said of their commits, and who is told.
 
-use aws_lc_rs::hmac;
 use serde_json::json;
 
 use super::Scene;
-use crate::forge::api::{done, text};
+use crate::forge::api::{done, signature, text};
 use crate::forge::checkout::Checkout;
 use crate::forge::gitea::Gitea;
 use crate::forge::inbox::{Delivery, Inbox};
@@ -15,15 +14,8 @@ const CONTEXT: &str = "sidecargo";
 /// Panics unless the delivery bears a signature by the secret.
 #[track_caller]
 fn assert_signed(delivery: &Delivery) {
-    let signature = delivery.header("x-hub-signature-256").unwrap();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let made = hmac::sign(&key, &delivery.body);
-    let digits: String = made
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(signature, format!("sha256={digits}"));
+    let told = delivery.header("x-hub-signature-256").unwrap();
+    assert_eq!(told, signature(SECRET, &delivery.body));
 }
 
 #[test]

@@ -392,6 +392,21 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_not_made_again_though_its_pack_is_whole_is_told() {
+    let hurt = Hurt::new().await;
+    let index = hurt.newest("idx");
+    fs::remove_file(&index).unwrap();
+    // No file can take its place.
+    fs::create_dir(&index).unwrap();
+    let fault = open(hurt.folder.path(), URL).err().unwrap();
+    let said = writer::chain(&fault);
+    let name = format!("{} was not made again: ", index.display());
+    assert!(said.contains(&name), "{said}");
+    fs::remove_dir(&index).unwrap();
+    hurt.is_whole().await;
+}
+
+#[tokio::test]
 async fn what_only_makes_git_quicker_is_removed_if_it_is_torn() {
     for (make, folder, end) in [
         (

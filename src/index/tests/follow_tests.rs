@@ -176,6 +176,9 @@ async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
         )
     );
     assert_eq!(fixture.index.stall().unwrap().reason, reason);
+    // However often it is looked at.
+    fixture.writes().await.unwrap_err();
+    assert_eq!(fixture.index.measures().violations.get(), 1);
     assert_eq!((fixture.served(), fixture.tip()), (good.clone(), bad));
     assert_eq!(fixture.index.snapshot().commit().to_string(), good);
 

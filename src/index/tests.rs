@@ -878,8 +878,17 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
         assert_eq!(commit, landed.unwrap().commit);
         assert_eq!(copy.tip().unwrap(), commit);
     }
-    // Again, with nothing new.
-    source.copy_to(&copy).unwrap().accept().unwrap();
+    // Again, with nothing new; settings that somebody added stay, also where the branch was taken away.
+    let config = copy.git_dir.join("config");
+    let settings = fs::read_to_string(&config).unwrap() + "[user]\n\tname = olga\n";
+    fs::write(&config, &settings).unwrap();
+    for is_gone in [true, false] {
+        if is_gone {
+            fs::remove_file(copy.git_dir.join(refs::TIP)).unwrap();
+        }
+        source.copy_to(&copy).unwrap().accept().unwrap();
+        assert_eq!(fs::read_to_string(&config).unwrap(), settings);
+    }
     let before = fixture.git(&["rev-parse", "main~1"]);
     fs::write(source.git_dir.join(refs::SHOWN), before).unwrap();
     for source in [source, place(other.folder.path())] {

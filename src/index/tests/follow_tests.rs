@@ -219,6 +219,34 @@ async fn of_commits_that_come_together_the_one_is_named_whose_revert_heals() {
 }
 
 #[tokio::test]
+async fn the_first_of_bad_commits_is_named_also_where_the_registry_went_on_from_them() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    let bad = clone.write("1/a", "").commit();
+    let last = clone.write("README.md", "harmless\n").push();
+    let named = format!("commit {bad} ");
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(reason.starts_with(&named), "{reason}");
+    // As one does whose rules are others.
+    let draft = message::Draft {
+        tree: { fixture.git(&["rev-parse", "main^{tree}"]).trim().parse() }.unwrap(),
+        parent: Some(last.parse().unwrap()),
+        author: &message::Author::Registry,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        message: &message::Message::new("go on".to_owned()),
+    };
+    let key = SigningKey::open(&place(fixture.folder.path()).keys).unwrap();
+    let bytes = draft.sign(|bytes| key.sign(bytes)).unwrap();
+    let ours = object::commit_id(&bytes);
+    let objects = [object::PackObject::commit(ours, &bytes)];
+    pack::write(&fixture.index.git_dir().join("objects/pack"), &objects).unwrap();
+    fixture.git(&["update-ref", refs::TIP, &ours.to_string()]);
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(reason.starts_with(&named), "{reason}");
+    assert_eq!(fixture.index.measures().violations.get(), 2);
+}
+
+#[tokio::test]
 async fn a_bad_branch_survives_a_restart_and_so_does_the_last_good_commit() {
     let mut fixture = fixture().await;
     let good = fixture.tip();

@@ -197,8 +197,11 @@ async fn settings_that_are_missing_are_added_to_those_of_somebody() {
         }
         let completed = fs::read_to_string(&path).unwrap();
         assert_eq!(completed.matches("hideRefs").count(), 1, "{completed}");
+        let inode = fs::metadata(&path).unwrap().ino();
         hurt.is_whole_again().await;
         assert_eq!(fs::read_to_string(&path).unwrap(), completed);
+        let is_left = fs::metadata(&path).unwrap().ino() == inode;
+        assert!(is_left, "what lacks nothing is not written");
         // What git cannot read is not worth keeping.
         fs::write(&path, completed + "[more\n").unwrap();
         hurt.is_whole_again().await;
@@ -398,6 +401,14 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
     assert!(!index.with_extension("rev").exists());
     hurt.is_whole().await;
 
+    // A command that finds no server has it made again, too.
+    let hurt = Hurt::new().await;
+    fs::remove_file(hurt.newest("idx")).unwrap();
+    let place = place(hurt.folder.path());
+    assert!(place.identity().is_err());
+    place.heal().unwrap();
+    assert!(place.identity().is_ok());
+
     // One of a torn pack is not, and the pack stays.
     let hurt = Hurt::new().await;
     let index = hurt.newest("idx");
@@ -418,6 +429,21 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
     fs::write(arriving.with_extension("keep"), "receive-pack 1 on here\n").unwrap();
     drop(open(hurt.folder.path(), URL).unwrap());
     assert!(arriving.exists() && !arriving.with_extension("idx").exists());
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_made_again_though_its_pack_is_whole_is_told() {
+    let hurt = Hurt::new().await;
+    let index = hurt.newest("idx");
+    fs::remove_file(&index).unwrap();
+    // No file can take its place.
+    fs::create_dir(&index).unwrap();
+    let fault = open(hurt.folder.path(), URL).err().unwrap();
+    let said = writer::chain(&fault);
+    let name = format!("{} was not made again: ", index.display());
+    assert!(said.contains(&name), "{said}");
+    fs::remove_dir(&index).unwrap();
+    hurt.is_whole().await;
 }
 
 #[tokio::test]

@@ -199,7 +199,6 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
         let path = entry?.path();
         let has_index = path.with_extension("idx").exists();
         let has_mark = path.with_extension("keep").exists();
-        let next_index = path.with_extension(NEXT_INDEX);
         // Of a mark that was made in the moment of a power cut only a part may be there.
         let is_part = |text: &[u8]| {
             let zeros = text.iter().rev().take_while(|byte| **byte == 0).count();
@@ -222,12 +221,11 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
                     // before it flushed it.
                     disk::flush(&File::open(pack)?)?;
                 }
-                remove_if_there(&next_index)?;
                 marks.push(path);
             }
             Some("pack") if !has_index && is_blank() => remove_if_there(&path)?,
             Some(HIDDEN) => discard(&path)?,
-            Some(NEXT_INDEX) if !has_mark => remove_if_there(&path)?,
+            Some(NEXT_INDEX) => remove_if_there(&path)?,
             Some("rev" | "bitmap") if !has_index && !has_mark => {
                 remove_if_there(&path)?;
             }
@@ -402,6 +400,7 @@ mod tests {
             "pack-c.rev",
             "pack-n.pack",
             "pack-n.idx",
+            "pack-o.idx",
         ];
         // The index of one is gone, somebody's push is just arriving, and other files are none of ours.
         let others = [
@@ -422,7 +421,8 @@ mod tests {
         for name in blank {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        for mark in ["pack-a.keep", "pack-c.keep", "pack-h.keep", SPARE_MARK] {
+        let of_packs = ["pack-a.keep", "pack-c.keep", "pack-h.keep", "pack-o.keep"];
+        for mark in of_packs.into_iter().chain([SPARE_MARK]) {
             fs::write(folder.path().join(mark), MARK).unwrap();
         }
         fs::write(landed.with_extension("keep"), MARK).unwrap();
@@ -490,13 +490,15 @@ mod tests {
     fn a_mark_that_was_not_written_marks_nothing_later() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("pack-a");
-        // Of an older process, whose mark was never on the disk.
-        for part in ["pack", NEXT_INDEX] {
-            fs::write(stem.with_extension(part), "half").unwrap();
+        // Of an older process, whose mark was never on the disk, or not all of it.
+        for mark in [&b""[..], &MARK[..9], b"sidecargo\0\0", &[0; MARK.len()]] {
+            for part in ["pack", NEXT_INDEX] {
+                fs::write(stem.with_extension(part), "half").unwrap();
+            }
+            fs::write(stem.with_extension("keep"), mark).unwrap();
+            remove_unfinished(folder.path()).unwrap();
+            assert_eq!(names(folder.path()), BTreeSet::new());
         }
-        fs::write(stem.with_extension("keep"), "").unwrap();
-        remove_unfinished(folder.path()).unwrap();
-        assert_eq!(names(folder.path()), BTreeSet::new());
         // A full disk, as the kernel has one.
         let full = folder.path().join("full");
         std::os::unix::fs::symlink("/dev/full", &full).unwrap();

@@ -418,8 +418,24 @@ mod tests {
             assert!(!lock.exists());
             assert!(!is_of_git || began.elapsed() >= LOCK_WAIT);
         }
+        // Where there is none, none is waited for.
+        remove_left_lock(git_dir).unwrap();
         fs::create_dir(&lock).unwrap();
         assert!(remove_left_lock(git_dir).is_err());
+    }
+
+    #[test]
+    fn a_lock_is_told_only_once_it_is_older_than_any_move() {
+        let folder = repository();
+        let git_dir = folder.path();
+        assert_eq!(stale_lock(git_dir), None);
+        let lock = File::create(lock_of_tip(git_dir)).unwrap();
+        assert_eq!(stale_lock(git_dir), None);
+        let hour = Duration::from_secs(3600);
+        lock.set_modified(std::time::SystemTime::now() - hour)
+            .unwrap();
+        let told = stale_lock(git_dir).unwrap();
+        assert!(told.contains("main.lock is there"), "{told}");
     }
 
     #[test]

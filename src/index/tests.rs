@@ -879,14 +879,20 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
         assert_eq!(commit, landed);
         assert_eq!(copy.tip().unwrap(), commit);
     }
-    // Again, with nothing new.
+    // Again, with nothing new; settings that somebody added stay, also where the branch was taken away.
     let tip = source.tip().unwrap();
-    source.copy_to(tip, &copy).unwrap().accept().unwrap();
-    let before = fixture
-        .git(&["rev-parse", "main~1"])
-        .trim()
-        .parse()
-        .unwrap();
+    let config = copy.git_dir.join("config");
+    let settings = fs::read_to_string(&config).unwrap() + "[user]\n\tname = olga\n";
+    fs::write(&config, &settings).unwrap();
+    for is_gone in [true, false] {
+        if is_gone {
+            fs::remove_file(copy.git_dir.join(refs::TIP)).unwrap();
+        }
+        source.copy_to(tip, &copy).unwrap().accept().unwrap();
+        assert_eq!(fs::read_to_string(&config).unwrap(), settings);
+    }
+    let before = fixture.git(&["rev-parse", "main~1"]);
+    let before = before.trim().parse().unwrap();
     let other = place(other.folder.path());
     let strange = other.tip().unwrap();
     for (source, commit) in [(source, before), (other, strange)] {

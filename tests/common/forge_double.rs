@@ -488,6 +488,12 @@ impl World {
                 let own: Vec<Value> = self.teams.iter().filter(is_own).map(Team::json).collect();
                 ok(&json!(own))
             }
+            (["orgs", organisation], Some(_)) => {
+                match self.teams.iter().any(|it| it.organisation == *organisation) {
+                    true => ok(&json!({"name": organisation})),
+                    false => not_found(),
+                }
+            }
             (["orgs", organisation, "teams"], Some(token)) => self.teams_of(token, organisation),
             (["teams", id, "members", login], Some(token)) => self.member(token, id, login),
             (["user" | "orgs" | "teams", ..], None) => refuse(401, "token is required"),

@@ -478,6 +478,30 @@ mod reading {
     }
 
     #[tokio::test]
+    async fn nor_does_anybody_else_whoever_met_it() {
+        let patient = || Holds {
+            pause: Duration::from_secs(3600),
+            ..forgetful()
+        };
+        let bench = bench(patient()).await;
+        bench.reads(ALICE).await.unwrap();
+        bench.double.world().trouble = Trouble::Status(502);
+        let write = bench.stands(ALICE, None, Can::Publish).await;
+        write.unwrap_err();
+        let asked = bench.double.asked("/");
+        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        assert_eq!(bench.double.asked("/"), asked);
+
+        let bench = super::bench(patient()).await;
+        bench.reads_as("alice", 7).await.unwrap();
+        bench.double.world().trouble = Trouble::Status(502);
+        assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
+        let asked = bench.double.asked("/");
+        assert_eq!(bench.reads_as("alice", 7).await, Ok(()));
+        assert_eq!(bench.double.asked("/"), asked);
+    }
+
+    #[tokio::test]
     async fn what_is_odd_about_one_token_lets_nobody_else_read_on() {
         let patient = Holds {
             pause: Duration::from_secs(3600),
@@ -487,6 +511,8 @@ mod reading {
         bench.reads(ALICE).await.unwrap();
         bench.double.world().trouble = Trouble::Html;
         let odd = bench.reads(BOB).await.unwrap_err();
+        assert!(matches!(odd, GateFault::Forge(_)), "{odd}");
+        let odd = bench.stands(BOB, None, Can::Publish).await.unwrap_err();
         assert!(matches!(odd, GateFault::Forge(_)), "{odd}");
         bench.double.world().trouble = Trouble::None;
         bench.double.world().users[1].is_blocked = true;
@@ -1030,6 +1056,10 @@ mod writing {
         for token in [BOB, JOB] {
             assert!(!bench.may(token, SERDES, Can::Publish).await, "{token}");
         }
+        // That of the index is the reason, not the token.
+        bench.double.world().repositories[0].is_archived = true;
+        let fault = bench.stands(ALICE, None, Can::Publish).await;
+        assert_eq!(fault, Err(GateFault::Archived));
     }
 
     #[tokio::test]
@@ -1198,6 +1228,11 @@ mod writing {
             let fault = bench.gate.owners(None, &names(&[name])).await.unwrap_err();
             assert!(fault.to_string().contains(sentence), "{fault}");
         }
+        // The forge shows organisations among its users.
+        bench.double.world().users[3].login = "acme";
+        let fault = bench.gate.owners(None, &names(&["acme"])).await;
+        let organisation = GateFault::Organisation("acme".parse().unwrap());
+        assert_eq!(fault, Err(organisation));
         // Who asks needs no account of the registry for it.
         bench.double.world().tokens.remove(ROBOT);
         let alice = names(&["alice"]);

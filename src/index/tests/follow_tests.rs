@@ -214,6 +214,9 @@ async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
         )
     );
     assert_eq!(fixture.index.stall().unwrap().reason, reason);
+    // However often it is looked at.
+    fixture.writes().await.unwrap_err();
+    assert_eq!(fixture.index.measures().violations.get(), 1);
     assert_eq!((fixture.served(), fixture.tip()), (good.clone(), bad));
     assert_eq!(fixture.index.snapshot().commit().to_string(), good);
 
@@ -251,6 +254,34 @@ async fn of_commits_that_come_together_the_one_is_named_whose_revert_heals() {
     clone.git(&["revert", "--no-edit", &commits[2]]);
     clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
     fixture.writes().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_of_bad_commits_is_named_also_where_the_registry_went_on_from_them() {
+    let fixture = fixture().await;
+    let clone = fixture.clone_of();
+    let bad = clone.write("1/a", "").commit();
+    let last = clone.write("README.md", "harmless\n").push();
+    let named = format!("commit {bad} ");
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(reason.starts_with(&named), "{reason}");
+    // As one does whose rules are others.
+    let draft = message::Draft {
+        tree: { fixture.git(&["rev-parse", "main^{tree}"]).trim().parse() }.unwrap(),
+        parent: Some(last.parse().unwrap()),
+        author: &message::Author::Registry,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        message: &message::Message::new("go on".to_owned()),
+    };
+    let key = SigningKey::open(&place(fixture.folder.path()).keys).unwrap();
+    let bytes = draft.sign(|bytes| key.sign(bytes)).unwrap();
+    let ours = object::commit_id(&bytes);
+    let objects = [object::PackObject::commit(ours, &bytes)];
+    pack::write(&fixture.index.git_dir().join("objects/pack"), &objects).unwrap();
+    fixture.git(&["update-ref", refs::TIP, &ours.to_string()]);
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(reason.starts_with(&named), "{reason}");
+    assert_eq!(fixture.index.measures().violations.get(), 2);
 }
 
 #[tokio::test]

@@ -148,3 +148,39 @@ async fn on_a_forge_the_number_is_the_owner() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn who_signed_in_is_told_why_their_team_may_not_be_known() {
+    let fixture = Fixture::new();
+    let alice = || person("alice", 7);
+    let published = fixture.submit_as(alice(), publish("a", "1.0.0", 1)).await;
+    published.unwrap();
+    let OwnerName::Team(team) = "acme:platform".parse().unwrap() else {
+        panic!("a team")
+    };
+    let add = || Action::AddOwners {
+        name: "a".parse().unwrap(),
+        owners: vec![Owner::Team {
+            name: team.clone(),
+            id: 3,
+        }],
+    };
+    fixture.submit_as(alice(), add()).await.unwrap();
+    let snapshot = fixture.index.snapshot();
+    let is_told = |proof, action| {
+        let by = Standing {
+            proof,
+            ..person("bob", 8)
+        };
+        let change = Change {
+            by,
+            ..change("nobody", action)
+        };
+        let said = change.judge(&snapshot).err().unwrap().to_string();
+        said.contains("found in a team only if")
+    };
+    assert!(is_told(Proof::IdToken, yank("a", "1.0.0", true)));
+    // The forge tells the teams of whoever shows their own token, and no team may change owners.
+    assert!(!is_told(Proof::ForgeToken, yank("a", "1.0.0", true)));
+    assert!(!is_told(Proof::IdToken, add()));
+}

@@ -90,6 +90,15 @@ async fn a_revocation_is_one_commit_of_the_registry_and_lasts() {
 }
 
 #[tokio::test]
+async fn whose_token_was_revoked_meanwhile_changes_nothing() {
+    let fixture = Fixture::new();
+    fixture.revoke(0, at(3600)).await.unwrap();
+    let refused = fixture.submit("alice", publish("a", "1.0.0", 1)).await;
+    let revoked = Refusal::Revoked(id(0));
+    assert_eq!(refused, Err(WriteFault::Refused(revoked)));
+}
+
+#[tokio::test]
 async fn who_may_read_and_the_secret_of_downloads_change_while_it_is_served() {
     let fixture = Fixture::new();
     let secret = |byte| Capability::from([byte; 16]);

@@ -256,6 +256,10 @@ impl Owners {
             login: login.clone(),
             id,
         };
+        // Whoever has the number is there, whoever else is called so.
+        if id.is_some() && self.users.iter().any(|user| user.id == id) {
+            return;
+        }
         match self.users.iter_mut().find(|user| user.is_same(&added)) {
             Some(known) => known.id = known.id.or(id),
             None => self.users.push(added),

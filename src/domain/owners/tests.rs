@@ -538,6 +538,11 @@ mod with_a_forge {
             fault.to_string(),
             "`acme:platform` is not an owner of this crate"
         );
+        // Who is there under an older name is there; the name alone is somebody else's.
+        assert_eq!(owners.with(&[user("zoe", 7)]).unwrap(), owners);
+        let text = "users = [{ login = \"zoe\" }, { login = \"zoe\", id = 9 }]\n";
+        let zoe = Owners::parse(text).unwrap();
+        assert_eq!(zoe.with(&[user("zoe", 9)]).unwrap(), zoe);
         let named: Vec<_> = owners.named().collect();
         let expected = [
             ("alice", Some(7)),

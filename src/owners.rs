@@ -9,7 +9,9 @@ use tokio::time::timeout_at;
 
 use crate::app::{App, Caller, Visitor};
 use crate::auth::{GateFault, Guest, NotPermitted, Wish};
-use crate::domain::{Can, CrateName, Owner, OwnerFault, OwnerName, Owners, Standing};
+use crate::domain::{
+    Can, CrateName, Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, Standing,
+};
 use crate::index::{Action, Refusal, WriteFault};
 
 /// The most owners that one request may add or remove.
@@ -96,18 +98,7 @@ async fn prepare(
             Action::AddOwners { name, owners }
         }
         Edit::Remove => {
-            let parse = match app.gate {
-                Some(_) => |text: &String| text.parse(),
-                // Without a forge there are no teams.
-                None => |text: &String| text.parse::<Owner>().and_then(|_| text.parse()),
-            };
-            let owners: Result<Vec<OwnerName>, OwnerFault> = named.iter().map(parse).collect();
-            let mut owners = owners.map_err(refused)?;
-            if let Some(current) = wish.owners {
-                for owner in &mut owners {
-                    find_renamed(app, caller, current, owner).await?;
-                }
-            }
+            let owners = leavers(app, caller, wish.owners, named).await?;
             Action::RemoveOwners { name, owners }
         }
     };
@@ -124,29 +115,31 @@ async fn resolve(app: &App, caller: &Caller, named: &[String]) -> Result<Vec<Own
     Ok(gate.owners(guest(caller), &names.map_err(refused)?).await?)
 }
 
-/// Whom no owner is called like may be one whom the forge has renamed since: the name becomes the one in the file.
-async fn find_renamed(
+/// The named ones, and whom the forge has under each name, if there is one.
+async fn leavers(
     app: &App,
     caller: &Caller,
-    current: &Owners,
-    name: &mut OwnerName,
-) -> Result<(), GateFault> {
-    let (Some(gate), OwnerName::User(login)) = (&app.gate, &*name) else {
-        return Ok(());
+    current: Option<&Owners>,
+    named: &[String],
+) -> Result<Vec<Leaver>, OwnersFault> {
+    let Some(gate) = &app.gate else {
+        let leavers: Result<Vec<Leaver>, _> = named.iter().map(|text| text.parse()).collect();
+        return leavers.map_err(refused);
     };
-    if current.includes(login) {
-        return Ok(());
+    let names: Result<Vec<OwnerName>, _> = named.iter().map(|text| text.parse()).collect();
+    let mut leavers = Vec::with_capacity(named.len());
+    for name in names.map_err(refused)? {
+        let is_recorded = current.is_some_and(|owners| owners.records(&name));
+        let found = gate.owners(guest(caller), slice::from_ref(&name)).await;
+        let meant = match found.as_deref() {
+            Ok([Owner::User { id: Some(id), .. } | Owner::Team { id, .. }]) => Meant::Number(*id),
+            Ok(_) | Err(GateFault::NoUser(_)) => Meant::Unknown,
+            Err(GateFault::NoTeam(_) | GateFault::Organisation(_)) if is_recorded => Meant::Unknown,
+            Err(fault) => return Err(fault.clone().into()),
+        };
+        leavers.push(Leaver { name, meant });
     }
-    let found = match gate.owners(guest(caller), slice::from_ref(name)).await {
-        Err(GateFault::NoUser(_)) => return Ok(()),
-        found => found?,
-    };
-    if let [Owner::User { id: Some(id), .. }] = &*found
-        && let Some(login) = current.login_of(*id)
-    {
-        *name = OwnerName::User(login.clone());
-    }
-    Ok(())
+    Ok(leavers)
 }
 
 fn guest(caller: &Caller) -> Option<&Guest> {

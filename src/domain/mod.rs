@@ -43,7 +43,7 @@ pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
     is_windows_device,
 };
-pub use owners::{Owner, OwnerFault, OwnerName, Owners, TeamName};
+pub use owners::{Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, TeamName};
 pub use path::IndexPath;
 pub use policy::{Creators, Everyone, Policy, PolicyFault};
 pub use principal::{Actor, Job, Person, Proof, Standing};

@@ -1,7 +1,9 @@
 //! Who may publish, yank and own a crate: the file `owners/<index path>.toml`.
 
+mod leave;
 mod name;
 
+pub use leave::{Leaver, Meant};
 pub use name::{OwnerName, TeamName};
 
 use std::collections::HashSet;
@@ -19,6 +21,8 @@ use super::text::{Login, PlainText};
 const OWNERS_MAX: usize = 200;
 /// The longest file, in bytes: room for that many names of the longest kind, each character escaped.
 const FILE_BYTES_MAX: usize = 256 * 1024;
+/// What to do where the name of an owner does not tell which one shall leave.
+const REMEDY: &str = "remove the one you mean by the name that the forge has for it now, or take it out of the crate's file below `owners/` in the index";
 
 /// The owners of one crate, in the order in which they were added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -90,6 +94,28 @@ pub enum OwnerFault {
     /// Removal of somebody who is no owner.
     #[error("`{0}` is not an owner of this crate")]
     NotAnOwner(OwnerName),
+    /// Removal by a name that another has by now.
+    #[error(
+        "`{name}` is number {number} on the forge, which is not an owner of this crate; recorded under that name is {recorded}: {REMEDY}"
+    )]
+    NameOfAnother {
+        /// The name.
+        name: OwnerName,
+        /// The number that has it.
+        number: u64,
+        /// The numbers of the owners that are recorded under it, in words.
+        recorded: String,
+    },
+    /// Removal by a name that nobody has, under which several are recorded.
+    #[error(
+        "the forge does not know `{name}`, or does not show it, and recorded under that name are {recorded}: {REMEDY}"
+    )]
+    NameOfSeveral {
+        /// The name.
+        name: OwnerName,
+        /// Their numbers, in words.
+        recorded: String,
+    },
     /// Removal of everybody.
     #[error("a crate must keep at least one owner; add another before `{0}` leaves")]
     Last(OwnerName),
@@ -203,12 +229,6 @@ impl Owners {
         self.users().any(|user| user == login)
     }
 
-    /// What the owner with this number on the forge is called here.
-    pub fn login_of(&self, id: u64) -> Option<&Login> {
-        let owner = self.users.iter().find(|user| user.id == Some(id));
-        owner.map(|user| &user.login)
-    }
-
     /// The owners with `added`, those that already are owners left where they are.
     ///
     /// Somebody who was known by name alone gets the number.
@@ -232,51 +252,18 @@ impl Owners {
     }
 
     fn add_user(&mut self, login: &Login, id: Option<u64>) {
-        let is_same = |user: &&mut User| match (id, user.id) {
-            (Some(id), Some(known)) => id == known,
-            _ => user.login == *login,
+        let added = User {
+            login: login.clone(),
+            id,
         };
-        match self.users.iter_mut().find(is_same) {
+        // Whoever has the number is there, whoever else is called so.
+        if id.is_some() && self.users.iter().any(|user| user.id == id) {
+            return;
+        }
+        match self.users.iter_mut().find(|user| user.is_same(&added)) {
             Some(known) => known.id = known.id.or(id),
-            None => self.users.push(User {
-                login: login.clone(),
-                id,
-            }),
+            None => self.users.push(added),
         }
-    }
-
-    /// The owners without `removed`: each must be one, and one person must stay.
-    pub fn without(&self, removed: &[OwnerName]) -> Result<Self, OwnerFault> {
-        let mut owners = self.clone();
-        for name in removed {
-            let count = owners.users.len() + owners.teams.len();
-            match name {
-                OwnerName::User(login) => owners.remove_user(login),
-                OwnerName::Team(name) => owners.remove_team(name),
-            }
-            if owners.users.len() + owners.teams.len() == count {
-                return Err(OwnerFault::NotAnOwner(name.clone()));
-            }
-            if owners.users.is_empty() && matches!(name, OwnerName::User(_)) {
-                return Err(OwnerFault::Last(name.clone()));
-            }
-        }
-        Ok(owners)
-    }
-
-    /// The number decides: whoever stands there under another name as well leaves under that, too.
-    fn remove_user(&mut self, login: &Login) {
-        let named = self.users.iter().filter(|user| user.login == *login);
-        let ids: Vec<Option<u64>> = named.map(|user| user.id).collect();
-        let stays = |user: &User| user.id.is_none() || !ids.contains(&user.id);
-        self.users
-            .retain(|user| user.login != *login && stays(user));
-    }
-
-    fn remove_team(&mut self, name: &TeamName) {
-        let named = self.teams.iter().filter(|team| name.is(&team.name));
-        let ids: Vec<u64> = named.map(|team| team.id).collect();
-        self.teams.retain(|team| !ids.contains(&team.id));
     }
 
     /// How people and teams changed since `earlier`: ` +bob -carol`, each with a blank before it.
@@ -285,7 +272,8 @@ impl Owners {
             .users
             .iter()
             .filter(|user| !earlier.users.contains(user));
-        let removed = earlier.users().filter(|user| !self.includes(user));
+        let is_here = |user: &User| self.users.iter().any(|other| other.is_same(user));
+        let removed = earlier.users.iter().filter(|user| !is_here(user));
         let teams = self
             .teams
             .iter()
@@ -296,7 +284,7 @@ impl Owners {
             .filter(|team| !self.teams.contains(team));
         let added = added.map(|user| format!(" +{}", user.login));
         let added = added.chain(teams.map(|team| format!(" +{}", team.name)));
-        let removed = removed.map(|user| format!(" -{user}"));
+        let removed = removed.map(|user| format!(" -{}", user.login));
         let removed = removed.chain(teams_gone.map(|team| format!(" -{}", team.name)));
         added.chain(removed).collect()
     }
@@ -339,6 +327,14 @@ fn once<'a>(
 }
 
 impl User {
+    /// The number decides, and the name only where one of them has none.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self.id, other.id) {
+            (Some(id), Some(other)) => id == other,
+            _ => self.login == other.login,
+        }
+    }
+
     fn is(&self, by: &Standing) -> bool {
         match &by.actor {
             Actor::Local(login) => self.login == *login && (by.names_suffice || self.id.is_none()),

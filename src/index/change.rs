@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::domain::{
-    Actor, Can, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Owner,
-    OwnerFault, OwnerName, Owners, PlainText, Policy, Proof, Reserved, Standing, TokenId,
+    Actor, Can, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, Leaver, LineFault, Owner,
+    OwnerFault, Owners, PlainText, Policy, Proof, Reserved, Standing, TokenId,
 };
 
 use super::dependencies::MissingDependency;
@@ -72,7 +72,7 @@ pub enum Action {
         /// The crate.
         name: CrateName,
         /// The owners that leave.
-        owners: Vec<OwnerName>,
+        owners: Vec<Leaver>,
     },
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::beside::{Beside, DEVELOPER, Wanted, publish};
 use super::gitea::Gitea;
+use super::scene::User;
 use crate::common::http::request;
 use crate::common::machine::Machine;
 use crate::common::project::Project;
@@ -183,6 +184,51 @@ fn a_renamed_owner_leaves_under_either_name() {
     );
     own("--remove", &robert.login).fails_with("is not an owner of this crate");
     own("--remove", "no-such-person").fails_with("is not an owner of this crate");
+}
+
+#[test]
+fn of_two_owners_with_one_name_the_one_who_has_it_now_leaves() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let alice = forge.user("alice");
+    let person = beside.developer(&beside.token(&alice, &DEVELOPER));
+    publish(&person, "0.1.0").succeeds();
+    let alicia = forge.rename_user(&alice, "alicia");
+    let newcomer = forge.account(&alice.login);
+    let own = |words: &[&str]| {
+        let words = [&["owner"], words, &["greeter", "--registry", "crates"]].concat();
+        person.cargo(&person.work(), &words)
+    };
+    let owner_left = |owner: &User| {
+        let line = format!(
+            "users = [{{ login = \"{}\", id = {} }}]\n",
+            alice.login, owner.id
+        );
+        assert_eq!(beside.file("owners/gr/ee/greeter.toml"), line);
+    };
+    own(&["--remove", &newcomer.login]).fails_with(&format!(
+        "`{}` is number {} on the forge, which is not an owner of this crate; recorded under that name is number {}: ",
+        alice.login, newcomer.id, alice.id
+    ));
+    own(&["--add", &newcomer.login]).succeeds();
+    let listed = own(&["--list"]).succeeds();
+    for id in [alice.id, newcomer.id] {
+        let told = format!("{} (number {id})", alice.login);
+        let is_it = |line: &str| line == told;
+        assert!(listed.stdout.lines().any(is_it), "{told}: {listed}");
+    }
+    own(&["--remove", &newcomer.login]).succeeds();
+    owner_left(&alice);
+    let subject = format!("\n\nown greeter -{}\n", alice.login);
+    assert!(beside.newest().contains(&subject));
+    publish(&person, "0.1.1").succeeds();
+    // Nobody has the name any more, and two are recorded under it.
+    own(&["--add", &newcomer.login]).succeeds();
+    forge.delete_user(&newcomer);
+    let both = format!("number {} and number {}: ", alice.id, newcomer.id);
+    own(&["--remove", &newcomer.login]).fails_with(&both);
+    own(&["--remove", &alicia.login]).succeeds();
+    owner_left(&newcomer);
 }
 
 #[test]

@@ -160,6 +160,14 @@ impl Gitea {
         }
     }
 
+    /// Gives a team another name.
+    #[track_caller]
+    pub fn rename_team(&self, team: &Team, name: &str) {
+        let path = format!("/teams/{}", team.id);
+        let wanted = json!({ "name": name });
+        done(self.admin().send("PATCH", &path, &wanted), 200);
+    }
+
     /// Takes somebody into a team.
     #[track_caller]
     pub fn join(&self, team: &Team, user: &User) {

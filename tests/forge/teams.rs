@@ -99,6 +99,46 @@ fn an_owner_that_the_forge_does_not_have_is_named() {
     own(&of_alice, &["--remove", &bob.login, "greeter"]).fails_with("is not an owner");
 }
 
+#[test]
+fn a_renamed_team_leaves_under_its_new_name_and_no_other_with_it() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let acme = forge.organisation("acme");
+    let alice = forge.user("alice");
+    let first = forge.team(&acme, "core", "write");
+    forge.join(&first, &alice);
+    let person = developer(&beside, &alice);
+    publish(&person, "0.1.0").succeeds();
+    let [core, kernel, shell] = ["core", "kernel", "shell"].map(|word| format!("{acme}:{word}"));
+    own(&person, &["--add", &core, "greeter"]).succeeds();
+    forge.rename_team(&first, "kernel");
+    let second = forge.team(&acme, "core", "write");
+    own(&person, &["--add", &core, "greeter"]).succeeds();
+    let listed = own(&person, &["--list", "greeter"]).succeeds();
+    for id in [first.id, second.id] {
+        let told = format!("{core} (number {id})");
+        let is_it = |line: &str| line == told;
+        assert!(listed.stdout.lines().any(is_it), "{told}: {listed}");
+    }
+    let narrow = beside.developer(&beside.token(&alice, &["write:repository", "read:user"]));
+    own(&narrow, &["--remove", &core, "greeter"])
+        .fails_with(&format!("number {} and number {}: ", first.id, second.id));
+    own(&narrow, &["--remove", &kernel, "greeter"]).fails_with("scope `read:organization`");
+    let teams_left = |teams: &str| {
+        let owners = beside.file("owners/gr/ee/greeter.toml");
+        let found = owners.split_once('\n').unwrap().1;
+        assert_eq!(found, teams);
+    };
+    let of_core = |id| format!("teams = [{{ name = \"{core}\", id = {id} }}]\n");
+    own(&person, &["--remove", &kernel, "greeter"]).succeeds();
+    teams_left(&of_core(second.id));
+    // One that the forge has under another name by now, and none under this.
+    forge.rename_team(&second, "shell");
+    own(&person, &["--remove", &core, "greeter"]).succeeds();
+    teams_left("");
+    own(&person, &["--remove", &shell, "greeter"]).fails_with("is not an owner of this crate");
+}
+
 /// Links the crate `greeter` to a repository, by a commit on the forge.
 #[track_caller]
 fn link(beside: &Beside<'_>, repository: &Repository) {

@@ -13,6 +13,17 @@ fn name(text: &str) -> OwnerName {
     text.parse().unwrap()
 }
 
+/// One who leaves where there is no forge.
+fn leaver(text: &str) -> Leaver {
+    text.parse().unwrap()
+}
+
+/// One who leaves by a name that means this on the forge.
+fn meaning(text: &str, meant: Meant) -> Leaver {
+    let name = name(text);
+    Leaver { name, meant }
+}
+
 /// The login of an owner that is a person.
 fn login(owner: &Owner) -> &Login {
     match owner {
@@ -56,8 +67,8 @@ fn some_owners() -> impl Strategy<Value = Vec<Owner>> {
     vec("[a-d]".prop_map(|text| owner(&text)), 0..5)
 }
 
-fn some_names() -> impl Strategy<Value = Vec<OwnerName>> {
-    vec("[a-d]".prop_map(|text| name(&text)), 0..5)
+fn some_leavers() -> impl Strategy<Value = Vec<Leaver>> {
+    vec("[a-d]".prop_map(|text| leaver(&text)), 0..5)
 }
 
 proptest! {
@@ -83,20 +94,20 @@ proptest! {
     }
 
     #[test]
-    fn removing_takes_those_named_and_leaves_somebody(added in some_owners(), removed in some_names()) {
+    fn removing_takes_those_named_and_leaves_somebody(added in some_owners(), removed in some_leavers()) {
         let owners = Owners::first("e".parse().unwrap()).with(&added).unwrap();
         match owners.without(&removed) {
             Ok(fewer) => {
                 prop_assert!(fewer.users().count() >= 1);
-                let is_removed = |login: &Login| removed.contains(&OwnerName::User(login.clone()));
+                let is_removed = |login: &Login| removed.contains(&leaver(login.as_str()));
                 prop_assert!(owners.users().all(|login| fewer.includes(login) != is_removed(login)));
             }
             Err(fault) => {
                 let mut seen = Vec::new();
-                let is_unknown = removed.iter().any(|name| {
+                let is_unknown = removed.iter().any(|Leaver { name, .. }| {
                     let is_repeated = seen.contains(&name);
                     seen.push(name);
-                    is_repeated || !matches!(name, OwnerName::User(login) if owners.includes(login))
+                    is_repeated || !owners.records(name)
                 });
                 prop_assert!(is_unknown && matches!(fault, OwnerFault::NotAnOwner(_)), "{}", fault);
             }
@@ -131,18 +142,103 @@ fn who_stands_in_a_file_twice_is_listed_once_and_leaves_as_one() {
     };
     let all = "alice 7, bob, alice, dave 8, acme:one 1, acme:one 2";
     assert_eq!(listed(&owners), all);
-    for (removed, left) in [
-        ("bob", "alice 7, alice, dave 8, acme:one 1, acme:one 2"),
-        ("carol", "bob, alice, dave 8, acme:one 1, acme:one 2"),
-        ("alice", "bob, dave 8, acme:one 1, acme:one 2"),
-        ("acme:two", "alice 7, bob, alice, dave 8, acme:one 2"),
-        ("acme:one", "alice 7, bob, alice, dave 8"),
+    for (removed, meant, left) in [
+        (
+            "bob",
+            Meant::Unknown,
+            "alice 7, alice, dave 8, acme:one 1, acme:one 2",
+        ),
+        (
+            "carol",
+            Meant::Unknown,
+            "bob, alice, dave 8, acme:one 1, acme:one 2",
+        ),
+        (
+            "alice",
+            Meant::Number(7),
+            "bob, dave 8, acme:one 1, acme:one 2",
+        ),
+        (
+            "acme:two",
+            Meant::Unknown,
+            "alice 7, bob, alice, dave 8, acme:one 2",
+        ),
+        (
+            "acme:one",
+            Meant::Number(1),
+            "alice 7, bob, alice, dave 8, acme:one 2",
+        ),
     ] {
-        let fewer = owners.without(&[name(removed)]).unwrap();
+        let fewer = owners.without(&[meaning(removed, meant)]).unwrap();
         assert_eq!(listed(&fewer), left, "{removed}");
     }
-    let fewer = owners.without(&[name("carol")]).unwrap();
+    let fewer = owners.without(&[leaver("carol")]).unwrap();
     assert_eq!(fewer.difference(&owners), " -carol");
+}
+
+#[test]
+fn whoever_has_the_name_on_the_forge_leaves_and_no_namesake() {
+    const ALICES: &str = "{ login = \"alice\", id = 3 }, { login = \"alice\", id = 7 }";
+    let text = format!(
+        "users = [{ALICES}, {{ login = \"zoe\", id = 9 }}]\n\
+         teams = [{{ name = \"acme:core\", id = 2 }}, {{ name = \"acme:core\", id = 3 }}]\n"
+    );
+    let owners = Owners::parse(&text).unwrap();
+    let after = |name: &str, meant| owners.without(&[meaning(name, meant)]);
+    let gone = |name: &str, meant| {
+        let fewer = after(name, meant).unwrap();
+        let ids = |owners: &Owners| {
+            let ids = owners.named().map(|(_, id)| id.unwrap());
+            ids.collect::<Vec<_>>()
+        };
+        (ids(&fewer), fewer.difference(&owners))
+    };
+    for (name, number, left, difference) in [
+        ("alice", 7, [3, 9, 2, 3], " -alice"),
+        ("alicia", 3, [7, 9, 2, 3], " -alice"),
+        ("alice", 9, [3, 7, 2, 3], " -zoe"),
+        ("acme:core", 3, [3, 7, 9, 2], " -acme:core"),
+        ("acme:kernel", 2, [3, 7, 9, 3], " -acme:core"),
+    ] {
+        let found = gone(name, Meant::Number(number));
+        assert_eq!(found, (left.to_vec(), difference.to_owned()), "{name}");
+    }
+    assert_eq!(gone("ZOE", Meant::Unknown).1, " -zoe");
+    // Without a forge nobody has a number.
+    assert_eq!(gone("alice", Meant::Recorded).1, " -alice -alice");
+    for (name, meant, sentence) in [
+        (
+            "alice",
+            Meant::Unknown,
+            "the forge does not know `alice`, or does not show it, and recorded under that name are number 3 and number 7: remove the one",
+        ),
+        (
+            "acme:core",
+            Meant::Unknown,
+            "are number 2 and number 3: remove",
+        ),
+        (
+            "zoe",
+            Meant::Number(11),
+            "`zoe` is number 11 on the forge, which is not an owner of this crate; recorded under that name is number 9: remove the one",
+        ),
+        (
+            "acme:core",
+            Meant::Number(4),
+            "is number 2 and number 3: remove",
+        ),
+        (
+            "bob",
+            Meant::Number(8),
+            "`bob` is not an owner of this crate",
+        ),
+        // The number of a team is no person's.
+        ("bob", Meant::Number(2), "`bob` is not an owner"),
+        ("bob", Meant::Unknown, "`bob` is not an owner of this crate"),
+    ] {
+        let said = after(name, meant).unwrap_err().to_string();
+        assert!(said.contains(sentence), "{said}");
+    }
 }
 
 #[test]
@@ -163,23 +259,26 @@ fn the_file_is_plain_toml() {
 #[test]
 fn the_last_owner_stays() {
     let both = owners(&["alice", "bob"]);
-    let one = both.without(&[name("alice")]).unwrap();
+    let one = both.without(&[leaver("alice")]).unwrap();
     assert_eq!(one, owners(&["bob"]));
-    let fault = one.without(&[name("bob")]).unwrap_err();
+    let fault = one.without(&[leaver("bob")]).unwrap_err();
     assert_eq!(
         fault.to_string(),
         "a crate must keep at least one owner; add another before `bob` leaves"
     );
-    let fault = both.without(&[name("bob"), name("alice")]).unwrap_err();
+    let fault = both.without(&[leaver("bob"), leaver("alice")]).unwrap_err();
     assert_eq!(fault, OwnerFault::Last(name("alice")));
-    let fault = both.without(&[name("carol")]).unwrap_err();
+    let fault = both.without(&[leaver("carol")]).unwrap_err();
     assert_eq!(fault.to_string(), "`carol` is not an owner of this crate");
 }
 
 #[test]
 fn a_file_that_names_somebody_twice_loses_them_at_once() {
     let text = "users = [{ login = \"a\" }, { login = \"b\" }, { login = \"a\", id = 1 }]";
-    let fewer = Owners::parse(text).unwrap().without(&[name("a")]).unwrap();
+    let fewer = Owners::parse(text)
+        .unwrap()
+        .without(&[leaver("a")])
+        .unwrap();
     assert_eq!(fewer, owners(&["b"]));
 }
 
@@ -401,7 +500,7 @@ mod with_a_forge {
     }
 
     #[test]
-    fn numbers_come_and_teams_go_by_name() {
+    fn numbers_come_and_go() {
         let owners = Owners::parse(FILE).unwrap();
         let user = |login: &str, id| Owner::User {
             login: login.parse().unwrap(),
@@ -423,17 +522,27 @@ mod with_a_forge {
         );
         assert_eq!(more.difference(&owners), " +zoe +alice +Acme:Core");
         let fewer = more
-            .without(&[name("ACME:platform"), name("alice")])
+            .without(&[
+                meaning("ACME:platform", Meant::Unknown),
+                meaning("alice", Meant::Number(8)),
+            ])
             .unwrap();
-        assert_eq!(fewer.difference(&more), " -alice -alice -acme:platform");
+        assert_eq!(fewer.difference(&more), " -alice -acme:platform");
         assert_eq!(fewer.team_ids().collect::<Vec<_>>(), [4]);
         assert_eq!(fewer.teams().collect::<Vec<_>>(), [("Acme:Core", 4)]);
         assert_eq!(fewer.repository_id(), Some(12));
-        let fault = fewer.without(&[name("acme:platform")]).unwrap_err();
+        let fault = fewer
+            .without(&[meaning("acme:platform", Meant::Unknown)])
+            .unwrap_err();
         assert_eq!(
             fault.to_string(),
             "`acme:platform` is not an owner of this crate"
         );
+        // Who is there under an older name is there; the name alone is somebody else's.
+        assert_eq!(owners.with(&[user("zoe", 7)]).unwrap(), owners);
+        let text = "users = [{ login = \"zoe\" }, { login = \"zoe\", id = 9 }]\n";
+        let zoe = Owners::parse(text).unwrap();
+        assert_eq!(zoe.with(&[user("zoe", 9)]).unwrap(), zoe);
         let named: Vec<_> = owners.named().collect();
         let expected = [
             ("alice", Some(7)),

@@ -24,6 +24,7 @@ struct Users {
 struct User {
     id: u32,
     login: String,
+    /// What Cargo shows beside the login: the forge's number, where several are recorded under one.
     name: Option<String>,
 }
 
@@ -36,13 +37,18 @@ struct Named {
 pub async fn list_owners(path: NamePath, request: Request) -> Result<Response, ApiError> {
     request.read(Challenge::Cargo).await?;
     let owners = owners::list(&request.app, &path.parse()?)?;
-    let user = |(login, id): (String, Option<u64>)| User {
-        id: number_of(&login, id),
-        login,
-        name: None,
+    let named: Vec<(String, Option<u64>)> = owners.named().collect();
+    let is_shared = |login: &str| {
+        let is_it = |(other, _): &&(String, _)| other.eq_ignore_ascii_case(login);
+        named.iter().filter(is_it).count() > 1
     };
+    let users = named.iter().map(|(login, id)| User {
+        id: number_of(login, *id),
+        name: is_shared(login).then(|| in_words(*id)),
+        login: login.clone(),
+    });
     Ok(json(&Users {
-        users: owners.named().map(user).collect(),
+        users: users.collect(),
     }))
 }
 
@@ -109,6 +115,14 @@ fn added(names: &[String], krate: &CrateName) -> String {
     .map(|(names, rights)| format!("{} can now {rights} `{krate}`", names.join(", ")))
     .collect::<Vec<_>>()
     .join("; ")
+}
+
+/// `number 7`
+fn in_words(id: Option<u64>) -> String {
+    id.map_or_else(
+        || "without a number".to_owned(),
+        |id| format!("number {id}"),
+    )
 }
 
 /// A number for Cargo, which wants one of 32 bits: the forge's, or always the same for the same login.

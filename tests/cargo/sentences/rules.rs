@@ -22,7 +22,7 @@ const RULES: [&str; 13] = [
 ];
 
 /// What has a sentence that no case of this folder brings forth, and why.
-const WITHOUT_A_CASE: [(&str, &str); 21] = [
+const WITHOUT_A_CASE: [(&str, &str); 23] = [
     ("BodyFault::Broken", "nobody is left to tell"),
     (
         "BodyFault::TooSlow",
@@ -38,6 +38,14 @@ const WITHOUT_A_CASE: [(&str, &str); 21] = [
     (
         "NotPermitted::Version",
         "takes a token of the exchange: see `forge::login`",
+    ),
+    (
+        "OwnerFault::NameOfAnother",
+        "takes a forge: see `forge::people`",
+    ),
+    (
+        "OwnerFault::NameOfSeveral",
+        "takes a forge: see `forge::people`",
     ),
     ("OwnerFault::Syntax", "our index, edited by hand"),
     (

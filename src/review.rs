@@ -204,7 +204,10 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         index::judge_merge(&place, &judging.blobs, &upstream, number, head)
     });
     let (state, sentence) = match judged.await {
-        Ok(judged) => told(judged),
+        Ok(judged) => told(
+            judged,
+            app.index.stall().is_some_and(|stall| !stall.is_away),
+        ),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
@@ -229,11 +232,20 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
 }
 
 /// The state and the words of a judgement.
-fn told(judged: Result<(), ReviewFault>) -> (&'static str, String) {
+fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, String) {
     let Err(fault) = judged else {
         return ("success", "keeps the rules of the index".to_owned());
     };
     match &fault {
+        // It may be the branch that does it, on which the pull request stands.
+        ReviewFault::Rule { .. } | ReviewFault::Forbidden(_) | ReviewFault::Conflict
+            if is_branch_bad =>
+        {
+            let sentence = format!(
+                "judged again once the branch itself is good, which it is not now: {fault}"
+            );
+            ("error", sentence)
+        }
         ReviewFault::Rule { .. }
         | ReviewFault::Forbidden(_)
         | ReviewFault::Conflict
@@ -245,6 +257,19 @@ fn told(judged: Result<(), ReviewFault>) -> (&'static str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_blamed_for_what_may_be_wrong_with_the_branch() {
+        let state = |fault, is_branch_bad| told(Err(fault), is_branch_bad).0;
+        assert_eq!(state(ReviewFault::Conflict, false), "failure");
+        assert_eq!(state(ReviewFault::Conflict, true), "error");
+        for is_branch_bad in [false, true] {
+            assert_eq!(state(ReviewFault::TooLarge(64), is_branch_bad), "failure");
+            assert_eq!(state(ReviewFault::Overtaken, is_branch_bad), "error");
+            // What heals the branch.
+            assert_eq!(told(Ok(()), is_branch_bad).0, "success");
+        }
+    }
 
     fn event(action: &str, base: &str, changes: &str) -> Event {
         let id = "1".repeat(40);

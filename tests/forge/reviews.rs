@@ -163,6 +163,34 @@ fn what_is_good_alone_and_not_with_what_was_merged_is_judged_again() {
 }
 
 #[test]
+fn nobody_is_blamed_for_a_branch_that_is_not_good() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    let good = beside.lines();
+    writer.put(
+        INDEX_FILE,
+        &good.replacen("\"cksum\":\"", "\"cksum\":\"0", 1),
+    );
+    eventually("writes stop", || (writer.ready() == 503).then_some(()));
+    let proposed = writer.propose("readme", "README.md", "read this\n");
+    let words = writer.waits_for(&proposed, "error");
+    assert!(
+        words.starts_with("judged again once the branch itself is good"),
+        "{words}"
+    );
+    let healing = writer.propose("healing", INDEX_FILE, &good);
+    assert_eq!(writer.waits_for(&healing, "success"), GOOD);
+    writer.merges(&healing);
+    assert_eq!(writer.waits_for(&proposed, "success"), GOOD);
+    writer.merges(&proposed);
+    eventually("the merge is heard of", || {
+        (beside.file("README.md") == "read this\n").then_some(())
+    });
+    beside.tip();
+}
+
+#[test]
 fn what_others_say_in_the_servers_name_is_no_judgement() {
     let Some(forge) = Gitea::shared() else { return };
     let mut beside = Beside::start(forge);

@@ -53,7 +53,7 @@ type Tell<'a> = &'a mut dyn FnMut(Finding);
 
 /// Looks at everything; `owner` is a token of an owner of the index repository, who is shown more of it.
 pub async fn examine(config: &Config, owner: Option<Secret>, tell: Tell<'_>) {
-    tell(find("git", program()));
+    tell(find("git", program(config.forge.is_some())));
     let data = Data::new(&config.data);
     tell(find("store", store(&data)));
     tell(find("keys", keys(&data.keys())));
@@ -85,12 +85,17 @@ fn find(what: &'static str, seen: Result<String, String>) -> Finding {
     Finding { what, verdict }
 }
 
-fn program() -> Result<String, String> {
+/// Whether there is a git that has all that is used of it.
+fn program(has_forge: bool) -> Result<String, String> {
     let version = git::command(Path::new("/")).arg("--version").output();
     match version {
         Ok(version) if version.status.success() => {
             let text = String::from_utf8_lossy(&version.stdout);
-            Ok(harmless(text.trim(), WORDS_MAX))
+            let said = harmless(text.trim(), WORDS_MAX);
+            match git::version(&said).and_then(|version| git::lack(version, has_forge)) {
+                Some(lack) => Err(format!("{said} is too old: {lack}")),
+                None => Ok(said),
+            }
         }
         _ => Err("the `git` program cannot be run; install git".to_owned()),
     }

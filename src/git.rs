@@ -41,3 +41,66 @@ pub fn command(git_dir: &Path) -> Command {
         .arg(safe_directory);
     command
 }
+
+/// Major and minor number, by what `git --version` says; `None` if it says something else.
+pub fn version(said: &str) -> Option<(u32, u32)> {
+    let numbers = said.strip_prefix("git version ")?;
+    let mut numbers = numbers.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
+}
+
+/// What a server cannot do with git of this version, and which one it needs.
+pub fn lack(version: (u32, u32), has_forge: bool) -> Option<&'static str> {
+    // For `upload-pack --http-backend-info-refs`.
+    if version < (2, 34) {
+        return Some(
+            "it cannot answer clients of the git index: install 2.34 or newer, with a forge 2.38",
+        );
+    }
+    // For `merge-tree --write-tree`.
+    let cannot_merge = has_forge && version < (2, 38);
+    cannot_merge.then_some(
+        "it cannot try what a merge would be, so no pull request is judged: install 2.38 or newer",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_as_every_system_writes_it() {
+        for (said, expected) in [
+            ("git version 2.39.5", Some((2, 39))),
+            ("git version 2.39.5 (Apple Git-154)", Some((2, 39))),
+            ("git version 2.45.1.windows.1", Some((2, 45))),
+            ("git version 2.38.0-rc1", Some((2, 38))),
+            ("git version 2.50.GIT", Some((2, 50))),
+            ("git version 3.0", Some((3, 0))),
+            ("git version 2", None),
+            ("git version unknown", None),
+            ("git version 2.99999999999", None),
+            ("hub version 2.39.5", None),
+            ("", None),
+        ] {
+            assert_eq!(version(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_an_older_git_lacks_depends_on_the_forge() {
+        let lacks = |version, has_forge| lack(version, has_forge).unwrap_or("nothing");
+        for (version, alone, with_forge) in [
+            ((1, 99), "clients", "clients"),
+            ((2, 33), "clients", "clients"),
+            ((2, 34), "nothing", "pull request"),
+            ((2, 37), "nothing", "pull request"),
+            ((2, 38), "nothing", "nothing"),
+            ((3, 0), "nothing", "nothing"),
+        ] {
+            assert!(lacks(version, false).contains(alone), "{version:?}");
+            assert!(lacks(version, true).contains(with_forge), "{version:?}");
+        }
+    }
+}

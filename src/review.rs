@@ -1,17 +1,22 @@
-//! Pull requests on the index repository: judged when the forge tells of them, before anybody merges them.
+//! Pull requests on the index repository: judged when the forge tells of them, before anybody merges them, and again
+//! when the branch came to be another than the one for which they were judged.
+//!
+//! Nothing that the forge has as a status is a judgement of ours: whoever may write there can put it. What was judged
+//! is known here alone, so a start judges all that are open.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
 use crate::domain::{CommitId, RepositoryPath, harmless};
-use crate::forge::{Forge, ForgeFault, Side, Status};
+use crate::forge::{Forge, ForgeFault, Said, Side, Status};
 use crate::index::{self, ReviewFault, Upstream};
 
 /// The name of the status; a rule of protection on the forge can require it.
@@ -21,6 +26,8 @@ const SENTENCE_MAX: usize = 250;
 /// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
 const PAUSE: Duration = Duration::from_secs(600);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(30);
+/// The shortest pause between two looks at all that are open, however often the branch moves.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
 
@@ -30,9 +37,17 @@ pub struct Reviews {
     forge: Arc<Forge>,
     index: RepositoryPath,
     waiting: Semaphore,
-    turn: Mutex<()>,
-    /// Told when one could not be judged.
+    /// What was judged of each newest commit; held while one is judged.
+    verdicts: Mutex<HashMap<CommitId, Verdict>>,
+    /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
+}
+
+/// What the forge was told of a commit.
+struct Verdict {
+    state: &'static str,
+    /// For which state of the index: see [`index::Snapshot::reworked`].
+    reworked: CommitId,
 }
 
 /// What a forge tells of a pull request, as far as it matters.
@@ -68,29 +83,41 @@ impl Reviews {
             forge,
             index,
             waiting: Semaphore::new(WAITING_MAX),
-            turn: Mutex::default(),
+            verdicts: Mutex::default(),
             failed: Notify::new(),
         }
     }
 
-    /// Judges as many as may wait. What nobody can say of one keeps none of the others.
+    /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them. What
+    /// nobody can say of one keeps none of the others.
     async fn catch_up(&self, app: &Arc<App>) -> Result<(), ForgeFault> {
         let mut open = self.forge.open_pull_requests(&self.index).await?;
         open.retain(|open| open.base.name == index::BRANCH);
-        let mut judged = 0;
+        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
+        let mut verdicts = self.verdicts.lock().await;
+        verdicts.retain(|head, _| heads.contains(head));
+        drop(verdicts);
         for open in open {
-            let known = self.forge.is_judged(&self.index, open.head.sha, CONTEXT);
-            match known.await {
-                Ok(true) => {}
-                Ok(false) if judged < WAITING_MAX => {
-                    judged += 1;
-                    judge(app, self, open.number, open.head.sha).await;
+            let (number, head) = (open.number, open.head.sha);
+            match self.forge.said(&self.index, head, CONTEXT).await {
+                Ok(said) if self.stands(app, head, said.as_ref()).await => {}
+                Ok(said) => judge(app, self, number, head, said).await,
+                Err(reason) => {
+                    warn!(number, %reason, "it is not known whether it is judged");
+                    self.failed.notify_one();
                 }
-                Ok(false) => break,
-                Err(reason) => warn!(open.number, %reason, "it is not known whether it is judged"),
             }
         }
         Ok(())
+    }
+
+    /// Whether what the forge says of a commit is what was judged, for the index as it is.
+    async fn stands(&self, app: &App, head: CommitId, said: Option<&Said>) -> bool {
+        let reworked = app.index.snapshot().reworked();
+        let verdicts = self.verdicts.lock().await;
+        verdicts.get(&head).is_some_and(|verdict| {
+            verdict.reworked == reworked && said.is_some_and(|said| said.state == verdict.state)
+        })
     }
 }
 
@@ -122,32 +149,54 @@ pub async fn review(app: Arc<App>, event: Event) {
         );
         return;
     };
-    judge(&app, reviews, number, event.pull_request.head.sha).await;
+    judge(&app, reviews, number, event.pull_request.head.sha, None).await;
 }
 
-/// Judges now and then what nobody has judged: the forge may have told of it while nobody listened.
+/// Judges at the start and then now and again what nobody has judged, for the forge may have told of it while nobody
+/// listened; and all that are open once the branch is another, for together with that they may do what none does alone.
 pub async fn follow(app: Arc<App>) {
     let Some(reviews) = &app.reviews else {
         return;
     };
+    let mut moves = app.index.moves();
     let mut pause = PAUSE_AFTER_FAULT;
     loop {
+        let reworked = moves.borrow_and_update().reworked();
         if let Err(reason) = reviews.catch_up(&app).await {
             warn!(%reason, "it is not known which pull requests wait");
+            reviews.failed.notify_one();
         }
-        // Twice as late each time: one of which nothing can be said must not be fetched for ever.
-        pause = match timeout(PAUSE, reviews.failed.notified()).await {
-            Ok(()) => {
-                sleep(pause).await;
-                PAUSE.min(pause * 2)
+        let soonest = Instant::now() + PAUSE_MIN;
+        let calm = async {
+            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
+            match timeout(PAUSE, reviews.failed.notified()).await {
+                Ok(()) => {
+                    sleep(pause).await;
+                    PAUSE.min(pause * 2)
+                }
+                Err(_elapsed) => PAUSE_AFTER_FAULT,
             }
-            Err(_elapsed) => PAUSE_AFTER_FAULT,
         };
+        let moved = async {
+            let moved = moves.wait_for(|snapshot| snapshot.reworked() != reworked);
+            moved.await.map(drop)
+        };
+        tokio::select! {
+            next = calm => pause = next,
+            moved = moved => match moved {
+                Ok(()) => sleep_until(soonest).await,
+                // The index ends.
+                Err(_) => return,
+            },
+        }
     }
 }
 
-async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) {
-    let _turn = reviews.turn.lock().await;
+/// Judges one of which the forge says this, if that is known.
+async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
+    let mut verdicts = reviews.verdicts.lock().await;
+    verdicts.remove(&head);
+    let reworked = app.index.snapshot().reworked();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = tokio::task::spawn_blocking(move || {
@@ -155,34 +204,72 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) {
         index::judge_merge(&place, &judging.blobs, &upstream, number, head)
     });
     let (state, sentence) = match judged.await {
-        Ok(Ok(())) => ("success", "keeps the rules of the index".to_owned()),
-        Ok(Err(
-            fault @ (ReviewFault::Rule { .. }
-            | ReviewFault::Forbidden(_)
-            | ReviewFault::TooLarge(_)
-            | ReviewFault::Conflict),
-        )) => ("failure", fault.to_string()),
-        Ok(Err(fault)) => ("error", fault.to_string()),
+        Ok(judged) => told(
+            judged,
+            app.index.stall().is_some_and(|stall| !stall.is_away),
+        ),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
-    if state == "error" {
-        reviews.failed.notify_one();
+    let description = harmless(&sentence, SENTENCE_MAX);
+    if said.is_none_or(|said| said.state != state || said.description != description) {
+        let status = Status {
+            state,
+            context: CONTEXT,
+            description: &description,
+        };
+        let told = reviews.forge.set_status(&reviews.index, head, &status);
+        if let Err(reason) = told.await {
+            warn!(number, %reason, "the forge was not told of a judgement");
+            reviews.failed.notify_one();
+            return;
+        }
     }
-    let status = Status {
-        state,
-        context: CONTEXT,
-        description: &harmless(&sentence, SENTENCE_MAX),
+    match state {
+        "error" => reviews.failed.notify_one(),
+        _ => drop(verdicts.insert(head, Verdict { state, reworked })),
+    }
+}
+
+/// The state and the words of a judgement.
+fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, String) {
+    let Err(fault) = judged else {
+        return ("success", "keeps the rules of the index".to_owned());
     };
-    let told = reviews.forge.set_status(&reviews.index, head, &status);
-    if let Err(reason) = told.await {
-        warn!(number, %reason, "the forge was not told of a judgement");
+    match &fault {
+        // It may be the branch that does it, on which the pull request stands.
+        ReviewFault::Rule { .. } | ReviewFault::Forbidden(_) | ReviewFault::Conflict
+            if is_branch_bad =>
+        {
+            let sentence = format!(
+                "judged again once the branch itself is good, which it is not now: {fault}"
+            );
+            ("error", sentence)
+        }
+        ReviewFault::Rule { .. }
+        | ReviewFault::Forbidden(_)
+        | ReviewFault::Conflict
+        | ReviewFault::TooLarge(_) => ("failure", fault.to_string()),
+        _ => ("error", fault.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_blamed_for_what_may_be_wrong_with_the_branch() {
+        let state = |fault, is_branch_bad| told(Err(fault), is_branch_bad).0;
+        assert_eq!(state(ReviewFault::Conflict, false), "failure");
+        assert_eq!(state(ReviewFault::Conflict, true), "error");
+        for is_branch_bad in [false, true] {
+            assert_eq!(state(ReviewFault::TooLarge(64), is_branch_bad), "failure");
+            assert_eq!(state(ReviewFault::Overtaken, is_branch_bad), "error");
+            // What heals the branch.
+            assert_eq!(told(Ok(()), is_branch_bad).0, "success");
+        }
+    }
 
     fn event(action: &str, base: &str, changes: &str) -> Event {
         let id = "1".repeat(40);

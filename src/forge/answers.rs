@@ -92,6 +92,19 @@ pub struct Side {
     pub sha: CommitId,
 }
 
+/// What somebody said of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Said {
+    /// Under which name.
+    pub context: String,
+    /// Such as `success`.
+    #[serde(rename = "status")]
+    pub state: String,
+    /// In words.
+    #[serde(default)]
+    pub description: String,
+}
+
 /// What Gitea since 1.27 says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
@@ -159,13 +172,7 @@ pub(super) struct RawRun {
 /// What is said of a commit, by all.
 #[derive(Deserialize)]
 pub(super) struct RawStatuses {
-    pub(super) statuses: Option<Vec<RawStatus>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawStatus {
-    pub(super) context: String,
-    pub(super) status: String,
+    pub(super) statuses: Option<Vec<Said>>,
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,9 @@ use super::answers::{
     RawRepository, RawRight, RawRun, RawStatuses, RawTask, RawTasks, RawToken, RawUser,
 };
 use super::client::Bytes;
-use super::{Account, Forge, ForgeFault, PullRequest, Repository, Run, Showing, Team, TokenInfo};
+use super::{
+    Account, Forge, ForgeFault, PullRequest, Repository, Run, Said, Showing, Team, TokenInfo,
+};
 use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility};
 
 /// How many pages of a repository's jobs are looked through: one that runs is among the newest.
@@ -264,19 +266,18 @@ impl Forge {
         Ok(all.into_iter().filter_map(known).collect())
     }
 
-    /// Whether a commit was judged under the name `context`; that it could not be is no judgement.
-    pub async fn is_judged(
+    /// What was said last of a commit under the name `context`: by whom does not matter to a rule of protection.
+    pub async fn said(
         &self,
         path: &RepositoryPath,
         commit: CommitId,
         context: &str,
-    ) -> Result<bool, ForgeFault> {
+    ) -> Result<Option<Said>, ForgeFault> {
         let path = format!("api/v1/repos/{path}/commits/{commit}/status");
         let robot = self.robot_token()?;
         let said: RawStatuses = self.json(&path, Showing::Token(&robot)).await?;
         let mut all = said.statuses.into_iter().flatten();
-        let is_judgement = |said: &str| matches!(said, "success" | "failure");
-        Ok(all.any(|it| it.context == context && is_judgement(&it.status)))
+        Ok(all.find(|said| said.context == context))
     }
 
     async fn json<T: serde::de::DeserializeOwned>(

@@ -18,7 +18,7 @@ mod pages;
 mod robot;
 mod values;
 
-pub use answers::{Account, PullRequest, Repository, Rights, Run, Side, Team, TokenInfo};
+pub use answers::{Account, PullRequest, Repository, Rights, Run, Said, Side, Team, TokenInfo};
 pub use calls::Status;
 pub use client::{Forge, ForgeLimits, Showing};
 pub use fault::ForgeFault;

@@ -214,6 +214,7 @@ impl Loader {
             crates,
             registry,
             recent: Recent::default(),
+            reworked: commit,
         };
         let trees = self.trees;
         Ok((Tip { snapshot, trees }, new_count))

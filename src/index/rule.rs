@@ -58,6 +58,7 @@ pub(super) struct Step {
     pub(super) crates: Vec<(Arc<Crate>, Vec<LineStep>)>,
     /// The files that are not about one crate, as they are afterwards, if any of them differs.
     pub(super) registry: Option<Arc<RegistryFiles>>,
+    by: By,
 }
 
 /// What the index may not do.
@@ -154,9 +155,15 @@ impl Step {
         let mut next = on.clone();
         next.commit = commit;
         let mut changed = Vec::with_capacity(self.crates.len());
+        let mut is_reworked = self.by == By::People;
         for (krate, _) in self.crates {
             changed.push(krate.name.clone());
-            next.crates.insert(krate);
+            let owners = Arc::clone(&krate.owners);
+            let before = next.crates.insert(krate);
+            is_reworked |= before.is_some_and(|before| before.owners != owners);
+        }
+        if is_reworked {
+            next.reworked = commit;
         }
         if let Some(registry) = self.registry {
             next.registry = registry;
@@ -192,7 +199,11 @@ pub(super) fn step(
             return Err(Violation::Twin { path, existing });
         }
     }
-    Ok(Step { crates, registry })
+    Ok(Step {
+        crates,
+        registry,
+        by,
+    })
 }
 
 /// The files of a step by what they are.

@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub(super) crates: Crates,
     pub(super) registry: Arc<RegistryFiles>,
     pub(super) recent: Recent,
+    pub(super) reworked: CommitId,
 }
 
 /// One crate of a snapshot.
@@ -51,6 +52,14 @@ impl Snapshot {
     /// The commit that this is.
     pub fn commit(&self) -> CommitId {
         self.commit
+    }
+
+    /// The newest commit that was people's or gave a crate other owners; one from before this process began counts as
+    /// that at which it began.
+    ///
+    /// What somebody proposes may be judged otherwise since then: other commits add and yank versions.
+    pub fn reworked(&self) -> CommitId {
+        self.reworked
     }
 
     /// The crate that `name` or one of its twins by case or `-` and `_` denotes.

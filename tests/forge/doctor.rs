@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::api::{base64, done, number};
 use super::beside::publish;
@@ -105,6 +106,38 @@ fn a_set_up_that_was_just_made_is_good() {
     let hidden = ("unknown", "protection of the branch");
     assert!(signs(&robots).contains(&hidden), "{robots}");
     assert!(signs(&robots).contains(&("unknown", "webhook")), "{robots}");
+}
+
+#[test]
+fn a_git_that_lacks_something_is_told_what() {
+    let folder = TempDir::new().unwrap();
+    let git = folder.path().join("git");
+    let forge = "[forge]\nurl = \"http://127.0.0.1:9\"\nrepository = \"acme/crates\"\n";
+    let config = folder.path().join("sidecargo.toml");
+    for (version, settings, sign, words) in [
+        ("2.33.8", "", "mend", "is too old: it cannot answer clients"),
+        ("2.37.7", "", "good", "git version 2.37.7"),
+        (
+            "2.37.7",
+            forge,
+            "mend",
+            "is too old: it cannot try what a merge would be",
+        ),
+        ("2.38.0", forge, "good", "git version 2.38.0"),
+    ] {
+        fs::write(&git, format!("#!/bin/sh\necho git version {version}\n")).unwrap();
+        fs::set_permissions(&git, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(&config, settings).unwrap();
+        let mut command = Command::new(program());
+        command
+            .current_dir(folder.path())
+            .args(["doctor", "--config", "sidecargo.toml"])
+            .env("PATH", folder.path());
+        let ran = run(&mut command, b"");
+        let first = ran.stdout.lines().next().unwrap();
+        let is_so = first.starts_with(sign) && first.contains("git: ") && first.contains(words);
+        assert!(is_so, "{ran}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod login;
 mod look;
 mod people;
 mod race;
+mod reviews;
 mod runner;
 mod scene;
 mod setup;

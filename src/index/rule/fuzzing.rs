@@ -51,6 +51,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
         crates,
         registry: Arc::new(registry),
         recent: Recent::default(),
+        reworked: CommitId::from([0; 20]),
     }
 });
 

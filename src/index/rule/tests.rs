@@ -87,6 +87,7 @@ fn anybody_may_yank_and_unyank() {
         let commit = CommitId::from([7; 20]);
         let after = step.apply(&INDEX, commit);
         assert_eq!(after.commit(), commit);
+        assert_eq!(after.reworked() == commit, by == By::People);
         let krate = after.find(&"a-b".parse().unwrap()).unwrap();
         let yanked: Vec<bool> = krate
             .releases()
@@ -119,6 +120,17 @@ fn anybody_may_change_owners_policy_and_what_is_to_read() {
 }
 
 #[test]
+fn other_owners_of_a_crate_are_told_from_a_publish() {
+    let commit = CommitId::from([7; 20]);
+    let owners = owners();
+    let step = judge(By::Registry, &[("owners/3/a/a-b.toml", &owners)]).unwrap();
+    assert_eq!(step.apply(&INDEX, commit).reworked(), commit);
+    // A merge together with its revert.
+    let step = judge(By::People, &[]).unwrap();
+    assert_eq!(step.apply(&INDEX, commit).reworked(), commit);
+}
+
+#[test]
 fn only_the_registry_adds_lines() {
     let more = lines_of("c") + &line("c", "1.1.0", 4);
     let after = judge(By::Registry, &[("1/c", &more)]).unwrap();
@@ -138,6 +150,7 @@ fn only_the_registry_adds_lines() {
     let after = judge(By::Registry, &fresh).unwrap();
     let after = after.apply(&INDEX, CommitId::from([7; 20]));
     assert!(after.find(&"d".parse().unwrap()).is_some());
+    assert_eq!(after.reworked(), INDEX.reworked());
     refused(
         By::People,
         &fresh,

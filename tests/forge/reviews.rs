@@ -1,0 +1,214 @@
+//! Pull requests that are judged again: because of each other, because of the branch, because of what others say.
+
+use serde_json::{Value, json};
+
+use super::api::{Caller, base64, done, text};
+use super::beside::{Beside, HOOK_SECRET, publish};
+use super::gitea::Gitea;
+use super::scene::Repository;
+use crate::common::cargos::View;
+use crate::common::http::get;
+use crate::common::watch::eventually;
+
+/// Who owns `greeter` until somebody proposes something else: far enough from each other to be merged by themselves.
+const OWNERS: &str = "users = [{ login = \"alice\" }]\n# 1\n# 2\n# 3\n# 4\nteams = [{ name = \"acme:platform\", id = 3 }]\n";
+const OWNERS_FILE: &str = "owners/gr/ee/greeter.toml";
+const INDEX_FILE: &str = "gr/ee/greeter";
+const GOOD: &str = "keeps the rules of the index";
+
+/// Somebody who may write to the index repository.
+struct Writer<'forge> {
+    forge: &'forge Gitea,
+    caller: Caller<'forge>,
+    repository: Repository,
+    port: u16,
+}
+
+/// A pull request.
+struct Proposed {
+    number: i64,
+    head: String,
+}
+
+impl<'forge> Writer<'forge> {
+    /// Its owner; the server has `greeter 0.1.0` and hears of what happens there.
+    #[track_caller]
+    fn of(beside: &Beside<'forge>) -> Self {
+        publish(&beside.person(View::Sparse), "0.1.0").succeeds();
+        let url = format!("http://127.0.0.1:{}/crates/webhook", beside.registry.port);
+        let events = ["push", "pull_request"];
+        beside
+            .forge
+            .tell(&beside.repository, &url, HOOK_SECRET, &events);
+        let token = beside.forge.token(&beside.owner, &["all"]).text;
+        Self {
+            forge: beside.forge,
+            caller: beside.forge.with_token(&token),
+            repository: beside.repository.clone(),
+            port: beside.registry.port,
+        }
+    }
+
+    /// Gives a file of `main` another text there; gives the commit.
+    #[track_caller]
+    fn put(&self, file: &str, content: &str) -> String {
+        self.commit(file, content, &json!({}))
+    }
+
+    /// Proposes another text for a file of `main`.
+    #[track_caller]
+    fn propose(&self, branch: &str, file: &str, content: &str) -> Proposed {
+        let head = self.commit(file, content, &json!({ "new_branch": branch }));
+        let number = self.caller.open_pull_request(&self.repository, branch);
+        Proposed { number, head }
+    }
+
+    #[track_caller]
+    fn commit(&self, file: &str, content: &str, more: &Value) -> String {
+        let path = format!("{}/contents/{file}", self.repository.api());
+        let known = self.caller.read(&path);
+        let mut change = more.clone();
+        change["content"] = base64(content).into();
+        change["sha"] = known["sha"].clone();
+        change["message"] = format!("edit {file}").into();
+        text(
+            &done(self.caller.send("PUT", &path, &change), 200)["commit"],
+            "sha",
+        )
+    }
+
+    /// What counts of all that was said of a pull request under the server's name: the state, and the words.
+    fn said(&self, of: &Proposed) -> Option<(String, String)> {
+        let path = format!("{}/commits/{}/status", self.repository.api(), of.head);
+        let shown = self.caller.read(&path);
+        let mut all = shown["statuses"].as_array()?.iter();
+        let ours = all.find(|status| status["context"] == "sidecargo")?;
+        Some((text(ours, "status"), text(ours, "description")))
+    }
+
+    /// Waits until this is the state of a pull request; gives the words.
+    #[track_caller]
+    fn waits_for(&self, of: &Proposed, state: &str) -> String {
+        eventually(state, || {
+            let (said, words) = self.said(of)?;
+            (said == state).then_some(words)
+        })
+    }
+
+    #[track_caller]
+    fn merges(&self, proposed: &Proposed) {
+        let merged = self.caller.squash(&self.repository, proposed.number);
+        assert_eq!(merged.status, 200, "{merged:?}");
+    }
+
+    /// A rule that lets nothing be merged of which the server does not say that it is good.
+    #[track_caller]
+    fn protect(&self) {
+        let rule = json!({
+            "enable_push": true,
+            "enable_status_check": true,
+            "status_check_contexts": ["sidecargo"],
+        });
+        self.forge.protect(&self.repository, rule);
+    }
+
+    #[track_caller]
+    fn cannot_merge(&self, proposed: &Proposed) {
+        let refused = self.caller.squash(&self.repository, proposed.number);
+        assert_eq!(refused.status, 405, "{refused:?}");
+    }
+
+    /// Says in the server's name that it is good.
+    #[track_caller]
+    fn stamp(&self, proposed: &Proposed) {
+        let caller = &self.caller;
+        let said = caller.approve_commit(&self.repository, &proposed.head, "sidecargo");
+        assert_eq!(said.status, 201, "{said:?}");
+    }
+
+    fn ready(&self) -> u16 {
+        get("/readyz").send(self.port).status
+    }
+}
+
+#[test]
+fn what_is_good_alone_and_not_with_what_was_merged_is_judged_again() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    writer.put(OWNERS_FILE, OWNERS);
+    let (teams, users) = (
+        &OWNERS[OWNERS.find('#').unwrap()..],
+        &OWNERS[..OWNERS.find("teams").unwrap()],
+    );
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams);
+    let of_users = writer.propose("users", OWNERS_FILE, users);
+    for proposed in [&of_teams, &of_users] {
+        assert_eq!(writer.waits_for(proposed, "success"), GOOD);
+    }
+    writer.merges(&of_teams);
+    let words = writer.waits_for(&of_users, "failure");
+    assert!(words.ends_with("a crate needs an owner"), "{words}");
+    writer.cannot_merge(&of_users);
+    assert_eq!(writer.ready(), 200);
+    // And back.
+    writer.put(OWNERS_FILE, OWNERS);
+    assert_eq!(writer.waits_for(&of_users, "success"), GOOD);
+    writer.merges(&of_users);
+    eventually("the merge is heard of", || {
+        (beside.file(OWNERS_FILE) == users).then_some(())
+    });
+    beside.tip();
+}
+
+#[test]
+fn nobody_is_blamed_for_a_branch_that_is_not_good() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    let good = beside.lines();
+    writer.put(
+        INDEX_FILE,
+        &good.replacen("\"cksum\":\"", "\"cksum\":\"0", 1),
+    );
+    eventually("writes stop", || (writer.ready() == 503).then_some(()));
+    let proposed = writer.propose("readme", "README.md", "read this\n");
+    let words = writer.waits_for(&proposed, "error");
+    assert!(
+        words.starts_with("judged again once the branch itself is good"),
+        "{words}"
+    );
+    let healing = writer.propose("healing", INDEX_FILE, &good);
+    assert_eq!(writer.waits_for(&healing, "success"), GOOD);
+    writer.merges(&healing);
+    assert_eq!(writer.waits_for(&proposed, "success"), GOOD);
+    writer.merges(&proposed);
+    eventually("the merge is heard of", || {
+        (beside.file("README.md") == "read this\n").then_some(())
+    });
+    beside.tip();
+}
+
+#[test]
+fn what_others_say_in_the_servers_name_is_no_judgement() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    let bad = beside.lines().replacen("\"cksum\":\"", "\"cksum\":\"0", 1);
+    let heard = writer.propose("heard", INDEX_FILE, &bad);
+    writer.waits_for(&heard, "failure");
+    writer.stamp(&heard);
+    // It counts until the next look, which the server takes when the branch is another.
+    assert_eq!(writer.said(&heard).unwrap().0, "success");
+    writer.put("README.md", "read this\n");
+    writer.waits_for(&heard, "failure");
+    writer.cannot_merge(&heard);
+    beside.registry.stop();
+    let unheard = writer.propose("unheard", INDEX_FILE, &bad);
+    writer.stamp(&unheard);
+    beside.registry.start_again();
+    writer.waits_for(&unheard, "failure");
+    writer.cannot_merge(&unheard);
+}

@@ -692,6 +692,58 @@ fn a_branch_that_is_rolled_back_or_rewritten_is_not_followed_until_it_is_put_bac
     scene.settles(&["0.1.0", "0.2.0", "0.3.0"]);
 }
 
+#[test]
+fn a_person_adopts_the_branch_that_was_rewritten() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut scene = Scene::set(forge, 1);
+    let rule = json!({
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_usernames": [scene.robot.login],
+    });
+    forge.protect(&scene.repository, rule.clone());
+    scene.lands("0.1.0");
+    scene.lands("0.2.0");
+    let clone = scene.clone();
+    clone.git(&["checkout", "--quiet", "--detach", "HEAD~1"]);
+    let rewritten = clone.edit("kr/at/krate", "\"yanked\":false", "\"yanked\":true");
+    let path = format!("{}/branch_protections/main", scene.repository.api());
+    let lifted = forge.admin().send("DELETE", &path, &json!(null));
+    assert_eq!(lifted.status, 204, "{lifted:?}");
+    clone.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]);
+    forge.protect(&scene.repository, rule);
+    let why = eventually("writes stop", || {
+        let ready = scene.ready();
+        (ready.status == 503).then(|| ready.refusal())
+    });
+    assert!(
+        why.contains(&rewritten) && why.contains("OPERATIONS.md"),
+        "{why}"
+    );
+    // As OPERATIONS.md has it.
+    let (data, before) = (
+        scene.registry.data(),
+        scene.folder.path().join("before.git"),
+    );
+    scene.registry.stop();
+    let mut moving = Command::new("mv");
+    moving.args([&data.join("index.git"), &before]);
+    run(&mut moving, b"").succeeds();
+    scene.registry.start_again();
+    scene.registry.run(&["verify"]).succeeds();
+    let adopted = data.join("index.git");
+    git(&before, &["fetch", adopted.to_str().unwrap(), "main"]).succeeds();
+    let gone = git(&before, &["log", "--format=%s", "FETCH_HEAD..main"]).succeeds();
+    assert_eq!(gone.stdout, "publish krate 0.2.0\n");
+
+    assert_eq!(scene.ready().text(), "ok\n");
+    assert_eq!((scene.here(), scene.tip()), (rewritten.clone(), rewritten));
+    assert_eq!(scene.served(), ["0.1.0"]);
+    // Also what is gone can be published again.
+    scene.lands("0.2.0");
+    scene.settles(&["0.1.0", "0.2.0"]);
+}
+
 /// Pushes the branch of the server's own copy to the forge.
 #[track_caller]
 fn push_copy(scene: &Scene<'_>, clone: &Clone, is_behind: bool) {

@@ -28,6 +28,8 @@ const LOOKS: &[(&str, &str, Look)] = &[
         |app| app.index.measures().snapshot_age().as_secs_f64()),
     ("sidecargo_index_stalled", "1 while nothing is written because the branch is not good, most often because a commit breaks a rule.",
         |app| fact(app.index.stall().is_some())),
+    ("sidecargo_index_unpushed", "1 from a push that the forge refused until it takes one.",
+        |app| fact(app.index.unpushed().is_some())),
     ("sidecargo_index_unproven", "1 while it is not known whether the newest commits are durable.",
         |app| fact(!app.index.is_proven())),
     ("sidecargo_index_writer_up", "1 while the thread lives that writes the index.",

@@ -371,7 +371,7 @@ fn as_it_must_be(
     match strayed.is_empty() {
         true => Ok("as `sidecargo init` makes it".to_owned()),
         false => Err(format!(
-            "otherwise than `sidecargo init` makes it: {}",
+            "otherwise than `sidecargo init` makes it, so run that again: {}",
             strayed.join(", ")
         )),
     }

@@ -193,7 +193,15 @@ impl Writer {
         if self.violation.replace(found) != Some(found) {
             self.measures.violations.inc();
         }
-        chain(fault)
+        let said = chain(fault);
+        match fault {
+            HistoryFault::Rewound { .. } | HistoryFault::Rewritten { .. }
+                if self.upstream.is_some() =>
+            {
+                format!("{said}; or adopt what the forge has, as OPERATIONS.md tells")
+            }
+            _ => said,
+        }
     }
 
     /// What mends a branch that no later commit mends.

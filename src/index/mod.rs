@@ -253,7 +253,7 @@ impl Index {
         self.stalled.load_full()
     }
 
-    /// Why the forge refused the last push whatever was pushed, if it did; only the next push tells whether it still does.
+    /// Why the forge refused the last push, if it did; only the next one tells whether it was for what was pushed.
     pub fn unpushed(&self) -> Option<Arc<String>> {
         self.unpushed.load_full()
     }

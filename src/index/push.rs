@@ -54,29 +54,40 @@ impl Writer {
         warn!(reason = %fault, commit.id = %commit, "a push did not move the forge's branch as it should");
         // Whatever it was, what is known of the branch is no longer new.
         self.look_due = Instant::now();
+        self.note_refusal(&fault);
         let failure = match fault {
             NotPushed::Unknown(reason) => return Err(Failure::Unknown(reason)),
             NotPushed::Elsewhere => match self.is_among_theirs(commit) {
-                Ok(true) => return Ok((pack, Pushed::Passed)),
+                Ok(true) => {
+                    self.unpushed.store(None);
+                    return Ok((pack, Pushed::Passed));
+                }
                 Ok(false) => Failure::JudgeAgain(fault.to_string()),
                 Err(reason) => return Err(Failure::Unknown(reason)),
             },
             NotPushed::Refused(words) => Failure::Refused(words),
-            NotPushed::NotDone(fault) => {
-                // Of a forge that is away the looks at its branch tell.
-                if let UpstreamFault::Closed(_) = fault {
-                    // It may be over long before somebody pushes again.
-                    let at = PubTime::from_moment(Timestamp::now());
-                    let told = format!(
-                        "so it was at the last push, {at}, and the next one tells whether it still is: {fault}"
-                    );
-                    self.unpushed.store(Some(Arc::new(told)));
-                }
-                Failure::NotDone(fault.to_string())
-            }
+            NotPushed::Failing(_) | NotPushed::NotDone(_) => Failure::NotDone(fault.to_string()),
         };
         pack.remove();
         Err(failure)
+    }
+
+    /// Remembers for whoever watches that the forge took no push, until it takes one.
+    fn note_refusal(&self, fault: &NotPushed) {
+        let now = match fault {
+            // It may have been that commit alone: the forge's words are not made for programs.
+            NotPushed::Refused(_) => "whether it is so for every commit or was for that one",
+            NotPushed::Failing(_) | NotPushed::NotDone(UpstreamFault::Closed(_)) => {
+                "whether it still is"
+            }
+            // Of a forge that is away the looks at its branch tell.
+            NotPushed::Elsewhere | NotPushed::Unknown(_) | NotPushed::NotDone(_) => return,
+        };
+        // It may be over long before somebody pushes again.
+        let at = PubTime::from_moment(Timestamp::now());
+        let told =
+            format!("so it was at the last push, {at}, and the next one tells {now}: {fault}");
+        self.unpushed.store(Some(Arc::new(told)));
     }
 
     /// Whether the forge's branch has our commit below what others put there; it is followed first.

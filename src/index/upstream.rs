@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -41,10 +42,12 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 const LOOK_TIME: Duration = Duration::from_secs(8);
 /// For a push until it is answered: a change has 20 seconds.
 const PUSH_TIME: Duration = Duration::from_secs(12);
+/// How long a push that met trouble of the forge's own is begun again: what is left of its time is enough for an answer.
+const TRIES_TIME: Duration = Duration::from_secs(8);
 /// How long it is looked what became of a push whose answer did not come.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
-/// The pause between two looks.
-const SETTLE_PAUSE: Duration = Duration::from_millis(250);
+/// The pause between two looks, or two tries.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Where fetched objects wait until they are judged; a repository without it has no forge.
 pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
@@ -115,6 +118,9 @@ pub enum NotPushed {
     /// The forge does not take these commits, and says why.
     #[error("the forge refuses it: {0}")]
     Refused(String),
+    /// The forge has trouble of its own, and says which: nothing was done, and nothing is known against the commits.
+    #[error("the forge has trouble of its own: {0}")]
+    Failing(String),
     /// Nothing was done, whatever the commits are.
     #[error(transparent)]
     NotDone(UpstreamFault),
@@ -175,10 +181,21 @@ impl Upstream {
         new: CommitId,
         pack: Vec<u8>,
     ) -> Result<(), NotPushed> {
+        let body = Bytes::from(request(before, new, pack));
+        let begun = Instant::now();
         self.runtime.block_on(async {
-            match self.send(before, new, pack).await {
-                Err(NotPushed::Unknown(reason)) => self.settle(before, new, reason).await,
-                told => told,
+            loop {
+                let left = PUSH_TIME.saturating_sub(begun.elapsed());
+                let told = match self.send(before, new, body.clone(), left).await {
+                    Err(NotPushed::Unknown(reason)) => self.settle(before, new, reason).await,
+                    told => told,
+                };
+                match told {
+                    Err(NotPushed::Failing(_)) if begun.elapsed() < TRIES_TIME => {
+                        sleep(PAUSE).await;
+                    }
+                    told => return told,
+                }
             }
         })
     }
@@ -203,24 +220,17 @@ impl Upstream {
         &self,
         before: Option<CommitId>,
         new: CommitId,
-        pack: Vec<u8>,
+        body: Bytes,
+        time: Duration,
     ) -> Result<(), NotPushed> {
-        let name = refs::TIP;
-        let old = before.map_or_else(|| "0".repeat(40), |id| id.to_string());
-        let agent = concat!("sidecargo/", env!("CARGO_PKG_VERSION"));
-        let command = format!(
-            "{old} {new} {name}\0 report-status side-band-64k object-format=sha1 agent={agent}\n"
-        );
-        let mut body = format!("{}0000", packet(&command)).into_bytes();
-        body.extend(pack);
-        let answer = match self.ask("git-receive-pack", body, PUSH_TIME).await {
+        let answer = match self.ask("git-receive-pack", body, time).await {
             Ok(answer) => answer,
             Err(Ok(trouble)) => return Err(trouble.of_push()),
             Err(Err(fault)) => return Err(NotPushed::NotDone(fault)),
         };
-        match report::of_push(&answer, name) {
+        match report::of_push(&answer, refs::TIP) {
             Some(Report::Moved) => Ok(()),
-            Some(Report::Refused(words)) => self.why(before, new, words).await,
+            Some(Report::Refused(words)) => self.why(before, new, &words).await,
             None => Err(NotPushed::Unknown(
                 "its answer is not one of git".to_owned(),
             )),
@@ -232,17 +242,20 @@ impl Upstream {
         &self,
         before: Option<CommitId>,
         new: CommitId,
-        words: String,
+        words: &str,
     ) -> Result<(), NotPushed> {
+        warn!(words, commit.id = %new, "the forge did not move its branch");
+        let said = report::without_paths(words);
         match self.look().await {
             // A proxy may have sent it twice.
             Ok(found) if found == Some(new) => Ok(()),
             Ok(found) if found != before => Err(NotPushed::Elsewhere),
             // Whom the forge does not let push, it does not let push anything.
-            _ if is_about_the_pusher(&words) => {
-                Err(NotPushed::NotDone(UpstreamFault::Closed(words)))
-            }
-            _ => Err(NotPushed::Refused(words)),
+            _ if is_about_the_pusher(words) => Err(NotPushed::NotDone(UpstreamFault::Closed(said))),
+            // Perhaps somebody else moved it.
+            Err(fault) => Err(NotPushed::Unknown(format!("{said}, and then {fault}"))),
+            Ok(_) if is_about_the_forge(words) => Err(NotPushed::Failing(said)),
+            Ok(_) => Err(NotPushed::Refused(said)),
         }
     }
 
@@ -253,7 +266,7 @@ impl Upstream {
         new: CommitId,
         reason: String,
     ) -> Result<(), NotPushed> {
-        warn!(reason, commit.id = %new, "a push was not answered; it is looked what became of it");
+        warn!(reason, commit.id = %new, "it is not known what became of a push; it is looked for");
         let until = Instant::now() + SETTLE_TIME;
         while Instant::now() < until {
             match self.look().await {
@@ -263,7 +276,7 @@ impl Upstream {
                 Ok(_) => {}
                 Err(fault) => debug!(%fault, "nothing is known of the push"),
             }
-            sleep(SETTLE_PAUSE).await;
+            sleep(PAUSE).await;
         }
         Err(NotPushed::Unknown(reason))
     }
@@ -285,10 +298,50 @@ impl fmt::Debug for Upstream {
     }
 }
 
+/// What is sent to move the branch.
+fn request(before: Option<CommitId>, new: CommitId, pack: Vec<u8>) -> Vec<u8> {
+    let name = refs::TIP;
+    let old = before.map_or_else(|| "0".repeat(40), |id| id.to_string());
+    let agent = concat!("sidecargo/", env!("CARGO_PKG_VERSION"));
+    let command = format!(
+        "{old} {new} {name}\0 report-status side-band-64k object-format=sha1 agent={agent}\n"
+    );
+    let mut body = format!("{}0000", packet(&command)).into_bytes();
+    body.extend(pack);
+    body
+}
+
 /// Words of the forges about who pushes and where, not about what.
 fn is_about_the_pusher(words: &str) -> bool {
+    has_one_of(
+        words,
+        &[
+            "protected branch",
+            "permission denied",
+            "archived",
+            // Every commit is signed by the same key.
+            "protected from unverified commit",
+        ],
+    )
+}
+
+/// Words of git and of the forges about what they could not do, whatever was pushed.
+fn is_about_the_forge(words: &str) -> bool {
+    has_one_of(
+        words,
+        &[
+            "cannot lock ref",
+            "failed to update ref",
+            "unable to create temporary",
+            "no space left",
+            // Those of a forge's hook that gets no answer from the forge, or none that it understands.
+            "internal server",
+            "internal error",
+        ],
+    )
+}
+
+fn has_one_of(words: &str, known: &[&str]) -> bool {
     let words = words.to_ascii_lowercase();
-    ["protected branch", "permission denied", "archived"]
-        .iter()
-        .any(|known| words.contains(known))
+    known.iter().any(|known| words.contains(known))
 }

@@ -75,7 +75,7 @@ pub(super) struct Writer {
     pub(super) is_proven: Arc<AtomicBool>,
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
-    /// Why the forge let nobody push at the last push, whatever the commit was.
+    /// Why the forge refused the last push.
     pub(super) unpushed: Arc<ArcSwapOption<String>>,
     /// Where the branch was when it was found last where it must not be.
     pub(super) violation: Option<CommitId>,

@@ -86,6 +86,10 @@ impl Allowed<'_> {
             "enable_status_check": true,
             "status_check_contexts": [STATUS],
             "block_on_rejected_reviews": true,
+            // Each publish would hold up the merge of what was reviewed before it.
+            "block_on_outdated_branch": false,
+            // The forge would take no push until it trusts the registry's key, and none after the next rotation.
+            "require_signed_commits": false,
         });
         for key in NOT_EVERYWHERE {
             if found.is_null() || found.get(key).is_some() {
@@ -275,6 +279,8 @@ mod tests {
             ("required_approvals", json!(0)),
             ("enable_status_check", json!(false)),
             ("status_check_contexts", json!(["other"])),
+            ("block_on_outdated_branch", json!(true)),
+            ("require_signed_commits", json!(true)),
             ("block_admin_merge_override", json!(false)),
             ("apply_to_admins", json!(false)),
         ] {

@@ -275,6 +275,14 @@ fn whatever_opens_the_branch_is_named() {
             "unprotected_file_patterns",
             json!({ "unprotected_file_patterns": "*" }),
         ),
+        (
+            "block_on_outdated_branch",
+            json!({ "block_on_outdated_branch": true }),
+        ),
+        (
+            "require_signed_commits",
+            json!({ "require_signed_commits": true }),
+        ),
     ] {
         acme.change("PATCH", "/branch_protections/main", &change, 200);
         let said = patient.says(what);

@@ -353,6 +353,8 @@ fn whatever_opens_the_branch_is_taken_back() {
         json!({ "enable_push": true, "enable_push_whitelist": true, "push_whitelist_deploy_keys": true }),
         json!({ "protected_file_patterns": "*.json" }),
         json!({ "unprotected_file_patterns": "*" }),
+        json!({ "block_on_outdated_branch": true }),
+        json!({ "require_signed_commits": true }),
         json!({ "enable_merge_whitelist": false }),
         json!({ "merge_whitelist_usernames": mallory, "merge_whitelist_teams": others }),
         json!({ "enable_approvals_whitelist": false }),
@@ -641,6 +643,9 @@ fn a_server_runs_on_what_was_set_up_and_reviewers_merge() {
         reviewer.send("POST", &format!("{api}/pulls/{proposed}/reviews"), &review),
         200,
     );
+    // Each publish makes it an outdated one.
+    let folder = Project::library("greeter", "0.1.1", "hello").write(&person.work());
+    person.publish(&folder).succeeds();
     eventually("the server's word is there, and it is merged", || {
         (merge().status == 200).then_some(())
     });

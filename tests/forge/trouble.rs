@@ -549,6 +549,15 @@ fn a_quota_and_a_protection_of_the_forge_are_told_in_its_words() {
         why.contains("the quota of this repository is used up"),
         "{why}"
     );
+    // Perhaps it refuses all: whoever watches is told.
+    let told = scene.ready().succeeds().text().to_owned();
+    assert!(
+        told.contains("nothing is written")
+            && told.contains("the quota of this repository is used up"),
+        "{told}"
+    );
+    let unpushed = || Metrics::of(&scene.registry).get("sidecargo_index_unpushed");
+    assert_eq!(unpushed(), 1.0);
     fs::remove_file(&hook).unwrap();
     // Whoever may not push at all is told so as a matter of the server.
     let rule = json!({ "enable_push": true, "enable_push_whitelist": true, "push_whitelist_usernames": [] });
@@ -566,6 +575,81 @@ fn a_quota_and_a_protection_of_the_forge_are_told_in_its_words() {
     let path = format!("{}/branch_protections/main", scene.repository.api());
     done(forge.admin().send("PATCH", &path, &rule), 200);
     scene.lands("0.2.0");
+    assert_eq!((scene.ready().text(), unpushed()), ("ok\n", 0.0));
+    scene.settles(&["0.1.0", "0.2.0"]);
+}
+
+#[test]
+fn a_lock_that_somebody_left_at_the_forge_is_no_fault_of_what_is_published() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, NEVER);
+    scene.lands("0.1.0");
+    let git_dir = scene.git_dir();
+    let lock = git_dir.join("refs/heads/main.lock");
+    fs::write(&lock, "").unwrap();
+    let why = scene.cannot("0.2.0");
+    assert!(why.contains("cannot lock ref"), "{why}");
+    // Where the forge keeps it is for those who run it.
+    let path = git_dir.file_name().unwrap().to_str().unwrap();
+    assert!(!why.contains(path), "{why}");
+    assert!(scene.registry.log().contains(path));
+    let told = scene.ready().succeeds().text().to_owned();
+    assert!(told.contains("cannot lock ref"), "{told}");
+    // One that goes in time is not noticed.
+    let pushes = scene.between.seen(Step::Push);
+    thread::scope(|scope| {
+        let publish = scope.spawn(|| scene.lands("0.2.0"));
+        eventually("it is tried again", || {
+            (scene.between.seen(Step::Push) >= pushes + 2).then_some(())
+        });
+        fs::remove_file(&lock).unwrap();
+        publish.join().unwrap();
+    });
+    assert_eq!(scene.ready().text(), "ok\n");
+    scene.settles(&["0.1.0", "0.2.0"]);
+}
+
+#[test]
+fn a_protection_that_wants_keys_which_the_forge_does_not_trust_stops_writes() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, NEVER);
+    scene.lands("0.1.0");
+    let rule = json!({
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_usernames": [scene.robot.login],
+        "require_signed_commits": true,
+    });
+    forge.protect(&scene.repository, rule);
+    scene.cannot("0.2.0");
+    let told = scene.ready().succeeds().text().to_owned();
+    assert!(told.contains("nothing is written: so it was"), "{told}");
+    // The second is what it means to say.
+    let words = ["Internal Server Error", "protected from unverified commit"];
+    assert!(words.iter().any(|words| told.contains(words)), "{told}");
+    let path = format!("{}/branch_protections/main", scene.repository.api());
+    let unsigned = json!({ "require_signed_commits": false });
+    done(forge.admin().send("PATCH", &path, &unsigned), 200);
+    scene.lands("0.2.0");
+    scene.settles(&["0.1.0", "0.2.0"]);
+}
+
+#[test]
+fn a_push_that_lost_a_race_is_judged_again_also_if_the_forge_does_not_say_at_once_that_it_did() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, NEVER);
+    scene.lands("0.1.0");
+    let clone = scene.clone();
+    scene.between.next(Step::Push, &[Trouble::Hold]);
+    thread::scope(|scope| {
+        let publish = scope.spawn(|| scene.publish("0.2.0"));
+        scene.between.wait_until_held(1);
+        clone.edit("kr/at/krate", "\"yanked\":false", "\"yanked\":true");
+        clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+        scene.between.next(Step::Look, &[Trouble::CutBefore]);
+        scene.between.let_go();
+        publish.join().unwrap().succeeds();
+    });
     scene.settles(&["0.1.0", "0.2.0"]);
 }
 
@@ -627,6 +711,58 @@ fn a_branch_that_is_rolled_back_or_rewritten_is_not_followed_until_it_is_put_bac
     }
     scene.lands("0.3.0");
     scene.settles(&["0.1.0", "0.2.0", "0.3.0"]);
+}
+
+#[test]
+fn a_person_adopts_the_branch_that_was_rewritten() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut scene = Scene::set(forge, 1);
+    let rule = json!({
+        "enable_push": true,
+        "enable_push_whitelist": true,
+        "push_whitelist_usernames": [scene.robot.login],
+    });
+    forge.protect(&scene.repository, rule.clone());
+    scene.lands("0.1.0");
+    scene.lands("0.2.0");
+    let clone = scene.clone();
+    clone.git(&["checkout", "--quiet", "--detach", "HEAD~1"]);
+    let rewritten = clone.edit("kr/at/krate", "\"yanked\":false", "\"yanked\":true");
+    let path = format!("{}/branch_protections/main", scene.repository.api());
+    let lifted = forge.admin().send("DELETE", &path, &json!(null));
+    assert_eq!(lifted.status, 204, "{lifted:?}");
+    clone.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]);
+    forge.protect(&scene.repository, rule);
+    let why = eventually("writes stop", || {
+        let ready = scene.ready();
+        (ready.status == 503).then(|| ready.refusal())
+    });
+    assert!(
+        why.contains(&rewritten) && why.contains("OPERATIONS.md"),
+        "{why}"
+    );
+    // As OPERATIONS.md has it.
+    let (data, before) = (
+        scene.registry.data(),
+        scene.folder.path().join("before.git"),
+    );
+    scene.registry.stop();
+    let mut moving = Command::new("mv");
+    moving.args([&data.join("index.git"), &before]);
+    run(&mut moving, b"").succeeds();
+    scene.registry.start_again();
+    scene.registry.run(&["verify"]).succeeds();
+    let adopted = data.join("index.git");
+    git(&before, &["fetch", adopted.to_str().unwrap(), "main"]).succeeds();
+    let gone = git(&before, &["log", "--format=%s", "FETCH_HEAD..main"]).succeeds();
+    assert_eq!(gone.stdout, "publish krate 0.2.0\n");
+
+    assert_eq!(scene.ready().text(), "ok\n");
+    assert_eq!((scene.here(), scene.tip()), (rewritten.clone(), rewritten));
+    assert_eq!(scene.served(), ["0.1.0"]);
+    // Also what is gone can be published again.
+    scene.lands("0.2.0");
+    scene.settles(&["0.1.0", "0.2.0"]);
 }
 
 /// Pushes the branch of the server's own copy to the forge.

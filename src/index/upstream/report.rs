@@ -81,6 +81,16 @@ pub(super) fn words(text: &str) -> String {
     harmless(&parts.join(" "), WORDS_MAX)
 }
 
+/// The same without paths of the forge's disk, which are no matter of whoever publishes.
+pub(super) fn without_paths(words: &str) -> String {
+    let is_path = |word: &str| word.trim_start_matches(['\'', '"', '(']).starts_with('/');
+    let shown = words.split(' ').map(|word| match is_path(word) {
+        true => "…",
+        false => word,
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
 fn lines(mut bytes: &[u8]) -> impl Iterator<Item = Option<PacketLineRef<'_>>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -141,6 +151,23 @@ mod tests {
             format!("{}0000", packet(&format!("12 {NAME}\n"))),
         ] {
             assert_eq!(commit_of(odd.as_bytes(), NAME), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn paths_of_the_forge_are_not_repeated() {
+        for (said, shown) in [
+            (
+                "cannot lock ref 'refs/heads/main': Unable to create '/data/a.git/./refs/heads/main.lock': File exists.",
+                "cannot lock ref 'refs/heads/main': Unable to create … File exists.",
+            ),
+            ("in /data/a (or \"/data/b\")", "in … (or …"),
+            (
+                "see https://forge/acme/crates, n/a",
+                "see https://forge/acme/crates, n/a",
+            ),
+        ] {
+            assert_eq!(without_paths(said), shown);
         }
     }
 

@@ -447,6 +447,38 @@ async fn of_a_group_the_one_that_the_forge_refuses_stands_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_forge_that_has_trouble_for_a_moment_is_tried_again() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let before = forge.pushes();
+    forge.hook("[ -e ../failed ] || { echo Internal Server Error >&2; : > ../failed; exit 1; }");
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(forge.pushes() - before, 2);
+    assert_eq!(forge.tip(), sidecar.commit());
+    assert_eq!(sidecar.index.unpushed(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_sees_that_the_forge_took_no_push_until_it_takes_one() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    assert_eq!(sidecar.index.unpushed(), None);
+    for words in [
+        "no such names here",
+        "Not allowed to push to protected branch main",
+        "branch main is protected from unverified commit 1234",
+    ] {
+        forge.hook(&format!("echo '{words}' >&2; exit 1"));
+        sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap_err();
+        let told = sidecar.index.unpushed().unwrap();
+        assert!(told.contains(words), "{told}");
+    }
+    forge.hook("exit 0");
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(sidecar.index.unpushed(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;

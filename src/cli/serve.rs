@@ -49,7 +49,13 @@ impl Serve {
     /// Prints the settings with which `serve` would run.
     pub(super) fn show(self) -> anyhow::Result<()> {
         let (settings, more) = self.arguments();
-        let shown = settings.show(more)?;
+        let mut shown = settings.clone().show(more.clone())?;
+        if let Some(room) = descriptors::too_little_room(&settings.load(more)?) {
+            let limit = "few files may be open (`ulimit -n`)";
+            shown += &format!(
+                "\n# {limit}: from here `serve` would run with connections_max = {room}\n"
+            );
+        }
         std::io::stdout().write_all(shown.as_bytes())?;
         Ok(())
     }

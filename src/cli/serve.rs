@@ -75,7 +75,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let (settings, more) = self.arguments();
         let mut config = settings.load(more)?;
-        telemetry::start(&config.log)?;
+        let _log = telemetry::start(&config.log)?;
         descriptors::make_room(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -143,6 +143,7 @@ fn end_signal() -> anyhow::Result<impl Future<Output = ()>> {
         let _ = end.send(());
         next().await;
         warn!("ended at once by a second signal");
+        telemetry::Log::flush();
         std::process::exit(1);
     });
     Ok(async move {

@@ -1,11 +1,16 @@
-//! The log: one subscriber, on standard error.
+//! The log: one subscriber, whose lines one thread writes to standard error.
+//!
+//! Whoever logs waits for nobody who takes the log: not for a terminal that was stopped, not for a program that reads
+//! slowly, not for a disk that hangs. What finds no room is left out, and a line says how much that was.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{mem, panic, thread};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use thiserror::Error;
-use tracing::{Metadata, Subscriber};
+use tracing::{Dispatch, Metadata, Subscriber, dispatcher, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -13,13 +18,13 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// How long a line waits for whoever takes the log.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
-/// What a pipe that takes anything takes without waiting: `PIPE_BUF` of Linux.
-const PIECE_BYTES: usize = 4096;
+/// The most bytes of lines that wait to be written.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// How long the end of the process, or a panic, waits until they are.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
+
+/// The lines of this process.
+static LINES: Lines = Lines::new();
 
 /// Why there is no log.
 #[derive(Debug, Error)]
@@ -30,44 +35,166 @@ pub enum TelemetryFault {
     /// The process has a log already.
     #[error("the log was started twice")]
     Started(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// The system gives no thread.
+    #[error("there is no thread for the log")]
+    Thread(#[source] io::Error),
+}
+
+/// The log of this process; when it is dropped, what was logged is written.
+#[must_use]
+#[derive(Debug)]
+pub struct Log(());
+
+impl Log {
+    /// Waits until what was logged is written, but not for long if nobody takes it.
+    pub fn flush() {
+        LINES.flush(FLUSH_WAIT);
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        Self::flush();
+    }
 }
 
 /// Starts the log of this process.
 ///
 /// # Errors
-/// A filter that is not valid, or a second call.
-pub fn start(config: &LogConfig) -> Result<(), TelemetryFault> {
+/// A filter that is not valid, no thread, or a second call.
+pub fn start(config: &LogConfig) -> Result<Log, TelemetryFault> {
     // Colours are for people: a file or a journal would keep the escape codes.
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let subscriber = subscriber(config, is_coloured, || Lines)?;
-    tracing::subscriber::set_global_default(subscriber)?;
-    Ok(())
+    tracing::subscriber::set_global_default(subscriber(config, is_coloured, || &LINES)?)?;
+    // The thread that writes tells by itself of what found no room.
+    let told = Dispatch::new(subscriber(config, is_coloured, || Stderr)?);
+    let tell = move |count| {
+        dispatcher::with_default(&told, || {
+            warn!(
+                count,
+                "lines of the log are left out here: they came faster than they were taken"
+            );
+        });
+    };
+    let mut taken = Vec::new();
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            loop {
+                LINES.write_next(&mut taken, &mut Stderr, &tell);
+            }
+        })
+        .map_err(TelemetryFault::Thread)?;
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        // Nor does a panic wait for whoever takes nothing.
+        if LINES.flush(FLUSH_WAIT) {
+            print(panic);
+        }
+    }));
+    Ok(Log(()))
 }
 
-/// Standard error, for lines that are left out while nobody takes them: a terminal that was stopped, or a program that
-/// reads no more, must not hold up who is served.
-struct Lines;
+/// Lines on their way from those who log to the one thread that writes.
+struct Lines {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or there is nothing more.
+    changed: Condvar,
+}
 
-/// Whether nobody took the last line.
-static IS_STUCK: Mutex<bool> = Mutex::new(false);
+struct Waiting {
+    /// Whole lines, in their order.
+    bytes: Vec<u8>,
+    /// How many lines found no room after these.
+    left_out: usize,
+    /// Whether all is written and the thread that writes waits for more.
+    is_idle: bool,
+}
 
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let stderr = io::stderr();
-        let mut is_stuck = IS_STUCK.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in line.chunks(PIECE_BYTES) {
-            let patience = match *is_stuck {
-                true => Timespec::default(),
-                false => PATIENCE,
-            };
-            let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
-            *is_stuck = poll(&mut asked, Some(&patience))? == 0;
-            if *is_stuck {
-                break;
-            }
-            stderr.lock().write_all(piece)?;
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.left_out == 0
+    }
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                bytes: Vec::new(),
+                left_out: 0,
+                is_idle: false,
+            }),
+            changed: Condvar::new(),
         }
+    }
+
+    /// Never held while anything is written.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        match waiting.bytes.len() + line.len() <= WAITING_BYTES_MAX {
+            true => waiting.bytes.extend_from_slice(line),
+            false => waiting.left_out += 1,
+        }
+        if mem::take(&mut waiting.is_idle) {
+            drop(waiting);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for lines and writes all that there are, by way of `taken`, an empty buffer; then tells how many found no
+    /// room after them.
+    fn write_next(&self, taken: &mut Vec<u8>, out: &mut impl Write, tell: impl FnOnce(usize)) {
+        let mut waiting = self.lock();
+        if waiting.is_empty() {
+            waiting.is_idle = true;
+            self.changed.notify_all();
+            let is_empty = |waiting: &mut Waiting| waiting.is_empty();
+            waiting = (self.changed.wait_while(waiting, is_empty))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        mem::swap(&mut waiting.bytes, taken);
+        let left_out = mem::take(&mut waiting.left_out);
+        drop(waiting);
+        // Nobody reads it any more, or the disk is full: it is served on.
+        let _ = out.write_all(taken);
+        taken.clear();
+        if left_out > 0 {
+            tell(left_out);
+        }
+    }
+
+    /// Waits so long until all is written; false if it is not.
+    fn flush(&self, patience: Duration) -> bool {
+        let is_busy = |waiting: &mut Waiting| !waiting.is_idle;
+        let waited = (self.changed).wait_timeout_while(self.lock(), patience, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
         Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard error, which is waited for also where somebody who shares it has made it one that does not wait.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stderr = io::stderr();
+        poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
+        stderr.lock().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -107,10 +234,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::cell::Cell;
+    use std::sync::Arc;
 
-    use tracing::{debug, info, info_span, warn};
+    use tracing::{debug, info, info_span};
 
     use super::*;
 
@@ -132,6 +259,85 @@ mod tests {
             filter: filter.to_owned(),
             format: LogFormat::Human,
         }
+    }
+
+    /// Takes seven bytes at a time, and while it does somebody logs.
+    struct Slow<'a> {
+        lines: &'a Lines,
+        logged_meanwhile: Vec<u8>,
+        taken: Vec<u8>,
+    }
+
+    impl io::Write for Slow<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Whoever logs finds the way free.
+            self.lines.push(&std::mem::take(&mut self.logged_meanwhile));
+            let count = bytes.len().min(7);
+            self.taken.extend(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_whole_and_in_their_order_however_slowly_they_are_taken() {
+        let lines = Lines::new();
+        let long = format!("{}\n", "x".repeat(10_000));
+        let mut out = Slow {
+            lines: &lines,
+            logged_meanwhile: b"meanwhile\n".to_vec(),
+            taken: Vec::new(),
+        };
+        lines.push(b"first\n");
+        lines.push(long.as_bytes());
+        assert!(!lines.flush(Duration::ZERO));
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            lines.write_next(&mut taken, &mut out, |count| panic!("{count} left out"));
+        }
+        let text = String::from_utf8(out.taken).unwrap();
+        assert_eq!(text, format!("first\n{long}meanwhile\n"));
+    }
+
+    #[test]
+    fn lines_without_room_are_left_out_and_counted_where_they_are_missing() {
+        let lines = Lines::new();
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        let fit = WAITING_BYTES_MAX / line.len();
+        for _ in 0..fit + 3 {
+            lines.push(&line);
+        }
+        let (mut taken, mut out, told) = (Vec::new(), Vec::new(), Cell::new(0));
+        lines.write_next(&mut taken, &mut out, |count| told.set(count));
+        assert!(out == line.repeat(fit));
+        assert_eq!(told.take(), 3);
+        lines.push(b"later\n");
+        out.clear();
+        lines.write_next(&mut taken, &mut out, |count| told.set(count));
+        assert_eq!((out.as_slice(), told.get()), (&b"later\n"[..], 0));
+    }
+
+    #[test]
+    fn the_end_waits_until_all_is_written() {
+        let lines = Lines::new();
+        let mut out = Vec::new();
+        lines.push(b"first\n");
+        thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                let mut taken = Vec::new();
+                for _ in 0..2 {
+                    lines.write_next(&mut taken, &mut out, drop);
+                }
+            });
+            assert!(lines.flush(Duration::from_secs(60)));
+            // All is written: this thread waits for one line more.
+            assert!(!writing.is_finished());
+            lines.push(b"last\n");
+        });
+        assert_eq!(out, b"first\nlast\n");
     }
 
     #[test]

@@ -17,8 +17,7 @@ const OF_THE_REST: u64 = 64;
 ///
 /// A connection without a descriptor waits in its turn; a publish or a fetch without one would fail.
 pub(super) fn make_room(config: &mut Config) {
-    let beside = OF_THE_REST + OF_FETCH * config.fetch.children_max as u64;
-    let needed = beside + OF_CONNECTION * config.http.connections_max as u64;
+    let (beside, needed) = needs(config);
     let allowed = raised(needed);
     if allowed >= needed {
         return;
@@ -33,6 +32,21 @@ pub(super) fn make_room(config: &mut Config) {
     config.http.connections_max = room;
 }
 
+/// How many connections there will be room for, if that is fewer than configured.
+pub(super) fn too_little_room(config: &Config) -> Option<usize> {
+    let (beside, needed) = needs(config);
+    let allowed = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let room = connections(allowed, beside);
+    (allowed < needed && room < config.http.connections_max).then_some(room)
+}
+
+/// How many files the configuration needs beside those of its connections, and in all.
+fn needs(config: &Config) -> (u64, u64) {
+    let beside = OF_THE_REST + OF_FETCH * config.fetch.children_max as u64;
+    let all = beside + OF_CONNECTION * config.http.connections_max as u64;
+    (beside, all)
+}
+
 /// How many connections there is room for: one always, for a server without any is none.
 fn connections(allowed: u64, beside: u64) -> usize {
     let room = allowed.saturating_sub(beside) / OF_CONNECTION;
@@ -44,10 +58,10 @@ fn raised(needed: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // None is no limit at all.
     let current = limit.current.unwrap_or(u64::MAX);
-    if current >= needed {
+    let wanted = needed.min(limit.maximum.unwrap_or(u64::MAX));
+    if current >= wanted {
         return current;
     }
-    let wanted = needed.min(limit.maximum.unwrap_or(u64::MAX));
     let higher = Rlimit {
         current: Some(wanted),
         ..limit

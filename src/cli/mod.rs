@@ -65,7 +65,7 @@ enum ConfigCommand {
 }
 
 /// Settings that every command takes; they win over the environment, and that over the file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Settings {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]

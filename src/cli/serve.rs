@@ -49,7 +49,13 @@ impl Serve {
     /// Prints the settings with which `serve` would run.
     pub(super) fn show(self) -> anyhow::Result<()> {
         let (settings, more) = self.arguments();
-        let shown = settings.show(more)?;
+        let mut shown = settings.clone().show(more.clone())?;
+        if let Some(room) = descriptors::too_little_room(&settings.load(more)?) {
+            let limit = "few files may be open (`ulimit -n`)";
+            shown += &format!(
+                "\n# {limit}: from here `serve` would run with connections_max = {room}\n"
+            );
+        }
         std::io::stdout().write_all(shown.as_bytes())?;
         Ok(())
     }
@@ -69,7 +75,7 @@ impl Serve {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let (settings, more) = self.arguments();
         let mut config = settings.load(more)?;
-        telemetry::start(&config.log)?;
+        let _log = telemetry::start(&config.log)?;
         descriptors::make_room(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -137,6 +143,7 @@ fn end_signal() -> anyhow::Result<impl Future<Output = ()>> {
         let _ = end.send(());
         next().await;
         warn!("ended at once by a second signal");
+        telemetry::Log::flush();
         std::process::exit(1);
     });
     Ok(async move {

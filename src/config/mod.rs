@@ -65,9 +65,9 @@ pub enum ConfigFault {
     /// A value that its key does not allow.
     #[error("`{key}` is not valid: {reason}")]
     Value { key: &'static str, reason: String },
-    /// A fault of ours.
-    #[error("the settings cannot be written down")]
-    Show,
+    /// A value that TOML cannot hold, such as a path that is not UTF-8; of a section only its name is known.
+    #[error("`{key}` cannot be shown: {reason}")]
+    Show { key: String, reason: String },
 }
 
 impl Config {

@@ -1,10 +1,10 @@
 //! Every setting as it holds, with where it comes from: TOML that is a configuration file itself.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use toml::Value;
+use toml::{Table, Value};
 
 use super::file::Lines;
 use super::sources::{Arguments, Environment};
@@ -35,12 +35,11 @@ impl Shown<'_> {
     /// All of them, in the order of the example file.
     pub(super) fn text(&self) -> Result<String, ConfigFault> {
         let mut out = String::new();
-        // Writing to a string cannot fail; a setting that is not TOML is a fault of ours.
-        self.write(&mut out).map_err(|_| ConfigFault::Show)?;
+        self.write(&mut out)?;
         Ok(out)
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
+    fn write(&self, out: &mut String) -> Result<(), ConfigFault> {
         let (config, arguments, environment) = (self.config, self.arguments, self.environment);
         let given = |argument: bool, argument_name, variable: bool, variable_name| {
             if argument {
@@ -96,7 +95,7 @@ impl Shown<'_> {
                     Some(_) => "is set and not used, for `token_file` is set",
                     None => "is set and holds the token of the server's account",
                 };
-                writeln!(out, "# {TOKEN_VARIABLE} {what}")?;
+                out.push_str(&format!("# {TOKEN_VARIABLE} {what}\n"));
             }
         }
         self.section(out, "http", &config.http, &[])?;
@@ -112,12 +111,11 @@ impl Shown<'_> {
         out: &mut String,
         listen: SocketAddr,
         source: &Source,
-    ) -> fmt::Result {
+    ) -> Result<(), ConfigFault> {
         if *source == Source::Default && listen.port() == 0 {
-            return writeln!(
-                out,
-                "# public_url is http://localhost and the port that the system chooses"
-            );
+            let what = "http://localhost and the port that the system chooses";
+            out.push_str(&format!("# public_url is {what}\n"));
+            return Ok(());
         }
         line(out, "public_url", &self.config.public_url(listen), source)
     }
@@ -129,14 +127,13 @@ impl Shown<'_> {
         name: &str,
         section: &impl Serialize,
         given: &[(&str, Source)],
-    ) -> fmt::Result {
-        writeln!(out, "\n[{name}]")?;
-        let table = Value::try_from(section).map_err(|_| fmt::Error)?;
-        for (key, value) in table.as_table().ok_or(fmt::Error)? {
-            let given = given.iter().find(|(given, _)| given == key);
+    ) -> Result<(), ConfigFault> {
+        out.push_str(&format!("\n[{name}]\n"));
+        for (key, value) in Table::try_from(section).map_err(not_shown(name))? {
+            let given = given.iter().find(|(given, _)| *given == key);
             let source =
-                given.map_or_else(|| self.of_file(name, key), |(_, source)| source.clone());
-            line(out, key, value, &source)?;
+                given.map_or_else(|| self.of_file(name, &key), |(_, source)| source.clone());
+            line(out, &key, &value, &source)?;
         }
         Ok(())
     }
@@ -160,8 +157,21 @@ impl fmt::Display for Source {
     }
 }
 
-fn line(out: &mut String, key: &str, value: &impl Serialize, source: &Source) -> fmt::Result {
-    let value = Value::try_from(value).map_err(|_| fmt::Error)?;
+fn line(
+    out: &mut String,
+    key: &str,
+    value: &impl Serialize,
+    source: &Source,
+) -> Result<(), ConfigFault> {
+    let value = Value::try_from(value).map_err(not_shown(key))?;
     let setting = format!("{key} = {value}");
-    writeln!(out, "{setting:SOURCE_COLUMN$}  # {source}")
+    out.push_str(&format!("{setting:SOURCE_COLUMN$}  # {source}\n"));
+    Ok(())
+}
+
+fn not_shown(key: &str) -> impl FnOnce(toml::ser::Error) -> ConfigFault {
+    |fault| ConfigFault::Show {
+        key: key.to_owned(),
+        reason: fault.to_string(),
+    }
 }

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, Visitor, value::Error as ValueError};
@@ -424,4 +425,30 @@ fn what_cannot_be_served_is_not_shown() {
     let fault = Config::show(&Arguments::default(), &environment, folder.path());
     let fault = fault.unwrap_err().to_string();
     assert!(fault.contains("unknown field `nam`"), "{fault}");
+}
+
+#[test]
+fn a_path_that_toml_cannot_hold_is_named() {
+    let path = PathBuf::from(OsString::from_vec(b"no-\xff-text".to_vec()));
+    let arguments = Arguments {
+        data: Some(path.clone()),
+        ..Arguments::default()
+    };
+    let shown = |arguments: &Arguments| {
+        let shown = Config::show(arguments, &Environment::default(), Path::new("/"));
+        shown.unwrap_err().to_string()
+    };
+    let fault = shown(&arguments);
+    assert!(fault.starts_with("`data` cannot be shown: "), "{fault}");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join(path);
+    fs::create_dir(&folder).unwrap();
+    let text = "data = '/d'\n[forge]\nurl = 'http://f'\nrepository = 'a/b'\ntoken_file = 't'\n";
+    fs::write(folder.join("conf.toml"), text).unwrap();
+    let arguments = Arguments {
+        config: Some(folder.join("conf.toml")),
+        ..Arguments::default()
+    };
+    let fault = shown(&arguments);
+    assert!(fault.starts_with("`forge` cannot be shown: "), "{fault}");
 }

@@ -12,9 +12,8 @@ use super::error::ApiError;
 use super::html::{self, escape};
 use super::request::Request;
 use super::snippets::Snippets;
-use crate::app::App;
 use crate::domain::Visibility;
-use crate::index::OUTCOME_WAIT;
+use crate::index::{OUTCOME_WAIT, WaitsFor};
 use crate::metrics::{self, Metrics};
 
 /// `/healthz`: this process serves, and can write. If not, only a new start helps.
@@ -87,11 +86,10 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
     if let Some(reason) = index.stale_lock() {
         return Err(ApiError::unavailable(reason));
     }
-    if let Some(reason) = stuck(&request.app) {
-        return match request.app.config.forge {
-            Some(_) => Ok(Ready::ForReads(reason)),
-            None => Err(ApiError::unavailable(reason)),
-        };
+    let patience =
+        Duration::from_secs(request.app.config.http.publish_deadline_secs) + OUTCOME_WAIT;
+    if let Some(reason) = stuck(index.measures().work(), patience)? {
+        return Ok(Ready::ForReads(reason));
     }
     match stall {
         // Whoever sends no more reads here would make more of it than it is.
@@ -104,16 +102,23 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
     }
 }
 
-/// What is said of a writer that does not come on: whoever waited for it was answered meanwhile.
-fn stuck(app: &App) -> Option<String> {
-    let patience = Duration::from_secs(app.config.http.publish_deadline_secs) + OUTCOME_WAIT;
-    let age = app.index.measures().work_age();
-    (age > patience).then(|| {
-        format!(
-            "the writer has been at one piece of work for {} seconds: it waits for the disk, for git or for the forge",
-            age.as_secs()
-        )
-    })
+/// What is said of a writer that does not come on: whoever waited for it was answered meanwhile. That the forge does not
+/// answer is no fault of the registry.
+fn stuck(
+    work: Option<(WaitsFor, Duration)>,
+    patience: Duration,
+) -> Result<Option<String>, ApiError> {
+    let Some((waits_for, age)) = work.filter(|(_, age)| *age > patience) else {
+        return Ok(None);
+    };
+    let said = |what| {
+        let secs = age.as_secs();
+        format!("the writer has been at one piece of work for {secs} seconds: it waits for {what}")
+    };
+    match waits_for {
+        WaitsFor::Disk => Err(ApiError::unavailable(said("the disk or for git"))),
+        WaitsFor::Forge => Ok(Some(said("the forge"))),
+    }
 }
 
 /// `/metrics`: all measures, for those who may read the registry: they tell how much happens in it.
@@ -230,6 +235,26 @@ cargo login --registry {name}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_writer_that_waits_for_the_disk_is_a_fault_and_one_that_waits_for_the_forge_is_told() {
+        let patience = Duration::from_secs(25);
+        let looked =
+            |waits_for, secs| stuck(Some((waits_for, Duration::from_secs(secs))), patience);
+        for waits_for in [WaitsFor::Disk, WaitsFor::Forge] {
+            assert!(matches!(looked(waits_for, 25), Ok(None)));
+        }
+        let status = looked(WaitsFor::Disk, 26)
+            .unwrap_err()
+            .into_response()
+            .status();
+        assert_eq!(status, warp::http::StatusCode::SERVICE_UNAVAILABLE);
+        let told = looked(WaitsFor::Forge, 26).unwrap().unwrap();
+        assert!(
+            told.ends_with("for 26 seconds: it waits for the forge"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn a_server_without_its_writer_is_not_healthy() {

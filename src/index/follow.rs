@@ -171,7 +171,9 @@ impl Writer {
             });
         };
         self.looked = Instant::now();
+        let asking = self.measures.at_forge();
         let found = upstream.tip();
+        drop(asking);
         let pause = match &found {
             Ok(_) => self.poll,
             Err(_) => self.poll.min(LOOK_AGAIN),
@@ -278,7 +280,10 @@ impl Writer {
             return Ok(found);
         }
         let packs = self.git_dir.join("objects/pack");
-        let fetch = || upstream.fetch(&self.git_dir, FETCH);
+        let fetch = || {
+            let _asking = self.measures.at_forge();
+            upstream.fetch(&self.git_dir, FETCH)
+        };
         let arrived = self.flights.copy(&packs, fetch)?;
         // git flushes files, and not the folder that names them.
         disk::sync_folder(&packs).map_err(|cause| fault_here(&cause))?;

@@ -1,7 +1,7 @@
 //! What the index measures of itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{Histogram, IntCounter, IntGauge};
@@ -28,16 +28,32 @@ pub struct Measures {
     opened: Instant,
     /// When the snapshot was shown, in milliseconds after `opened`.
     shown_millis: Arc<AtomicU64>,
-    /// Since when the writer is at its present piece of work, likewise; 0 if it waits for one.
-    work_millis: Arc<AtomicU64>,
+    /// What the writer is at.
+    piece: Arc<Mutex<Option<Piece>>>,
+}
+
+/// A piece of work of the writer.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    begun: Instant,
+    waits_for: WaitsFor,
+}
+
+/// What the writer waits for if it does not come on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The disk, or git, of this machine.
+    Disk,
+    /// The forge's answer.
+    Forge,
 }
 
 /// The writer is at work until this is dropped.
 pub(super) struct Work {
     begun: Instant,
-    /// What it was at before: work can be a part of other work.
-    before: u64,
-    millis: Arc<AtomicU64>,
+    /// What it is at then: work can be a part of other work.
+    then: Option<WaitsFor>,
+    piece: Arc<Mutex<Option<Piece>>>,
 }
 
 impl Work {
@@ -49,8 +65,20 @@ impl Work {
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.millis.store(self.before, Ordering::Relaxed);
+        go_to(&mut lock(&self.piece), self.then);
     }
+}
+
+/// What is gone on with as before is the same piece.
+fn go_to(piece: &mut Option<Piece>, next: Option<WaitsFor>) {
+    if piece.map(|piece| piece.waits_for) != next {
+        let begun = Instant::now();
+        *piece = next.map(|waits_for| Piece { begun, waits_for });
+    }
+}
+
+fn lock(piece: &Mutex<Option<Piece>>) -> MutexGuard<'_, Option<Piece>> {
+    piece.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Measures {
@@ -86,7 +114,7 @@ impl Measures {
             ),
             opened: Instant::now(),
             shown_millis: Arc::default(),
-            work_millis: Arc::default(),
+            piece: Arc::default(),
         }
     }
 
@@ -95,24 +123,30 @@ impl Measures {
         self.since(self.shown_millis.load(Ordering::Relaxed))
     }
 
-    /// How long the writer is at its present piece of work; nothing if it waits for one.
-    pub fn work_age(&self) -> Duration {
-        match self.work_millis.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            begun => self.since(begun),
-        }
+    /// What the writer is at, and how long; nothing if it waits for work.
+    pub fn work(&self) -> Option<(WaitsFor, Duration)> {
+        let piece = lock(&self.piece);
+        piece.map(|piece| (piece.waits_for, piece.begun.elapsed()))
     }
 
-    /// The writer begins to work.
+    /// The writer begins to work, or goes on.
     pub(super) fn at_work(&self) -> Work {
-        let before = self.work_millis.load(Ordering::Relaxed);
-        if before == 0 {
-            self.work_millis.store(self.now().max(1), Ordering::Relaxed);
-        }
+        self.at(WaitsFor::Disk)
+    }
+
+    /// The writer asks the forge: a piece of work of its own, and what follows is another.
+    pub(super) fn at_forge(&self) -> Work {
+        self.at(WaitsFor::Forge)
+    }
+
+    fn at(&self, waits_for: WaitsFor) -> Work {
+        let mut piece = lock(&self.piece);
+        let then = piece.map(|piece| piece.waits_for);
+        go_to(&mut piece, Some(waits_for));
         Work {
             begun: Instant::now(),
-            before,
-            millis: Arc::clone(&self.work_millis),
+            then,
+            piece: Arc::clone(&self.piece),
         }
     }
 
@@ -129,5 +163,31 @@ impl Measures {
     fn since(&self, millis: u64) -> Duration {
         let then = Duration::from_millis(millis);
         self.opened.elapsed().saturating_sub(then)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_writer_waits_for_is_told_and_each_question_to_the_forge_is_a_piece_of_its_own() {
+        let measures = Measures::new();
+        let waits_for = || measures.work().map(|(waits_for, _)| waits_for);
+        let begun = || lock(&measures.piece).unwrap().begun;
+        assert_eq!(waits_for(), None);
+        let group = measures.at_work();
+        let first = begun();
+        drop(measures.at_work());
+        assert_eq!((waits_for(), begun()), (Some(WaitsFor::Disk), first));
+        let push = measures.at_forge();
+        assert_eq!(waits_for(), Some(WaitsFor::Forge));
+        let asked = begun();
+        assert!(asked > first);
+        drop(push);
+        assert_eq!(waits_for(), Some(WaitsFor::Disk));
+        assert!(begun() > asked);
+        drop(group);
+        assert_eq!(waits_for(), None);
     }
 }

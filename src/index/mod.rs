@@ -81,7 +81,7 @@ pub use follow::Stall;
 pub use history::HistoryFault;
 pub use hooks::{PushFault, judge_push};
 pub use load::LoadFault;
-pub use measures::Measures;
+pub use measures::{Measures, WaitsFor};
 pub use mend::MendFault;
 pub use message::REGISTRY_ADDRESS;
 pub use object::{Body, Collision};

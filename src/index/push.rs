@@ -40,7 +40,10 @@ impl Writer {
         };
         let timer = self.measures.push_seconds.start_timer();
         let pushed = match pack.read() {
-            Ok(bytes) => upstream.push(Some(before), commit, bytes),
+            Ok(bytes) => {
+                let _asking = self.measures.at_forge();
+                upstream.push(Some(before), commit, bytes)
+            }
             Err(cause) => {
                 pack.remove();
                 return Err(Failure::NotDone(format!("the pack was not read: {cause}")));

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use trouble::{Plan, Trouble};
 
 use super::durability::trace::Trace;
 use crate::common::git::{self, git};
-use crate::common::http::{Reply, get};
+use crate::common::http::{Reply, ask_on, connect, get};
 use crate::common::metrics::Metrics;
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
@@ -444,7 +445,7 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
     let mut registry = Registry::start();
     let token = registry.token("alice");
     registry.stop();
-    let (mut server, said, port) = server_and_its_log(&registry);
+    let (mut server, said, port) = server_and_its_log(&registry, "human");
     // The reader goes: everything that is logged from now on is an error.
     drop(said);
     for version in ["1.0.0", "1.0.1"] {
@@ -461,18 +462,56 @@ fn a_log_that_nobody_reads_any_more_does_not_end_the_server() {
 }
 
 #[test]
-fn a_log_that_nobody_takes_holds_nobody_up() {
+fn a_log_that_nobody_takes_holds_nobody_up_and_tells_what_it_lacks() {
+    // Far more than a pipe holds and may wait before it, in lines as long as a client can make them.
+    const REQUESTS: usize = 4_000;
+    let agent = "x".repeat(200);
+    let request = format!(
+        "GET /crates/index/config.json HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {agent}\r\n\r\n"
+    );
     let mut registry = Registry::start();
     registry.stop();
-    let (mut server, said, port) = server_and_its_log(&registry);
-    // Far more than a pipe holds.
-    for _ in 0..1000 {
-        get("/crates/index/config.json").send(port).succeeds();
+    for format in ["human", "json"] {
+        let (mut server, said, port) = server_and_its_log(&registry, format);
+        let mut connection = connect(port).unwrap();
+        for _ in 0..REQUESTS {
+            assert_eq!(
+                ask_on(&mut connection, request.as_bytes()).unwrap().status,
+                200
+            );
+        }
+        let (tell, told) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            let mut lines = Vec::new();
+            for line in said.lines() {
+                lines.push(line.unwrap());
+                if let Some(count) = left_out(&lines[lines.len() - 1]) {
+                    tell.send(count).unwrap();
+                }
+            }
+            lines
+        });
+        let left_out = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+        assert!(server.wait().unwrap().success());
+        let lines = reading.join().unwrap();
+        let answered = lines.iter().filter(|line| line.contains("answered"));
+        assert_eq!(answered.count() + left_out, REQUESTS);
+        assert!(told.try_recv().is_err(), "{lines:#?}");
+        let last = lines.last().unwrap();
+        assert!(last.contains("ended"), "{last}");
     }
-    let id = Pid::from_child(&server);
-    kill_process(id, Signal::TERM).unwrap();
-    assert!(server.wait().unwrap().success());
-    drop(said);
+}
+
+/// How many lines are missing, if this one says so.
+fn left_out(line: &str) -> Option<usize> {
+    if !line.contains("lines of the log are left out here") {
+        return None;
+    }
+    let (_, after) = line.split_once("count")?;
+    let digits = after.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    digits[..end.unwrap_or(digits.len())].parse().ok()
 }
 
 #[test]
@@ -487,10 +526,14 @@ fn a_socket_that_cannot_be_made_does_not_end_the_server() {
 }
 
 /// A server whose log was read until it says where it listens.
-fn server_and_its_log(registry: &Registry) -> (Child, BufReader<ChildStderr>, u16) {
+fn server_and_its_log(registry: &Registry, format: &str) -> (Child, BufReader<ChildStderr>, u16) {
+    let config = registry.data().with_extension("log.toml");
+    fs::write(&config, format!("[log]\nformat = \"{format}\"\n")).unwrap();
     let mut server = Command::new(program())
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(registry.data())
+        .arg("--config")
+        .arg(config)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

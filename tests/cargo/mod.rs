@@ -6,7 +6,7 @@ mod commands;
 mod dependencies;
 pub mod durability;
 mod everyday;
-mod faults;
+pub mod faults;
 mod foreign;
 mod git_view;
 mod kill;

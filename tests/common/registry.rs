@@ -266,9 +266,27 @@ impl Registry {
         run(&mut command, b"")
     }
 
-    /// Everything that the server has written to its log, restarts included.
+    /// Everything that the server has logged, restarts included.
     pub fn log(&self) -> String {
+        self.wait_for_log();
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the thread that writes the log has written all that was logged until now: then it sleeps.
+    fn wait_for_log(&self) {
+        let Some(server) = &self.server else { return };
+        let tasks = PathBuf::from(format!("/proc/{}/task", server.id()));
+        let is_writing = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.contains(" (log) ") && !stat.contains(" (log) S ")
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline
+            && fs::read_dir(&tasks)
+                .is_ok_and(|mut tasks| tasks.any(|task| task.is_ok_and(is_writing)))
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Looks through all that the server and its commands have written: each secret that stands where it may not, by

@@ -16,6 +16,7 @@ use super::api::{done, signature, text};
 use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
 use super::scene::{Repository, Token, User, Visibility};
+use crate::cargo::faults::trouble::{self, Plan};
 use crate::common::git::{self, git};
 use crate::common::http::{Reply, Request, get, request};
 use crate::common::metrics::Metrics;
@@ -48,6 +49,11 @@ struct Scene<'forge> {
 
 impl<'forge> Scene<'forge> {
     fn set(forge: &'forge Gitea, poll_secs: u64) -> Self {
+        Self::set_with(forge, poll_secs, "")
+    }
+
+    /// With more settings.
+    fn set_with(forge: &'forge Gitea, poll_secs: u64, more: &str) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
         let repository = forge.empty_repository(&owner.login, "crates", Visibility::Public);
@@ -59,7 +65,7 @@ impl<'forge> Scene<'forge> {
         let between = Between::start(forge.port);
         let config = format!(
             "[forge]\nurl = \"{}\"\nrepository = \"{}/crates\"\ntoken_file = \"{}\"\n\
-             webhook_secret_file = \"{}\"\npoll_secs = {poll_secs}\n",
+             webhook_secret_file = \"{}\"\npoll_secs = {poll_secs}\n{more}",
             between.url(),
             owner.login,
             folder.path().join("token").display(),
@@ -423,6 +429,40 @@ fn a_slow_forge_takes_what_was_given_up_or_does_not() {
     scene.between.let_go();
     scene.between.wait_until_none_is_held();
     scene.settles(&["0.1.0", "0.3.0"]);
+}
+
+#[test]
+fn a_writer_that_waits_for_the_disk_is_told_from_one_that_waits_for_the_forge() {
+    let Some(forge) = Gitea::shared() else { return };
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let scene = Scene::set_with(forge, NEVER, "[http]\npublish_deadline_secs = 1\n");
+    scene.lands("0.1.0");
+    let hangs = Plan {
+        inject: Some("fsync:delay_enter=600000000:when=1"),
+        paths: &[],
+    };
+    let disk = trouble::Trouble::of_writer(&strace, &scene.registry, &hangs);
+    scene.cannot("0.2.0");
+    let why = eventually("it is not ready", || {
+        let ready = scene.ready();
+        (ready.status == 503).then(|| ready.refusal())
+    });
+    assert!(why.contains("it waits for the disk"), "{why}");
+    drop(disk);
+    eventually("the disk answers", || {
+        (scene.ready().text() == "ok\n").then_some(())
+    });
+    scene.between.next(Step::Push, &[Trouble::Hold]);
+    scene.cannot("0.3.0");
+    let told = eventually("it says so", || {
+        let ready = scene.ready().succeeds().text().to_owned();
+        ready.contains("nothing is written").then_some(ready)
+    });
+    assert!(told.contains("it waits for the forge"), "{told}");
+    scene.between.let_go();
+    scene.between.wait_until_none_is_held();
 }
 
 #[test]

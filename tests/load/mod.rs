@@ -11,7 +11,8 @@ mod slow;
 mod work;
 mod world;
 
-use std::path::Path;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +31,7 @@ use world::World;
 
 use crate::common::git;
 use crate::common::person;
-use crate::common::registry::Registry;
+use crate::common::registry::{Registry, files_below};
 use crate::common::tools;
 use crate::common::upload::{Release, noise};
 
@@ -285,14 +286,20 @@ fn is_sound(mut load: Load) {
     load.registry.stop();
     load.registry.run(&["verify"]).succeeds();
     git::assert_sound(&load.registry.repository());
-    let temporary = |path: &Path| {
+    // Of the packs' folder all: what a pack has while it is written is not there after the end. The spare files are there
+    // for good.
+    let data = load.registry.data();
+    let temporary = |path: &&PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
-        // The spare files of refs are there for good.
-        let is_spare = name == "sidecargo-spare.lock";
-        !is_spare && (name.contains("tmp") || name.ends_with(".lock") || name.ends_with(".keep"))
+        let is_empty = || fs::metadata(data.join(path)).is_ok_and(|file| file.len() == 0);
+        let is_spare = name.starts_with("sidecargo-spare.");
+        let ends = [".lock", ".keep", ".next"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        !is_spare && (ends || name.contains("tmp") || name.ends_with(".pack") && is_empty())
     };
-    let files = load.registry.files();
-    let left: Vec<_> = files.iter().filter(|path| temporary(path)).collect();
+    let files = files_below(&data);
+    let left: Vec<_> = files.iter().filter(temporary).collect();
     assert!(left.is_empty(), "{left:#?}");
     let log = load.registry.log();
     let odd = |line: &&str| {

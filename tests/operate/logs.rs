@@ -1,11 +1,16 @@
 //! The log: request ids in every line of a request, JSON where it is wanted.
 
+use std::net::TcpListener;
+use std::process::Command;
+
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::common::git::git;
 use crate::common::http::{exchange_bytes, get, request};
 use crate::common::metrics::Metrics;
-use crate::common::registry::Registry;
+use crate::common::ran::run;
+use crate::common::registry::{Registry, program};
 use crate::common::upload::Release;
 
 /// The lines of the log whose request has this id.
@@ -97,4 +102,26 @@ fn each_line_of_a_request_names_it_in_a_log_for_people_too() {
         .header("X-Request-Id", id)
         .send(registry.port);
     assert_ne!(forged.header("x-request-id"), Some(id));
+}
+
+#[test]
+fn what_is_logged_by_a_server_that_refuses_to_start_comes_before_its_refusal() {
+    let folder = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""])
+        .arg(program())
+        .args([
+            "serve",
+            "--listen",
+            &taken.local_addr().unwrap().to_string(),
+        ])
+        .current_dir(folder.path());
+    let refused = run(&mut limited, b"").fails_with("cannot be listened on");
+    let lines: Vec<&str> = refused.stderr.lines().collect();
+    let (refusal, logged) = lines.split_last().unwrap();
+    assert!(refusal.starts_with("sidecargo: `listen`"), "{refused}");
+    let is_told = |line: &&str| line.contains("few files may be open");
+    assert!(logged.iter().any(is_told), "{refused}");
 }

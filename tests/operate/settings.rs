@@ -55,3 +55,23 @@ fn config_show_refuses_what_serve_refuses() {
     show(&folder, &words, &[]).fails_with("unknown field `children`");
     show(&folder, &["--listen", "nowhere"], &[]).fails_with("--listen");
 }
+
+#[test]
+fn config_show_says_that_there_is_no_room_for_so_many_connections() {
+    let folder = TempDir::new().unwrap();
+    let told = |limit: u32| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" config show")])
+            .arg(program())
+            .current_dir(folder.path());
+        let shown = run(&mut command, b"").succeeds().stdout;
+        assert!(shown.contains("connections_max = 512"), "{shown}");
+        assert!(shown.parse::<toml::Table>().is_ok(), "{shown}");
+        let comment = "would run with connections_max = ";
+        let (_, room) = shown.split_once(comment)?;
+        Some(room.trim_end().to_owned())
+    };
+    assert_eq!(told(200).as_deref(), Some("12"));
+    assert_eq!(told(1200), None);
+}

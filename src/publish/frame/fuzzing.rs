@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde_json::{Map, Value};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::*;
 use crate::fuzzing::{Verdict, check_sentences, chunks, run};
@@ -43,6 +45,7 @@ pub fn frame(bytes: &[u8]) -> Verdict {
         Ok(upload) => {
             assert_eq!(at_once.expect("the chunks decide nothing"), upload);
             let (json, tarball) = whole.expect("what is accepted is whole");
+            assert!(keys(json).is_some_and(|keys| keys.are_once()));
             assert_eq!(spool, tarball);
             let digest: [u8; 32] = Sha256::digest(tarball).into();
             assert_eq!(upload.cksum, Cksum::from(digest));
@@ -56,7 +59,8 @@ pub fn frame(bytes: &[u8]) -> Verdict {
             if let Some((json, _)) = whole {
                 let told = matches!(fault, FrameFault::NotUtf8(_) | FrameFault::Json(_));
                 assert!(told, "{fault}");
-                assert!(!is_plain_object(json), "{fault}");
+                let keys = keys(json);
+                assert!(!keys.is_some_and(|keys| keys.are_once()), "{fault}");
             }
             Verdict::Refused
         }
@@ -123,13 +127,44 @@ fn parts_from(bytes: &[u8], max: u64) -> Option<(&[u8], &[u8])> {
         .filter(|_| length <= max)
 }
 
-/// Whether nobody could refuse it: an object that every reader of JSON takes, none of our keys twice.
-fn is_plain_object(json: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(json);
-    let is_once = |key: &str| text.matches(key).count() <= 1;
-    // An escape could spell a key once more.
-    let is_plain = is_once("name") && is_once("vers") && !text.contains('\\');
-    is_plain && serde_json::from_slice::<Map<String, Value>>(json).is_ok()
+/// The keys of an object, each as often as it stands there, however it is spelled.
+struct Keys(Vec<String>);
+
+impl Keys {
+    /// Whether those that are read are clear.
+    fn are_once(&self) -> bool {
+        let is_once = |key| self.0.iter().filter(|found| *found == key).count() <= 1;
+        is_once("name") && is_once("vers")
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Keys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+        let mut keys = Vec::new();
+        while let Some((key, IgnoredAny)) = map.next_entry()? {
+            keys.push(key);
+        }
+        Ok(Keys(keys))
+    }
+}
+
+/// The keys of what is text and one JSON object.
+fn keys(json: &[u8]) -> Option<Keys> {
+    serde_json::from_str(std::str::from_utf8(json).ok()?).ok()
 }
 
 fn check_metadata(metadata: &Metadata, json: &[u8]) {

@@ -1,11 +1,12 @@
 //! What holds for every manifest and for the line of every accepted one, fed by a fuzzer.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use cargo_util_schemas::index::IndexPackage;
 
 use super::*;
-use crate::domain::{PublicUrl, RegistryName};
+use crate::domain::{DependencyKind, PublicUrl, RegistryName};
 use crate::fuzzing::{Verdict, check_sentences};
 use crate::publish::files::Files;
 
@@ -110,11 +111,30 @@ fn check_line(release: &Release) {
         assert_eq!(theirs.name.as_ref(), ours.name.as_str());
         assert_eq!(theirs.req.as_ref(), ours.req.to_string());
         assert_eq!(theirs.optional, ours.optional);
+        assert_eq!(theirs.default_features, ours.default_features);
         assert_eq!(theirs.target.as_deref(), ours.target.as_deref());
-        let theirs: Vec<&str> = theirs.features.iter().map(AsRef::as_ref).collect();
-        assert_eq!(theirs, ours.features);
+        let kind = match ours.kind {
+            DependencyKind::Normal => "normal",
+            DependencyKind::Build => "build",
+            DependencyKind::Dev => "dev",
+        };
+        assert_eq!(theirs.kind.as_deref(), Some(kind));
+        let registry = ours.registry.as_ref().map(RegistryUrl::as_str);
+        assert_eq!(theirs.registry.as_deref(), registry);
+        let package = ours.package.as_ref().map(CrateName::as_str);
+        assert_eq!(theirs.package.as_deref(), package);
+        assert_eq!(texts(&theirs.features), ours.features);
+        let nothing_more = (&theirs.public, &theirs.artifact, &theirs.bindep_target);
+        assert!(matches!(nothing_more, (None, None, None)) && !theirs.lib);
     }
     let features = of_cargo.features2.unwrap_or_default().into_iter();
-    let features = features.chain(of_cargo.features);
-    assert_eq!(features.count(), release.features.len());
+    let features: Vec<_> = features.chain(of_cargo.features).collect();
+    assert_eq!(features.len(), release.features.len());
+    for (name, enabled) in &features {
+        assert_eq!(texts(enabled), release.features[name.as_ref()]);
+    }
+}
+
+fn texts(texts: &[Cow<'_, str>]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
 }

@@ -131,3 +131,33 @@ impl Measures {
         self.opened.elapsed().saturating_sub(then)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_and_the_piece_of_work_have_an_age() {
+        let minute = Duration::from_secs(60);
+        let earlier = Instant::now() - minute;
+        let measures = Measures {
+            opened: earlier,
+            ..Measures::new()
+        };
+        let is_now = |millis: &AtomicU64| millis.load(Ordering::Relaxed) >= 60_000;
+        assert!(measures.snapshot_age() >= minute);
+        measures.note_shown();
+        assert!(is_now(&measures.shown_millis));
+        assert_eq!(measures.work_age(), Duration::ZERO);
+        let mut work = measures.at_work();
+        assert!(is_now(&measures.work_millis));
+        measures.work_millis.store(1, Ordering::Relaxed);
+        // A part of it.
+        drop(measures.at_work());
+        assert!(measures.work_age() >= minute / 2);
+        work.begun = earlier;
+        assert!(work.elapsed() >= minute);
+        drop(work);
+        assert_eq!(measures.work_age(), Duration::ZERO);
+    }
+}

@@ -187,6 +187,26 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_is_judged_anew_only_by_what_can_be_seen_in_it() {
+        let is_same = |text| Policy::default().judges_manifests_as(&Policy::parse(text).unwrap());
+        for text in [
+            "create = []",
+            "reserved = [\"a\"]",
+            "require.known_dependencies = false",
+            "rates.yanks = { burst = 1, per_hour = 60 }",
+        ] {
+            assert!(is_same(text), "{text}");
+        }
+        for text in [
+            "dependencies_from = []",
+            "require.license = true",
+            "limits.entries_max = 7",
+        ] {
+            assert!(!is_same(text), "{text}");
+        }
+    }
+
+    #[test]
     fn creators_are_everyone_or_those_named() {
         let all = Policy::parse("create = \"everyone\"").unwrap();
         assert!(all.may_create(Some(&login("bob"))) && all.may_create(None));

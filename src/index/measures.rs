@@ -190,4 +190,16 @@ mod tests {
         drop(group);
         assert_eq!(waits_for(), None);
     }
+
+    #[test]
+    fn what_is_served_has_an_age() {
+        let minute = Duration::from_secs(60);
+        let measures = Measures {
+            opened: Instant::now() - minute,
+            ..Measures::new()
+        };
+        assert!(measures.snapshot_age() >= minute);
+        measures.note_shown();
+        assert!(measures.shown_millis.load(Ordering::Relaxed) >= 60_000);
+    }
 }

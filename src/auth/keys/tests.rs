@@ -97,8 +97,10 @@ fn the_current_key_signs_and_all_verify() {
     let dir = example_folder();
     let other = TokenKeys::open_or_create(tempfile::tempdir().unwrap().path()).unwrap();
     let other_id = other.signing_id();
+    assert!(!TokenKeys::has(dir.path(), other_id.as_str()));
     put(&dir, &other_id.file_name(), other.signing_key().as_bytes());
     for signing_id in [EXAMPLE_ID, other_id.as_str()] {
+        assert!(TokenKeys::has(dir.path(), signing_id));
         put(&dir, CURRENT, format!("{signing_id}\n").as_bytes());
         let keys = TokenKeys::open(dir.path()).unwrap();
         assert_eq!(keys.signing_id().as_str(), signing_id);

@@ -394,3 +394,19 @@ fn a_violation_names_the_file_that_it_is_about() {
     // The fault is that there is none.
     assert_eq!(Violation::NoOwners("x".parse().unwrap()).path(), None);
 }
+
+#[test]
+fn a_line_without_its_blob_is_not_cured_by_a_revert() {
+    let cure = |fault| {
+        let path = "1/a".to_owned();
+        Violation::Line { path, fault }.cure()
+    };
+    let version: crate::domain::CrateVersion = "1.0.0".parse().unwrap();
+    let cksum = crate::domain::Cksum::from([1; 32]);
+    let no_blob = LineViolation::NoBlob {
+        version: version.clone(),
+        cksum,
+    };
+    assert!(cure(no_blob).starts_with("publish the very same file again"));
+    assert_eq!(cure(LineViolation::Dropped(version)), "revert it");
+}

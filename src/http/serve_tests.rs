@@ -404,6 +404,24 @@ async fn at_the_cap_a_body_that_is_still_coming_is_waited_for() {
 }
 
 #[tokio::test]
+async fn at_the_cap_a_body_that_comes_too_slowly_makes_room_and_is_told_so() {
+    let limits = ServeLimits {
+        connections_max: 1,
+        ..UNHURRIED
+    };
+    let server = Server::start(limits, measure(BODIES)).await;
+    let mut first = server.connect().await;
+    first
+        .send("PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc")
+        .await;
+    assert_eq!(server.ask(GET).await.body, "0");
+    let answer = first.answer().await;
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(answer.body.contains("others got its place"), "{answer:?}");
+    first.assert_closed().await;
+}
+
+#[tokio::test]
 async fn at_the_cap_a_running_request_is_finished_and_the_next_waits() {
     let limits = ServeLimits {
         connections_max: 1,

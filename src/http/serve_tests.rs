@@ -23,6 +23,7 @@ use super::context::{Asked, Response};
 use super::envelope::envelope;
 use super::proxies::Proxies;
 use super::*;
+use crate::config::HttpConfig;
 
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -235,6 +236,17 @@ async fn a_stalled_body_is_an_answer() {
     let answer = server.ask(request).await;
     assert_eq!(answer.status, 408, "{answer:?}");
     assert!(answer.body.contains("stopped for 200ms"), "{answer:?}");
+}
+
+#[test]
+fn a_small_body_has_seconds_or_less() {
+    let mut config = HttpConfig::default();
+    assert!(BodyLimits::of_small(1, &config).total <= Duration::from_secs(10));
+    config.body_total_secs = 1;
+    assert_eq!(
+        BodyLimits::of_small(1, &config),
+        BodyLimits::new(1, &config)
+    );
 }
 
 #[tokio::test]

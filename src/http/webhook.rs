@@ -30,7 +30,7 @@ pub async fn event(request: Request, body: RawBody) -> Result<Response, ApiError
     let secret = forge.and_then(|forge| forge.webhook_secret_file.as_deref());
     // Before the body, for which there must be room.
     let signature = Signature::read(secret, request.header(SIGNATURE))?;
-    let limits = BodyLimits::new(EVENT_BYTES_MAX, &request.app.config.http);
+    let limits = BodyLimits::of_small(EVENT_BYTES_MAX, &request.app.config.http);
     limits.admit(request.content_length())?;
     let body = limits.bound(body).read_all().await?;
     signature.check(&body)?;

@@ -120,6 +120,19 @@ fn bodies_that_trickle_give_way_to_other_clients() {
 }
 
 #[test]
+fn who_may_not_own_is_refused_before_the_owners_have_come() {
+    let besieged = Besieged::with("[http]\nbody_idle_secs = 600\n");
+    let reader = besieged.registry.token_with("bob", &["--can", "read"]);
+    let head = format!(
+        "PUT /crates/api/v1/crates/krate/owners HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Authorization: {reader}\r\nContent-Length: 100\r\n\r\n"
+    );
+    let reply = exchange_bytes(besieged.port(), head.as_bytes()).unwrap();
+    assert_eq!(reply.status, 403, "{}", reply.refusal());
+    besieged.has_held();
+}
+
+#[test]
 fn clones_that_crawl_do_not_stop_others() {
     // Only the rule for fetches is impatient: a client that takes a little now and then is not silent.
     let limits = "[http]\nresponse_idle_secs = 600\n\n[fetch]\nstall_secs = 1\nqueue_secs = 60\n\

@@ -20,6 +20,8 @@ use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PLACES: usize = 16;
+/// As many large events as are read at one time.
+const TURNS: usize = 8;
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 const EXCHANGE: &str = "POST /crates/api/v1/trusted_publishing/tokens HTTP/1.1\r\nhost: a\r\n";
@@ -139,4 +141,31 @@ async fn bodies_that_trickle_give_way_to_other_clients() {
         let answer = head(&mut other).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_large_events_are_read_at_a_time_and_small_ones_always() {
+    let bench = Bench::start().await;
+    let large = event(1 << 20);
+    let mut reading = Vec::new();
+    for _ in 0..TURNS {
+        let mut stream = bench.send(&large).await;
+        // Its body is wanted: it has its turn.
+        assert!(head(&mut stream).await.starts_with("HTTP/1.1 100"));
+        reading.push(stream);
+    }
+    let chunked = large.replace("content-length: 1048576", "transfer-encoding: chunked");
+    for one_more in [&large, &chunked] {
+        let refusal = head(&mut bench.send(one_more).await).await;
+        assert!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
+        assert!(refusal.contains("retry-after: 1"), "{refusal}");
+    }
+    let mut small = bench.send(&event(2)).await;
+    assert!(head(&mut small).await.starts_with("HTTP/1.1 100"));
+    small.write_all(b"{}").await.unwrap();
+    assert!(head(&mut small).await.starts_with("HTTP/1.1 401"));
+    // Whoever leaves makes room.
+    drop(reading.pop());
+    let mut next = bench.send(&large).await;
+    assert!(head(&mut next).await.starts_with("HTTP/1.1 100"));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Besieged, LARGE_BYTES, SHORT_LIMITS, clone_works};
 use crate::common::http::{connect, connect_from, exchange_bytes, get};
+use crate::common::metrics::Metrics;
 use crate::common::process::{children, settled};
 use crate::common::upload::Release;
 
@@ -130,6 +131,45 @@ fn who_may_not_own_is_refused_before_the_owners_have_come() {
     let reply = exchange_bytes(besieged.port(), head.as_bytes()).unwrap();
     assert_eq!(reply.status, 403, "{}", reply.refusal());
     besieged.has_held();
+}
+
+#[test]
+fn inflated_answers_that_nobody_takes_lie_in_memory_in_pieces() {
+    const DEAF: usize = 60;
+    let besieged = Besieged::with("[http]\nresponse_idle_secs = 3600\n");
+    let port = besieged.port();
+    for patch in 0..4 {
+        let release = Release::with_many_features("wide", &format!("1.0.{patch}"));
+        release.publish(port, &besieged.token).succeeds();
+    }
+    let path = "/crates/index/wi/de/wide";
+    let whole = get(path).send(port).succeeds();
+    let length = whole.header("content-length").unwrap().parse();
+    assert_eq!(length, Ok(whole.body.len()));
+    assert!(whole.body.len() > 1 << 20, "{}", whole.body.len());
+    let zipped = get(path).header("Accept-Encoding", "gzip");
+    let mut unzipped = Vec::new();
+    flate2::read::GzDecoder::new(&zipped.send(port).body[..])
+        .read_to_end(&mut unzipped)
+        .unwrap();
+    assert!(unzipped == whole.body, "the forms differ");
+
+    let allocated = || Metrics::of(&besieged.registry).get("sidecargo_memory_allocated_bytes");
+    let before = allocated();
+    let deaf: Vec<_> = (0..DEAF)
+        .map(|_| {
+            let mut stream = connect(port).unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            // Its answer has begun.
+            stream.read_exact(&mut [0; 1]).unwrap();
+            stream
+        })
+        .collect();
+    let held = allocated() - before;
+    let wholes = (DEAF * whole.body.len()) as f64;
+    assert!(held < wholes / 2.0, "{held} bytes, {wholes} in all");
+    drop(deaf);
+    besieged.with_a_new_tip().has_held();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What hyper answers by itself to bytes that are no request, in the form of all other answers.
+//! What hyper answers by itself to bytes that are no request, or not a whole one, in the form of all other answers.
 //!
 //! hyper writes such an answer before anybody is asked, without a body. The socket keeps back what is written while no
 //! answer of ours is under way, and what was kept back is sent in our form once hyper is done with the connection.
@@ -14,6 +14,10 @@ use super::envelope::envelope_bytes;
 const HEADERS_MAX: usize = 100;
 /// The largest request head that is read, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What hyper would answer to a request whose body comes so slowly that others get its place.
+pub(super) const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// How hyper writes that it gives no body.
 const NO_BODY: &str = "content-length: 0\r\n";
@@ -62,6 +66,7 @@ pub(super) fn status_of(bare: &[u8]) -> StatusCode {
 pub(super) fn in_our_form(bare: &[u8], id: &RequestId) -> Vec<u8> {
     let head = String::from_utf8_lossy(bare);
     let detail = match head.split(' ').nth(1) {
+        Some("408") => "the request body came so slowly that others got its place, of which there was none left; send it again later".to_owned(),
         Some("414") => "the address is too long".to_owned(),
         Some("431") => format!(
             "the head of the request is larger than {HEAD_BYTES_MAX} bytes or has more than {HEADERS_MAX} headers"

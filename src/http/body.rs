@@ -12,6 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::HttpConfig;
 use crate::fetch::FetchFault;
 
+/// How long a small body may take: who takes longer to send it only holds a connection.
+const SMALL_TOTAL: Duration = Duration::from_secs(10);
+
 /// How large a request body may be and how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
@@ -48,6 +51,13 @@ impl BodyLimits {
             idle: Duration::from_secs(config.body_idle_secs),
             total: Duration::from_secs(config.body_total_secs),
         }
+    }
+
+    /// The same for a body that an honest client sends at once.
+    pub fn of_small(bytes_max: u64, config: &HttpConfig) -> Self {
+        let mut limits = Self::new(bytes_max, config);
+        limits.total = limits.total.min(SMALL_TOTAL);
+        limits
     }
 
     /// Refuses a `Content-Length` that is too large, before a byte is asked for.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, error_span, info};
 
-use super::bare::{HEAD_BYTES_MAX, in_our_form, status_of};
+use super::bare::{HEAD_BYTES_MAX, TOO_SLOW, in_our_form, status_of};
 use super::context::RequestId;
 use super::exchange::{Progress, answer};
 use super::routes::Routes;
@@ -28,8 +28,6 @@ use super::stall::StallGuard;
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How long a new connection may wait with its first request while others want its place: the oldest go first.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-/// How long one may take nothing of its answer while others want its place.
-const STALLED_GRACE: Duration = Duration::from_secs(5);
 /// How long, and for how many bytes, a refused upload is read after its answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -39,7 +37,7 @@ const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) enum Leave {
     /// As long as they like.
     Never,
-    /// Others want in: go after the running request, or at once if its answer is not taken.
+    /// Others want in: go after the running request, or at once if its client gives or takes it too slowly.
     MakeRoom,
     /// The server ends: go after the running request.
     Ending,
@@ -89,8 +87,9 @@ impl Connection {
             .max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = http.serve_connection(io, service);
         let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
-        let mut stalled = pin!(progress.stalled.for_long(STALLED_GRACE));
-        let mut is_leaving = false;
+        let mut takes_too_slowly = pin!(progress.taking.for_long());
+        let mut gives_too_slowly = pin!(progress.giving.for_long());
+        let (mut is_leaving, mut is_cut) = (false, false);
         let ended = loop {
             tokio::select! {
                 // What has come is read before anybody is sent away.
@@ -105,14 +104,21 @@ impl Connection {
                     }
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = &mut stalled, if is_leaving => break Ok(()),
+                () = &mut takes_too_slowly, if is_leaving => break Ok(()),
+                () = &mut gives_too_slowly, if is_leaving => {
+                    is_cut = true;
+                    break Ok(());
+                }
             }
         };
         if let Err(fault) = ended {
             debug!(%peer, %fault, "a connection ended early");
         }
         let mut io = connection.into_parts().io.into_inner();
-        let bare = io.take_bare();
+        let bare = match is_cut {
+            true => TOO_SLOW.to_vec(),
+            false => io.take_bare(),
+        };
         let has_unread = !bare.is_empty() || progress.has_unread_body.load(Ordering::Relaxed);
         // What is written from here on is ours.
         progress.answer.begin();
@@ -122,7 +128,7 @@ impl Connection {
                 outside.count(status);
                 let status = status.as_u16();
                 let span = error_span!("request", request_id = %id, %peer);
-                info!(parent: &span, status, "answered what is no request");
+                info!(parent: &span, status, "answered what is no whole request");
                 io.write_all(&in_our_form(&bare, &id)).await?;
             }
             close(io.into_inner(), has_unread).await

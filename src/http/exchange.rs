@@ -25,7 +25,7 @@ use super::bare::AnswerState;
 use super::context::{Asked, PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 use super::routes::Routes;
-use super::stall::Stalled;
+use super::stall::{Pace, Stalled};
 
 /// The longest request target that is answered, in bytes.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -43,8 +43,10 @@ pub(super) struct Progress {
     pub(super) has_unread_body: AtomicBool,
     /// How far the latest answer is.
     pub(super) answer: AnswerState,
-    /// Whether the client takes nothing of it.
-    pub(super) stalled: Stalled,
+    /// Whether the client takes it too slowly.
+    pub(super) taking: Stalled,
+    /// Whether the client gives the body of its request too slowly.
+    pub(super) giving: Stalled,
 }
 
 /// Answers one request by `routes`, whatever happens inside them.
@@ -254,15 +256,20 @@ fn bounded(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(LOGGED_BYTES_MAX)]).into_owned()
 }
 
-/// A request body that tells its connection whether it was read to its end.
+/// A request body that tells its connection whether it was read to its end, and how slowly it comes.
 struct WatchedBody {
     body: Incoming,
+    pace: Pace,
     progress: Arc<Progress>,
 }
 
 impl WatchedBody {
     fn new(body: Incoming, progress: Arc<Progress>) -> Self {
-        let this = Self { body, progress };
+        let this = Self {
+            body,
+            pace: Pace::default(),
+            progress,
+        };
         this.note();
         this
     }
@@ -272,6 +279,12 @@ impl WatchedBody {
         self.progress
             .has_unread_body
             .store(has_unread, Ordering::Relaxed);
+    }
+}
+
+impl Drop for WatchedBody {
+    fn drop(&mut self) {
+        self.pace.goes_on(0, &self.progress.giving);
     }
 }
 
@@ -285,14 +298,22 @@ impl Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(None) => this
+        let Poll::Ready(ready) = &frame else {
+            this.pace.waits(&this.progress.giving);
+            return Poll::Pending;
+        };
+        match ready {
+            None => this
                 .progress
                 .has_unread_body
                 .store(false, Ordering::Relaxed),
-            Poll::Ready(Some(_)) => this.note(),
-            Poll::Pending => {}
+            Some(_) => this.note(),
         }
+        let data = ready
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        this.pace
+            .goes_on(data.map_or(0, Bytes::len), &this.progress.giving);
         frame
     }
 

@@ -35,6 +35,8 @@ mod exchange_tests;
 mod forge_tests;
 #[cfg(test)]
 mod serve_tests;
+#[cfg(test)]
+mod strangers_tests;
 
 pub use proxies::Proxies;
 pub use routes::{Routes, routes};

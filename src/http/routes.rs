@@ -49,6 +49,7 @@ pub fn routes(app: Arc<App>) -> Routes {
     let connections = measure::level("sidecargo_http_connections", "Connections that are served, also those that idle.");
     let metrics = Arc::new(Metrics::new(&app, answered.measure(), connections.clone()));
     let route = |name, handled| route(answered.by(name), handled);
+    let events = webhook::Turns::default();
     let proxies = Proxies::new(&app.config.http.trusted_proxies);
     let r = path(app.config.name.to_string());
     let request = request(Arc::clone(&app));
@@ -90,7 +91,7 @@ pub fn routes(app: Arc<App>) -> Routes {
         route("exchange_token", tokens.clone().and(post()).and(request.clone()).and(body()).then(api::exchange).boxed()),
         route("give_token_back", tokens.and(delete()).and(request.clone()).then(api::give_back).boxed()),
 
-        route("webhook", r.clone().and(path("webhook")).and(end()).and(post()).and(request.clone()).and(body()).then(webhook::event).boxed()),
+        route("webhook", r.clone().and(path("webhook")).and(end()).and(post()).and(request.clone()).map(move |request| (events.clone(), request)).untuple_one().and(body()).then(webhook::event).boxed()),
         route("crates", r.clone().and(end()).and(read()).and(request.clone()).and(query()).then(browse::crates).boxed()),
         route("of_repository", r.clone().and(path("repositories")).and(param()).and(end()).and(read()).and(request.clone()).then(browse::of_repository).boxed()),
         route("login", r.clone().and(path("login")).and(end()).and(read()).and(request.clone()).then(login::login).boxed()),

@@ -23,6 +23,7 @@ use super::context::{Asked, Response};
 use super::envelope::envelope;
 use super::proxies::Proxies;
 use super::*;
+use crate::config::HttpConfig;
 
 /// Far beyond what any of these tests needs: it only turns a hang into a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -237,6 +238,17 @@ async fn a_stalled_body_is_an_answer() {
     assert!(answer.body.contains("stopped for 200ms"), "{answer:?}");
 }
 
+#[test]
+fn a_small_body_has_seconds_or_less() {
+    let mut config = HttpConfig::default();
+    assert!(BodyLimits::of_small(1, &config).total <= Duration::from_secs(10));
+    config.body_total_secs = 1;
+    assert_eq!(
+        BodyLimits::of_small(1, &config),
+        BodyLimits::new(1, &config)
+    );
+}
+
 #[tokio::test]
 async fn a_body_ends_at_its_total_time_however_steadily_it_trickles() {
     let limits = BodyLimits {
@@ -401,6 +413,24 @@ async fn at_the_cap_a_body_that_is_still_coming_is_waited_for() {
     first.send("def").await;
     assert_eq!(first.answer().await.body, "6");
     assert_eq!(second.answer().await.body, "0");
+}
+
+#[tokio::test]
+async fn at_the_cap_a_body_that_comes_too_slowly_makes_room_and_is_told_so() {
+    let limits = ServeLimits {
+        connections_max: 1,
+        ..UNHURRIED
+    };
+    let server = Server::start(limits, measure(BODIES)).await;
+    let mut first = server.connect().await;
+    first
+        .send("PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc")
+        .await;
+    assert_eq!(server.ask(GET).await.body, "0");
+    let answer = first.answer().await;
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(answer.body.contains("others got its place"), "{answer:?}");
+    first.assert_closed().await;
 }
 
 #[tokio::test]

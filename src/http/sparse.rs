@@ -3,7 +3,11 @@
 //! The protocol is that of the
 //! [Cargo book](https://doc.rust-lang.org/cargo/reference/registry-index.html#sparse-protocol).
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream;
+use warp::Reply;
 use warp::http::StatusCode;
 use warp::http::header::{self, HeaderValue};
 use warp::path::Tail;
@@ -14,6 +18,9 @@ use super::error::ApiError;
 use super::request::Request;
 use crate::domain::encode_hex;
 use crate::index::Body;
+
+/// The largest file that is inflated as a whole, in bytes.
+const INFLATED_BYTES_MAX: usize = 64 * 1024;
 
 /// Answers with one file of the index.
 pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiError> {
@@ -56,13 +63,25 @@ pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiErr
 fn whole(body: &Body, takes_gzip: bool, content_type: &'static str) -> Response {
     let mut response = match takes_gzip {
         true => Response::new(body.gzip().clone().into()),
-        false => Response::new(body.inflate().into()),
+        false if body.size() <= INFLATED_BYTES_MAX => Response::new(body.inflate().into()),
+        false => in_pieces(body),
     };
     let headers = response.headers_mut();
     if takes_gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The bytes of a large file, of which only those are in memory that the client takes next.
+fn in_pieces(body: &Body) -> Response {
+    let pieces = stream::iter(body.pieces().map(Ok::<_, Infallible>));
+    let mut response = warp::reply::stream(pieces).into_response();
+    let length = HeaderValue::from(body.size());
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length);
     response
 }
 

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::io::Read;
+use std::iter;
 use std::thread::LocalKey;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use flate2::bufread::GzDecoder;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use gix::objs::Kind;
 use thiserror::Error;
@@ -16,6 +18,9 @@ const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// Bytes around the deflate stream in a zlib stream: two before it, four behind it (RFC 1950).
 const ZLIB_HEAD_BYTES: usize = 2;
 const ZLIB_TAIL_BYTES: usize = 4;
+
+/// How much of a body is inflated at a time for who takes it in pieces.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// An object to be put into a pack.
 #[derive(Debug)]
@@ -99,20 +104,32 @@ impl Body {
     }
 
     /// How many bytes there are before compression.
-    pub(super) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.size
     }
 
     /// The bytes.
     pub fn inflate(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.size);
-        flate2::read::GzDecoder::new(&self.gzip[..])
-            .read_to_end(&mut bytes)
-            .expect(
-                "we compressed it: now, or before we wrote it to a file whose checksum is right",
-            );
+        inflate(&mut GzDecoder::new(&self.gzip[..]), &mut bytes);
         bytes
     }
+
+    /// The bytes one piece after the other, each inflated when it is asked for.
+    pub fn pieces(&self) -> impl Iterator<Item = Bytes> + Send + Sync + use<> {
+        let mut inflating = GzDecoder::new(self.gzip.clone().reader());
+        iter::from_fn(move || {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            inflate(&mut inflating.by_ref().take(PIECE_BYTES as u64), &mut piece);
+            (!piece.is_empty()).then(|| piece.into())
+        })
+    }
+}
+
+fn inflate(inflating: &mut impl Read, bytes: &mut Vec<u8>) {
+    inflating
+        .read_to_end(bytes)
+        .expect("we compressed it: now, or before we wrote it to a file whose checksum is right");
 }
 
 impl Default for Shelf {
@@ -263,6 +280,7 @@ mod tests {
                 let put = shelf.put(alone.blob(), alone.gzip(), alone.size());
                 prop_assert_eq!(&put, &alone);
                 prop_assert_eq!(compressed.inflate(), bytes.clone());
+                prop_assert_eq!(compressed.pieces().collect::<Vec<_>>().concat(), bytes.clone());
                 let mut inflated = Vec::new();
                 let mut zlib = flate2::read::ZlibDecoder::new(&object.zlib[..]);
                 zlib.read_to_end(&mut inflated).unwrap();
@@ -282,6 +300,9 @@ mod tests {
         let (body, object) = Body::with_object(&noise).unwrap();
         assert!(object.zlib.len() > noise.len());
         assert_eq!(body.inflate(), noise);
+        let pieces: Vec<Bytes> = body.pieces().collect();
+        assert_eq!(pieces.concat(), noise);
+        assert!(pieces.iter().all(|piece| piece.len() == PIECE_BYTES));
     }
 
     #[test]

@@ -178,7 +178,10 @@ pub fn impatient(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 /// As [`connect`], from an address of this machine that begins with 127.
-fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_from(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;

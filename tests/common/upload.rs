@@ -73,6 +73,25 @@ impl Release {
         }
     }
 
+    /// A well-formed library with a line of hundreds of kilobytes in the index.
+    pub fn with_many_features(name: &str, version: &str) -> Self {
+        let mut manifest = manifest(name, version) + "[features]\n";
+        for feature in 0..300 {
+            let others: Vec<_> = (feature + 1..300)
+                .map(|other| format!("\"feat{other}\""))
+                .collect();
+            manifest.push_str(&format!("feat{feature} = [{}]\n", others.join(",")));
+        }
+        let files = [
+            ("Cargo.toml", manifest.as_bytes()),
+            ("src/lib.rs", &b""[..]),
+        ];
+        Self {
+            crate_file: tarball(name, version, &files),
+            ..Self::new(name, version)
+        }
+    }
+
     /// The checksum of the `.crate` file, as an index line states it.
     pub fn cksum(&self) -> String {
         let digest = Sha256::digest(&self.crate_file);

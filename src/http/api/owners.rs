@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Done, json};
-use crate::domain::CrateName;
+use crate::domain::{Can, CrateName};
 use crate::http::access::Challenge;
 use crate::http::body::BodyLimits;
 use crate::http::context::Response;
@@ -78,7 +78,9 @@ async fn change(
 ) -> Result<Response, ApiError> {
     let caller = request.caller().await?;
     let name = path.parse()?;
-    let limits = BodyLimits::new(BODY_BYTES_MAX, &request.app.config.http);
+    // Before the body, for which there must be room.
+    caller.require_on(Can::Own, &name)?;
+    let limits = BodyLimits::of_small(BODY_BYTES_MAX, &request.app.config.http);
     limits.admit(request.content_length())?;
     let body = limits.bound(body).read_all().await?;
     let named: Named = serde_json::from_slice(&body).map_err(|error| {

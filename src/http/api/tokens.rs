@@ -40,7 +40,7 @@ pub async fn exchange(request: Request, body: RawBody) -> Result<Response, ApiEr
         // Before the body, for which there must be room.
         return Err(exchange::ExchangeFault::NoForge.into());
     }
-    let limits = BodyLimits::new(BODY_BYTES_MAX, &request.app.config.http);
+    let limits = BodyLimits::of_small(BODY_BYTES_MAX, &request.app.config.http);
     limits.admit(request.content_length())?;
     let body = limits.bound(body).read_all().await?;
     let asked = Asked::read(&body)?;

@@ -113,9 +113,6 @@ pub enum AppFault {
     /// There is nothing in the folder yet.
     #[error("there is no registry in the data folder {}; `--data` names its folder", .0.display())]
     NoRegistry(PathBuf),
-    /// After a power cut, before the next start.
-    #[error("the pack {} has no index, as a power cut can leave it, and nothing else may be wrong; start the server once, which makes it again", .0.display())]
-    NoIndex(PathBuf),
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
     NoStore(PathBuf),
@@ -316,7 +313,8 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
         }
     }
     let keys = TokenKeys::open_or_create(&data.keys())?;
-    let registry = data.readable_place()?.identity()?.id;
+    let mended = |_| Ok::<_, AppFault>(data.mended_place()?.identity()?);
+    let registry = place.identity().or_else(mended)?.id;
     Ok(Issuer::new(registry, Arc::new(keys)))
 }
 

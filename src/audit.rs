@@ -32,7 +32,6 @@ pub fn verify(
 ) -> Result<Report, AuditFault> {
     let data = Data::new(folder);
     let place = data.existing_place()?;
-    data.has_indices(&place)?;
     Ok(index::verify(&place, &data.existing_blobs()?, since, tell)?)
 }
 

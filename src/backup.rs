@@ -104,7 +104,7 @@ pub fn back_up(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
-    let source = Data::new(from).readable_place()?;
+    let source = Data::new(from).mended_place()?;
     are_apart(from, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
@@ -183,7 +183,7 @@ fn copy(
 ) -> Result<Copied, BackupFault> {
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
-    let commit = Data::new(from).newest_good()?;
+    let commit = source.newest_good().map_err(AppFault::from)?;
     let incoming = source.copy_to(commit, place)?;
     let stored = Data::new(from).existing_blobs()?;
     let store = to.join("blobs");

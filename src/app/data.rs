@@ -13,7 +13,6 @@ use super::{AppFault, LOOK_AGAIN};
 use crate::auth::Spent;
 use crate::blobs::Blobs;
 use crate::disk;
-use crate::domain::CommitId;
 use crate::index::{Branch, Identity, Index, OpenFault, Place, Settings};
 use crate::tokens::TokenRecords;
 
@@ -48,41 +47,16 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// As [`Data::existing_place`], to be read while a server runs or not: if none does, a pack whose index a power cut
-    /// took gets it again first.
-    pub(crate) fn readable_place(&self) -> Result<Place, AppFault> {
+    /// As [`Data::existing_place`]; if no server runs, once what a power cut left is mended, as a start does it.
+    pub(crate) fn mended_place(&self) -> Result<Place, AppFault> {
         let place = self.existing_place()?;
-        if self.has_indices(&place).is_err()
-            && let Ok(_lock) = self.lock()
-            && let Err(cause) = place.index_packs()
-        {
-            warn!(%cause, "the index of a pack could not be made again");
+        match self.lock() {
+            Ok(_lock) => place.heal()?,
+            // A server did it; or nothing can be written here, and then what is read must be whole as it is.
+            Err(AppFault::Locked(_) | AppFault::Io { .. }) => {}
+            Err(fault) => return Err(fault),
         }
         Ok(place)
-    }
-
-    /// An error if no server runs and a pack has no index, as a power cut can leave it: what it holds is not lost.
-    pub(crate) fn has_indices(&self, place: &Place) -> Result<(), AppFault> {
-        let packs = place.without_index().map_err(|source| self.fault(source))?;
-        match packs.into_iter().next() {
-            // A server is just writing it.
-            Some(_) if self.is_served() => Ok(()),
-            Some(pack) => Err(AppFault::NoIndex(pack)),
-            None => Ok(()),
-        }
-    }
-
-    /// The newest good commit: a server's if one runs, else that which the next one will serve.
-    pub(crate) fn newest_good(&self) -> Result<CommitId, AppFault> {
-        let place = self.existing_place()?;
-        Ok(match self.is_served() {
-            true => place.last_shown()?,
-            false => place.newest_good(&self.existing_blobs()?)?,
-        })
-    }
-
-    fn is_served(&self) -> bool {
-        matches!(self.lock(), Err(AppFault::Locked(_)))
     }
 
     pub(crate) fn keys(&self) -> PathBuf {

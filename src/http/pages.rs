@@ -76,7 +76,7 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
     }
     if let Some(reason) = index.broken_history() {
         return Err(ApiError::unavailable(format!(
-            "the index cannot be cloned, for a part of its history is gone: {reason}; `sidecargo verify` names it"
+            "the index cannot be cloned, for a part of its history is gone or damaged: {reason}; `sidecargo verify` names it"
         )));
     }
     if let Some(fault) = request.app.disk.fault().await {

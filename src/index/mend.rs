@@ -43,7 +43,7 @@ pub enum MendFault {
     TornAlternates(PathBuf),
     /// The commit that was shown last is nowhere, and nothing else is damaged.
     #[error(
-        "`{}` names the commit {shown}, which is not there; the branch is at {tip}, and clients of git were shown {}; if those are one, the file alone is damaged: `rm {0}`; else bring the registry back from a backup with `sidecargo restore`",
+        "`{}` names the commit {shown}, which is not there: unless that file alone is damaged, the commit was acknowledged; the branch is at {tip}, and clients of git were shown {}; bring the registry back from a backup with `sidecargo restore`, or, to go on from the branch without what may have come after it, `rm {0}`",
         path.display(), served.map_or_else(|| "nothing".to_owned(), |it| it.to_string())
     )]
     StrangeShown {
@@ -234,6 +234,26 @@ impl Place {
         damaged
     }
 
+    /// The indices that are torn or gone though their packs are whole.
+    pub(super) fn lost_indices(&self) -> Vec<Damaged> {
+        let mut packs = self.packs_and_indices("pack").unwrap_or_default();
+        packs.retain(|pack| !pack.with_extension(pack::HIDDEN).exists());
+        let lost = packs.iter().filter_map(|pack| {
+            let index = pack.with_extension("idx");
+            let reason = match index.exists() {
+                true => look_into(&index)?.reason,
+                false => "it is gone".to_owned(),
+            };
+            let reason = format!("{reason}; a start of the server makes it again");
+            let lost = Damaged {
+                path: index,
+                reason,
+            };
+            look_into(pack).is_none().then_some(lost)
+        });
+        lost.collect()
+    }
+
     /// What is to be said if the commit is not there that was shown last, and the branch is at one that is.
     fn strange_shown(&self) -> Option<MendFault> {
         let shown = refs::remembered(&self.git_dir)?;
@@ -281,7 +301,7 @@ impl Place {
     }
 
     /// Git flushes what it writes, as the repository's settings say.
-    pub(super) fn index_again(&self, pack: &Path, index: &Path) -> io::Result<()> {
+    fn index_again(&self, pack: &Path, index: &Path) -> io::Result<()> {
         let fresh = index.with_file_name(format!("{}again.idx", disk::TEMP_PREFIX));
         let output = git::command(&self.git_dir)
             .args(["index-pack", "--no-rev-index", "-o"])

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::tests::{blobs, change, open, place, publish};
+use super::tests::{change, open, place, publish};
 use super::*;
 use crate::domain::CommitId;
 
@@ -280,17 +280,26 @@ async fn what_was_shown_is_named_if_it_is_nowhere_and_nothing_else_is_damaged() 
 #[tokio::test]
 async fn what_a_start_would_show_is_known_before_it() {
     let hurt = Hurt::new().await;
-    let (there, blobs) = (place(hurt.folder.path()), blobs(hurt.folder.path()));
+    let there = place(hurt.folder.path());
     let before = hurt.git(&["rev-parse", "main~1"]);
     hurt.was_shown(&before);
-    assert_eq!(there.last_shown().unwrap().to_string(), before);
-    assert_eq!(there.newest_good(&blobs).unwrap(), hurt.tip);
+    assert_eq!(there.good_commit(None).unwrap().to_string(), before);
+    assert_eq!(there.newest_good().unwrap(), hurt.tip);
+    // What cannot be read is not passed over.
+    let index = hurt.newest("idx");
+    let whole = fs::read(&index).unwrap();
+    for tear in TEARS {
+        hurt.tear(&index, tear);
+        let found = there.newest_good();
+        assert!(found.is_err(), "{found:?}");
+        fs::write(&index, &whole).unwrap();
+    }
     // Beyond what is good it does not go.
     let empty = hurt.git(&["mktree"]);
     let tip = hurt.tip.to_string();
     let bad = hurt.git(&["commit-tree", &empty, "-p", &tip, "-m", "all is gone"]);
     hurt.git(&["update-ref", refs::TIP, &bad]);
-    assert_eq!(there.newest_good(&blobs).unwrap(), hurt.tip);
+    assert_eq!(there.newest_good().unwrap(), hurt.tip);
 }
 
 #[tokio::test]

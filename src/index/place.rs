@@ -1,18 +1,17 @@
 //! Where a registry keeps its index on the disk.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::blobs::Blobs;
 use crate::disk;
 use crate::domain::{CommitId, StoreId};
 
 use super::copy::is_ancestor;
-use super::damage::{Damaged, look_into};
+use super::damage::Damaged;
 use super::history::Walk;
 use super::kept::Kept;
 use super::objects::Objects;
@@ -23,7 +22,7 @@ use super::signature::{KeyFault, Signer, SigningKey};
 use super::snapshot::Snapshot;
 use super::upstream::{ARRIVED, Limits, NotPushed, Upstream};
 use super::writer::Tip;
-use super::{HistoryFault, OpenFault, history, load, pack, refs, template};
+use super::{HistoryFault, OpenFault, history, load, refs, template};
 
 /// Where a registry keeps what belongs to its index.
 #[derive(Debug, Clone)]
@@ -176,52 +175,24 @@ impl Place {
         Ok(load::revoked(&self.git_dir, commit)?)
     }
 
-    /// The commit that clients of git were shown last.
-    pub fn last_shown(&self) -> Result<CommitId, OpenFault> {
-        self.good_commit(None)
-    }
-
     /// The commit that a start would show: after a power cut the branch can have good ones beyond what was shown last.
-    pub fn newest_good(&self, blobs: &Blobs) -> Result<CommitId, OpenFault> {
-        let (shown, tip) = (self.last_shown()?, self.tip()?);
-        if shown == tip {
+    pub fn newest_good(&self) -> Result<CommitId, OpenFault> {
+        let key = SigningKey::open(&self.keys).ok();
+        let signer = key.and_then(|key| key.signer().ok());
+        let good = self.good_commit(signer.as_ref())?;
+        let tip = self.tip()?;
+        if good == tip {
             return Ok(tip);
         }
         let objects = Objects::open(&self.git_dir)?.hashed();
-        let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
-        let mut walk = Walk::from(load::load(&self.git_dir, shown)?, &objects, &has_blob);
-        // It stands at the last good one before a fault.
-        let _ = walk.to(tip, &mut |_| ());
-        Ok(walk.tip.snapshot.commit)
-    }
-
-    /// The packs that have no index though they have bytes and were not merged into others: a power cut took it, or it
-    /// is just being written.
-    pub fn without_index(&self) -> io::Result<Vec<PathBuf>> {
-        let mut packs = self.packs_and_indices("pack")?;
-        packs.retain(|pack| {
-            let has = |part| pack.with_extension(part).exists();
-            let is_empty = fs::metadata(pack).is_ok_and(|pack| pack.len() == 0);
-            !has("idx") && !has(pack::HIDDEN) && !is_empty
-        });
-        Ok(packs)
-    }
-
-    /// Makes the indices of packs again that a power cut took, and mends nothing else; the caller holds the lock of the
-    /// data folder.
-    pub fn index_packs(&self) -> io::Result<()> {
-        for pack in self.without_index()? {
-            // A process may have been killed before it flushed it.
-            disk::flush(&File::open(&pack)?)?;
-            let index = pack.with_extension("idx");
-            match self.index_again(&pack, &index) {
-                Ok(()) => warn!(path = %index.display(), "the index of a pack was made again"),
-                // It was not written to its end, and a start takes it away.
-                Err(_) if look_into(&pack).is_some() => {}
-                Err(cause) => return Err(cause),
-            }
+        // Whether a file is there is seen by who needs it.
+        let mut walk = Walk::from(load::load(&self.git_dir, good)?, &objects, &|_| true);
+        match walk.to(tip, &mut |_| ()) {
+            Err(HistoryFault::Unreadable { fault, .. }) => Err(fault.into()),
+            Err(fault @ HistoryFault::NoCommit { .. }) => Err(OpenFault::History(fault)),
+            // It stands at the last good one before what people did.
+            Ok(()) | Err(_) => Ok(walk.tip.snapshot.commit),
         }
-        Ok(())
     }
 
     /// Whether the branch follows one on a forge.

@@ -276,7 +276,9 @@ impl Proof<'_> {
 
     /// Adds what cannot be read, with the packs that are known to be gone.
     fn add_unreadable(&mut self, commit: CommitId, fault: &dyn std::error::Error) {
-        let to_blame = each(&self.place.to_blame());
+        let mut to_blame = self.place.to_blame();
+        to_blame.extend(self.place.lost_indices());
+        let to_blame = each(&to_blame);
         self.add(commit, &format!("{}{to_blame}", chain(fault)), self.check());
     }
 

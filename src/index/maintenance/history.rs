@@ -35,7 +35,10 @@ impl History {
     pub(super) fn of(git_dir: &Path, damaged: Vec<Damaged>) -> Self {
         Self {
             git_dir: git_dir.to_owned(),
-            damaged,
+            // Git passes over a pack without an index.
+            damaged: { damaged.into_iter() }
+                .filter(|it| it.path.with_extension("idx").exists())
+                .collect(),
             due: Instant::now(),
             broken: Arc::default(),
         }

@@ -645,7 +645,7 @@ async fn a_history_of_its_own_is_not_mixed_with_that_of_a_forge() {
     let backup = tempfile::tempdir().unwrap();
     let to = place(backup.path());
     let from = place(folder.path());
-    let commit = from.last_shown().unwrap();
+    let commit = from.good_commit(None).unwrap();
     from.copy_to(commit, &to).unwrap().accept().unwrap();
     for copy in [folder.path(), backup.path()] {
         let fault = super::super::tests::open(copy, "http://localhost:1")

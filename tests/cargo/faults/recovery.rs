@@ -234,62 +234,52 @@ fn a_torn_tip_is_healed_at_the_start_and_a_torn_pack_named() {
 }
 
 #[test]
-fn commands_make_the_index_of_a_pack_again_that_a_power_cut_took_and_verify_names_it() {
-    let mut target = Target::new();
-    target.registry.stop();
-    let backup = tempfile::TempDir::new().unwrap();
-    let indices = || -> Vec<PathBuf> {
-        let files = fs::read_dir(target.packs()).unwrap();
-        let files = files.map(|entry| entry.unwrap().path());
-        files
-            .filter(|path| path.extension().is_some_and(|it| it == "idx"))
-            .collect()
-    };
-    let whole = indices();
-    for words in [
-        &["token", "list"][..],
-        &["token", "create", "bob"],
-        &["backup", backup.path().to_str().unwrap()],
-    ] {
-        for index in &whole {
-            fs::remove_file(index).unwrap();
-        }
-        target.registry.run(words).succeeds();
-        assert_eq!(indices().len(), whole.len(), "{words:?}");
-    }
-    for index in &whole {
-        fs::remove_file(index).unwrap();
-    }
-    let said = target.registry.run(&["verify"]).fails_with("has no index");
-    assert!(said.stderr.contains("start the server once"), "{said}");
-    assert!(indices().is_empty(), "it only looks");
-    // The index tells its id.
-    fs::remove_file(target.registry.data().join("blobs/store-id")).unwrap();
-    target.registry.start_again();
-    target.has_once(&Release::new("early", "1.0.0"));
-}
-
-#[test]
-fn commands_know_what_was_acknowledged_though_a_power_cut_set_back_what_was_shown_last() {
+fn commands_know_what_was_acknowledged_before_the_first_start_after_a_power_cut() {
     let mut target = Target::new();
     let repository = target.registry.repository();
     let shown = repository.join("sidecargo-shown");
     let before = fs::read(&shown).unwrap();
     let listed = target.registry.run(&["token", "list"]).succeeds().stdout;
     let id = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
-    let later = Release::new("later", "1.0.0");
-    target.publish(&later).succeeds();
+    target.publish(&Release::new("later", "1.0.0")).succeeds();
     target.registry.run(&["token", "revoke", id]).succeeds();
     target.registry.kill();
-    // It is not flushed.
-    fs::write(&shown, before).unwrap();
-    let listed = target.registry.run(&["token", "list"]).succeeds().stdout;
-    assert!(listed.contains("revoked"), "{listed}");
-    let backup = tempfile::TempDir::new().unwrap();
-    let words = ["backup", backup.path().to_str().unwrap()];
-    let said = target.registry.run(&words).succeeds();
-    assert!(said.stdout.contains(&git::tip(&repository)), "{said}");
-    assert!(said.stdout.contains("crate files: 2"), "{said}");
+    let files = fs::read_dir(target.packs()).unwrap();
+    let mut indices: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    indices.retain(|path| path.extension().is_some_and(|it| it == "idx"));
+    // Nothing of this is flushed.
+    let cut = |loss: fn(&Path)| {
+        fs::write(&shown, &before).unwrap();
+        indices.iter().for_each(|index| loss(index));
+    };
+    let is_named = |path: &PathBuf, said: &str| said.contains(path.to_str().unwrap());
+    for loss in LOSSES {
+        cut(loss);
+        let said = target.registry.run(&["verify"]);
+        assert!(!said.is_success(), "{said}");
+        let of_each = |path| is_named(path, &said.stdout);
+        assert!(indices.iter().all(of_each), "{said}");
+        assert!(said.stdout.contains("a start of the server makes it again"));
+        let listed = target.registry.run(&["token", "list"]).succeeds().stdout;
+        assert!(listed.contains("revoked"), "{listed}");
+
+        cut(loss);
+        target.registry.run(&["token", "create", "bob"]).succeeds();
+
+        cut(loss);
+        let backup = tempfile::TempDir::new().unwrap();
+        let words = ["backup", backup.path().to_str().unwrap()];
+        let said = target.registry.run(&words).succeeds();
+        assert!(said.stdout.contains(&git::tip(&repository)), "{said}");
+        assert!(said.stdout.contains("crate files: 2"), "{said}");
+    }
+    cut(LOSSES[0]);
+    // The index tells its id.
+    fs::remove_file(target.registry.data().join("blobs/store-id")).unwrap();
+    target.registry.start_again();
+    target.has_once(&Release::new("early", "1.0.0"));
+    target.has_once(&Release::new("later", "1.0.0"));
+    target.registry.run(&["verify"]).succeeds();
 }
 
 #[test]

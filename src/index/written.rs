@@ -62,3 +62,21 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_gives_its_reason_however_far_it_came() {
+        let kinds = [
+            Failure::NotDone,
+            Failure::JudgeAgain,
+            Failure::Refused,
+            Failure::Unknown,
+        ];
+        for kind in kinds as [fn(String) -> Failure; 4] {
+            assert_eq!(kind("why".to_owned()).into_reason(), "why");
+        }
+    }
+}

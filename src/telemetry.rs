@@ -67,7 +67,11 @@ pub fn start(config: &LogConfig) -> Result<Log, TelemetryFault> {
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing::subscriber::set_global_default(subscriber(config, is_coloured, || &LINES)?)?;
     // The thread that writes tells by itself of what found no room.
-    let told = Dispatch::new(subscriber(config, is_coloured, || Stderr)?);
+    let always = LogConfig {
+        filter: "warn".to_owned(),
+        ..config.clone()
+    };
+    let told = Dispatch::new(subscriber(&always, is_coloured, || Stderr)?);
     let tell = move |count| {
         dispatcher::with_default(&told, || {
             warn!(

@@ -219,13 +219,20 @@ impl Remembered {
         self.late.note();
     }
 
+    /// The forge answered a question, which took so long.
+    pub(super) fn answered(&self, took: Duration) {
+        if took < self.holds.patience {
+            self.late.forget();
+        }
+    }
+
     /// The questions that nobody has to wait for.
     pub(super) fn beside(&self) -> MutexGuard<'_, HashMap<TokenHash, Told>> {
         self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a question about a token that was good comes to, if that is told in time. Who has waited for nothing spares
-    /// the others it, but for as long only as a good answer holds in any case.
+    /// the others it, until the forge answers in time, and for as long only as a good answer holds in any case.
     pub(super) async fn in_time(&self, mut told: Told) -> Option<Result<(), GateFault>> {
         if self.late.is_within(self.holds.late) {
             return None;
@@ -259,6 +266,10 @@ impl Remembered {
 impl Last {
     fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn is_within(&self, time: Duration) -> bool {

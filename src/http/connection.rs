@@ -89,23 +89,23 @@ impl Connection {
         let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
         let mut takes_too_slowly = pin!(progress.taking.for_long());
         let mut gives_too_slowly = pin!(progress.giving.for_long());
-        let (mut is_leaving, mut is_cut) = (false, false);
+        let (mut is_leaving, mut makes_room, mut is_cut) = (false, false, false);
         let ended = loop {
             tokio::select! {
                 // What has come is read before anybody is sent away.
                 biased;
                 // The socket is left open, whatever hyper thinks: see the guard.
                 ended = &mut connection => break ended,
-                () = &mut leaving, if !is_leaving => {
-                    is_leaving = true;
+                asked = &mut leaving, if !is_leaving => {
+                    (is_leaving, makes_room) = (true, asked == Leave::MakeRoom);
                     // hyper would wait for the rest of a head that came in part.
                     if !progress.answer.is_under_way() {
                         break Ok(());
                     }
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = &mut takes_too_slowly, if is_leaving => break Ok(()),
-                () = &mut gives_too_slowly, if is_leaving => {
+                () = &mut takes_too_slowly, if makes_room => break Ok(()),
+                () = &mut gives_too_slowly, if makes_room => {
                     is_cut = true;
                     break Ok(());
                 }
@@ -129,7 +129,9 @@ impl Connection {
                 let status = status.as_u16();
                 let span = error_span!("request", request_id = %id, %peer);
                 info!(parent: &span, status, "answered what is no whole request");
-                io.write_all(&in_our_form(&bare, &id)).await?;
+                // What the socket does not take soon, nobody reads.
+                let told = timeout(LINGER, io.write_all(&in_our_form(&bare, &id))).await;
+                told.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))?;
             }
             close(io.into_inner(), has_unread).await
         };
@@ -148,19 +150,25 @@ impl Drop for HandOver {
     }
 }
 
-/// Resolves when this connection should end after its running request.
-async fn told_to_leave(mut leave: watch::Receiver<Leave>, accepted: Instant, progress: &Progress) {
+/// Resolves when this connection should end after its running request; why.
+async fn told_to_leave(
+    mut leave: watch::Receiver<Leave>,
+    accepted: Instant,
+    progress: &Progress,
+) -> Leave {
     // An error means that the server is gone: then leave, too.
     let Ok(()) = leave.changed().await else {
-        return;
+        return Leave::Ending;
     };
     let is_new = !progress.has_served.load(Ordering::Relaxed);
-    if *leave.borrow_and_update() == Leave::MakeRoom && is_new {
+    let asked = *leave.borrow_and_update();
+    if asked == Leave::MakeRoom && is_new {
         let deadline = accepted + FIRST_REQUEST_GRACE;
         let ending = leave.wait_for(|leave| *leave == Leave::Ending);
         // Either outcome means the same: the wait is over.
         let _ = timeout_at(deadline, ending).await;
     }
+    asked
 }
 
 /// Closes so that the client can still read the last answer.

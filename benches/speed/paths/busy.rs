@@ -46,8 +46,8 @@ fn many_readers(bench: &Bench, paths: &[String]) -> anyhow::Result<Vec<Row>> {
     registry.leave_alone(FILES + 1);
     let tags = known(registry.server.port, paths)?;
     let mut reads = [("GET", whole(paths)), ("304", tags.clone())].map(Reads::new);
-    for _ in 0..bench.rounds {
-        registry.rest()?;
+    for round in 0..bench.rounds {
+        registry.rest_after(round)?;
         let cpu = || Ok(registry.server.cpu()?.own);
         let mut idle = Vec::new();
         for Reads { targets, .. } in &reads {
@@ -116,8 +116,8 @@ fn lone_reader(bench: &Bench, paths: &[String]) -> anyhow::Result<Row> {
     };
     let path = format!("lone sparse GET while {CLIENTS} clients publish, p50");
     let mut row = Row::new(&path, "idle", "µs", Goal::AsFastAs(0.9));
-    for _ in 0..bench.rounds {
-        registry.rest()?;
+    for round in 0..bench.rounds {
+        registry.rest_after(round)?;
         let idle = read(registry.server.port)?;
         let (_, busy) = publishing(&mut registry, None, read)?;
         row.add(busy, idle);

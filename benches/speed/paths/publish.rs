@@ -65,6 +65,14 @@ impl Publisher {
         })
     }
 
+    /// As [`Publisher::rest`] after so many rounds of publishes; before the first it rests already.
+    pub fn rest_after(&self, rounds: usize) -> anyhow::Result<()> {
+        match rounds {
+            0 => self.server.settle(),
+            _ => self.rest(),
+        }
+    }
+
     /// Waits until its packs are merged: the server does that when publishes have paused for a while.
     pub fn rest(&self) -> anyhow::Result<()> {
         let folder = self.data.path().join("index.git/objects/pack");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{Gate, GateFault, Guest, Signed, SignedFor, Turn, Wanted, Who, is_opaque};
@@ -100,6 +101,7 @@ impl Gate {
         if let Some(answer) = self.remembered.answer(&hash, now) {
             return answer;
         }
+        let asked = Instant::now();
         let (turn, answer) = match reader {
             Reader::Token(token, peer) => {
                 let turn = self.question(token, &hash, *peer, now).await?;
@@ -107,6 +109,9 @@ impl Gate {
             }
             Reader::Person(person) => (None, self.must_read_as(person).await.map(|()| None)),
         };
+        if !matches!(answer, Err(GateFault::Forge(_))) {
+            self.remembered.answered(asked.elapsed());
+        }
         self.note(hash, turn, &answer);
         answer.map(drop)
     }

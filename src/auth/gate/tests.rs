@@ -451,6 +451,29 @@ mod reading {
     }
 
     #[tokio::test]
+    async fn an_answer_in_time_is_waited_for_again() {
+        let once_late = Holds {
+            bad: Duration::from_secs(3600),
+            late: Duration::from_secs(3600),
+            patience: Duration::from_secs(60),
+            ..forgetful()
+        };
+        let bench = bench(once_late).await;
+        for token in [ALICE, BOB] {
+            bench.reads(token).await.unwrap();
+        }
+        bench.double.world().trouble = Trouble::Status(502);
+        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        bench.double.world().trouble = Trouble::None;
+        bench.double.world().repositories[0].rights.clear();
+        assert_eq!(bench.reads(ALICE).await, Ok(()), "it is not waited for");
+        bench.are_answered().await;
+        for token in [ALICE, BOB] {
+            assert_eq!(bench.reads(token).await, Err(GateFault::MayNotRead));
+        }
+    }
+
+    #[tokio::test]
     async fn who_could_read_is_asked_about_beside_if_the_forge_was_late_a_moment_ago() {
         let once_late = Holds {
             bad: Duration::from_secs(3600),

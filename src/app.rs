@@ -313,8 +313,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
         }
     }
     let keys = TokenKeys::open_or_create(&data.keys())?;
-    let mended = |_| Ok::<_, AppFault>(data.mended_place()?.identity()?);
-    let registry = place.identity().or_else(mended)?.id;
+    let registry = data.read(|place| Ok::<_, AppFault>(place.identity()?))?.id;
     Ok(Issuer::new(registry, Arc::new(keys)))
 }
 

@@ -104,7 +104,7 @@ pub fn back_up(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
-    let source = Data::new(from).mended_place()?;
+    let source = Data::new(from).existing_place()?;
     are_apart(from, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
@@ -183,9 +183,12 @@ fn copy(
 ) -> Result<Copied, BackupFault> {
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
-    let commit = source.newest_good().map_err(AppFault::from)?;
-    let incoming = source.copy_to(commit, place)?;
-    let stored = Data::new(from).existing_blobs()?;
+    let data = Data::new(from);
+    let incoming = data.read(|source| {
+        let commit = data.newest_good(source)?;
+        Ok::<_, BackupFault>(source.copy_to(commit, place)?)
+    })?;
+    let stored = data.existing_blobs()?;
     let store = to.join("blobs");
     let blobs = Blobs::open_as(store.clone(), stored.id()).map_err(write_fault(&store))?;
     let all = incoming.cksums.len();

@@ -249,8 +249,10 @@ pub fn carry_out_alone(folder: &Path, request: &Request) -> Result<Done, Operato
 /// that were revoked without one.
 pub fn list_tokens(folder: &Path, now: Timestamp) -> Result<Vec<ListedToken>, OperatorFault> {
     let data = Data::new(folder);
-    let place = data.mended_place()?;
-    let revoked = place.revoked(place.newest_good()?)?;
+    let revoked = data.read(|place| {
+        let commit = data.newest_good(place)?;
+        Ok::<_, OperatorFault>(place.revoked(commit)?)
+    })?;
     let keys = data.keys();
     let is_gone = |key: &PlainText| !TokenKeys::has(&keys, key.as_str());
     let state = |id: &TokenId, expires: Timestamp, key: Option<&PlainText>| match () {

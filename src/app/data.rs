@@ -13,6 +13,7 @@ use super::{AppFault, LOOK_AGAIN};
 use crate::auth::Spent;
 use crate::blobs::Blobs;
 use crate::disk;
+use crate::domain::CommitId;
 use crate::index::{Branch, Identity, Index, OpenFault, Place, Settings};
 use crate::tokens::TokenRecords;
 
@@ -47,16 +48,30 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// As [`Data::existing_place`]; if no server runs, once what a power cut left is mended, as a start does it.
-    pub(crate) fn mended_place(&self) -> Result<Place, AppFault> {
+    /// Reads something of the registry; if that fails and no server runs, once more when what a power cut left is mended
+    /// as a start does it.
+    pub(crate) fn read<T, E: From<AppFault>>(
+        &self,
+        read: impl Fn(&Place) -> Result<T, E>,
+    ) -> Result<T, E> {
         let place = self.existing_place()?;
-        match self.lock() {
-            Ok(_lock) => place.heal()?,
-            // A server did it; or nothing can be written here, and then what is read must be whole as it is.
-            Err(AppFault::Locked(_) | AppFault::Io { .. }) => {}
-            Err(fault) => return Err(fault),
-        }
-        Ok(place)
+        read(&place).or_else(|fault| {
+            // Else a server mended it; or nothing can be written here, and what is read must be whole as it is.
+            let lock = self.lock().map_err(|_| fault)?;
+            place.heal().map_err(AppFault::from)?;
+            drop(lock);
+            read(&place)
+        })
+    }
+
+    /// The newest good commit: beside a server that which it shows, for of no other it says that it is durable; else
+    /// that which a start would show.
+    pub(crate) fn newest_good(&self, place: &Place) -> Result<CommitId, AppFault> {
+        let is_served = matches!(self.lock(), Err(AppFault::Locked(_)));
+        Ok(match is_served {
+            true => place.last_shown()?,
+            false => place.newest_good()?,
+        })
     }
 
     pub(crate) fn keys(&self) -> PathBuf {
@@ -174,9 +189,8 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Who the registry is, also if the index of a pack has to be made again after a power cut to read it; the caller holds
-/// the lock of the folder.
+/// Who the registry is, as the next start would find it; the caller holds the lock of the folder.
 fn healed_identity(place: &Place) -> Result<Identity, OpenFault> {
-    let healed = |_| place.heal().and_then(|()| place.identity());
-    place.identity().or_else(healed)
+    let newest = || place.identity_at(place.newest_good()?);
+    newest().or_else(|_| place.heal().and_then(|()| newest()))
 }

@@ -86,6 +86,9 @@ impl Connection {
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES_MAX);
         let mut connection = http.serve_connection(io, service);
+        // At the end of the server a running request has its time, however slowly it comes.
+        let present = self.leave.clone();
+        let is_ending = || *present.borrow() == Leave::Ending;
         let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
         let mut takes_too_slowly = pin!(progress.taking.for_long());
         let mut gives_too_slowly = pin!(progress.giving.for_long());
@@ -96,19 +99,25 @@ impl Connection {
                 biased;
                 // The socket is left open, whatever hyper thinks: see the guard.
                 ended = &mut connection => break ended,
-                asked = &mut leaving, if !is_leaving => {
-                    (is_leaving, makes_room) = (true, asked == Leave::MakeRoom);
+                () = &mut leaving, if !is_leaving => {
+                    (is_leaving, makes_room) = (true, true);
                     // hyper would wait for the rest of a head that came in part.
                     if !progress.answer.is_under_way() {
                         break Ok(());
                     }
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = &mut takes_too_slowly, if makes_room => break Ok(()),
-                () = &mut gives_too_slowly, if makes_room => {
-                    is_cut = true;
-                    break Ok(());
-                }
+                () = &mut takes_too_slowly, if makes_room => match is_ending() {
+                    true => makes_room = false,
+                    false => break Ok(()),
+                },
+                () = &mut gives_too_slowly, if makes_room => match is_ending() {
+                    true => makes_room = false,
+                    false => {
+                        is_cut = true;
+                        break Ok(());
+                    }
+                },
             }
         };
         if let Err(fault) = ended {
@@ -150,25 +159,19 @@ impl Drop for HandOver {
     }
 }
 
-/// Resolves when this connection should end after its running request; why.
-async fn told_to_leave(
-    mut leave: watch::Receiver<Leave>,
-    accepted: Instant,
-    progress: &Progress,
-) -> Leave {
+/// Resolves when this connection should end after its running request.
+async fn told_to_leave(mut leave: watch::Receiver<Leave>, accepted: Instant, progress: &Progress) {
     // An error means that the server is gone: then leave, too.
     let Ok(()) = leave.changed().await else {
-        return Leave::Ending;
+        return;
     };
     let is_new = !progress.has_served.load(Ordering::Relaxed);
-    let asked = *leave.borrow_and_update();
-    if asked == Leave::MakeRoom && is_new {
+    if *leave.borrow_and_update() == Leave::MakeRoom && is_new {
         let deadline = accepted + FIRST_REQUEST_GRACE;
         let ending = leave.wait_for(|leave| *leave == Leave::Ending);
         // Either outcome means the same: the wait is over.
         let _ = timeout_at(deadline, ending).await;
     }
-    asked
 }
 
 /// Closes so that the client can still read the last answer.

@@ -167,7 +167,17 @@ impl Place {
 
     /// Who the registry is.
     pub fn identity(&self) -> Result<Identity, OpenFault> {
-        Ok(load::identity(&self.git_dir, self.good_commit(None)?)?)
+        self.identity_at(self.last_shown()?)
+    }
+
+    /// Who the registry is as of a commit.
+    pub fn identity_at(&self, commit: CommitId) -> Result<Identity, OpenFault> {
+        Ok(load::identity(&self.git_dir, commit)?)
+    }
+
+    /// The commit that clients of git were shown last.
+    pub fn last_shown(&self) -> Result<CommitId, OpenFault> {
+        self.good_commit(None)
     }
 
     /// The tokens that are revoked as of a commit.

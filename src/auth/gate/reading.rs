@@ -109,7 +109,8 @@ impl Gate {
             }
             Reader::Person(person) => (None, self.must_read_as(person).await.map(|()| None)),
         };
-        if !matches!(answer, Err(GateFault::Forge(_))) {
+        // Much is refused without a question to the forge.
+        if matches!(answer, Ok(_) | Err(GateFault::MayNotRead)) {
             self.remembered.answered(asked.elapsed());
         }
         self.note(hash, turn, &answer);

@@ -283,6 +283,24 @@ fn commands_know_what_was_acknowledged_before_the_first_start_after_a_power_cut(
 }
 
 #[test]
+fn a_command_keeps_the_settings_of_the_branch_though_older_ones_were_shown_last() {
+    let mut target = Target::new();
+    let repository = target.registry.repository();
+    let shown = repository.join("sidecargo-shown");
+    let before = fs::read(&shown).unwrap();
+    target.registry.stop();
+    let moved = "public_url = \"http://moved.example\"\n";
+    target.registry.start_again_with(moved);
+    target.registry.kill();
+    let settings = || git::git(&repository, &["show", "main:config.json"]).succeeds();
+    let written = settings().stdout;
+    assert!(written.contains("moved.example"), "{written}");
+    fs::write(&shown, before).unwrap();
+    target.registry.run(&["key", "rotate"]).succeeds();
+    assert_eq!(settings().stdout, written);
+}
+
+#[test]
 fn copies_of_keys_that_a_killed_command_left_go_at_the_next_start() {
     let mut target = Target::new();
     target.registry.stop();

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::Histogram;
@@ -173,20 +173,20 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 
-/// Whether a flush of this process failed, until that is asked.
-static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+/// How many flushes of this process failed.
+static FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// Flushes an open file or folder to the disk.
 pub fn flush(file: &File) -> io::Result<()> {
     let _timer = flushes().start_timer();
     let flushed = file.sync_all();
-    HAS_FAILED.fetch_or(flushed.is_err(), Ordering::Relaxed);
+    FAILED.fetch_add(flushed.is_err().into(), Ordering::Relaxed);
     flushed
 }
 
-/// Whether a flush has failed since this was asked last.
-pub fn has_failed_to_flush() -> bool {
-    HAS_FAILED.swap(false, Ordering::Relaxed)
+/// How many flushes have failed so far.
+pub fn failed_flushes() -> u64 {
+    FAILED.load(Ordering::Relaxed)
 }
 
 /// Flushes a folder, and with it the names of the files in it.

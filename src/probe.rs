@@ -35,7 +35,9 @@ pub struct Probe {
 #[derive(Debug, Default)]
 struct State {
     /// At work: never more than one, so that a disk that hangs holds one thread.
-    running: Option<JoinHandle<Option<String>>>,
+    running: Option<JoinHandle<Result<u64, String>>>,
+    /// How many flushes had failed when the disk flushed again.
+    forgiven: u64,
     found: Option<(Instant, Option<String>)>,
 }
 
@@ -61,15 +63,18 @@ impl Probe {
         {
             return fault.clone();
         }
+        let forgiven = state.forgiven;
         // One that nobody waits for any more, because its client left, is waited for by the next who asks.
         let running = state.running.get_or_insert_with(|| {
             let (folders, refs) = (self.folders.clone(), self.refs.clone());
-            spawn_blocking(move || fault_of(&folders, &refs))
+            let failed = disk::failed_flushes();
+            spawn_blocking(move || try_all(&folders, &refs, failed != forgiven).map(|()| failed))
         });
         let fault = match timeout(PATIENCE, running).await {
             Ok(ended) => {
                 state.running = None;
-                ended.unwrap_or_else(|_| Some("the disk could not be tried".to_owned()))
+                let ended = ended.unwrap_or_else(|_| Err("the disk could not be tried".to_owned()));
+                ended.map(|failed| state.forgiven = failed).err()
             }
             Err(_elapsed) => Some(format!(
                 "the disk has not taken a small file for {} seconds",
@@ -82,24 +87,19 @@ impl Probe {
     }
 }
 
-fn fault_of(folders: &[PathBuf], refs: &[PathBuf]) -> Option<String> {
+fn try_all(folders: &[PathBuf], refs: &[PathBuf], is_flushed: bool) -> Result<(), String> {
     let told = |folder: &Path, cause: &io::Error| {
         format!("nothing can be written to {}: {cause}", folder.display())
     };
-    // If these fail too, the next look hears of it.
-    let is_doubtful = disk::has_failed_to_flush();
     let mut files = Vec::new();
     for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
-        match write(folder, is_doubtful) {
-            Ok(file) => files.push(file),
-            Err(cause) => return Some(told(folder, &cause)),
-        }
+        files.push(write(folder, is_flushed).map_err(|cause| told(folder, &cause))?);
     }
-    let mut asked = refs.iter().map(|folder| {
+    for folder in refs {
         let may_write = access(folder, Access::WRITE_OK).map_err(io::Error::from);
-        disk::if_there(may_write).map_err(|cause| told(folder, &cause))
-    });
-    asked.find_map(Result::err)
+        disk::if_there(may_write).map_err(|cause| told(folder, &cause))?;
+    }
+    Ok(())
 }
 
 fn write(folder: &Path, is_flushed: bool) -> io::Result<TempFile> {

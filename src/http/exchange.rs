@@ -184,10 +184,9 @@ impl LogLine {
         let user_agent = user_agent.map_or(&b""[..], HeaderValue::as_bytes);
         // Of the highest level, so that no filter takes it from the lines that are left. Where none is written for each
         // request, only trouble needs to know which it is: the rest costs a fifth of a read.
-        let span = if !enabled!(Level::INFO) {
-            error_span!("request", request_id = %id)
-        } else {
-            error_span!(
+        let span = match enabled!(Level::INFO) {
+            false => error_span!("request", request_id = %id),
+            true => error_span!(
                 "request",
                 request_id = %id,
                 method = %bounded(request.method().as_str().as_bytes()),
@@ -196,7 +195,7 @@ impl LogLine {
                 user_agent = bounded(user_agent),
                 %peer,
                 principal = field::Empty,
-            )
+            ),
         };
         Self {
             span,

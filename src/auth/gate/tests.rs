@@ -450,8 +450,8 @@ mod reading {
         assert_eq!(bench.looks(), [6, 3, 12, 0]);
     }
 
-    #[tokio::test]
-    async fn an_answer_in_time_is_waited_for_again() {
+    /// Alice and Bob could read a while ago, and a moment ago the forge failed.
+    async fn of_a_forge_that_was_late() -> Bench {
         let once_late = Holds {
             bad: Duration::from_secs(3600),
             late: Duration::from_secs(3600),
@@ -464,6 +464,12 @@ mod reading {
         }
         bench.double.world().trouble = Trouble::Status(502);
         assert_eq!(bench.reads(ALICE).await, Ok(()));
+        bench
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_time_is_waited_for_again() {
+        let bench = of_a_forge_that_was_late().await;
         bench.double.world().trouble = Trouble::None;
         bench.double.world().repositories[0].rights.clear();
         assert_eq!(bench.reads(ALICE).await, Ok(()), "it is not waited for");
@@ -475,17 +481,7 @@ mod reading {
 
     #[tokio::test]
     async fn who_could_read_is_asked_about_beside_if_the_forge_was_late_a_moment_ago() {
-        let once_late = Holds {
-            bad: Duration::from_secs(3600),
-            late: Duration::from_secs(3600),
-            ..forgetful()
-        };
-        let bench = bench(once_late).await;
-        for token in [ALICE, BOB] {
-            bench.reads(token).await.unwrap();
-        }
-        bench.double.world().trouble = Trouble::Status(502);
-        assert_eq!(bench.reads(ALICE).await, Ok(()));
+        let bench = of_a_forge_that_was_late().await;
         let gate = bench.hold();
         for token in [ALICE, BOB, ALICE, BOB] {
             assert_eq!(bench.reads(token).await, Ok(()));

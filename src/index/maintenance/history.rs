@@ -32,13 +32,12 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn of(git_dir: &Path, damaged: Vec<Damaged>) -> Self {
+    pub(super) fn of(git_dir: &Path, mut damaged: Vec<Damaged>) -> Self {
+        // Git passes over a pack without an index.
+        damaged.retain(|it| it.path.with_extension("idx").exists());
         Self {
             git_dir: git_dir.to_owned(),
-            // Git passes over a pack without an index.
-            damaged: { damaged.into_iter() }
-                .filter(|it| it.path.with_extension("idx").exists())
-                .collect(),
+            damaged,
             due: Instant::now(),
             broken: Arc::default(),
         }

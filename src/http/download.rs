@@ -24,8 +24,8 @@ use crate::blobs::{Blobs, Content};
 use crate::domain::{Capability, Cksum};
 use crate::index::Snapshot;
 
-/// How much of a file is read at a time, in bytes.
-const CHUNK_BYTES: u64 = 256 * 1024;
+/// How much of a file is read at a time, in bytes: each time wakes a thread, and each client that waits holds as much.
+const CHUNK_BYTES: u64 = 512 * 1024;
 
 /// Answers with a `.crate` file, or a range of it, to whoever may read the index.
 pub async fn download(path: VersionPath, request: Request) -> Result<Response, ApiError> {

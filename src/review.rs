@@ -153,7 +153,8 @@ pub async fn review(app: Arc<App>, event: Event) {
 }
 
 /// Judges at the start and then now and again what nobody has judged, for the forge may have told of it while nobody
-/// listened; and all that are open once the branch is another, for together with that they may do what none does alone.
+/// listened; and all that are open once the branch is another, for together with that they may do what none does alone,
+/// or is good again.
 pub async fn follow(app: Arc<App>) {
     let Some(reviews) = &app.reviews else {
         return;
@@ -177,8 +178,11 @@ pub async fn follow(app: Arc<App>) {
                 Err(_elapsed) => PAUSE_AFTER_FAULT,
             }
         };
+        let was_bad = is_branch_bad(&app);
         let moved = async {
-            let moved = moves.wait_for(|snapshot| snapshot.reworked() != reworked);
+            let moved = moves.wait_for(|snapshot| {
+                snapshot.reworked() != reworked || was_bad && !is_branch_bad(&app)
+            });
             moved.await.map(drop)
         };
         tokio::select! {
@@ -204,10 +208,7 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         index::judge_merge(&place, &judging.blobs, &upstream, number, head)
     });
     let (state, sentence) = match judged.await {
-        Ok(judged) => told(
-            judged,
-            app.index.stall().is_some_and(|stall| !stall.is_away),
-        ),
+        Ok(judged) => told(judged, is_branch_bad(app)),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
@@ -229,6 +230,11 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         "error" => reviews.failed.notify_one(),
         _ => drop(verdicts.insert(head, Verdict { state, reworked })),
     }
+}
+
+/// Whether the branch is where it must not be.
+fn is_branch_bad(app: &App) -> bool {
+    app.index.stall().is_some_and(|stall| !stall.is_away)
 }
 
 /// The state and the words of a judgement.

@@ -133,7 +133,7 @@ impl Writer {
         };
         let reason = match outcome {
             Ok(Seen::Good) => {
-                self.stalled.store(None);
+                self.go_on();
                 return Ok(Seen::Good);
             }
             Ok(Seen::Moved) => return Ok(Seen::Moved),
@@ -217,10 +217,11 @@ impl Writer {
         }
     }
 
-    /// The branch is where the tip is.
+    /// The branch is where the tip is, which who waits for that is told.
     fn go_on(&self) {
         if self.stalled.swap(None).is_some() {
             info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
+            self.moved.send_modify(|_same| {});
         }
     }
 

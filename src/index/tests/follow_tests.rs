@@ -231,6 +231,21 @@ async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_move_hears_that_the_branch_is_good_again_where_it_was() {
+    let fixture = fixture().await;
+    let good = fixture.tip();
+    fixture.clone_of().write("1/a", "").push();
+    fixture.writes().await.unwrap_err();
+    let mut moves = fixture.index.moves();
+    moves.borrow_and_update();
+    fixture.git(&["update-ref", refs::TIP, &good]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    fixture.index.look(deadline).await.unwrap();
+    assert!(moves.has_changed().unwrap());
+    assert_eq!(moves.borrow().commit().to_string(), good);
+}
+
+#[tokio::test]
 async fn of_commits_that_come_together_the_one_is_named_whose_revert_heals() {
     let fixture = fixture().await;
     let clone = fixture.clone_of();

@@ -5,20 +5,21 @@ use tracing::{info, warn};
 
 use sidecargo::config::Config;
 
-/// Of a connection: its socket, and the file that comes or goes.
-const OF_CONNECTION: u64 = 2;
+/// Of a connection: its socket, and the file that comes, which is open twice, or goes.
+const OF_CONNECTION: u64 = 3;
 /// Of a fetch beside its connection: both ends of three pipes while its process starts, and the process itself.
 const OF_FETCH: u64 = 7;
 /// Of everything else: the listener, locks, packs that are read, what the writer and the catalog have open.
 const OF_THE_REST: u64 = 64;
 
-/// Raises the limit of open files to what the configuration needs; where the system does not allow so many, fewer
+/// Raises the limit of open files to twice what the configuration needs; where the system does not allow so many, fewer
 /// connections are taken in.
 ///
 /// A connection without a descriptor waits in its turn; a publish or a fetch without one would fail.
 pub(super) fn make_room(config: &mut Config) {
     let (beside, needed) = needs(config);
-    let allowed = raised(needed);
+    // What was not thought of finds some, too.
+    let allowed = raised(2 * needed);
     if allowed >= needed {
         return;
     }
@@ -53,12 +54,12 @@ fn connections(allowed: u64, beside: u64) -> usize {
     usize::try_from(room).unwrap_or(usize::MAX).max(1)
 }
 
-/// Raises the limit to `needed`, or as far as it may be raised; gives what it is then.
-fn raised(needed: u64) -> u64 {
+/// Raises the limit to `wanted`, or as far as it may be raised; gives what it is then.
+fn raised(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // None is no limit at all.
     let current = limit.current.unwrap_or(u64::MAX);
-    let wanted = needed.min(limit.maximum.unwrap_or(u64::MAX));
+    let wanted = wanted.min(limit.maximum.unwrap_or(u64::MAX));
     if current >= wanted {
         return current;
     }

@@ -8,6 +8,7 @@ use crate::common::http::{connect, get};
 use crate::common::metrics::Metrics;
 use crate::common::project::{Project, locked_version};
 use crate::common::upload::Release;
+use crate::common::watch::eventually;
 
 /// More than the server takes at once.
 const IDLE: usize = 1_000;
@@ -53,13 +54,26 @@ fn few_descriptors_do_not_stop_work() {
     // More than there are descriptors, and none of them leaves by itself.
     let idle: Vec<_> = (0..600).map(|_| connect(port).unwrap()).collect();
     let token = besieged.registry.token("alice");
-    for patch in 0..10 {
-        let release = Release::new("busy", &format!("1.0.{patch}"));
-        release.publish(port, &token).succeeds();
-        get(release.download_path()).send(port).succeeds();
-        clone_works(&besieged.registry);
-    }
+    let work = |minor: usize| {
+        for patch in 0..10 {
+            let release = Release::new("busy", &format!("1.{minor}.{patch}"));
+            release.publish(port, &token).succeeds();
+            get(release.download_path()).send(port).succeeds();
+            clone_works(&besieged.registry);
+        }
+    };
+    work(0);
     drop(idle);
+    // An upload that is no small one has its file open twice.
+    let metric = |name: &str| Metrics::of(&besieged.registry).get(name) as usize;
+    let large = Release::large("large", "1.0.0", 200_000);
+    let places = metric("sidecargo_http_connections_max");
+    let held: Vec<_> = (8..places).map(|_| large.begin(port, &token)).collect();
+    eventually("they have come so far", || {
+        (metric("process_open_fds") > 3 * held.len()).then_some(())
+    });
+    work(1);
+    drop(held);
     let log = besieged.registry.log();
     assert!(!log.contains("Too many open files"), "{log}");
     assert!(log.contains("fewer connections"), "{log}");

@@ -72,6 +72,6 @@ fn config_show_says_that_there_is_no_room_for_so_many_connections() {
         let (_, room) = shown.split_once(comment)?;
         Some(room.trim_end().to_owned())
     };
-    assert_eq!(told(200).as_deref(), Some("12"));
-    assert_eq!(told(1200), None);
+    assert_eq!(told(212).as_deref(), Some("12"));
+    assert_eq!(told(1800), None);
 }

@@ -253,16 +253,17 @@ impl SmallFiles {
         };
         for entry in entries {
             let entry = entry.map_err(read_fault(folder))?;
+            let name = entry.file_name();
+            // Somebody may be about to remove it.
+            if name.to_string_lossy().starts_with(disk::TEMP_PREFIX) {
+                continue;
+            }
             let path = entry.path();
             // Of what a link leads to: a key may lie elsewhere.
             let metadata = fs::metadata(&path).map_err(read_fault(&path))?;
-            let is_temporary = entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(disk::TEMP_PREFIX);
-            if metadata.is_file() && metadata.len() <= SMALL_FILE_BYTES_MAX && !is_temporary {
+            if metadata.is_file() && metadata.len() <= SMALL_FILE_BYTES_MAX {
                 let bytes = fs::read(&path).map_err(read_fault(&path))?;
-                files.insert(entry.file_name(), bytes);
+                files.insert(name, bytes);
             }
         }
         Ok(Self(files))

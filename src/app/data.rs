@@ -19,6 +19,8 @@ use crate::tokens::TokenRecords;
 
 /// How often a command looks whether the branch moved: it is done long before.
 const COMMAND_POLL: Duration = Duration::from_secs(60);
+/// How long a command waits for another one to mend what a power cut left.
+const MEND_WAIT: Duration = Duration::from_secs(2);
 
 /// The folders of a registry on disk.
 pub(crate) struct Data<'a> {
@@ -56,8 +58,9 @@ impl<'a> Data<'a> {
     ) -> Result<T, E> {
         let place = self.existing_place()?;
         read(&place).or_else(|fault| {
-            // Else a server mended it; or nothing can be written here, and what is read must be whole as it is.
-            let lock = self.lock().map_err(|_| fault)?;
+            // Else a server mended it; or nothing can be written here, and what is read must be whole as it is. Another
+            // command that mends it has soon done so.
+            let lock = self.lock_within(MEND_WAIT).map_err(|_| fault)?;
             place.heal().map_err(AppFault::from)?;
             drop(lock);
             read(&place)
@@ -67,11 +70,22 @@ impl<'a> Data<'a> {
     /// The newest good commit: beside a server that which it shows, for of no other it says that it is durable; else
     /// that which a start would show.
     pub(crate) fn newest_good(&self, place: &Place) -> Result<CommitId, AppFault> {
-        let is_served = matches!(self.lock(), Err(AppFault::Locked(_)));
-        Ok(match is_served {
+        Ok(match self.is_served() {
             true => place.last_shown()?,
             false => place.newest_good()?,
         })
+    }
+
+    /// Whether another process may be writing here, also where nothing can be written.
+    fn is_served(&self) -> bool {
+        match File::open(self.lock_file()) {
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(cause) => cause.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.folder.join("lock")
     }
 
     pub(crate) fn keys(&self) -> PathBuf {
@@ -160,7 +174,7 @@ impl<'a> Data<'a> {
     /// Makes sure that no other process writes here; the lock ends with the file.
     pub(crate) fn lock(&self) -> Result<File, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
-        let file = File::create(self.folder.join("lock")).map_err(|source| self.fault(source))?;
+        let file = File::create(self.lock_file()).map_err(|source| self.fault(source))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),

@@ -43,10 +43,8 @@ pub fn judge_push(folder: &Path, new: CommitId, incoming: Option<&Path>) -> Resu
     if place.has_forge().map_err(PushFault::Open)? {
         return Err(PushFault::OfForge.into());
     }
-    Ok(index::judge_push(
-        &place,
-        &data.existing_blobs()?,
-        new,
-        incoming,
-    )?)
+    index::judge_push(&place, &data.existing_blobs()?, new, incoming)?;
+    // Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
+    // how far the index was.
+    Ok(place.keep_shown().map_err(PushFault::Open)?)
 }

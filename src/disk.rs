@@ -56,6 +56,12 @@ impl TempFile {
         }
     }
 
+    /// Creates one of this name, in the place of what an ended process left there.
+    pub fn create_at(path: PathBuf) -> io::Result<Self> {
+        let file = File::create(&path)?;
+        Ok(Self::of(path, file))
+    }
+
     fn create_with_mode(folder: &Path, mode: u32) -> io::Result<Self> {
         let path = folder.join(format!("{TEMP_PREFIX}{}", random_name()?));
         let file = OpenOptions::new()
@@ -64,11 +70,16 @@ impl TempFile {
             .create_new(true)
             .mode(mode)
             .open(&path)?;
-        Ok(Self {
+        Ok(Self::of(path, file))
+    }
+
+    fn of(path: PathBuf, file: File) -> Self {
+        let is_kept = false;
+        Self {
             path,
             file,
-            is_kept: false,
-        })
+            is_kept,
+        }
     }
 
     /// The open file.
@@ -150,13 +161,15 @@ pub fn put_aside(path: &Path, spare: &Path) -> io::Result<()> {
     fs::rename(path, spare)
 }
 
-/// Writes over a file that is there and as long as `bytes`; `None` if there is none such. Not flushed.
+/// Writes over a file that is there, as long as `bytes` and without a second name, under which a copy of the folder may
+/// have it; `None` if there is none such. Not flushed.
 pub fn write_over(path: &Path, bytes: &[u8]) -> io::Result<Option<File>> {
     let mut file = match OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    if file.metadata()?.len() != bytes.len() as u64 {
+    let metadata = file.metadata()?;
+    if metadata.len() != bytes.len() as u64 || metadata.nlink() > 1 {
         return Ok(None);
     }
     file.write_all(bytes)?;
@@ -323,12 +336,13 @@ pub fn remove_old_leftovers(folder: &Path) -> io::Result<usize> {
 }
 
 fn is_old(metadata: &Metadata) -> io::Result<bool> {
-    // By a clock that was set back meanwhile, it is of a time to come.
-    let age = metadata
-        .modified()?
-        .elapsed()
-        .unwrap_or_else(|ahead| ahead.duration());
-    Ok(age > TEMP_FILE_LIFE)
+    Ok(age(metadata)? > TEMP_FILE_LIFE)
+}
+
+/// How long ago a file was written to; by a clock that was set back meanwhile, it is of a time to come.
+pub fn age(metadata: &Metadata) -> io::Result<Duration> {
+    let since = metadata.modified()?.elapsed();
+    Ok(since.unwrap_or_else(|ahead| ahead.duration()))
 }
 
 fn remove_temp_files(

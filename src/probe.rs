@@ -17,14 +17,17 @@ const KNOWN_FOR: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What is written to each file: a block, because a disk may have room for a name and none for bytes.
 const PROBE_BYTES: usize = 4096;
+/// What is written among refs: git passes over locks.
+const PROBE_OF_REFS: &str = "sidecargo-probe.lock";
 /// How many files are there at once in each folder: as many as a publish has in one of them, because a disk may have
 /// room for one more and none for the next.
 const PROBE_FILES: usize = 2;
 
-/// Writes a little to each folder that publishes write to, and removes it again. In a folder of refs each file would be
-/// one, so of those it asks whether they may be written to.
+/// Writes a little to each folder that publishes write to, and removes it again. In a folder of refs each file but a
+/// lock would be one, so of those it asks whether they may be written to.
 ///
-/// It is flushed only if a flush failed before, of a crate file perhaps: a flush costs as much as a publish.
+/// It is flushed only if a flush failed before, of a crate file perhaps, and then refs are tried too: a flush costs as
+/// much as a publish.
 #[derive(Debug)]
 pub struct Probe {
     folders: Vec<PathBuf>,
@@ -93,17 +96,22 @@ fn try_all(folders: &[PathBuf], refs: &[PathBuf], is_flushed: bool) -> Result<()
     };
     let mut files = Vec::new();
     for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
-        files.push(write(folder, is_flushed).map_err(|cause| told(folder, &cause))?);
+        let file = TempFile::create(folder).and_then(|file| fill(file, folder, is_flushed));
+        files.push(file.map_err(|cause| told(folder, &cause))?);
     }
     for folder in refs {
-        let may_write = access(folder, Access::WRITE_OK).map_err(io::Error::from);
+        let may_write = match is_flushed {
+            true => TempFile::create_at(folder.join(PROBE_OF_REFS))
+                .and_then(|file| fill(file, folder, true))
+                .map(drop),
+            false => access(folder, Access::WRITE_OK).map_err(io::Error::from),
+        };
         disk::if_there(may_write).map_err(|cause| told(folder, &cause))?;
     }
     Ok(())
 }
 
-fn write(folder: &Path, is_flushed: bool) -> io::Result<TempFile> {
-    let mut file = TempFile::create(folder)?;
+fn fill(mut file: TempFile, folder: &Path, is_flushed: bool) -> io::Result<TempFile> {
     file.file().write_all(&[0; PROBE_BYTES])?;
     if is_flushed {
         file.sync()?;

@@ -13,7 +13,7 @@ use crate::domain::CommitId;
 
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
-use super::{OpenFault, Place, load};
+use super::{OpenFault, Place, load, refs};
 
 /// The hooks as they lie in the repository.
 const HOOKS: [(&str, &str); 2] = [
@@ -96,6 +96,11 @@ impl From<HistoryFault> for PushFault {
 }
 
 impl Place {
+    /// Makes it durable up to where the index is known to be good.
+    pub fn keep_shown(&self) -> Result<(), OpenFault> {
+        refs::keep_shown(&self.git_dir).map_err(|source| self.io_fault(source))
+    }
+
     /// Puts the hooks into the repository, and beside them what lets them find `program`.
     ///
     /// Others that are there stay as they are: they may be the operator's own. Ours are made whole again, and such that

@@ -103,9 +103,7 @@ impl Place {
         let left = self.drop_torn_copies(torn, &damaged).map_err(io_fault)?;
         damaged.retain(|index| !index.path.with_extension(pack::HIDDEN).exists());
         damaged.extend(left);
-        for Damaged { path, reason } in &damaged {
-            error!(path = %path.display(), reason, "a file of the index is damaged");
-        }
+        tell(&damaged);
         let strays = self.strays().map_err(io_fault)?;
         torn_tip::mend(&self.git_dir, signer, &strays).map_err(|fault| self.explain(fault))?;
         // Only now: they tell of commits that a torn tip can have named.
@@ -158,6 +156,9 @@ impl Place {
     }
 
     /// Removes the indices of packs that are gone, if the history is whole without those.
+    ///
+    /// If only that is not which people pushed after all that was shown, for git flushes the files of a push and not
+    /// their names, they stay: the branch is not followed then, which says more.
     fn remove_strays(&self, strays: &[PathBuf]) -> Result<(), OpenFault> {
         if strays.is_empty() {
             return Ok(());
@@ -170,7 +171,13 @@ impl Place {
                 git_dir: self.git_dir.display().to_string(),
                 cause: gap,
             };
-            let damaged = strays.iter().map(|index| gone(index)).collect();
+            let damaged: Vec<_> = strays.iter().map(|index| gone(index)).collect();
+            let shown = refs::remembered(&self.git_dir);
+            let is_whole = |shown| self.gap_behind(&[shown]).map(|gap| gap.is_none());
+            if shown.map_or(Ok(false), is_whole).map_err(io_fault)? {
+                tell(&damaged);
+                return Ok(());
+            }
             return Err(MendFault::Damaged { fault, damaged }.into());
         }
         for path in strays {
@@ -187,12 +194,16 @@ impl Place {
             return Ok(Some("it is not known where the branch is".to_owned()));
         };
         let shown = refs::shown(&self.git_dir).ok().flatten();
-        let commits = [Some(tip), shown].into_iter().flatten();
+        let commits: Vec<_> = [Some(tip), shown].into_iter().flatten().collect();
+        self.gap_behind(&commits)
+    }
+
+    fn gap_behind(&self, commits: &[CommitId]) -> io::Result<Option<String>> {
         let output = git::command(&self.git_dir)
             // The graph knows commits that are gone.
             .args(["-c", "core.commitGraph=false"])
             .args(["rev-list", "--objects", "--quiet"])
-            .args(commits.map(|commit| commit.to_string()))
+            .args(commits.iter().map(|commit| commit.to_string()))
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         let gap = said.lines().next().unwrap_or_default().to_owned();
@@ -342,6 +353,12 @@ impl Place {
 }
 
 /// The files of a folder with this extension; none if there is no folder.
+fn tell(damaged: &[Damaged]) {
+    for Damaged { path, reason } in damaged {
+        error!(path = %path.display(), reason, "a file of the index is damaged");
+    }
+}
+
 fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in disk::if_there(fs::read_dir(folder))?.into_iter().flatten() {

@@ -172,10 +172,6 @@ impl Index {
         let key = SigningKey::open(&place.keys)?;
         let found = place.recover(&key.signer().map_err(KeyFault::from)?)?;
         let tip = found.tip;
-        for damage in recheck::newest_blobs(&place.git_dir, tip.snapshot.commit, blobs) {
-            error!(%damage, "a crate file cannot be served");
-        }
-
         let first = Arc::new(tip.snapshot.clone());
         let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
         let (moved, moves) = watch::channel(first);
@@ -209,6 +205,9 @@ impl Index {
             measures: measures.clone(),
         };
         writer.begin(settings)?;
+        for damage in recheck::newest_blobs(&place.git_dir, writer.tip.snapshot.commit, blobs) {
+            error!(%damage, "a crate file cannot be served");
+        }
         writer.packs.make_ready();
         let (queue, tickets) = mpsc::sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()

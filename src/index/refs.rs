@@ -167,6 +167,12 @@ pub(super) fn remembered(git_dir: &Path) -> Option<CommitId> {
     read(git_dir, SHOWN).ok().flatten()
 }
 
+/// Flushes what is remembered, so that after a power cut nothing older is.
+pub(super) fn keep_shown(git_dir: &Path) -> io::Result<()> {
+    let file = disk::if_there(File::open(git_dir.join(SHOWN)))?;
+    file.map_or(Ok(()), |file| disk::flush(&file))
+}
+
 /// Lets clients of git see `commit`, and remembers that it is good. Not flushed: at the next start it is set from the
 /// tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
@@ -177,7 +183,7 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     let (path, text) = (git_dir.join(SHOWN), format!("{commit}\n"));
     match disk::write_over(&path, text.as_bytes())? {
         Some(_) => Ok(()),
-        None => fs::write(&path, text),
+        None => disk::replace(&path, text.as_bytes()),
     }
 }
 
@@ -194,7 +200,8 @@ pub(super) fn served_head() -> String {
 
 fn show_branch(git_dir: &Path) -> io::Result<()> {
     let (path, text) = (git_dir.join(SERVED_HEAD), served_head());
-    if fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+    let found = disk::if_there(fs::read(&path))?;
+    if found.is_some_and(|found| found == text.as_bytes()) {
         return Ok(());
     }
     warn!(path = %path.display(), "the `HEAD` of clients of git was damaged and is written again");
@@ -212,6 +219,7 @@ fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     let write = || {
         let spare = spare_beside(&path);
         if disk::write_over(&spare, text.as_bytes())?.is_none() {
+            disk::if_there(fs::remove_file(&spare))?;
             fs::write(&spare, &text)?;
         }
         // Whatever else bears the name is in the way, and stays.
@@ -271,9 +279,8 @@ pub(super) fn lock_of_tip(git_dir: &Path) -> PathBuf {
 /// Why nobody can move the tip, if its lock is there for longer than any move takes.
 pub(super) fn stale_lock(git_dir: &Path) -> Option<String> {
     let lock = lock_of_tip(git_dir);
-    let taken = fs::metadata(&lock).and_then(|it| it.modified()).ok()?;
-    let is_stale = taken.elapsed().is_ok_and(|age| age > LOCK_LIFE);
-    is_stale.then(|| held(&lock).to_string())
+    let age = fs::metadata(&lock).and_then(|it| disk::age(&it)).ok()?;
+    (age > LOCK_LIFE).then(|| held(&lock).to_string())
 }
 
 /// Removes the lock on the tip that an ended process left, at a start.
@@ -321,7 +328,9 @@ impl Lock {
         let until = Instant::now() + LOCK_WAIT;
         let taken = match disk::write_over(&lock.spare, text.as_bytes())? {
             Some(written) => {
-                disk::flush(&written)?;
+                // Nothing that is said of this file later would be true.
+                let flushed = disk::flush(&written);
+                flushed.inspect_err(|_| drop(fs::remove_file(&lock.spare)))?;
                 wait_for(until, &lock.path, || {
                     disk::rename_new(&lock.spare, &lock.path)
                 })
@@ -403,6 +412,31 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_shares_its_files_keeps_what_it_says() {
+        let folder = repository();
+        let git_dir = folder.path();
+        let copy = tempfile::tempdir().unwrap();
+        show(git_dir, id(1)).unwrap();
+        // Also the spare file has been the tip of somebody.
+        for next in 2..6 {
+            let names = [TIP, SERVED, SHOWN];
+            let copied = |name: &str| copy.path().join(name.replace('/', "-"));
+            for name in names {
+                let _ = fs::remove_file(copied(name));
+                fs::hard_link(git_dir.join(name), copied(name)).unwrap();
+            }
+            let before = names.map(|name| fs::read(git_dir.join(name)).unwrap());
+            for next in [id(next), id(next + 10)] {
+                let tip = read(git_dir, TIP).unwrap();
+                move_tip(git_dir, tip, next).unwrap();
+                show(git_dir, next).unwrap();
+            }
+            assert_eq!(names.map(|name| fs::read(copied(name)).unwrap()), before);
+        }
+        assert_eq!(shown(git_dir).unwrap(), Some(id(15)));
+    }
+
+    #[test]
     fn a_lock_that_was_left_goes_but_not_at_once_if_it_may_be_that_of_a_push() {
         let folder = repository();
         let git_dir = folder.path();
@@ -422,6 +456,15 @@ mod tests {
         remove_left_lock(git_dir).unwrap();
         fs::create_dir(&lock).unwrap();
         assert!(remove_left_lock(git_dir).is_err());
+    }
+
+    #[test]
+    fn a_lock_of_a_time_to_come_is_old_as_well() {
+        let folder = repository();
+        let lock = lock_of_tip(folder.path());
+        let to_come = std::time::SystemTime::now() + Duration::from_secs(86_400);
+        File::create(&lock).unwrap().set_modified(to_come).unwrap();
+        assert!(stale_lock(folder.path()).is_some());
     }
 
     #[test]

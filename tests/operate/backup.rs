@@ -52,6 +52,40 @@ fn crate_file(data: &Path, release: &Release) -> PathBuf {
 }
 
 #[test]
+fn copies_that_share_their_files_stay_as_they_are() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let mut patch = 0;
+    let mut publish = |registry: &Registry| {
+        let release = Release::new("krate", &format!("1.0.{patch}"));
+        release.publish(registry.port, &token).succeeds();
+        patch += 1;
+    };
+    let scratch = TempDir::new().unwrap();
+    let ((_, backup), (_, older)) = (folder(&scratch, "backup"), folder(&scratch, "older"));
+    let (_, resting) = folder(&scratch, "resting");
+    let share = |from: &str, to: &str| {
+        run(Command::new("cp").args(["-al", from, to]), b"").succeeds();
+    };
+    let back_up = |registry: &Registry| registry.run(&["backup", &backup]).succeeds();
+    for _ in 0..2 {
+        publish(&registry);
+        back_up(&registry);
+    }
+    share(&backup, &older);
+    registry.stop();
+    share(registry.data().to_str().unwrap(), &resting);
+    registry.start_again();
+    for _ in 0..3 {
+        publish(&registry);
+        back_up(&registry);
+    }
+    for copy in [&older, &resting, &backup] {
+        verify(copy);
+    }
+}
+
+#[test]
 fn a_backup_of_a_running_registry_is_restored_verified_and_served() {
     let mut registry = Registry::start();
     let token = registry.token("alice");

@@ -97,7 +97,13 @@ fn step(call: &WholeCall, data: &Path) -> Option<Step> {
     }
     let below = |path: PathBuf| path.strip_prefix(data).map(Path::to_owned).ok();
     let descriptor = || below(descriptor_path(arguments)?);
-    let named = || strings(arguments).into_iter().map(path).map(below);
+    // Only git's programs name anything by a relative path: they stand in the repository.
+    let there = |path: PathBuf| data.join("index.git").join(path).components().collect();
+    let named = || {
+        { strings(arguments).into_iter().map(path) }
+            .map(there)
+            .map(below)
+    };
     let at = || paths_at(arguments).into_iter().map(below);
     match name {
         "open" | "creat" | "openat" => opened(below(descriptor_path(result)?)?, name, arguments),
@@ -187,9 +193,7 @@ fn both(mut paths: impl Iterator<Item = Option<PathBuf>>) -> Option<(PathBuf, Pa
 }
 
 fn path(bytes: Vec<u8>) -> PathBuf {
-    let path = PathBuf::from(String::from_utf8(bytes).unwrap());
-    assert!(path.is_absolute(), "a relative path: {}", path.display());
-    path
+    PathBuf::from(String::from_utf8(bytes).unwrap())
 }
 
 /// The texts in quotes, as the bytes that they stand for.

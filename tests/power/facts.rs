@@ -43,22 +43,32 @@ pub fn examine(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), Str
     std::fs::create_dir(&data).unwrap();
     tree.write(&data);
     nothing_is_torn(&data.join("index.git"))?;
-    let arguments = Arguments {
-        data: Some(data.clone()),
-        ..Arguments::default()
-    };
-    let config = Config::load(&arguments, &Environment::default(), folder.path()).unwrap();
-    let app = App::open(config, bound)
-        .map_err(|fault| format!("it does not start: {}", chain(&fault)))?;
-    facts.iter().try_for_each(|fact| holds(fact, &app))?;
-    every_line_has_its_file(&app)?;
-    drop(app);
+    has_all(&data, facts, bound)?;
     let faults = git::faults_of(&data.join("index.git"));
     if !faults.is_empty() {
         return Err(format!("git finds faults: {faults:#?}"));
     }
     leftovers_are_gone(&data)?;
     verified(&data)
+}
+
+/// As [`examine`], where somebody else may have left what is not whole: the registry starts and has all of its own.
+pub fn serves(tree: &Tree, facts: &[Fact], bound: SocketAddr) -> Result<(), String> {
+    let folder = scratch();
+    tree.write(folder.path());
+    has_all(folder.path(), facts, bound)
+}
+
+fn has_all(data: &Path, facts: &[Fact], bound: SocketAddr) -> Result<(), String> {
+    let arguments = Arguments {
+        data: Some(data.to_owned()),
+        ..Arguments::default()
+    };
+    let config = Config::load(&arguments, &Environment::default(), data).unwrap();
+    let app = App::open(config, bound)
+        .map_err(|fault| format!("it does not start: {}", chain(&fault)))?;
+    facts.iter().try_for_each(|fact| holds(fact, &app))?;
+    every_line_has_its_file(&app)
 }
 
 /// A start heals a torn tip, and git does without a bitmap or a graph, but no power cut may need that; only the index of

@@ -2,13 +2,14 @@
 //!
 //! A kill proves nothing about flushes, for the kernel survives it. So a recording is made of all that the server does
 //! under load, and it is replayed on a model of a disk that forgets what was not flushed.
-//! Another recording is another function like [`load`], or a file like `merging`.
+//! Another recording is another function like [`load`], or a file like `merging` or `pushing`.
 
 mod again;
 mod calls;
 mod disk;
 mod facts;
 mod merging;
+mod pushing;
 mod recording;
 mod replay;
 

@@ -15,6 +15,7 @@ use super::disk::{Fate, Tree};
 use super::facts::Fact;
 use super::replay::Cut;
 use crate::cargo::durability::whole_trace;
+use crate::common::person::Person;
 use crate::common::ran::run;
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
@@ -232,6 +233,18 @@ impl Stage {
         self.tell(&mark, Fact::TokenRevoked { id, token });
     }
 
+    /// Lets a person write something else for `from` in a file of the index, by git.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let person = Person::of(&self.registry);
+        person.replace(path, from, to).commit("by hand");
+        self.traced(|trace| {
+            let strace = words(&self.strace, trace).join(" ");
+            let program = format!("--receive-pack={strace} git receive-pack");
+            // What completes a thin pack goes to where reads have come, which are not written down.
+            person.git(&["push", "--no-thin", &program, "origin", "HEAD:main"]);
+        });
+    }
+
     /// Whether the server's log says so.
     pub fn logs(&self, what: &str) -> bool {
         self.registry.log().contains(what)
@@ -239,19 +252,26 @@ impl Stage {
 
     /// Runs a command beside the server, and gives what it prints.
     pub fn command(&self, arguments: &[&str]) -> String {
+        self.traced(|trace| {
+            let mut command = Command::new(&self.strace);
+            command
+                .args(&words(&self.strace, trace)[1..])
+                .arg(program())
+                .args(arguments)
+                .arg("--data")
+                .arg(self.registry.data());
+            run(&mut command, b"").succeeds().stdout
+        })
+    }
+
+    /// Runs what writes its trace there, and keeps that.
+    fn traced<T>(&self, run: impl FnOnce(&Path) -> T) -> T {
         let folder = TempDir::new_in(self.folder.path()).unwrap();
-        let path = folder.path().join("command");
-        let mut command = Command::new(&self.strace);
-        command
-            .args(&words(&self.strace, &path)[1..])
-            .arg(program())
-            .args(arguments)
-            .arg("--data")
-            .arg(self.registry.data());
-        let ran = run(&mut command, b"").succeeds();
+        let path = folder.path().join("trace");
+        let ran = run(&path);
         let trace = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
         self.traces.lock().unwrap().push(trace);
-        ran.stdout
+        ran
     }
 
     fn tell(&self, mark: &str, fact: Fact) {

@@ -175,6 +175,45 @@ async fn what_was_acknowledged_before_a_bad_commit_is_served_after_a_power_cut()
 }
 
 #[tokio::test]
+async fn a_push_whose_pack_a_power_cut_took_keeps_the_registry_from_nothing_but_writing() {
+    let mut fixture = fixture().await;
+    let good = fixture.tip();
+    let packs = fixture.folder.path().join("index.git/objects/pack");
+    let all = || {
+        let entries = fs::read_dir(&packs).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let packs = paths.filter(|path| path.extension().is_some_and(|it| it == "pack"));
+        packs
+            .filter(|path| path.with_extension("idx").exists())
+            .collect::<Vec<_>>()
+    };
+    let before = all();
+    let bad = fixture.clone_of().write("1/a", "").push();
+    fixture.writes().await.unwrap_err();
+    let folder = std::mem::replace(&mut fixture.folder, tempfile::tempdir().unwrap());
+    drop(fixture);
+    let theirs = { all().into_iter() }
+        .find(|path| !before.contains(path))
+        .unwrap();
+    fs::remove_file(&theirs).unwrap();
+
+    let index = open(folder.path(), "http://localhost:1").unwrap();
+    let mut fixture = Fixture { folder, index };
+    assert_eq!(
+        (fixture.served(), fixture.tip()),
+        (good.clone(), bad.clone())
+    );
+    let reason = fixture.writes().await.unwrap_err();
+    assert!(reason.contains(&bad) && reason.contains(&good), "{reason}");
+    fixture.git(&["update-ref", refs::TIP, &good]);
+    fixture.writes().await.unwrap();
+    let folder = std::mem::replace(&mut fixture.folder, tempfile::tempdir().unwrap());
+    drop(fixture);
+    drop(open(folder.path(), "http://localhost:1").unwrap());
+    assert!(!theirs.with_extension("idx").exists());
+}
+
+#[tokio::test]
 async fn what_people_pushed_stands_in_a_pack_of_ours() {
     let fixture = fixture().await;
     // As git does where nobody told it otherwise.

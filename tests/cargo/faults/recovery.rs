@@ -154,6 +154,56 @@ fn a_crate_file_that_could_not_be_flushed_is_told_until_the_disk_flushes_again()
 }
 
 #[test]
+fn a_ref_that_could_not_be_flushed_is_told_until_the_disk_flushes_again() {
+    let Some(strace) = tools::strace_of_running() else {
+        return;
+    };
+    let target = Target::new();
+    let release = Release::new("krate", "1.0.0");
+    let locks =
+        ["spare", "probe"].map(|name| target.heads().join(format!("sidecargo-{name}.lock")));
+    let plan = Plan {
+        inject: Some("fsync:error=EIO"),
+        paths: &locks.each_ref().map(PathBuf::as_path),
+    };
+    let trouble = Trouble::of_all(&strace, &target.registry, &plan);
+    target.cannot_publish(&release, "nothing was done");
+    let why = wait_for(&target.registry, 503);
+    assert!(why.contains(target.heads().to_str().unwrap()), "{why}");
+    assert!(!locks[1].exists());
+    drop(trouble);
+    wait_for(&target.registry, 200);
+    target.publish(&release).succeeds();
+}
+
+#[test]
+fn after_a_power_cut_the_newest_crate_files_are_looked_at_also_beyond_what_was_shown() {
+    let mut target = Target::new();
+    let shown = target.registry.repository().join("sidecargo-shown");
+    let before = fs::read(&shown).unwrap();
+    let release = Release::new("krate", "1.0.0");
+    target.publish(&release).succeeds();
+    target.registry.kill();
+    // Nobody flushes it.
+    fs::write(&shown, before).unwrap();
+    let cksum = release.cksum();
+    let blob = target
+        .registry
+        .data()
+        .join("blobs")
+        .join(&cksum[..2])
+        .join(&cksum);
+    LOSSES[3](&blob);
+    target.registry.start_again();
+    let log = target.registry.log();
+    assert!(
+        log.lines()
+            .any(|line| line.contains("a crate file cannot be served") && line.contains(&cksum)),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_mount_that_turns_read_only_takes_nothing_and_gives_everything_until_it_is_mended() {
     if !is_root() {
         tools::skip("only root can make a mount read-only");

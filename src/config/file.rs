@@ -185,7 +185,7 @@ impl Default for FetchConfig {
             children_max: 16,
             per_address_max: 4,
             queue_secs: 10,
-            stall_secs: 30,
+            stall_secs: 120,
             total_secs: 1800,
             cpu_secs: 60,
             remembered_mb: 64,

@@ -319,7 +319,7 @@ pub fn remove_unheld_leftovers(folder: &Path) -> io::Result<usize> {
                 Ok(false)
             }
             Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(_)) => is_old(metadata),
+            Err(TryLockError::Error(_)) => Ok(age(metadata)? > TEMP_FILE_LIFE),
         }
     })
 }
@@ -328,15 +328,12 @@ pub fn remove_unheld_leftovers(folder: &Path) -> io::Result<usize> {
 ///
 /// A file that has its real name too is needed by nobody, nor is one that is older than it ever gets.
 pub fn remove_old_leftovers(folder: &Path) -> io::Result<usize> {
-    let is_left = |_: &Path, metadata: &Metadata| Ok(metadata.nlink() > 1 || is_old(metadata)?);
+    let is_left =
+        |_: &Path, metadata: &Metadata| Ok(metadata.nlink() > 1 || age(metadata)? > TEMP_FILE_LIFE);
     match remove_temp_files(folder, is_left) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         removed => removed,
     }
-}
-
-fn is_old(metadata: &Metadata) -> io::Result<bool> {
-    Ok(age(metadata)? > TEMP_FILE_LIFE)
 }
 
 /// How long ago a file was written to; by a clock that was set back meanwhile, it is of a time to come.

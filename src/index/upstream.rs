@@ -33,7 +33,7 @@ use crate::pause::Pause;
 
 use super::refs;
 pub(super) use programs::{Limits, Quarantine};
-use report::Report;
+use report::{About, Report};
 use wire::packet;
 
 /// For a connection.
@@ -230,7 +230,7 @@ impl Upstream {
         };
         match report::of_push(&answer, refs::TIP) {
             Some(Report::Moved) => Ok(()),
-            Some(Report::Refused(words)) => self.why(before, new, &words).await,
+            Some(Report::Refused { words, about }) => self.why(before, new, &words, about).await,
             None => Err(NotPushed::Unknown(
                 "its answer is not one of git".to_owned(),
             )),
@@ -243,6 +243,7 @@ impl Upstream {
         before: Option<CommitId>,
         new: CommitId,
         words: &str,
+        about: About,
     ) -> Result<(), NotPushed> {
         warn!(words, commit.id = %new, "the forge did not move its branch");
         let said = report::without_paths(words);
@@ -251,10 +252,10 @@ impl Upstream {
             Ok(found) if found == Some(new) => Ok(()),
             Ok(found) if found != before => Err(NotPushed::Elsewhere),
             // Whom the forge does not let push, it does not let push anything.
-            _ if is_about_the_pusher(words) => Err(NotPushed::NotDone(UpstreamFault::Closed(said))),
+            _ if about == About::Pusher => Err(NotPushed::NotDone(UpstreamFault::Closed(said))),
             // Perhaps somebody else moved it.
             Err(fault) => Err(NotPushed::Unknown(format!("{said}, and then {fault}"))),
-            Ok(_) if is_about_the_forge(words) => Err(NotPushed::Failing(said)),
+            Ok(_) if about == About::Forge => Err(NotPushed::Failing(said)),
             Ok(_) => Err(NotPushed::Refused(said)),
         }
     }
@@ -309,39 +310,4 @@ fn request(before: Option<CommitId>, new: CommitId, pack: Vec<u8>) -> Vec<u8> {
     let mut body = format!("{}0000", packet(&command)).into_bytes();
     body.extend(pack);
     body
-}
-
-/// Words of the forges about who pushes and where, not about what.
-fn is_about_the_pusher(words: &str) -> bool {
-    has_one_of(
-        words,
-        &[
-            "protected branch",
-            "permission denied",
-            "archived",
-            // Every commit is signed by the same key.
-            "protected from unverified commit",
-        ],
-    )
-}
-
-/// Words of git and of the forges about what they could not do, whatever was pushed.
-fn is_about_the_forge(words: &str) -> bool {
-    has_one_of(
-        words,
-        &[
-            "cannot lock ref",
-            "failed to update ref",
-            "unable to create temporary",
-            "no space left",
-            // Those of a forge's hook that gets no answer from the forge, or none that it understands.
-            "internal server",
-            "internal error",
-        ],
-    )
-}
-
-fn has_one_of(words: &str, known: &[&str]) -> bool {
-    let words = words.to_ascii_lowercase();
-    known.iter().any(|known| words.contains(known))
 }

@@ -578,15 +578,17 @@ fn a_quota_and_a_protection_of_the_forge_are_told_in_its_words() {
     let hook = scene.git_dir().join("hooks/pre-receive.d/quota");
     fs::write(
         &hook,
-        "#!/bin/sh\necho 'the quota of this repository is used up' >&2\nexit 1\n",
+        "#!/bin/sh\nread old new ref\ngit log --format=%s $old..$new >&2\n\
+         echo 'the quota of this repository is used up' >&2\nexit 1\n",
     )
     .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = scene.publish("0.2.0");
+    // What it repeats of the commit is none of the forge's words.
+    let refused = scene.publish("0.2.0-archived");
     assert_eq!(refused.status, 403, "{refused:?}");
     let why = refused.refusal();
     assert!(
-        why.contains("the quota of this repository is used up"),
+        why.contains("0.2.0-archived the quota of this repository is used up"),
         "{why}"
     );
     // Perhaps it refuses all: whoever watches is told.

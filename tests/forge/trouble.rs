@@ -310,14 +310,21 @@ fn a_push_that_is_cut_is_never_guessed_at() {
 fn a_push_whose_answer_is_lost_is_acknowledged_once_it_is_found() {
     let Some(forge) = Gitea::shared() else { return };
     let scene = Scene::set(forge, NEVER);
-    for (trouble, version) in [(Trouble::CutAfter, "0.1.0"), (Trouble::CutAnswer, "0.2.0")] {
+    for (trouble, version) in [
+        (Trouble::CutAfter, "0.1.0"),
+        (Trouble::CutAnswer, "0.2.0"),
+        // As a proxy answers that does not like what the forge said, or did not wait for it.
+        (Trouble::AnswerAfter(200), "0.3.0"),
+        (Trouble::AnswerAfter(403), "0.4.0"),
+        (Trouble::AnswerAfter(408), "0.5.0"),
+    ] {
         scene.between.next(Step::Push, &[trouble]);
         let pushes = scene.between.seen(Step::Push);
         scene.publish(version).succeeds();
         let again = scene.between.seen(Step::Push) - pushes;
         assert_eq!(again, 1, "it is not sent again");
     }
-    scene.settles(&["0.1.0", "0.2.0"]);
+    scene.settles(&["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0"]);
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl Waiting {
             unproven: Vec::new(),
             is_proven: Arc::new(AtomicBool::new(true)),
             stalled: Arc::new(ArcSwapOption::empty()),
+            pushed: None,
             unpushed: Arc::default(),
             violation: None,
             blobs: blobs(folder.path()),

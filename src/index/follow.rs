@@ -231,11 +231,15 @@ impl Writer {
         let blobs = &self.blobs;
         let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
         let mut walk = Walk::from(self.tip.clone(), &objects, &has_blob);
-        let (mut steps, mut is_foreign) = (0, false);
+        let (mut steps, mut is_foreign, mut is_pushed) = (0, false, false);
         let went = walk.to(found, &mut |judged| {
             steps += 1;
             is_foreign |= judged.by == By::People;
+            is_pushed |= self.pushed == Some(judged.commit.id);
         });
+        if is_pushed {
+            self.unpushed.store(None);
+        }
         let next = walk.tip;
         // What is good before a fault was acknowledged, by another server or before a power cut.
         let good = next.snapshot.commit;

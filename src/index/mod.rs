@@ -194,6 +194,7 @@ impl Index {
             unproven: Vec::new(),
             is_proven: Arc::clone(&is_proven),
             stalled: Arc::clone(&stalled),
+            pushed: None,
             unpushed: Arc::clone(&unpushed),
             violation: None,
             blobs: blobs.clone(),

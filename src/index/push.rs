@@ -38,6 +38,7 @@ impl Writer {
         let Some(upstream) = &self.upstream else {
             return Ok((pack, Pushed::Nowhere));
         };
+        self.pushed = Some(commit);
         let timer = self.measures.push_seconds.start_timer();
         let pushed = match pack.read() {
             Ok(bytes) => {
@@ -61,10 +62,7 @@ impl Writer {
         let failure = match fault {
             NotPushed::Unknown(reason) => return Err(Failure::Unknown(reason)),
             NotPushed::Elsewhere => match self.is_among_theirs(commit) {
-                Ok(true) => {
-                    self.unpushed.store(None);
-                    return Ok((pack, Pushed::Passed));
-                }
+                Ok(true) => return Ok((pack, Pushed::Passed)),
                 Ok(false) => Failure::JudgeAgain(fault.to_string()),
                 Err(reason) => return Err(Failure::Unknown(reason)),
             },

@@ -33,8 +33,8 @@ use crate::pause::Pause;
 
 use super::refs;
 pub(super) use programs::{Limits, Quarantine};
-use report::Report;
-use wire::packet;
+use report::{About, Report};
+use wire::{Trouble, packet};
 
 /// For a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -186,11 +186,7 @@ impl Upstream {
         self.runtime.block_on(async {
             loop {
                 let left = PUSH_TIME.saturating_sub(begun.elapsed());
-                let told = match self.send(before, new, body.clone(), left).await {
-                    Err(NotPushed::Unknown(reason)) => self.settle(before, new, reason).await,
-                    told => told,
-                };
-                match told {
+                match self.send(before, new, body.clone(), left).await {
                     Err(NotPushed::Failing(_)) if begun.elapsed() < TRIES_TIME => {
                         sleep(PAUSE).await;
                     }
@@ -225,15 +221,17 @@ impl Upstream {
     ) -> Result<(), NotPushed> {
         let answer = match self.ask("git-receive-pack", body, time).await {
             Ok(answer) => answer,
-            Err(Ok(trouble)) => return Err(trouble.of_push()),
+            Err(Ok(trouble @ Trouble::NotSent(_))) => return Err(trouble.of_push()),
+            Err(Ok(trouble)) => return self.settle(before, new, trouble.of_push()).await,
             Err(Err(fault)) => return Err(NotPushed::NotDone(fault)),
         };
         match report::of_push(&answer, refs::TIP) {
             Some(Report::Moved) => Ok(()),
-            Some(Report::Refused(words)) => self.why(before, new, &words).await,
-            None => Err(NotPushed::Unknown(
-                "its answer is not one of git".to_owned(),
-            )),
+            Some(Report::Refused { words, about }) => self.why(before, new, &words, about).await,
+            None => {
+                let odd = NotPushed::Unknown("its answer is not one of git".to_owned());
+                self.settle(before, new, odd).await
+            }
         }
     }
 
@@ -243,6 +241,7 @@ impl Upstream {
         before: Option<CommitId>,
         new: CommitId,
         words: &str,
+        about: About,
     ) -> Result<(), NotPushed> {
         warn!(words, commit.id = %new, "the forge did not move its branch");
         let said = report::without_paths(words);
@@ -251,34 +250,45 @@ impl Upstream {
             Ok(found) if found == Some(new) => Ok(()),
             Ok(found) if found != before => Err(NotPushed::Elsewhere),
             // Whom the forge does not let push, it does not let push anything.
-            _ if is_about_the_pusher(words) => Err(NotPushed::NotDone(UpstreamFault::Closed(said))),
+            _ if about == About::Pusher => Err(NotPushed::NotDone(UpstreamFault::Closed(said))),
             // Perhaps somebody else moved it.
-            Err(fault) => Err(NotPushed::Unknown(format!("{said}, and then {fault}"))),
-            Ok(_) if is_about_the_forge(words) => Err(NotPushed::Failing(said)),
+            Err(fault) => {
+                let unknown = NotPushed::Unknown(format!("{said}, and then {fault}"));
+                self.settle(before, new, unknown).await
+            }
+            Ok(_) if about == About::Forge => Err(NotPushed::Failing(said)),
             Ok(_) => Err(NotPushed::Refused(said)),
         }
     }
 
-    /// Looks what became of a push without an answer, as long as there is time for it.
+    /// Looks what became of a push of which git itself said nothing, as long as there is time for it; `said` is what
+    /// holds if it was not taken.
     async fn settle(
         &self,
         before: Option<CommitId>,
         new: CommitId,
-        reason: String,
+        said: NotPushed,
     ) -> Result<(), NotPushed> {
-        warn!(reason, commit.id = %new, "it is not known what became of a push; it is looked for");
+        warn!(reason = %said, commit.id = %new, "git did not say what became of a push; it is looked for");
+        let is_over = !matches!(said, NotPushed::Unknown(_));
         let until = Instant::now() + SETTLE_TIME;
         while Instant::now() < until {
-            match self.look().await {
+            match self.look().await.map_err(NotPushed::NotDone) {
                 Ok(found) if found == Some(new) => return Ok(()),
                 Ok(found) if found != before => return Err(NotPushed::Elsewhere),
+                Ok(_) if is_over => return Err(said),
                 // It may still be on its way.
                 Ok(_) => {}
+                // Whoever turns away both in the same words lets nothing pass.
+                Err(fault) if fault == said => return Err(said),
                 Err(fault) => debug!(%fault, "nothing is known of the push"),
             }
             sleep(PAUSE).await;
         }
-        Err(NotPushed::Unknown(reason))
+        match said {
+            NotPushed::Unknown(_) => Err(said),
+            said => Err(NotPushed::Unknown(said.to_string())),
+        }
     }
 }
 
@@ -309,39 +319,4 @@ fn request(before: Option<CommitId>, new: CommitId, pack: Vec<u8>) -> Vec<u8> {
     let mut body = format!("{}0000", packet(&command)).into_bytes();
     body.extend(pack);
     body
-}
-
-/// Words of the forges about who pushes and where, not about what.
-fn is_about_the_pusher(words: &str) -> bool {
-    has_one_of(
-        words,
-        &[
-            "protected branch",
-            "permission denied",
-            "archived",
-            // Every commit is signed by the same key.
-            "protected from unverified commit",
-        ],
-    )
-}
-
-/// Words of git and of the forges about what they could not do, whatever was pushed.
-fn is_about_the_forge(words: &str) -> bool {
-    has_one_of(
-        words,
-        &[
-            "cannot lock ref",
-            "failed to update ref",
-            "unable to create temporary",
-            "no space left",
-            // Those of a forge's hook that gets no answer from the forge, or none that it understands.
-            "internal server",
-            "internal error",
-        ],
-    )
-}
-
-fn has_one_of(words: &str, known: &[&str]) -> bool {
-    let words = words.to_ascii_lowercase();
-    known.iter().any(|known| words.contains(known))
 }

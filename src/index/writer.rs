@@ -75,7 +75,8 @@ pub(super) struct Writer {
     pub(super) is_proven: Arc<AtomicBool>,
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
-    /// Why the forge refused the last push.
+    /// The commit that was pushed last, and why the forge refused it or one before.
+    pub(super) pushed: Option<CommitId>,
     pub(super) unpushed: Arc<ArcSwapOption<String>>,
     /// Where the branch was when it was found last where it must not be.
     pub(super) violation: Option<CommitId>,
@@ -277,8 +278,7 @@ impl Writer {
         self.measures.pack_seconds.observe(took);
         if !wait_for_blobs(tickets) {
             pack.remove();
-            let reason = "a crate file was not kept".to_owned();
-            return Err(Failure::JudgeAgain(reason));
+            return Err(Failure::JudgeAgain("a crate file was not kept".to_owned()));
         }
         let (pack, pushed) = self.push(before, commit, pack)?;
         if pushed == Pushed::Passed {

@@ -35,6 +35,8 @@ pub enum Trouble {
     CutAnswer,
     /// This status is answered in the forge's place.
     Answer(u16),
+    /// The forge hears it, and this status is answered in its place.
+    AnswerAfter(u16),
     /// A request with more bytes than this is answered with 413.
     AtMost(usize),
     /// It waits until it is let go, and then nobody may be there who wants the answer.
@@ -176,6 +178,10 @@ impl State {
                 client.shutdown(Shutdown::Both)
             }
             Some(Trouble::Answer(status)) => answer(client, status),
+            Some(Trouble::AnswerAfter(status)) => {
+                self.ask(&request)?;
+                answer(client, status)
+            }
             Some(Trouble::AtMost(bytes)) if request.body.len() > bytes => answer(client, 413),
             Some(Trouble::AtMost(_)) => self.pass(&request, client),
             Some(Trouble::Hold) => {

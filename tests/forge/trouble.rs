@@ -310,14 +310,21 @@ fn a_push_that_is_cut_is_never_guessed_at() {
 fn a_push_whose_answer_is_lost_is_acknowledged_once_it_is_found() {
     let Some(forge) = Gitea::shared() else { return };
     let scene = Scene::set(forge, NEVER);
-    for (trouble, version) in [(Trouble::CutAfter, "0.1.0"), (Trouble::CutAnswer, "0.2.0")] {
+    for (trouble, version) in [
+        (Trouble::CutAfter, "0.1.0"),
+        (Trouble::CutAnswer, "0.2.0"),
+        // As a proxy answers that does not like what the forge said, or did not wait for it.
+        (Trouble::AnswerAfter(200), "0.3.0"),
+        (Trouble::AnswerAfter(403), "0.4.0"),
+        (Trouble::AnswerAfter(408), "0.5.0"),
+    ] {
         scene.between.next(Step::Push, &[trouble]);
         let pushes = scene.between.seen(Step::Push);
         scene.publish(version).succeeds();
         let again = scene.between.seen(Step::Push) - pushes;
         assert_eq!(again, 1, "it is not sent again");
     }
-    scene.settles(&["0.1.0", "0.2.0"]);
+    scene.settles(&["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0"]);
 }
 
 #[test]
@@ -578,15 +585,17 @@ fn a_quota_and_a_protection_of_the_forge_are_told_in_its_words() {
     let hook = scene.git_dir().join("hooks/pre-receive.d/quota");
     fs::write(
         &hook,
-        "#!/bin/sh\necho 'the quota of this repository is used up' >&2\nexit 1\n",
+        "#!/bin/sh\nread old new ref\ngit log --format=%s $old..$new >&2\n\
+         echo 'the quota of this repository is used up' >&2\nexit 1\n",
     )
     .unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = scene.publish("0.2.0");
+    // What it repeats of the commit is none of the forge's words.
+    let refused = scene.publish("0.2.0-archived");
     assert_eq!(refused.status, 403, "{refused:?}");
     let why = refused.refusal();
     assert!(
-        why.contains("the quota of this repository is used up"),
+        why.contains("0.2.0-archived the quota of this repository is used up"),
         "{why}"
     );
     // Perhaps it refuses all: whoever watches is told.

@@ -33,6 +33,10 @@ pub(crate) enum Trouble {
     CutAfter,
     /// It is done, somebody puts a commit on top, and the connection ends before the answer.
     CutBelowOthers,
+    /// It is done, and this is answered in the forge's place.
+    StatusAfter(u16),
+    /// The same, and the forge is down from then on.
+    DownAfter(u16),
     /// Nothing but this is answered.
     Status(u16),
     /// Two minutes without a question are asked for.
@@ -269,7 +273,7 @@ async fn answer(
                 &["update-ref", "refs/heads/main", "refs/heads/other"],
             );
         }
-        Some(Trouble::CutAfter | Trouble::CutBelowOthers) | None => {}
+        _ => {}
     }
     let body = body
         .collect()
@@ -294,8 +298,14 @@ async fn answer(
         let more = git(&repository, &[who.as_slice(), &more].concat());
         git(&repository, &["update-ref", "refs/heads/main", &more]);
     }
-    if matches!(trouble, Some(Trouble::CutAfter | Trouble::CutBelowOthers)) {
-        return Err(cut());
+    match trouble {
+        Some(Trouble::StatusAfter(status)) => return Ok(plain(status, "blocked")),
+        Some(Trouble::DownAfter(status)) => {
+            state.lock().unwrap().is_down = true;
+            return Ok(plain(status, "blocked"));
+        }
+        Some(Trouble::CutAfter | Trouble::CutBelowOthers) => return Err(cut()),
+        _ => {}
     }
     let kind = match is_advertisement {
         true => format!("application/x-{service}-advertisement"),

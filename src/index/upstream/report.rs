@@ -13,9 +13,45 @@ pub(super) const WORDS_MAX: usize = 400;
 pub(super) enum Report {
     /// The ref is moved.
     Moved,
-    /// It is not, and this is said about it.
-    Refused(String),
+    /// It is not.
+    Refused {
+        /// What is said about it.
+        words: String,
+        /// What that is about.
+        about: About,
+    },
 }
+
+/// What the words of a refusal are about, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// Who pushes and where, whatever is pushed.
+    Pusher,
+    /// What git or the forge could not do, whatever was pushed.
+    Forge,
+    /// Perhaps what was pushed.
+    Commits,
+}
+
+/// Who speaks, before its words; all of these in small letters.
+const SPEAKERS: [&str; 4] = ["error: ", "fatal: ", "forgejo: ", "gitea: "];
+/// How the forges begin what they say about the pusher.
+const OF_THE_PUSHER: [&str; 3] = [
+    "not allowed to push to protected branch ",
+    "user permission denied for writing",
+    // Every commit is signed by the same key.
+    "branch main is protected from unverified commit ",
+];
+/// How git and the forges begin what they say about themselves.
+const OF_THE_FORGE: [&str; 4] = [
+    "cannot lock ref ",
+    "failed to update ref",
+    "unable to create temporary ",
+    // A forge's hook that gets no answer from the forge, or none that it understands.
+    "internal server ",
+];
+/// How such a line of git's can end.
+const DISK_IS_FULL: &str = "no space left on device";
 
 /// The commit of the ref `name` in an answer to `ls-refs`; `Some(None)` if there is no such ref.
 ///
@@ -70,9 +106,34 @@ pub(super) fn of_push(answer: &[u8], name: &str) -> Option<Report> {
             Some(reason) => reason,
             None => text.strip_prefix(&format!("ng {name} "))?,
         };
-        return Some(Report::Refused(words(&format!("{said} {reason}"))));
+        let all = format!("{said}\n{reason}");
+        return Some(Report::Refused {
+            words: words(&all),
+            about: about(&all),
+        });
     }
     None
+}
+
+/// What is said in these lines.
+///
+/// Only what a line begins or ends with counts: a hook may print what it judges, so any word can be a crate's name.
+fn about(said: &str) -> About {
+    let of_line = |line: &str| {
+        let line = line.trim().to_ascii_lowercase();
+        let spoken = SPEAKERS.iter().find_map(|name| line.strip_prefix(name));
+        let words = spoken.unwrap_or(&line);
+        let begins = |known: &[&str]| known.iter().any(|known| words.starts_with(known));
+        match () {
+            () if begins(&OF_THE_PUSHER) => Some(About::Pusher),
+            () if begins(&OF_THE_FORGE) || words.ends_with(DISK_IS_FULL) => Some(About::Forge),
+            () => None,
+        }
+    };
+    // What git tells of how far it is ends with `\r`.
+    said.split(['\r', '\n'])
+        .find_map(of_line)
+        .unwrap_or(About::Commits)
 }
 
 /// Somebody else's words in one line.
@@ -172,6 +233,37 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hook_repeats_of_a_commit_is_not_taken_for_words_of_the_forge() {
+        for said in [
+            "error:\nerror: Not allowed to push to protected branch main\nerror:\n",
+            "Forgejo: Not allowed to push to protected branch main\n",
+            "Gitea: User permission denied for writing.\n",
+            "error: branch main is protected from unverified commit 1234\n",
+        ] {
+            assert_eq!(about(said), About::Pusher, "{said}");
+        }
+        for said in [
+            "error: cannot lock ref 'refs/heads/main': Unable to create '/a/main.lock': File exists.\n",
+            "\nfailed to update ref",
+            "\nunable to create temporary object directory",
+            "Unpacking objects:  33% (1/3)\rfatal: write error: No space left on device\n",
+            "Forgejo: Internal Server Connection Error\n",
+            "error: Internal Server Error (no message for end users)\n",
+        ] {
+            assert_eq!(about(said), About::Forge, "{said}");
+        }
+        for said in [
+            "publish archived-logs 1.0.0\nnot allowed by the naming policy\npre-receive hook declined",
+            "error: bob may not publish internal-server: permission denied\n",
+            "publish a 1.0.0: the cfg `no space left on device` is not known\n",
+            "error: branch main is protected from changing file ar/ch/archived\n",
+            "crates of a protected branch are not published here\n",
+        ] {
+            assert_eq!(about(said), About::Commits, "{said}");
+        }
+    }
+
+    #[test]
     fn a_push_is_moved_only_if_the_report_says_so() {
         let report = |lines: &[&str]| {
             let inner: String = lines.iter().map(|line| packet(line)).collect();
@@ -184,9 +276,10 @@ mod tests {
                 "unpack ok\n",
                 "ng refs/heads/main pre-receive hook declined\n",
             ]);
-        let Some(Report::Refused(words)) = of_push(said.as_bytes(), NAME) else {
+        let Some(Report::Refused { words, about }) = of_push(said.as_bytes(), NAME) else {
             panic!("{said:?}");
         };
+        assert_eq!(about, About::Commits);
         assert!(
             words.starts_with("error: Not allowed to push to main"),
             "{words}"
@@ -198,7 +291,10 @@ mod tests {
         ]);
         assert_eq!(
             of_push(unpack.as_bytes(), NAME),
-            Some(Report::Refused("index-pack abnormal exit".to_owned()))
+            Some(Report::Refused {
+                words: "index-pack abnormal exit".to_owned(),
+                about: About::Commits
+            })
         );
         for odd in [
             String::new(),

@@ -313,7 +313,8 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
     // One that never came is not answered by a guess, and can be made again.
     let before = forge.tip();
     // Nor is one that a proxy answers, which may have passed it on.
-    for trouble in [Trouble::CutBefore, Trouble::Status(503)] {
+    let proxied = [Trouble::Status(503), Trouble::Status(408), Trouble::Page];
+    for trouble in [Trouble::CutBefore].into_iter().chain(proxied) {
         forge.expect(&[trouble]);
         let unknown = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
         assert!(
@@ -324,6 +325,42 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
     assert_eq!((forge.tip(), sidecar.served()), (before.clone(), before));
     sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
     assert_eq!(forge.tip(), sidecar.commit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_was_taken_is_found_whatever_was_answered() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    for status in [200, 302, 401, 403, 408, 413, 429] {
+        let pushes = forge.pushes();
+        forge.expect(&[Trouble::StatusAfter(status)]);
+        let landed = sidecar
+            .submit(publish("a", &format!("1.0.{status}"), 1))
+            .await;
+        assert_eq!(landed.unwrap().commit.to_string(), forge.tip(), "{status}");
+        assert_eq!(forge.pushes(), pushes + 1, "{status}");
+    }
+    assert_eq!(sidecar.served(), forge.tip());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_found_late_was_taken_too() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.hook("echo 'no such names here' >&2; exit 1");
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap_err();
+    forge.hook("exit 0");
+    forge.expect(&[Trouble::DownAfter(403)]);
+    let unknown = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap_err();
+    assert!(
+        matches!(unknown, WriteFault::OutcomeUnknown(_)),
+        "{unknown}"
+    );
+    assert!(sidecar.index.unpushed().is_some());
+    forge.set_down(false);
+    sidecar.look().await.unwrap();
+    assert_eq!(sidecar.commit(), forge.tip());
+    assert_eq!(sidecar.index.unpushed(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,7 +427,6 @@ async fn a_forge_that_lets_nobody_in_says_so() {
         (Trouble::Status(403), "403 Forbidden no"),
         (Trouble::Status(401), "401 Unauthorized"),
         (Trouble::Status(429), "busy (429"),
-        (Trouble::Page, "a page for people"),
     ] {
         forge.expect(&[trouble]);
         let why = reason(sidecar.submit(publish("a", "1.0.0", 1)).await);
@@ -423,20 +459,20 @@ async fn a_forge_that_wants_to_be_left_alone_is() {
 async fn of_a_group_the_one_that_the_forge_refuses_stands_alone() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;
-    // It does not take the crate `bad`, whoever comes with it.
+    // It does not take that crate, whoever comes with it, and repeats what the commit says.
     forge.hook(
         "while read old new ref; do\n\
-         git log --format=%s $old..$new | grep -q ' bad ' && { echo 'no such names here' >&2; exit 1; }\n\
+         git log --format=%s $old..$new | grep ' archived-logs ' >&2 && { echo 'permission denied: no such names here' >&2; exit 1; }\n\
          done\nexit 0",
     );
-    let names = ["a", "b", "bad", "c", "d"];
+    let names = ["a", "b", "archived-logs", "c", "d"];
     let publishes = names.map(|name| sidecar.submit(publish(name, "1.0.0", 1)));
     let done = futures_util::future::join_all(publishes).await;
     for (name, done) in names.iter().zip(done) {
         match done {
-            Ok(_) => assert_ne!(*name, "bad"),
+            Ok(_) => assert_ne!(*name, "archived-logs"),
             Err(WriteFault::ForgeRefused(words)) => {
-                assert_eq!(*name, "bad");
+                assert_eq!(*name, "archived-logs");
                 assert!(words.contains("no such names here"), "{words}");
             }
             Err(other) => panic!("{name}: {other}"),

@@ -112,13 +112,17 @@ impl Trouble {
         }
     }
 
+    /// What is said of a push whose commit is not found on the branch.
     pub(super) fn of_push(self) -> NotPushed {
         match self {
             Self::Broken(reason) => NotPushed::Unknown(reason),
-            // Whoever answers so may stand before the forge, which may have got all of it.
-            Self::Status(status, _) if status.is_server_error() => {
+            // Whoever answers so may stand before the forge, which may have got all of it and be at it still.
+            Self::Status(status, _)
+                if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT =>
+            {
                 NotPushed::Unknown(format!("the forge answered {status}"))
             }
+            Self::NotGit => NotPushed::Unknown(UpstreamFault::from(self).to_string()),
             Self::Status(StatusCode::PAYLOAD_TOO_LARGE, said) => {
                 let reason = format!("it is too large for the forge or a proxy before it {said}");
                 NotPushed::Refused(reason.trim_end().to_owned())

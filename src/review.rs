@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::app::{App, Data};
@@ -162,22 +162,13 @@ pub async fn follow(app: Arc<App>) {
     let mut moves = app.index.moves();
     let mut pause = PAUSE_AFTER_FAULT;
     loop {
+        let due = Instant::now() + PAUSE;
         let reworked = moves.borrow_and_update().reworked();
         if let Err(reason) = reviews.catch_up(&app).await {
             warn!(%reason, "it is not known which pull requests wait");
             reviews.failed.notify_one();
         }
         let soonest = Instant::now() + PAUSE_MIN;
-        let calm = async {
-            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
-            match timeout(PAUSE, reviews.failed.notified()).await {
-                Ok(()) => {
-                    sleep(pause).await;
-                    PAUSE.min(pause * 2)
-                }
-                Err(_elapsed) => PAUSE_AFTER_FAULT,
-            }
-        };
         let was_bad = is_branch_bad(&app);
         let moved = async {
             let moved = moves.wait_for(|snapshot| {
@@ -186,13 +177,26 @@ pub async fn follow(app: Arc<App>) {
             moved.await.map(drop)
         };
         tokio::select! {
-            next = calm => pause = next,
+            next = calm(&reviews.failed, due, pause) => pause = next,
             moved = moved => match moved {
                 Ok(()) => sleep_until(soonest).await,
                 // The index ends.
                 Err(_) => return,
             },
         }
+    }
+}
+
+/// Waits until the next look is `due`, or until `pause` after something failed if that is sooner; gives the pause after
+/// the next failure.
+async fn calm(failed: &Notify, due: Instant, pause: Duration) -> Duration {
+    match timeout_at(due, failed.notified()).await {
+        Ok(()) => {
+            sleep_until(due.min(Instant::now() + pause)).await;
+            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
+            PAUSE.min(pause * 2)
+        }
+        Err(_elapsed) => PAUSE_AFTER_FAULT,
     }
 }
 
@@ -262,6 +266,8 @@ fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, 
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -275,6 +281,17 @@ mod tests {
             // What heals the branch.
             assert_eq!(told(Ok(()), is_branch_bad).0, "success");
         }
+    }
+
+    #[tokio::test]
+    async fn what_failed_puts_no_look_off() {
+        let failed = Notify::new();
+        failed.notify_one();
+        let looks = calm(&failed, Instant::now(), Duration::from_secs(3600));
+        let next = timeout(Duration::from_secs(60), looks).await;
+        assert_eq!(next, Ok(PAUSE), "what is due is not waited for");
+        let looks = calm(&failed, Instant::now(), PAUSE);
+        assert_eq!(looks.await, PAUSE_AFTER_FAULT, "nothing has failed");
     }
 
     fn event(action: &str, base: &str, changes: &str) -> Event {

@@ -401,6 +401,29 @@ fn names_some(line: &str, change: &Value) -> bool {
 }
 
 #[test]
+fn what_was_merged_elsewhere_is_no_way_to_merge() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let ways = ["allow_manual_merge", "autodetect_manual_merge"];
+    for way in ways {
+        acme.change("PATCH", "", &json!({ way: true }), 200);
+        assert_eq!(acme.read("")[way], true);
+    }
+    let mended = acme.init(&[]).succeeds();
+    let done = lines_of(&mended, "done");
+    assert!(
+        matches!(done[..], [line] if line.contains("squash as the only way to merge")),
+        "{mended}"
+    );
+    for way in ways {
+        assert_eq!(acme.read("")[way], false);
+    }
+    let again = acme.init(&[]).succeeds();
+    assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
+}
+
+#[test]
 fn who_is_on_a_list_unseen_is_taken_off_too() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);

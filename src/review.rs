@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use crate::app::{App, Data};
+use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, PullRequest, Said, Side, Status};
 use crate::index::{self, ReviewFault, Upstream};
@@ -253,8 +253,8 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = tokio::task::spawn_blocking(move || {
-        let place = Data::new(&judging.config.data).place();
-        index::judge_merge(&place, &judging.blobs, &upstream, number, head)
+        let blobs = &judging.blobs;
+        judging.index.judge_merge(blobs, &upstream, number, head)
     });
     let (mut state, mut sentence) = match judged.await {
         Ok(judged) => told(judged, is_branch_bad(app)),
@@ -322,7 +322,8 @@ mod tests {
         assert_eq!(state(ReviewFault::Conflict, true), "error");
         for is_branch_bad in [false, true] {
             assert_eq!(state(ReviewFault::TooLarge(64), is_branch_bad), "failure");
-            assert_eq!(state(ReviewFault::Overtaken, is_branch_bad), "error");
+            let fault = ReviewFault::Io(std::io::Error::other("no room"));
+            assert_eq!(state(fault, is_branch_bad), "error");
             // What heals the branch.
             assert_eq!(told(Ok(()), is_branch_bad).0, "success");
         }

@@ -11,22 +11,27 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use crate::app::{App, Data};
+use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
-use crate::forge::{Forge, ForgeFault, Said, Side, Status};
+use crate::forge::{Forge, ForgeFault, PullRequest, Said, Side, Status};
 use crate::index::{self, ReviewFault, Upstream};
 
 /// The name of the status; a rule of protection on the forge can require it.
 const CONTEXT: &str = "sidecargo";
+/// The state of one that may be merged, and that of one of which it is not known any more.
+const GOOD: &str = "success";
+const PENDING: &str = "pending";
+/// What is said of the latter.
+const AGAIN: &str = "judged again, for the branch is another now";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
 /// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
 const PAUSE: Duration = Duration::from_secs(600);
 const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(30);
-/// The shortest pause between two looks at all that are open, however often the branch moves.
+/// The shortest pause between two rounds of judging, however often the branch moves.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
@@ -37,7 +42,9 @@ pub struct Reviews {
     forge: Arc<Forge>,
     index: RepositoryPath,
     waiting: Semaphore,
-    /// What was judged of each newest commit; held while one is judged.
+    /// Held while one is judged.
+    turn: Mutex<()>,
+    /// What was judged of each newest commit; held while the forge is told.
     verdicts: Mutex<HashMap<CommitId, Verdict>>,
     /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
@@ -83,21 +90,25 @@ impl Reviews {
             forge,
             index,
             waiting: Semaphore::new(WAITING_MAX),
+            turn: Mutex::default(),
             verdicts: Mutex::default(),
             failed: Notify::new(),
         }
     }
 
-    /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them. What
-    /// nobody can say of one keeps none of the others.
-    async fn catch_up(&self, app: &Arc<App>) -> Result<(), ForgeFault> {
+    /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them; not
+    /// before `soonest`, and until the index is another again. What nobody can say of one keeps none of the others.
+    async fn catch_up(&self, app: &Arc<App>, soonest: Instant) -> Result<(), ForgeFault> {
         let mut open = self.forge.open_pull_requests(&self.index).await?;
         open.retain(|open| open.base.name == index::BRANCH);
-        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
-        let mut verdicts = self.verdicts.lock().await;
-        verdicts.retain(|head, _| heads.contains(head));
-        drop(verdicts);
+        let reworked = app.index.snapshot().reworked();
+        self.take_back(&mut open, reworked).await;
+        sleep_until(soonest).await;
         for open in open {
+            if app.index.snapshot().reworked() != reworked {
+                // What was found good just now is to be taken back first.
+                break;
+            }
             let (number, head) = (open.number, open.head.sha);
             match self.forge.said(&self.index, head, CONTEXT).await {
                 Ok(said) if self.stands(app, head, said.as_ref()).await => {}
@@ -109,6 +120,40 @@ impl Reviews {
             }
         }
         Ok(())
+    }
+
+    /// Tells the forge of those that were good for another state of the index than this that they are judged again, so
+    /// that nobody merges them meanwhile; they come first.
+    async fn take_back(&self, open: &mut [PullRequest], reworked: CommitId) {
+        let mut verdicts = self.verdicts.lock().await;
+        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
+        verdicts.retain(|head, _| heads.contains(head));
+        for (head, verdict) in verdicts.iter_mut() {
+            if verdict.state != GOOD || verdict.reworked == reworked {
+                continue;
+            }
+            match self.tell(*head, PENDING, AGAIN).await {
+                Ok(()) => verdict.state = PENDING,
+                Err(reason) => {
+                    warn!(commit.id = %head, %reason, "the forge was not told that one is judged again");
+                    self.failed.notify_one();
+                }
+            }
+        }
+        open.sort_by_key(|open| match verdicts.get(&open.head.sha) {
+            Some(verdict) => !matches!(verdict.state, GOOD | PENDING),
+            None => true,
+        });
+    }
+
+    /// Puts the status on a commit.
+    async fn tell(&self, head: CommitId, state: &str, description: &str) -> Result<(), ForgeFault> {
+        let status = Status {
+            state,
+            context: CONTEXT,
+            description,
+        };
+        self.forge.set_status(&self.index, head, &status).await
     }
 
     /// Whether what the forge says of a commit is what was judged, for the index as it is.
@@ -161,23 +206,15 @@ pub async fn follow(app: Arc<App>) {
     };
     let mut moves = app.index.moves();
     let mut pause = PAUSE_AFTER_FAULT;
+    let mut soonest = Instant::now();
     loop {
+        let due = Instant::now() + PAUSE;
         let reworked = moves.borrow_and_update().reworked();
-        if let Err(reason) = reviews.catch_up(&app).await {
+        if let Err(reason) = reviews.catch_up(&app, soonest).await {
             warn!(%reason, "it is not known which pull requests wait");
             reviews.failed.notify_one();
         }
-        let soonest = Instant::now() + PAUSE_MIN;
-        let calm = async {
-            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
-            match timeout(PAUSE, reviews.failed.notified()).await {
-                Ok(()) => {
-                    sleep(pause).await;
-                    PAUSE.min(pause * 2)
-                }
-                Err(_elapsed) => PAUSE_AFTER_FAULT,
-            }
-        };
+        soonest = Instant::now() + PAUSE_MIN;
         let was_bad = is_branch_bad(&app);
         let moved = async {
             let moved = moves.wait_for(|snapshot| {
@@ -186,9 +223,9 @@ pub async fn follow(app: Arc<App>) {
             moved.await.map(drop)
         };
         tokio::select! {
-            next = calm => pause = next,
+            next = calm(&reviews.failed, due, pause) => pause = next,
             moved = moved => match moved {
-                Ok(()) => sleep_until(soonest).await,
+                Ok(()) => {}
                 // The index ends.
                 Err(_) => return,
             },
@@ -196,35 +233,47 @@ pub async fn follow(app: Arc<App>) {
     }
 }
 
+/// Waits until the next look is `due`, or until `pause` after something failed if that is sooner; gives the pause after
+/// the next failure.
+async fn calm(failed: &Notify, due: Instant, pause: Duration) -> Duration {
+    match timeout_at(due, failed.notified()).await {
+        Ok(()) => {
+            sleep_until(due.min(Instant::now() + pause)).await;
+            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
+            PAUSE.min(pause * 2)
+        }
+        Err(_elapsed) => PAUSE_AFTER_FAULT,
+    }
+}
+
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
-    let mut verdicts = reviews.verdicts.lock().await;
-    verdicts.remove(&head);
+    let _turn = reviews.turn.lock().await;
     let reworked = app.index.snapshot().reworked();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = tokio::task::spawn_blocking(move || {
-        let place = Data::new(&judging.config.data).place();
-        index::judge_merge(&place, &judging.blobs, &upstream, number, head)
+        let blobs = &judging.blobs;
+        judging.index.judge_merge(blobs, &upstream, number, head)
     });
-    let (state, sentence) = match judged.await {
+    let (mut state, mut sentence) = match judged.await {
         Ok(judged) => told(judged, is_branch_bad(app)),
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
+    // Who takes back what is good for another state waits for this, or the index is seen to be another.
+    let mut verdicts = reviews.verdicts.lock().await;
+    verdicts.remove(&head);
+    if state == GOOD && app.index.snapshot().reworked() != reworked {
+        (state, sentence) = (PENDING, AGAIN.to_owned());
+    }
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
     let description = harmless(&sentence, SENTENCE_MAX);
-    if said.is_none_or(|said| said.state != state || said.description != description) {
-        let status = Status {
-            state,
-            context: CONTEXT,
-            description: &description,
-        };
-        let told = reviews.forge.set_status(&reviews.index, head, &status);
-        if let Err(reason) = told.await {
-            warn!(number, %reason, "the forge was not told of a judgement");
-            reviews.failed.notify_one();
-            return;
-        }
+    if said.is_none_or(|said| said.state != state || said.description != description)
+        && let Err(reason) = reviews.tell(head, state, &description).await
+    {
+        warn!(number, %reason, "the forge was not told of a judgement");
+        reviews.failed.notify_one();
+        return;
     }
     match state {
         "error" => reviews.failed.notify_one(),
@@ -240,7 +289,7 @@ fn is_branch_bad(app: &App) -> bool {
 /// The state and the words of a judgement.
 fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, String) {
     let Err(fault) = judged else {
-        return ("success", "keeps the rules of the index".to_owned());
+        return (GOOD, "keeps the rules of the index".to_owned());
     };
     match &fault {
         // It may be the branch that does it, on which the pull request stands.
@@ -262,6 +311,8 @@ fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, 
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -271,10 +322,22 @@ mod tests {
         assert_eq!(state(ReviewFault::Conflict, true), "error");
         for is_branch_bad in [false, true] {
             assert_eq!(state(ReviewFault::TooLarge(64), is_branch_bad), "failure");
-            assert_eq!(state(ReviewFault::Overtaken, is_branch_bad), "error");
+            let fault = ReviewFault::Io(std::io::Error::other("no room"));
+            assert_eq!(state(fault, is_branch_bad), "error");
             // What heals the branch.
             assert_eq!(told(Ok(()), is_branch_bad).0, "success");
         }
+    }
+
+    #[tokio::test]
+    async fn what_failed_puts_no_look_off() {
+        let failed = Notify::new();
+        failed.notify_one();
+        let looks = calm(&failed, Instant::now(), Duration::from_secs(3600));
+        let next = timeout(Duration::from_secs(60), looks).await;
+        assert_eq!(next, Ok(PAUSE), "what is due is not waited for");
+        let looks = calm(&failed, Instant::now(), PAUSE);
+        assert_eq!(looks.await, PAUSE_AFTER_FAULT, "nothing has failed");
     }
 
     fn event(action: &str, base: &str, changes: &str) -> Event {

@@ -159,7 +159,7 @@ impl Plan {
         tell: &mut dyn FnMut(&Step),
     ) -> Result<(), SetupFault> {
         let url = self.public_url.registry_root(&self.name);
-        let mut wanted = settings();
+        let mut wanted = settings(found);
         wanted["description"] = format!("The index of the Cargo registry `{}`", self.name).into();
         wanted["website"] = format!("{url}/me").into();
         self.visibility(forge, found, tell).await?;

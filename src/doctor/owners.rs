@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 5;
 
 impl Examined<'_> {
     /// The crates as they are served.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, String> {
+    pub(super) fn snapshot(&self) -> Result<Arc<Snapshot>, String> {
         let place = Data::new(self.data).existing_place();
         let place = place.map_err(|fault| fault.to_string())?;
         place.snapshot().map_err(|fault| fault.to_string())

@@ -56,7 +56,6 @@ impl Waiting {
         drop(index);
         let place = place(folder.path());
         let tip = load::load(&place.git_dir, place.tip().unwrap()).unwrap();
-        let first = Arc::new(tip.snapshot.clone());
         let writer = Writer {
             packs: Packs::new(place.packs()),
             measures: Measures::new(),
@@ -64,10 +63,10 @@ impl Waiting {
             key: SigningKey::open_or_create(&place.keys).unwrap(),
             keys: place.keys,
             cache: place.cache,
+            shown: Arc::new(ArcSwap::from_pointee(tip.clone())),
+            moved: watch::channel(Arc::clone(&tip.snapshot)).0,
             tip,
             unkept: 0,
-            shown: Arc::new(ArcSwap::new(Arc::clone(&first))),
-            moved: watch::channel(first).0,
             unproven: Vec::new(),
             is_proven: Arc::new(AtomicBool::new(true)),
             stalled: Arc::new(ArcSwapOption::empty()),

@@ -1,5 +1,6 @@
 //! A group of changes: judged one after the other, applied in memory as a chain of signed commits.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -97,7 +98,7 @@ impl Group {
         .map_err(|cause| format!("the commit was not signed: {cause}"))?;
         let id = commit_id(&bytes);
         self.tip = Tip {
-            snapshot: step.apply(on, id),
+            snapshot: Arc::new(step.apply(on, id)),
             trees,
         };
         let commit = PackObject::commit(id, &bytes);

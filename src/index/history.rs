@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -211,7 +212,7 @@ impl<'a> Walk<'a> {
             step: &step,
         });
         self.tip = Tip {
-            snapshot: step.apply(on, commit.id),
+            snapshot: Arc::new(step.apply(on, commit.id)),
             trees,
         };
         Ok(())

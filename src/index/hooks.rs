@@ -13,6 +13,7 @@ use crate::domain::CommitId;
 
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
+use super::writer::Tip;
 use super::{OpenFault, Place, load, refs};
 
 /// The hooks as they lie in the repository.
@@ -69,14 +70,23 @@ pub fn judge_push(
     new: CommitId,
     incoming: Option<&Path>,
 ) -> Result<(), PushFault> {
-    let mut objects = Objects::open(&place.git_dir)
-        .map_err(OpenFault::Load)?
-        .hashed();
+    let good = place.good_commit(None)?;
+    let state = load::load(&place.git_dir, good).map_err(OpenFault::Load)?;
+    judge_from(state, &place.git_dir, blobs, new, incoming)
+}
+
+/// As [`judge_push`], from a state that is known to be good.
+pub(super) fn judge_from(
+    state: Tip,
+    git_dir: &Path,
+    blobs: &Blobs,
+    new: CommitId,
+    incoming: Option<&Path>,
+) -> Result<(), PushFault> {
+    let mut objects = Objects::open(git_dir).map_err(OpenFault::Load)?.hashed();
     if let Some(folder) = incoming {
         objects = objects.and(folder).map_err(OpenFault::Load)?;
     }
-    let good = place.good_commit(None)?;
-    let state = load::load(&place.git_dir, good).map_err(OpenFault::Load)?;
     let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
     Ok(Walk::from(state, &objects, &has_blob).to(new, &mut |_| {})?)
 }

@@ -209,13 +209,13 @@ impl Loader {
             }
         }
         let registry = Arc::new(self.registry_files()?);
-        let snapshot = Snapshot {
+        let snapshot = Arc::new(Snapshot {
             commit,
             crates,
             registry,
             recent: Recent::default(),
             reworked: commit,
-        };
+        });
         let trees = self.trees;
         Ok((Tip { snapshot, trees }, new_count))
     }

@@ -91,7 +91,7 @@ pub use place::Place;
 pub use queue::{Blob, OUTCOME_WAIT};
 pub use refs::BRANCH;
 pub use registry_files::{Identity, RegistryFiles};
-pub use review::{ReviewFault, judge_merge};
+pub use review::ReviewFault;
 pub use revoked::Revoked;
 #[cfg(any(test, fuzzing))]
 pub use rule::fuzzing::rule;
@@ -108,7 +108,7 @@ use maintenance::Maintenance;
 use pack::Packs;
 use queue::{Ask, Ticket};
 use signature::SigningKey;
-use writer::Writer;
+use writer::{Tip, Writer};
 
 /// The most changes that wait for the writer.
 const QUEUE_MAX: usize = 1024;
@@ -119,7 +119,7 @@ const END_WAIT: Duration = Duration::from_secs(10);
 pub struct Index {
     git_dir: PathBuf,
     keys: PathBuf,
-    shown: Arc<ArcSwap<Snapshot>>,
+    shown: Arc<ArcSwap<Tip>>,
     /// Whether the tip is known to be durable.
     is_proven: Arc<AtomicBool>,
     stalled: Arc<ArcSwapOption<Stall>>,
@@ -172,9 +172,8 @@ impl Index {
         let key = SigningKey::open(&place.keys)?;
         let found = place.recover(&key.signer().map_err(KeyFault::from)?)?;
         let tip = found.tip;
-        let first = Arc::new(tip.snapshot.clone());
-        let shown = Arc::new(ArcSwap::new(Arc::clone(&first)));
-        let (moved, moves) = watch::channel(first);
+        let shown = Arc::new(ArcSwap::from_pointee(tip.clone()));
+        let (moved, moves) = watch::channel(Arc::clone(&tip.snapshot));
         let is_proven = Arc::new(AtomicBool::new(true));
         let maintenance = Maintenance::start(&place.git_dir, found.damaged);
         let (maintenance, flights) = maintenance.map_err(|source| place.io_fault(source))?;
@@ -233,7 +232,7 @@ impl Index {
 
     /// The index as it is now. What is read from one snapshot belongs together.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.shown.load_full()
+        Arc::clone(&self.shown.load().snapshot)
     }
 
     /// The index as it is now, and a word whenever it moves; the channel ends with the index.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -244,7 +245,7 @@ impl Place {
     }
 
     /// What is served, as a command sees it beside the server.
-    pub fn snapshot(&self) -> Result<Snapshot, OpenFault> {
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, OpenFault> {
         let commit = self.good_commit(None)?;
         Ok(load::load(&self.git_dir, commit)?.snapshot)
     }

@@ -10,9 +10,10 @@ use crate::blobs::Blobs;
 use crate::disk::TempFolder;
 use crate::domain::CommitId;
 
-use super::hooks::{PushFault, judge_push};
+use super::hooks::{PushFault, judge_from};
 use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
-use super::{HistoryFault, OpenFault, Place, Violation};
+use super::writer::Tip;
+use super::{HistoryFault, Index, OpenFault, Violation};
 
 /// Why a pull request may not be merged, or was not judged.
 #[derive(Debug, Error)]
@@ -28,9 +29,6 @@ pub enum ReviewFault {
     /// It does not lead on from the registry.
     #[error(transparent)]
     Forbidden(#[from] PushFault),
-    /// There was always a newer commit than the one that it was judged on.
-    #[error("others published whenever it was looked at")]
-    Overtaken,
     /// It does not fit onto the branch.
     #[error("it does not merge with the newest commit of the registry; rebase it")]
     Conflict,
@@ -53,53 +51,36 @@ const FETCH: Limits = Limits {
     time: Duration::from_secs(120),
     file_bytes: 64 << 20,
 };
-/// How often a merge is tried while others publish.
-const ATTEMPTS: usize = 5;
-
-/// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it.
-///
-/// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
-pub fn judge_merge(
-    place: &Place,
-    blobs: &Blobs,
-    upstream: &Upstream,
-    number: u64,
-    head: CommitId,
-) -> Result<(), ReviewFault> {
-    let folder = TempFolder::create(place.git_dir.join("review"))?;
-    fs::create_dir(folder.path().join("pack"))?;
-    let quarantine = Quarantine {
-        git_dir: &place.git_dir,
-        objects: folder.path(),
-    };
-    upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
-    for _ in 0..ATTEMPTS {
-        match judge_once(place, blobs, upstream, &quarantine, head) {
-            Err(ReviewFault::Overtaken) => {}
-            judged => return judged,
+impl Index {
+    /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into what is
+    /// served.
+    ///
+    /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
+    pub fn judge_merge(
+        &self,
+        blobs: &Blobs,
+        upstream: &Upstream,
+        number: u64,
+        head: CommitId,
+    ) -> Result<(), ReviewFault> {
+        let folder = TempFolder::create(self.git_dir.join("review"))?;
+        fs::create_dir(folder.path().join("pack"))?;
+        let quarantine = Quarantine {
+            git_dir: &self.git_dir,
+            objects: folder.path(),
+        };
+        upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
+        let tip = Tip::clone(&self.shown.load());
+        let Some(merged) = upstream.merge_apart(&quarantine, tip.snapshot.commit, head)? else {
+            return Err(ReviewFault::Conflict);
+        };
+        match judge_from(tip, &self.git_dir, blobs, merged, Some(folder.path())) {
+            Err(PushFault::Open(fault)) => Err(fault.into()),
+            Err(PushFault::History(HistoryFault::Rule { violation, .. })) => {
+                Err(ReviewFault::Rule { head, violation })
+            }
+            judged => Ok(judged?),
         }
-    }
-    Err(ReviewFault::Overtaken)
-}
-
-fn judge_once(
-    place: &Place,
-    blobs: &Blobs,
-    upstream: &Upstream,
-    quarantine: &Quarantine<'_>,
-    head: CommitId,
-) -> Result<(), ReviewFault> {
-    let good = place.good_commit(None)?;
-    let Some(merged) = upstream.merge_apart(quarantine, good, head)? else {
-        return Err(ReviewFault::Conflict);
-    };
-    match judge_push(place, blobs, merged, Some(quarantine.objects)) {
-        Err(PushFault::Open(fault)) => Err(fault.into()),
-        Err(PushFault::Overtaken { .. }) => Err(ReviewFault::Overtaken),
-        Err(PushFault::History(HistoryFault::Rule { violation, .. })) => {
-            Err(ReviewFault::Rule { head, violation })
-        }
-        judged => Ok(judged?),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) const KEEP_AFTER: usize = 1000;
 /// Everything at the tip.
 #[derive(Clone)]
 pub(super) struct Tip {
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) trees: Trees,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     /// How many index files have become others since the snapshot file was written.
     pub(super) unkept: usize,
-    pub(super) shown: Arc<ArcSwap<Snapshot>>,
+    pub(super) shown: Arc<ArcSwap<Tip>>,
     /// Tells those who make something of each snapshot.
     pub(super) moved: watch::Sender<Arc<Snapshot>>,
     /// Objects whose tip is in place but perhaps not durable: they are written again before anything else.
@@ -345,10 +345,9 @@ impl Writer {
                 false
             }
         };
-        let shown = Arc::new(self.tip.snapshot.clone());
-        self.shown.store(Arc::clone(&shown));
+        self.shown.store(Arc::new(self.tip.clone()));
         self.measures.note_shown();
-        self.moved.send_replace(shown);
+        self.moved.send_replace(Arc::clone(&self.tip.snapshot));
         info!(commit.id = %commit, "the tip moved");
         is_shown
     }

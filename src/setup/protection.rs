@@ -52,8 +52,8 @@ impl Allowed<'_> {
 
     /// Nobody but the robot pushes, nobody rewrites, and a merge needs an approval and the server's word.
     ///
-    /// Of the rule that is there it keeps that more approvals are needed than one, and leaves out what the forge does
-    /// not know.
+    /// Of the rule that is there it keeps that more is needed: more approvals than one, the words of others. It leaves
+    /// out what the forge does not know.
     fn rule(&self, found: Option<&Value>) -> Value {
         let found = found.unwrap_or(&Value::Null);
         let robots = match self.robot {
@@ -66,6 +66,14 @@ impl Allowed<'_> {
         };
         let is_reviewed = teams != json!([]);
         let approvals = found["required_approvals"].as_u64().unwrap_or(0).max(1);
+        // A list that is not in force may name what nobody says any more.
+        let mut contexts = match found["enable_status_check"] == true {
+            true => { found["status_check_contexts"].as_array() }.map_or_else(Vec::new, Vec::clone),
+            false => Vec::new(),
+        };
+        if !contexts.iter().any(|context| context == STATUS) {
+            contexts.push(STATUS.into());
+        }
         let mut rule = json!({
             "rule_name": BRANCH,
             "enable_push": true,
@@ -84,7 +92,7 @@ impl Allowed<'_> {
             "required_approvals": approvals,
             "dismiss_stale_approvals": true,
             "enable_status_check": true,
-            "status_check_contexts": [STATUS],
+            "status_check_contexts": contexts,
             "block_on_rejected_reviews": true,
             // Each publish would hold up the merge of what was reviewed before it.
             "block_on_outdated_branch": false,
@@ -186,9 +194,10 @@ impl Plan {
             true => json!([]),
             false => self.rules(forge).await?,
         };
-        let step = match allowed.otherwise(&rules).is_empty() {
+        let strayed = allowed.otherwise(&rules);
+        let step = match strayed.is_empty() {
             true => is_so(what),
-            false => self.changed(what),
+            false => self.changed(&format!("{what} (before: {})", strayed.join(", "))),
         };
         if !self.is_dry {
             self.protect(forge, allowed, &rules).await?;
@@ -251,6 +260,7 @@ mod tests {
         for (key, same) in [
             ("id", json!(7)),
             ("required_approvals", json!(2)),
+            ("status_check_contexts", json!(["lint", "sidecargo"])),
             ("push_whitelist_usernames", json!(["Robot"])),
             ("approvals_whitelist_username", Value::Null),
         ] {
@@ -285,6 +295,25 @@ mod tests {
             ("apply_to_admins", json!(false)),
         ] {
             assert_eq!(otherwise(key, other), [key]);
+        }
+    }
+
+    #[test]
+    fn what_others_must_say_stays_if_it_is_in_force() {
+        for (is_checked, found, wanted) in [
+            (true, json!(["lint"]), json!(["lint", "sidecargo"])),
+            (
+                true,
+                json!(["sidecargo", "lint"]),
+                json!(["sidecargo", "lint"]),
+            ),
+            (true, Value::Null, json!(["sidecargo"])),
+            (false, json!(["lint"]), json!(["sidecargo"])),
+        ] {
+            let found =
+                json!({ "enable_status_check": is_checked, "status_check_contexts": found });
+            let rule = ALLOWED.rule(Some(&found));
+            assert_eq!(rule["status_check_contexts"], wanted, "{found}");
         }
     }
 

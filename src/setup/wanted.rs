@@ -8,9 +8,13 @@ pub(super) const BRANCH: &str = "main";
 pub(super) const IDENTITY_FILE: &str = "registry.toml";
 /// Events that the server wants to hear of. The forges add what belongs to them.
 pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
-/// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
-pub(super) fn settings() -> Value {
-    json!({
+/// Ways to merge that not every forge shows: to say that it was done elsewhere, and that the forge finds out.
+const NOT_EVERYWHERE: [&str; 2] = ["allow_manual_merge", "autodetect_manual_merge"];
+
+/// What the repository `found` must have: no way to merge that leaves more than one commit, and nothing that belongs to
+/// other repositories. What the forge does not show is left out.
+pub(super) fn settings(found: &Value) -> Value {
+    let mut wanted = json!({
         "default_branch": BRANCH,
         "has_issues": false,
         "has_wiki": false,
@@ -21,7 +25,13 @@ pub(super) fn settings() -> Value {
         "allow_fast_forward_only_merge": false,
         "allow_squash_merge": true,
         "default_merge_style": "squash",
-    })
+    });
+    for key in NOT_EVERYWHERE {
+        if found.is_null() || found.get(key).is_some() {
+            wanted[key] = false.into();
+        }
+    }
+    wanted
 }
 
 /// Whether the hook is alive and tells all that the server wants to hear of, in the form that it reads.
@@ -43,7 +53,7 @@ pub fn is_told(hooks: &Value, url: &str) -> bool {
 
 /// The names of the settings that are otherwise in the repository `found`.
 pub fn otherwise_set(found: &Value) -> Vec<String> {
-    keys(differing(&settings(), found))
+    keys(differing(&settings(found), found))
 }
 
 /// The names of the fields in what [`differing`] gave.
@@ -97,9 +107,20 @@ mod tests {
 
     #[test]
     fn what_is_otherwise_is_named() {
-        let mut found = settings();
-        found["has_wiki"] = true.into();
-        assert_eq!(otherwise_set(&found), ["has_wiki"]);
+        for key in ["has_wiki", "allow_manual_merge", "autodetect_manual_merge"] {
+            let mut found = settings(&Value::Null);
+            found[key] = true.into();
+            assert_eq!(otherwise_set(&found), [key]);
+        }
+    }
+
+    #[test]
+    fn what_a_forge_does_not_show_is_not_asked_for() {
+        let mut found = settings(&Value::Null);
+        for key in NOT_EVERYWHERE {
+            found.as_object_mut().unwrap().remove(key);
+        }
+        assert_eq!(otherwise_set(&found), Vec::<String>::new());
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Pull requests that are judged again: because of each other, because of the branch, because of what others say.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use super::api::{Caller, base64, done, text};
+use super::api::{Caller, base64, done, number, text};
 use super::beside::{Beside, HOOK_SECRET, publish};
 use super::gitea::Gitea;
 use super::scene::Repository;
 use crate::common::cargos::View;
+use crate::common::git;
 use crate::common::http::get;
 use crate::common::watch::eventually;
 
@@ -19,6 +22,7 @@ const GOOD: &str = "keeps the rules of the index";
 /// Somebody who may write to the index repository.
 struct Writer<'forge> {
     forge: &'forge Gitea,
+    index: PathBuf,
     caller: Caller<'forge>,
     repository: Repository,
     port: u16,
@@ -43,16 +47,26 @@ impl<'forge> Writer<'forge> {
         let token = beside.forge.token(&beside.owner, &["all"]).text;
         Self {
             forge: beside.forge,
+            index: beside.registry.repository(),
             caller: beside.forge.with_token(&token),
             repository: beside.repository.clone(),
             port: beside.registry.port,
         }
     }
 
-    /// Gives a file of `main` another text there; gives the commit.
+    /// Gives a file of `main` another text there.
     #[track_caller]
-    fn put(&self, file: &str, content: &str) -> String {
-        self.commit(file, content, &json!({}))
+    fn put(&self, file: &str, content: &str) {
+        self.commit(file, content, &json!({}));
+    }
+
+    /// As [`Writer::put`]; the server has followed, so what is proposed then is judged for that state.
+    #[track_caller]
+    fn put_good(&self, file: &str, content: &str) {
+        let commit = self.commit(file, content, &json!({}));
+        eventually("it is heard of", || {
+            (git::tip(&self.index) == commit).then_some(())
+        });
     }
 
     /// Proposes another text for a file of `main`.
@@ -84,6 +98,19 @@ impl<'forge> Writer<'forge> {
         let mut all = shown["statuses"].as_array()?.iter();
         let ours = all.find(|status| status["context"] == "sidecargo")?;
         Some((text(ours, "status"), text(ours, "description")))
+    }
+
+    /// All that was said of it so: the number of each word, which is the larger the later, and the state.
+    fn said_so_far(&self, of: &Proposed) -> Vec<(i64, String)> {
+        let path = format!("{}/commits/{}/statuses", self.repository.api(), of.head);
+        let shown = self.caller.read(&path);
+        let all = shown.as_array().unwrap().iter();
+        let ours = all.filter(|status| status["context"] == "sidecargo");
+        let mut ours: Vec<_> = ours
+            .map(|status| (number(status, "id"), text(status, "status")))
+            .collect();
+        ours.sort_unstable();
+        ours
     }
 
     /// Waits until this is the state of a pull request; gives the words.
@@ -131,19 +158,34 @@ impl<'forge> Writer<'forge> {
     }
 }
 
+/// Without the users; and without the teams.
+fn teams() -> &'static str {
+    &OWNERS[OWNERS.find('#').unwrap()..]
+}
+
+fn users() -> &'static str {
+    &OWNERS[..OWNERS.find("teams").unwrap()]
+}
+
+/// Which pull requests were judged by the log of a server, in that order.
+fn judged(log: &str) -> Vec<i64> {
+    let lines = { log.lines() }.filter(|line| line.contains("a pull request was judged"));
+    let number = |line: &str| {
+        let (_, rest) = line.split_once("number=")?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    lines.filter_map(number).collect()
+}
+
 #[test]
 fn what_is_good_alone_and_not_with_what_was_merged_is_judged_again() {
     let Some(forge) = Gitea::shared() else { return };
     let beside = Beside::start(forge);
     let writer = Writer::of(&beside);
     writer.protect();
-    writer.put(OWNERS_FILE, OWNERS);
-    let (teams, users) = (
-        &OWNERS[OWNERS.find('#').unwrap()..],
-        &OWNERS[..OWNERS.find("teams").unwrap()],
-    );
-    let of_teams = writer.propose("teams", OWNERS_FILE, teams);
-    let of_users = writer.propose("users", OWNERS_FILE, users);
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
+    let of_users = writer.propose("users", OWNERS_FILE, users());
     for proposed in [&of_teams, &of_users] {
         assert_eq!(writer.waits_for(proposed, "success"), GOOD);
     }
@@ -153,13 +195,52 @@ fn what_is_good_alone_and_not_with_what_was_merged_is_judged_again() {
     writer.cannot_merge(&of_users);
     assert_eq!(writer.ready(), 200);
     // And back.
-    writer.put(OWNERS_FILE, OWNERS);
+    writer.put_good(OWNERS_FILE, OWNERS);
     assert_eq!(writer.waits_for(&of_users, "success"), GOOD);
     writer.merges(&of_users);
     eventually("the merge is heard of", || {
-        (beside.file(OWNERS_FILE) == users).then_some(())
+        (beside.file(OWNERS_FILE) == users()).then_some(())
     });
     beside.tip();
+}
+
+#[test]
+fn what_was_good_before_a_merge_is_taken_back_before_anything_is_judged_again() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
+    let of_users = writer.propose("users", OWNERS_FILE, users());
+    let readme = writer.propose("readme", "README.md", "read this\n");
+    let bad = beside.lines().replacen("\"cksum\":\"", "\"cksum\":\"0", 1);
+    let bad = writer.propose("bad", INDEX_FILE, &bad);
+    for proposed in [&of_teams, &of_users, &readme] {
+        writer.waits_for(proposed, "success");
+    }
+    writer.waits_for(&bad, "failure");
+    let judged = || judged(&beside.registry.log());
+    let before = judged().len();
+    writer.merges(&of_teams);
+    writer.waits_for(&of_users, "failure");
+    let again = eventually("all are judged again", || {
+        let again = judged().split_off(before);
+        again.contains(&bad.number).then_some(again)
+    });
+    // The newest is not the first.
+    assert_eq!(again, [readme.number, of_users.number, bad.number]);
+    let states = |of| writer.said_so_far(of).into_iter().unzip();
+    let (users_at, of_users): (Vec<_>, Vec<_>) = states(&of_users);
+    let (readme_at, of_readme): (Vec<_>, Vec<_>) = states(&readme);
+    assert_eq!(of_users, ["success", "pending", "failure"]);
+    assert_eq!(of_readme, ["success", "pending", "success"]);
+    assert!(
+        users_at[1] < readme_at[2] && readme_at[1] < users_at[2],
+        "{users_at:?} {readme_at:?}"
+    );
+    let (_, of_bad): (Vec<_>, Vec<_>) = states(&bad);
+    assert_eq!(of_bad, ["failure"]);
 }
 
 #[test]

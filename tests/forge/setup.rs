@@ -365,21 +365,62 @@ fn whatever_opens_the_branch_is_taken_back() {
         let mended = acme.init(&reviewed).succeeds();
         let done = lines_of(&mended, "done");
         assert!(
-            matches!(done[..], [line] if line.contains("protection")),
+            matches!(done[..], [line] if line.contains("protection") && names_some(line, &change)),
             "{change}: {mended}"
         );
         assert_eq!(rule(), good, "{change}");
     }
-    // More approvals than one are no fault.
-    acme.change(
-        "PATCH",
-        "/branch_protections/main",
-        &json!({ "required_approvals": 2 }),
-        200,
+    // More that is needed is no fault: approvals, and what others say.
+    for (key, more) in [
+        ("required_approvals", json!(2)),
+        ("status_check_contexts", json!(["lint", "sidecargo"])),
+    ] {
+        let change = json!({ key: more, "enable_status_check": true });
+        acme.change("PATCH", "/branch_protections/main", &change, 200);
+        let kept = acme.init(&reviewed).succeeds();
+        assert_eq!(lines_of(&kept, "done"), [""; 0], "{kept}");
+        assert_eq!(rule()[key], more);
+    }
+    let change = json!({ "enable_status_check": true, "status_check_contexts": ["lint"] });
+    acme.change("PATCH", "/branch_protections/main", &change, 200);
+    let rehearsal = acme.init(&[&reviewed[..], &["--dry-run"]].concat());
+    let told = "(before: status_check_contexts)";
+    assert!(rehearsal.succeeds().stdout.contains(told));
+    acme.init(&reviewed).succeeds();
+    assert_eq!(
+        rule()["status_check_contexts"],
+        json!(["lint", "sidecargo"])
     );
-    let kept = acme.init(&reviewed).succeeds();
-    assert_eq!(lines_of(&kept, "done"), [""; 0], "{kept}");
-    assert_eq!(rule()["required_approvals"], 2);
+}
+
+/// Whether a line of a run names a field of the rule that was changed before.
+fn names_some(line: &str, change: &Value) -> bool {
+    let (_, named) = line.split_once("(before: ").unwrap_or_default();
+    let changed = change.as_object().unwrap();
+    changed.keys().any(|key| named.contains(key))
+}
+
+#[test]
+fn what_was_merged_elsewhere_is_no_way_to_merge() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let ways = ["allow_manual_merge", "autodetect_manual_merge"];
+    for way in ways {
+        acme.change("PATCH", "", &json!({ way: true }), 200);
+        assert_eq!(acme.read("")[way], true);
+    }
+    let mended = acme.init(&[]).succeeds();
+    let done = lines_of(&mended, "done");
+    assert!(
+        matches!(done[..], [line] if line.contains("squash as the only way to merge")),
+        "{mended}"
+    );
+    for way in ways {
+        assert_eq!(acme.read("")[way], false);
+    }
+    let again = acme.init(&[]).succeeds();
+    assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::api::{done, signature, text};
+use super::api::{done, number as number_of, signature, text};
 use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
 use super::scene::{Repository, Token, User, Visibility};
@@ -1020,6 +1020,46 @@ fn a_pull_request_that_would_fill_the_disk_is_not_taken() {
     assert!(!scene.registry.repository().join("review").exists());
     scene.lands("0.2.0");
     scene.settles(&["0.1.0", "0.2.0"]);
+}
+
+#[test]
+fn what_is_judged_while_the_branch_moves_is_judged_again_before_it_is_called_good() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, 1);
+    scene.lands("0.1.0");
+    let clone = scene.clone();
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "change"]);
+    let head = clone.git(&["rev-parse", "HEAD"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:other"]);
+    let number = scene.propose("other");
+    scene.between.next(Step::Fetch, &[Trouble::Hold]);
+    event("pull_request", HOOK_SECRET, &pull_request(number, &head))
+        .send(scene.registry.port)
+        .succeeds();
+    scene.between.wait_until_held(1);
+    clone.git(&["checkout", "--quiet", "--detach", "origin/main"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "another change"]);
+    let moved = clone.git(&["rev-parse", "HEAD"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    eventually("the branch is another", || {
+        let log = scene.registry.log();
+        let is_so = |line: &str| line.contains("the tip moved") && line.contains(&moved);
+        log.lines().any(is_so).then_some(())
+    });
+    scene.between.let_go();
+    let path = format!("{}/commits/{head}/statuses", scene.repository.api());
+    let said = eventually("it is good", || {
+        let all = forge.admin().read(&path);
+        let all = all.as_array()?.iter();
+        let mut said: Vec<_> = all
+            .map(|said| (number_of(said, "id"), text(said, "status")))
+            .collect();
+        said.sort_unstable();
+        let said: Vec<_> = said.into_iter().map(|(_, state)| state).collect();
+        (said.last()? == "success").then_some(said)
+    });
+    assert_eq!(said, ["pending", "success"]);
+    scene.settles(&["0.1.0"]);
 }
 
 #[test]

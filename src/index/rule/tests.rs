@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::super::tests::{change, open, place, publish, yank};
 use super::super::{Index, load, refs};
@@ -27,7 +27,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
     drop(index);
     let git_dir = place(folder.path()).git_dir;
     let tip = refs::read(&git_dir, refs::TIP).unwrap().unwrap();
-    load::load(&git_dir, tip).unwrap().snapshot
+    Arc::unwrap_or_clone(load::load(&git_dir, tip).unwrap().snapshot)
 });
 
 const A_B: &str = "3/a/a-b";

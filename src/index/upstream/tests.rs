@@ -328,6 +328,16 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_still_on_its_way_is_waited_for() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.expect(&[Trouble::Late]);
+    let landed = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(forge.tip(), landed.commit.to_string());
+    assert_eq!(forge.pushes(), 2, "it is not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_was_taken_is_found_whatever_was_answered() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;

@@ -101,6 +101,7 @@ proptest! {
                 prop_assert!(fewer.users().count() >= 1);
                 let is_removed = |login: &Login| removed.contains(&leaver(login.as_str()));
                 prop_assert!(owners.users().all(|login| fewer.includes(login) != is_removed(login)));
+                prop_assert!(removed.iter().all(|leaver| owners.records(&leaver.name)));
             }
             Err(fault) => {
                 let mut seen = Vec::new();

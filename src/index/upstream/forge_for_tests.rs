@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     CutAfter,
     /// It is done, somebody puts a commit on top, and the connection ends before the answer.
     CutBelowOthers,
+    /// The connection ends, and it is done once the branch was looked at.
+    Late,
     /// It is done, and this is answered in the forge's place.
     StatusAfter(u16),
     /// The same, and the forge is down from then on.
@@ -50,6 +52,8 @@ pub(crate) enum Trouble {
 #[derive(Default)]
 struct State {
     trouble: VecDeque<Trouble>,
+    /// A push that is still on its way.
+    late: Option<Bytes>,
     is_down: bool,
     /// Whether of what is fetched only the first half comes.
     cuts_fetches: bool,
@@ -280,6 +284,10 @@ async fn answer(
         .await
         .map_err(std::io::Error::other)?
         .to_bytes();
+    if trouble == Some(Trouble::Late) {
+        state.lock().unwrap().late = Some(body);
+        return Err(cut());
+    }
     let protocol = head.headers.get("Git-Protocol");
     let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
     let service = match path.rsplit_once('/').unwrap().1 {
@@ -289,6 +297,10 @@ async fn answer(
     let is_advertisement = path.ends_with("/info/refs");
     let is_fetch = body.windows(13).any(|word| word == b"command=fetch");
     let mut answer = run(&repository, &service, is_advertisement, protocol, body).await;
+    let late = state.lock().unwrap().late.take();
+    if let Some(push) = late {
+        run(&repository, "git-receive-pack", false, None, push).await;
+    }
     if cuts_fetches && is_fetch {
         answer.truncate(answer.len() / 2);
     }

@@ -328,6 +328,16 @@ async fn a_push_whose_answer_is_lost_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_is_still_on_its_way_is_waited_for() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.expect(&[Trouble::Late]);
+    let landed = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    assert_eq!(forge.tip(), landed.commit.to_string());
+    assert_eq!(forge.pushes(), 2, "it is not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_was_taken_is_found_whatever_was_answered() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;
@@ -520,12 +530,17 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
     let sidecar = Sidecar::start(&forge).await;
     sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
     let good = forge.tip();
-    for bad in ["main~1".to_owned(), {
-        forge.edit("other", "1/a", "\"name\":\"a\"", "\"name\":\"b\"")
-    }] {
-        forge.git(&["update-ref", "refs/heads/main", &bad]);
+    let edited = forge.edit("other", "1/a", "\"name\":\"a\"", "\"name\":\"b\"");
+    for (bad, is_rewound) in [("main~1", true), (edited.as_str(), false)] {
+        forge.git(&["update-ref", "refs/heads/main", bad]);
         let why = reason(sidecar.look().await);
-        assert!(why.contains(&good) || why.contains(&bad), "{why}");
+        assert!(why.contains(&good) || why.contains(bad), "{why}");
+        // A line that was changed is nothing to adopt.
+        assert_eq!(
+            why.contains("or adopt what the forge has"),
+            is_rewound,
+            "{why}"
+        );
         assert_eq!(
             (sidecar.commit(), sidecar.served()),
             (good.clone(), good.clone())

@@ -275,7 +275,13 @@ fn a_torn_tip_is_healed_at_the_start_and_a_torn_pack_named() {
     fs::remove_file(&newest).unwrap();
     fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
     let said = target.registry.run_rival();
-    for part in [newest.to_str().unwrap(), "it is torn", "sidecargo restore"] {
+    let path = newest.to_str().unwrap();
+    for part in [
+        "a file of the index is damaged",
+        path,
+        "it is torn",
+        "sidecargo restore",
+    ] {
         assert!(said.contains(part), "{said}");
     }
     fs::write(&newest, whole).unwrap();

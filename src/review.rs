@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -46,6 +47,8 @@ pub struct Reviews {
     turn: Mutex<()>,
     /// What was judged of each newest commit; held while the forge is told.
     verdicts: Mutex<HashMap<CommitId, Verdict>>,
+    /// Whether one was judged since the last round began whose judgement waits for a branch that is good again.
+    is_branch_blamed: AtomicBool,
     /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
 }
@@ -92,6 +95,7 @@ impl Reviews {
             waiting: Semaphore::new(WAITING_MAX),
             turn: Mutex::default(),
             verdicts: Mutex::default(),
+            is_branch_blamed: AtomicBool::default(),
             failed: Notify::new(),
         }
     }
@@ -210,15 +214,16 @@ pub async fn follow(app: Arc<App>) {
     loop {
         let due = Instant::now() + PAUSE;
         let reworked = moves.borrow_and_update().reworked();
+        reviews.is_branch_blamed.store(false, Ordering::Relaxed);
         if let Err(reason) = reviews.catch_up(&app, soonest).await {
             warn!(%reason, "it is not known which pull requests wait");
             reviews.failed.notify_one();
         }
         soonest = Instant::now() + PAUSE_MIN;
-        let was_bad = is_branch_bad(&app);
         let moved = async {
             let moved = moves.wait_for(|snapshot| {
-                snapshot.reworked() != reworked || was_bad && !is_branch_bad(&app)
+                let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
+                snapshot.reworked() != reworked || is_blamed && !is_branch_bad(&app)
             });
             moved.await.map(drop)
         };
@@ -257,7 +262,15 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         judging.index.judge_merge(blobs, &upstream, number, head)
     });
     let (mut state, mut sentence) = match judged.await {
-        Ok(judged) => told(judged, is_branch_bad(app)),
+        Ok(judged) => {
+            let is_bad = is_branch_bad(app);
+            let judged = told(judged, is_bad);
+            let is_blamed = is_bad && judged.0 == "error";
+            reviews
+                .is_branch_blamed
+                .fetch_or(is_blamed, Ordering::Relaxed);
+            judged
+        }
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };
     // Who takes back what is good for another state waits for this, or the index is seen to be another.

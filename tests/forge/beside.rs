@@ -160,6 +160,14 @@ impl<'forge> Beside<'forge> {
         sandbox
     }
 
+    /// The index repository, as somebody reaches it by git.
+    pub fn url_of(&self, user: &User) -> String {
+        let token = self.forge.token(user, &["write:repository"]).text;
+        let Repository { owner, name, .. } = &self.repository;
+        let (login, port) = (&user.login, self.forge.port);
+        format!("http://{login}:{token}@127.0.0.1:{port}/{owner}/{name}.git")
+    }
+
     /// The branch on the forge, which must be what clients of the registry see.
     #[track_caller]
     pub fn tip(&self) -> String {

@@ -272,6 +272,30 @@ fn nobody_is_blamed_for_a_branch_that_is_not_good() {
 }
 
 #[test]
+fn what_a_bad_branch_is_blamed_for_is_judged_as_soon_as_that_is_put_back() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    let (lines, good) = (beside.lines(), beside.tip());
+    let url = beside.url_of(&beside.owner);
+    // Were it waited for, each time would be twice as long as the last: half a minute, a minute, two.
+    for round in 0..3 {
+        let bad = lines.replacen("\"cksum\":\"", "\"cksum\":\"0", 1);
+        writer.put(INDEX_FILE, &bad);
+        eventually("writes stop", || (writer.ready() == 503).then_some(()));
+        let name = format!("readme-{round}");
+        let proposed = writer.propose(&name, "README.md", &name);
+        writer.waits_for(&proposed, "error");
+        // As OPERATIONS.md has it.
+        let main = format!("{good}:refs/heads/main");
+        let words = ["push", "--quiet", "--force", &url, &main];
+        git::git(&beside.registry.repository(), &words).succeeds();
+        // It has the bad commit.
+        writer.waits_for(&proposed, "failure");
+    }
+}
+
+#[test]
 fn what_others_say_in_the_servers_name_is_no_judgement() {
     let Some(forge) = Gitea::shared() else { return };
     let mut beside = Beside::start(forge);

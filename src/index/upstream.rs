@@ -271,6 +271,7 @@ impl Upstream {
     ) -> Result<(), NotPushed> {
         warn!(reason = %said, commit.id = %new, "git did not say what became of a push; it is looked for");
         let is_over = !matches!(said, NotPushed::Unknown(_));
+        let is_busy = matches!(said, NotPushed::NotDone(UpstreamFault::Busy(_)));
         let until = Instant::now() + SETTLE_TIME;
         while Instant::now() < until {
             match self.look().await.map_err(NotPushed::NotDone) {
@@ -279,8 +280,9 @@ impl Upstream {
                 Ok(_) if is_over => return Err(said),
                 // It may still be on its way.
                 Ok(_) => {}
-                // Whoever turns away both in the same words lets nothing pass.
-                Err(fault) if fault == said => return Err(said),
+                // Whoever turns away both in the same words lets nothing pass; but while the forge is too busy, it is
+                // not even asked.
+                Err(fault) if fault == said && !is_busy => return Err(said),
                 Err(fault) => debug!(%fault, "nothing is known of the push"),
             }
             sleep(PAUSE).await;

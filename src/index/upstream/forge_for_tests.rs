@@ -43,6 +43,8 @@ pub(crate) enum Trouble {
     Status(u16),
     /// Two minutes without a question are asked for.
     Wait,
+    /// It is done, and the same is asked for.
+    WaitAfter,
     /// A page for people is answered.
     Page,
     /// Somebody else's push comes first: that of the branch `other`.
@@ -264,12 +266,7 @@ async fn answer(
     match trouble {
         Some(Trouble::CutBefore) => return Err(cut()),
         Some(Trouble::Status(status)) => return Ok(plain(status, "no\u{1b}[31m\nmore")),
-        Some(Trouble::Wait) => {
-            let mut wait = plain(429, "wait");
-            wait.headers_mut()
-                .insert("Retry-After", "120".parse().unwrap());
-            return Ok(wait);
-        }
+        Some(Trouble::Wait) => return Ok(wait()),
         Some(Trouble::Page) => return Ok(plain(200, "<html>Sign-In Prohibited</html>")),
         Some(Trouble::Overtake) => {
             git(
@@ -311,6 +308,7 @@ async fn answer(
         git(&repository, &["update-ref", "refs/heads/main", &more]);
     }
     match trouble {
+        Some(Trouble::WaitAfter) => return Ok(wait()),
         Some(Trouble::StatusAfter(status)) => return Ok(plain(status, "blocked")),
         Some(Trouble::DownAfter(status)) => {
             state.lock().unwrap().is_down = true;
@@ -325,6 +323,13 @@ async fn answer(
     };
     let response = Response::builder().header("Content-Type", kind);
     Ok(response.body(Full::from(answer)).unwrap())
+}
+
+fn wait() -> Response<Full<Bytes>> {
+    let mut wait = plain(429, "wait");
+    let headers = wait.headers_mut();
+    headers.insert("Retry-After", "120".parse().unwrap());
+    wait
 }
 
 fn plain(status: u16, text: &'static str) -> Response<Full<Bytes>> {

@@ -341,7 +341,7 @@ async fn a_push_that_is_still_on_its_way_is_waited_for() {
 async fn a_push_that_was_taken_is_found_whatever_was_answered() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;
-    for status in [200, 302, 401, 403, 408, 413, 429] {
+    for status in [200, 302, 401, 403, 408, 413] {
         let pushes = forge.pushes();
         forge.expect(&[Trouble::StatusAfter(status)]);
         let landed = sidecar
@@ -351,6 +351,18 @@ async fn a_push_that_was_taken_is_found_whatever_was_answered() {
         assert_eq!(forge.pushes(), pushes + 1, "{status}");
     }
     assert_eq!(sidecar.served(), forge.tip());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_knows_of_a_push_while_the_forge_is_too_busy_to_be_asked() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    forge.expect(&[Trouble::WaitAfter]);
+    let unknown = sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap_err();
+    assert!(
+        matches!(unknown, WriteFault::OutcomeUnknown(_)),
+        "{unknown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -460,8 +472,8 @@ async fn a_forge_that_wants_to_be_left_alone_is() {
     forge.expect(&[Trouble::Wait]);
     // It would take the second.
     for version in ["1.0.0", "1.0.1"] {
-        let why = reason(sidecar.submit(publish("a", version, 1)).await);
-        assert!(why.contains("busy (429"), "{why}");
+        let why = sidecar.submit(publish("a", version, 1)).await.unwrap_err();
+        assert!(why.to_string().contains("busy (429"), "{why}");
     }
 }
 

@@ -324,7 +324,6 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("[fetch]\nper_address_max = 17", "`fetch.children_max`"),
         ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
         ("[fetch]\nremembered_mb = 100000", "`fetch.remembered_mb`"),
-        ("[fetch]\ntotal_secs = 29", "`fetch.stall_secs`"),
         ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
         ("[log]\nformat = 'xml'", "format"),
         // Nothing that is shown can be a secret.

@@ -92,10 +92,6 @@ fn check_fetch(fetch: &FetchConfig) -> Result<(), ConfigFault> {
     at_most(
         ("fetch.per_address_max", per_address),
         ("fetch.children_max", children),
-    )?;
-    at_most(
-        ("fetch.stall_secs", fetch.stall_secs),
-        ("fetch.total_secs", fetch.total_secs),
     )
 }
 

@@ -198,7 +198,7 @@ impl<'a> Merge<'a> {
 }
 
 fn name(path: &Path) -> &str {
-    path.file_name().unwrap().to_str().unwrap()
+    path.file_name().map_or("", |name| name.to_str().unwrap())
 }
 
 #[test]

@@ -35,16 +35,19 @@ pub fn verify(
     Ok(index::verify(&place, &data.existing_blobs()?, since, tell)?)
 }
 
-/// Judges a push that would move the branch of the registry in `folder` to `new`; its objects may still lie in the
-/// folder `incoming` alone.
-pub fn judge_push(folder: &Path, new: CommitId, incoming: Option<&Path>) -> Result<(), AuditFault> {
+/// Judges a push that would move the branch of the registry in `folder` from `before` to `new`; its objects may still
+/// lie in the folder `incoming` alone.
+pub fn judge_push(
+    folder: &Path,
+    before: CommitId,
+    new: CommitId,
+    incoming: Option<&Path>,
+) -> Result<(), AuditFault> {
     let data = Data::new(folder);
     let place = data.existing_place()?;
     if place.has_forge().map_err(PushFault::Open)? {
         return Err(PushFault::OfForge.into());
     }
     index::judge_push(&place, &data.existing_blobs()?, new, incoming)?;
-    // Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
-    // how far the index was.
-    Ok(place.keep_shown().map_err(PushFault::Open)?)
+    Ok(place.remember_push(before, new).map_err(PushFault::Open)?)
 }

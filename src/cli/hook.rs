@@ -63,20 +63,22 @@ fn pre_receive(folder: &Path) -> anyhow::Result<()> {
     );
     for line in text.lines() {
         let mut words = line.splitn(3, ' ');
-        let (Some(_), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else {
+        let (Some(before), Some(new), Some(name)) = (words.next(), words.next(), words.next())
+        else {
             bail!("git does not say what is pushed but {line:?}");
         };
         ensure!(
             name == BRANCH,
             "the index has one branch; push to {BRANCH}, not to {name}"
         );
-        let new: CommitId = new.parse().context("git does not name a commit")?;
+        let commit = |id: &str| id.parse::<CommitId>().context("git does not name a commit");
+        let (before, new) = (commit(before)?, commit(new)?);
         ensure!(
             new.as_bytes() != &[0; 20],
             "the branch of the index cannot be deleted"
         );
         let incoming = env::var_os("GIT_QUARANTINE_PATH").map(PathBuf::from);
-        audit::judge_push(folder, new, incoming.as_deref())?;
+        audit::judge_push(folder, before, new, incoming.as_deref())?;
     }
     Ok(())
 }

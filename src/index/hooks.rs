@@ -14,13 +14,16 @@ use crate::domain::CommitId;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::writer::Tip;
-use super::{OpenFault, Place, load, refs};
+use super::{OpenFault, Place, load};
 
 /// The hooks as they lie in the repository.
 const HOOKS: [(&str, &str); 2] = [
     ("pre-receive", include_str!("../../hooks/pre-receive")),
     ("post-receive", include_str!("../../hooks/post-receive")),
 ];
+
+/// A file beside the refs that names where the branch was before the last push that was let in, and to where that went.
+const PUSHED: &str = "sidecargo-pushed";
 
 /// Why a push is not let in.
 #[derive(Debug, Error)]
@@ -106,9 +109,21 @@ impl From<HistoryFault> for PushFault {
 }
 
 impl Place {
-    /// Makes it durable up to where the index is known to be good.
-    pub fn keep_shown(&self) -> Result<(), OpenFault> {
-        refs::keep_shown(&self.git_dir).map_err(|source| self.io_fault(source))
+    /// Remembers for good where the branch was before a push that is let in.
+    ///
+    /// Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
+    /// how far the index was.
+    pub fn remember_push(&self, before: CommitId, new: CommitId) -> Result<(), OpenFault> {
+        let text = format!("{before} {new}\n");
+        let remembered = disk::replace(&self.git_dir.join(PUSHED), text.as_bytes());
+        remembered.map_err(|source| self.io_fault(source))
+    }
+
+    /// Where the branch was before the push that moved it to `new`, if that was the last one that was let in.
+    pub(super) fn pushed_from(&self, new: CommitId) -> Option<CommitId> {
+        let text = fs::read_to_string(self.git_dir.join(PUSHED)).ok()?;
+        let (before, pushed) = text.trim_end().split_once(' ')?;
+        (pushed.parse() == Ok(new)).then(|| before.parse().ok())?
     }
 
     /// Puts the hooks into the repository, and beside them what lets them find `program`.

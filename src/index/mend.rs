@@ -157,8 +157,7 @@ impl Place {
 
     /// Removes the indices of packs that are gone, if the history is whole without those.
     ///
-    /// If only that is not which people pushed after all that was shown, for git flushes the files of a push and not
-    /// their names, they stay: the branch is not followed then, which says more.
+    /// If nothing is missing but what was pushed last, they stay: the branch is not followed then, and that is told.
     fn remove_strays(&self, strays: &[PathBuf]) -> Result<(), OpenFault> {
         if strays.is_empty() {
             return Ok(());
@@ -172,9 +171,9 @@ impl Place {
                 cause: gap,
             };
             let damaged: Vec<_> = strays.iter().map(|index| gone(index)).collect();
-            let shown = refs::remembered(&self.git_dir);
-            let is_whole = |shown| self.gap_behind(&[shown]).map(|gap| gap.is_none());
-            if shown.map_or(Ok(false), is_whole).map_err(io_fault)? {
+            let is_whole = |commit| self.gap_behind(&[commit]).map(|gap| gap.is_none());
+            let before = self.before_lost_push()?;
+            if before.map_or(Ok(false), is_whole).map_err(io_fault)? {
                 tell(&damaged);
                 return Ok(());
             }
@@ -352,13 +351,13 @@ impl Place {
     }
 }
 
-/// The files of a folder with this extension; none if there is no folder.
 fn tell(damaged: &[Damaged]) {
     for Damaged { path, reason } in damaged {
         error!(path = %path.display(), reason, "a file of the index is damaged");
     }
 }
 
+/// The files of a folder with this extension; none if there is no folder.
 fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in disk::if_there(fs::read_dir(folder))?.into_iter().flatten() {

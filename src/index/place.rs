@@ -191,7 +191,24 @@ impl Place {
         let key = SigningKey::open(&self.keys).ok();
         let signer = key.and_then(|key| key.signer().ok());
         let good = self.good_commit(signer.as_ref())?;
+        match self.before_lost_push()? {
+            Some(before) => self.good_until(good, before),
+            None => self.good_until(good, self.tip()?),
+        }
+    }
+
+    /// Where the branch was before a push of which the commit is not there: a power cut can take the names of its files.
+    pub(super) fn before_lost_push(&self) -> Result<Option<CommitId>, OpenFault> {
         let tip = self.tip()?;
+        let Some(before) = self.pushed_from(tip) else {
+            return Ok(None);
+        };
+        let is_lost = Objects::open(&self.git_dir)?.commit(tip).is_err();
+        Ok(is_lost.then_some(before))
+    }
+
+    /// The last good commit on the way from one that is good to `tip`.
+    fn good_until(&self, good: CommitId, tip: CommitId) -> Result<CommitId, OpenFault> {
         if good == tip {
             return Ok(tip);
         }
@@ -267,9 +284,12 @@ impl Place {
     pub(super) fn recover(&self, signer: &Signer) -> Result<Recovered, OpenFault> {
         let io_fault = |source| self.io_fault(source);
         let damaged = self.mend(signer)?;
-        let commit = self
-            .good_commit(Some(signer))
-            .map_err(|fault| self.explain(fault))?;
+        let found = || {
+            let good = self.good_commit(Some(signer))?;
+            let before = self.before_lost_push()?;
+            before.map_or(Ok(good), |before| self.good_until(good, before))
+        };
+        let commit = found().map_err(|fault| self.explain(fault))?;
         if commit == self.tip()? {
             refs::renew_tip(&self.git_dir, commit).map_err(io_fault)?;
         }

@@ -76,15 +76,15 @@ fn no_flush_of_what_was_pushed_can_be_left_out() {
     }
 }
 
-/// Whether it is neither git's, which flushes what it takes in, nor an index, which can be made again, nor what was
-/// shown, which is for when the push is lost.
+/// Whether it is neither git's, which flushes what it takes in, nor an index, which can be made again, nor what
+/// tells where the branch was, which is for when the push is lost.
 fn is_ours(path: &Path) -> bool {
     let text = path.to_str().unwrap();
     let others = [
         "tmp_objdir-incoming",
         "main.lock",
         "tmp_idx_",
-        "sidecargo-shown",
+        "index.git/tmp_",
     ];
-    others.iter().all(|part| !text.contains(part))
+    text != "index.git" && others.iter().all(|part| !text.contains(part))
 }

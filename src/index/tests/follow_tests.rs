@@ -178,9 +178,9 @@ async fn what_was_acknowledged_before_a_bad_commit_is_served_after_a_power_cut()
 async fn a_push_whose_pack_a_power_cut_took_keeps_the_registry_from_nothing_but_writing() {
     let mut fixture = fixture().await;
     let good = fixture.tip();
-    let packs = fixture.folder.path().join("index.git/objects/pack");
+    let git_dir = fixture.folder.path().join("index.git");
     let all = || {
-        let entries = fs::read_dir(&packs).unwrap();
+        let entries = fs::read_dir(git_dir.join("objects/pack")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         let packs = paths.filter(|path| path.extension().is_some_and(|it| it == "pack"));
         packs
@@ -190,12 +190,25 @@ async fn a_push_whose_pack_a_power_cut_took_keeps_the_registry_from_nothing_but_
     let before = all();
     let bad = fixture.clone_of().write("1/a", "").push();
     fixture.writes().await.unwrap_err();
+    let older = fixture.git(&["rev-parse", "main~2"]);
     let folder = std::mem::replace(&mut fixture.folder, tempfile::tempdir().unwrap());
     drop(fixture);
     let theirs = { all().into_iter() }
         .find(|path| !before.contains(path))
         .unwrap();
     fs::remove_file(&theirs).unwrap();
+    for unflushed in ["sidecargo-shown", refs::SERVED] {
+        fs::write(git_dir.join(unflushed), &older).unwrap();
+    }
+
+    // Of all that is known it may be a pack of ours that is gone.
+    let said = open(folder.path(), "http://localhost:1").err().unwrap();
+    let said = writer::chain(&said);
+    assert!(said.contains(theirs.to_str().unwrap()), "{said}");
+    let place = place(folder.path());
+    let (at, to) = (good.parse().unwrap(), bad.parse().unwrap());
+    place.remember_push(at, to).unwrap();
+    assert_eq!(place.newest_good().unwrap(), at);
 
     let index = open(folder.path(), "http://localhost:1").unwrap();
     let mut fixture = Fixture { folder, index };

@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn what_is_beside_connections_comes_first_and_one_connection_is_left() {
-        assert_eq!(connections(1000, 200), 400);
-        assert_eq!(connections(201, 200), 1);
+        assert_eq!(connections(1000, 200), 266);
+        assert_eq!(connections(203, 200), 1);
         assert_eq!(connections(10, 200), 1);
     }
 }

@@ -46,13 +46,11 @@ fn a_thousand_idle_connections_do_not_stop_work() {
 
 #[test]
 fn few_descriptors_do_not_stop_work() {
-    let config = "[http]\nheader_secs = 600\n\n[fetch]\nchildren_max = 4\n";
+    let config = "[http]\nheader_secs = 600\nbody_idle_secs = 600\n\n[fetch]\nchildren_max = 4\n";
     let besieged = Besieged::with(config);
     let limited = "ulimit -n 300 && exec \"$0\" \"$@\"";
     let besieged = besieged.under(&["sh", "-c", limited]);
     let port = besieged.port();
-    // More than there are descriptors, and none of them leaves by itself.
-    let idle: Vec<_> = (0..600).map(|_| connect(port).unwrap()).collect();
     let token = besieged.registry.token("alice");
     let work = |minor: usize| {
         for patch in 0..10 {
@@ -62,18 +60,21 @@ fn few_descriptors_do_not_stop_work() {
             clone_works(&besieged.registry);
         }
     };
-    work(0);
-    drop(idle);
     // An upload that is no small one has its file open twice.
     let metric = |name: &str| Metrics::of(&besieged.registry).get(name) as usize;
     let large = Release::large("large", "1.0.0", 200_000);
     let places = metric("sidecargo_http_connections_max");
-    let held: Vec<_> = (8..places).map(|_| large.begin(port, &token)).collect();
+    let upload = |_| large.begin(port, &token).comes_by_half();
+    let held: Vec<_> = (8..places).map(upload).collect();
     eventually("they have come so far", || {
         (metric("process_open_fds") > 3 * held.len()).then_some(())
     });
-    work(1);
+    work(0);
     drop(held);
+    // More than there are descriptors, and none of them leaves by itself.
+    let idle: Vec<_> = (0..600).map(|_| connect(port).unwrap()).collect();
+    work(1);
+    drop(idle);
     let log = besieged.registry.log();
     assert!(!log.contains("Too many open files"), "{log}");
     assert!(log.contains("fewer connections"), "{log}");

@@ -28,6 +28,15 @@ pub struct Uploading {
 }
 
 impl Uploading {
+    /// Sends half of the body.
+    #[track_caller]
+    pub fn comes_by_half(mut self) -> Self {
+        let rest = self.body.split_off(self.body.len() / 2);
+        self.stream.write_all(&self.body).unwrap();
+        self.body = rest;
+        self
+    }
+
     /// Sends the body and reads the answer, which must come.
     #[track_caller]
     pub fn finish(mut self) -> Reply {

@@ -14,7 +14,7 @@ use crate::domain::CommitId;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::writer::Tip;
-use super::{OpenFault, Place, load};
+use super::{OpenFault, Place, load, refs};
 
 /// The hooks as they lie in the repository.
 const HOOKS: [(&str, &str); 2] = [
@@ -109,13 +109,21 @@ impl From<HistoryFault> for PushFault {
 }
 
 impl Place {
-    /// Remembers for good where the branch was before a push that is let in.
+    /// Makes durable what is there before a push that is let in, and remembers for good where the branch was.
     ///
     /// Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
-    /// how far the index was.
+    /// how far the index was. So a push can be lost, and none before it.
     pub fn remember_push(&self, before: CommitId, new: CommitId) -> Result<(), OpenFault> {
+        if before.as_bytes() == &[0; 20] {
+            // There was no branch.
+            return Ok(());
+        }
+        // Of one that is lost the file tells already, and must go on to.
+        Objects::open(&self.git_dir)?.commit(before)?;
         let text = format!("{before} {new}\n");
-        let remembered = disk::replace(&self.git_dir.join(PUSHED), text.as_bytes());
+        let remembered = disk::sync_folder(&self.packs())
+            .and_then(|()| refs::keep_shown(&self.git_dir))
+            .and_then(|()| disk::replace(&self.git_dir.join(PUSHED), text.as_bytes()));
         remembered.map_err(|source| self.io_fault(source))
     }
 

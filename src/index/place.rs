@@ -203,8 +203,9 @@ impl Place {
         let Some(before) = self.pushed_from(tip) else {
             return Ok(None);
         };
-        let is_lost = Objects::open(&self.git_dir)?.commit(tip).is_err();
-        Ok(is_lost.then_some(before))
+        let objects = Objects::open(&self.git_dir)?;
+        let is_lost = objects.commit(tip).is_err();
+        Ok((is_lost && objects.commit(before).is_ok()).then_some(before))
     }
 
     /// The last good commit on the way from one that is good to `tip`.

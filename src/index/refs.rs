@@ -167,6 +167,12 @@ pub(super) fn remembered(git_dir: &Path) -> Option<CommitId> {
     read(git_dir, SHOWN).ok().flatten()
 }
 
+/// Flushes what is remembered.
+pub(super) fn keep_shown(git_dir: &Path) -> io::Result<()> {
+    let file = disk::if_there(File::open(git_dir.join(SHOWN)))?;
+    file.map_or(Ok(()), |file| disk::flush(&file))
+}
+
 /// Lets clients of git see `commit`, and remembers that it is good. Not flushed: at the next start it is set from the
 /// tip.
 pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {

@@ -85,6 +85,7 @@ fn is_ours(path: &Path) -> bool {
         "main.lock",
         "tmp_idx_",
         "index.git/tmp_",
+        "sidecargo-shown",
     ];
     text != "index.git" && others.iter().all(|part| !text.contains(part))
 }

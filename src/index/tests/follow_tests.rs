@@ -209,6 +209,9 @@ async fn a_push_whose_pack_a_power_cut_took_keeps_the_registry_from_nothing_but_
     let (at, to) = (good.parse().unwrap(), bad.parse().unwrap());
     place.remember_push(at, to).unwrap();
     assert_eq!(place.newest_good().unwrap(), at);
+    // Nothing that stands on what is lost takes its place.
+    place.remember_push(to, at).unwrap_err();
+    assert_eq!(place.newest_good().unwrap(), at);
 
     let index = open(folder.path(), "http://localhost:1").unwrap();
     let mut fixture = Fixture { folder, index };

@@ -74,11 +74,10 @@ impl TempFile {
     }
 
     fn of(path: PathBuf, file: File) -> Self {
-        let is_kept = false;
         Self {
             path,
             file,
-            is_kept,
+            is_kept: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The git hooks of the repository, and what they ask.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -24,6 +24,8 @@ const HOOKS: [(&str, &str); 2] = [
 
 /// A file beside the refs that names where the branch was before the last push that was let in, and to where that went.
 const PUSHED: &str = "sidecargo-pushed";
+/// More than it ever has: two commits and what is between and after them.
+const PUSHED_BYTES_MAX: u64 = 128;
 
 /// Why a push is not let in.
 #[derive(Debug, Error)]
@@ -118,7 +120,7 @@ impl Place {
             // There was no branch.
             return Ok(());
         }
-        // Of one that is lost the file tells already, and must go on to.
+        // The branch names a push that was lost: the file tells where it was before that, which is still needed.
         Objects::open(&self.git_dir)?.commit(before)?;
         let text = format!("{before} {new}\n");
         let remembered = disk::sync_folder(&self.packs())
@@ -129,7 +131,9 @@ impl Place {
 
     /// Where the branch was before the push that moved it to `new`, if that was the last one that was let in.
     pub(super) fn pushed_from(&self, new: CommitId) -> Option<CommitId> {
-        let text = fs::read_to_string(self.git_dir.join(PUSHED)).ok()?;
+        let mut text = String::new();
+        let file = File::open(self.git_dir.join(PUSHED)).ok()?;
+        file.take(PUSHED_BYTES_MAX).read_to_string(&mut text).ok()?;
         let (before, pushed) = text.trim_end().split_once(' ')?;
         (pushed.parse() == Ok(new)).then(|| before.parse().ok())?
     }

@@ -75,8 +75,9 @@ pub(super) struct Writer {
     pub(super) is_proven: Arc<AtomicBool>,
     /// Why nothing can be written, if the branch is not good.
     pub(super) stalled: Arc<ArcSwapOption<Stall>>,
-    /// The commit that was pushed last, and why the forge refused it or one before.
+    /// The commit that was pushed last.
     pub(super) pushed: Option<CommitId>,
+    /// Why the forge refused the last push, if it did.
     pub(super) unpushed: Arc<ArcSwapOption<String>>,
     /// Where the branch was when it was found last where it must not be.
     pub(super) violation: Option<CommitId>,

@@ -15,67 +15,28 @@ const BOB: &str = "b000000000000000000000000000000000000001";
 const JOB: &str = "c000000000000000000000000000000000000001";
 
 fn world() -> World {
-    let user = |login, id| User {
-        login,
-        id,
-        is_blocked: false,
-    };
-    let token = |of, scopes| Token { of, scopes };
     World {
-        users: vec![user("alice", 2), user("bob", 3)],
+        users: vec![User::new("alice", 2), User::new("bob", 3)],
         tokens: [
-            (ALICE, token(Holder::User(2), &["all"] as &[_])),
-            (
-                READER,
-                token(Holder::User(2), &["read:user", "read:repository"]),
-            ),
-            (BOB, token(Holder::User(3), &["write:repository"])),
-            (
-                JOB,
-                token(
-                    Holder::Job {
-                        task: 7,
-                        repository: 2,
-                    },
-                    &[],
-                ),
-            ),
+            (ALICE, Token::of_user(2, &["all"])),
+            (READER, Token::of_user(2, &["read:user", "read:repository"])),
+            (BOB, Token::of_user(3, &["write:repository"])),
+            (JOB, Token::of_job(7, 2)),
         ]
         .into(),
         repositories: vec![
-            repository(1, "acme/index", true, vec![(2, "admin"), (3, "read")]),
-            repository(2, "alice/src", false, vec![(2, "write")]),
+            double::Repository::new(1, "acme/index", true, &[(2, "admin"), (3, "read")]),
+            double::Repository::new(2, "alice/src", false, &[(2, "write")]),
         ],
-        teams: vec![team(5, "Owners", vec![2]), team(6, "Platform", vec![2])],
+        teams: vec![
+            double::Team::new(5, "Acme", "Owners", &[2]),
+            double::Team::new(6, "Acme", "Platform", &[2]),
+        ],
         tasks: vec![
             json!({"id": 7, "repository": "alice/src", "run_number": 4, "event": "push",
                 "workflow_id": "a.yml", "head_sha": "ab".repeat(20)}),
         ],
         ..World::gitea()
-    }
-}
-
-fn repository(
-    id: u64,
-    path: &'static str,
-    is_private: bool,
-    rights: Vec<(u64, &'static str)>,
-) -> double::Repository {
-    double::Repository {
-        id,
-        path,
-        is_private,
-        is_archived: false,
-        rights,
-    }
-}
-
-fn team(id: u64, name: &'static str, members: Vec<u64>) -> double::Team {
-    double::Team {
-        id,
-        organisation: "Acme",
-        name,
-        members,
     }
 }
 
@@ -370,8 +331,11 @@ async fn teams_and_their_members_are_numbers() {
 #[tokio::test]
 async fn a_list_is_read_to_its_end_however_short_its_pages() {
     let mut long = world();
-    long.teams = (5..12).map(|id| team(id, "Other", vec![2])).collect();
-    long.teams.push(team(12, "Platform", vec![2]));
+    long.teams = (5..12)
+        .map(|id| double::Team::new(id, "Acme", "Other", &[2]))
+        .collect();
+    long.teams
+        .push(double::Team::new(12, "Acme", "Platform", &[2]));
     let mut first = long.tasks[0].clone();
     first["id"] = 6.into();
     long.tasks = vec![first.clone(), first.clone(), first, long.tasks[0].clone()];
@@ -399,7 +363,9 @@ async fn a_list_is_read_to_its_end_however_short_its_pages() {
 #[tokio::test]
 async fn a_list_without_an_end_is_refused() {
     let mut endless = world();
-    endless.teams = (5..500).map(|id| team(id, "Other", vec![2])).collect();
+    endless.teams = (5..500)
+        .map(|id| double::Team::new(id, "Acme", "Other", &[2]))
+        .collect();
     endless.page_entries = Some(1);
     let double = ForgeDouble::start(endless).await;
     let told = forge(&double).own_teams(&secret(ALICE)).await;

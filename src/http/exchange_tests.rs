@@ -44,47 +44,25 @@ struct Bench {
 }
 
 fn world() -> World {
-    let user = |login, id| User {
-        login,
-        id,
-        is_blocked: false,
-    };
-    let of = |id| Token {
-        of: Holder::User(id),
-        scopes: &["all"],
-    };
-    let repository = |id, path, is_private, rights: &[(u64, &'static str)]| Repository {
-        id,
-        path,
-        is_private,
-        is_archived: false,
-        rights: rights.to_vec(),
-    };
     World {
         users: vec![
-            user("robot", 1),
-            user("alice", 7),
-            user("bob", 8),
-            user("eve", 9),
+            User::new("robot", 1),
+            User::new("alice", 7),
+            User::new("bob", 8),
+            User::new("eve", 9),
         ],
-        tokens: [(ROBOT, of(1)), (ALICE, of(7))].into(),
+        tokens: [
+            (ROBOT, Token::of_user(1, &["all"])),
+            (ALICE, Token::of_user(7, &["all"])),
+        ]
+        .into(),
         repositories: vec![
-            repository(1, "acme/crates", false, &[(1, "admin"), (7, "read")]),
-            repository(12, "acme/serde", true, &[(1, "admin")]),
+            Repository::new(1, "acme/crates", false, &[(1, "admin"), (7, "read")]),
+            Repository::new(12, "acme/serde", true, &[(1, "admin")]),
         ],
         teams: vec![
-            Team {
-                id: 2,
-                organisation: "acme",
-                name: "Owners",
-                members: vec![1],
-            },
-            Team {
-                id: 3,
-                organisation: "acme",
-                name: "core",
-                members: vec![7, 8],
-            },
+            Team::new(2, "acme", "Owners", &[1]),
+            Team::new(3, "acme", "core", &[7, 8]),
         ],
         ..World::gitea()
     }
@@ -589,11 +567,7 @@ async fn of_an_index_that_all_may_read_it_is_asked_who_is_there_alone() {
                 let (answered, text) = bench.publish("a", "1.0.1", token).await;
                 assert_eq!(answered, StatusCode::FORBIDDEN, "{text}");
             }
-            bench.double.world().users.push(User {
-                login: "alice",
-                id: 10,
-                is_blocked: false,
-            });
+            bench.double.world().users.push(User::new("alice", 10));
         }
     }
 }

@@ -36,37 +36,22 @@ struct Bench {
 }
 
 fn world() -> World {
-    let user = |login, id| User {
-        login,
-        id,
-        is_blocked: false,
-    };
-    let of = |id, scopes: &'static [&'static str]| Token {
-        of: Holder::User(id),
-        scopes,
-    };
+    let of_index = &[(7, "admin"), (8, "read")];
     World {
-        users: vec![user("alice", 7), user("bob", 8), user("eve", 9)],
+        users: vec![
+            User::new("alice", 7),
+            User::new("bob", 8),
+            User::new("eve", 9),
+        ],
         tokens: [
-            (ALICE, of(7, &["all"])),
-            (READER, of(7, &["read:user", "read:repository"])),
-            (BOB, of(8, &["all"])),
-            (EVE, of(9, &["all"])),
+            (ALICE, Token::of_user(7, &["all"])),
+            (READER, Token::of_user(7, &["read:user", "read:repository"])),
+            (BOB, Token::of_user(8, &["all"])),
+            (EVE, Token::of_user(9, &["all"])),
         ]
         .into(),
-        repositories: vec![Repository {
-            id: 1,
-            path: "acme/crates",
-            is_private: true,
-            is_archived: false,
-            rights: vec![(7, "admin"), (8, "read")],
-        }],
-        teams: vec![Team {
-            id: 3,
-            organisation: "acme",
-            name: "core",
-            members: vec![7],
-        }],
+        repositories: vec![Repository::new(1, "acme/crates", true, of_index)],
+        teams: vec![Team::new(3, "acme", "core", &[7])],
         ..World::gitea()
     }
 }

@@ -258,12 +258,30 @@ fn user_json(login: &str, id: i64, login_name: &str) -> Value {
 }
 
 impl User {
+    pub fn new(login: &'static str, id: u64) -> Self {
+        Self {
+            login,
+            id,
+            is_blocked: false,
+        }
+    }
+
     fn json(&self) -> Value {
         user_json(self.login, self.id as i64, "")
     }
 }
 
 impl Token {
+    pub fn of_user(id: u64, scopes: &'static [&'static str]) -> Self {
+        let of = Holder::User(id);
+        Self { of, scopes }
+    }
+
+    pub fn of_job(task: u64, repository: u64) -> Self {
+        let of = Holder::Job { task, repository };
+        Self { of, scopes: &[] }
+    }
+
     fn may(&self, scope: &str) -> bool {
         let written = scope.replace("read:", "write:");
         let is_it = |own: &&str| *own == scope || *own == written || *own == "all";
@@ -272,6 +290,21 @@ impl Token {
 }
 
 impl Repository {
+    pub fn new(
+        id: u64,
+        path: &'static str,
+        is_private: bool,
+        rights: &[(u64, &'static str)],
+    ) -> Self {
+        Self {
+            id,
+            path,
+            is_private,
+            is_archived: false,
+            rights: rights.to_vec(),
+        }
+    }
+
     /// Pull and push of a holder, or nothing if it is invisible.
     fn rights(&self, holder: Option<Holder>) -> Option<(bool, bool)> {
         let right = match holder {
@@ -296,6 +329,17 @@ impl Repository {
         json!({"id": self.id, "owner": user_json(owner, 50, ""), "name": name, "full_name": self.path,
             "empty": false, "private": self.is_private, "internal": false, "archived": self.is_archived,
             "default_branch": "main", "permissions": {"admin": false, "push": push, "pull": pull}})
+    }
+}
+
+impl Team {
+    pub fn new(id: u64, organisation: &'static str, name: &'static str, members: &[u64]) -> Self {
+        Self {
+            id,
+            organisation,
+            name,
+            members: members.to_vec(),
+        }
     }
 }
 

@@ -39,65 +39,33 @@ fn peer() -> IpAddr {
 }
 
 fn world() -> World {
-    let user = |login, id| User {
-        login,
-        id,
-        is_blocked: false,
-    };
-    let of = |id, scopes: &'static [&'static str]| Token {
-        of: Holder::User(id),
-        scopes,
-    };
-    let job = Token {
-        of: Holder::Job {
-            task: 7,
-            repository: 12,
-        },
-        scopes: &[],
-    };
-    let repository = |id, path, is_private, rights: &[(u64, &'static str)]| Repository {
-        id,
-        path,
-        is_private,
-        is_archived: false,
-        rights: rights.to_vec(),
-    };
-    let team = |id, name, members: &[u64]| Team {
-        id,
-        organisation: "acme",
-        name,
-        members: members.to_vec(),
-    };
+    let bobs = &["read:user", "write:repository", "read:organization"];
+    let of_index = &[(1, "admin"), (7, "read"), (8, "read")];
     World {
         users: vec![
-            user("robot", 1),
-            user("alice", 7),
-            user("bob", 8),
-            user("eve", 9),
+            User::new("robot", 1),
+            User::new("alice", 7),
+            User::new("bob", 8),
+            User::new("eve", 9),
         ],
         tokens: [
-            (ROBOT, of(1, &["all"])),
-            (ALICE, of(7, &["all"])),
-            (READER, of(7, &["read:user", "read:repository"])),
-            (NAMELESS, of(7, &["write:repository"])),
-            (
-                BOB,
-                of(8, &["read:user", "write:repository", "read:organization"]),
-            ),
-            (EVE, of(9, &["all"])),
-            (JOB, job),
+            (ROBOT, Token::of_user(1, &["all"])),
+            (ALICE, Token::of_user(7, &["all"])),
+            (READER, Token::of_user(7, &["read:user", "read:repository"])),
+            (NAMELESS, Token::of_user(7, &["write:repository"])),
+            (BOB, Token::of_user(8, bobs)),
+            (EVE, Token::of_user(9, &["all"])),
+            (JOB, Token::of_job(7, 12)),
         ]
         .into(),
         repositories: vec![
-            repository(
-                1,
-                "acme/crates",
-                true,
-                &[(1, "admin"), (7, "read"), (8, "read")],
-            ),
-            repository(12, "acme/serde", true, &[(1, "admin"), (8, "write")]),
+            Repository::new(1, "acme/crates", true, of_index),
+            Repository::new(12, "acme/serde", true, &[(1, "admin"), (8, "write")]),
         ],
-        teams: vec![team(2, "Owners", &[1]), team(3, "Platform", &[8])],
+        teams: vec![
+            Team::new(2, "acme", "Owners", &[1]),
+            Team::new(3, "acme", "Platform", &[8]),
+        ],
         tasks: vec![task("push")],
         ..World::gitea()
     }

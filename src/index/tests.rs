@@ -56,6 +56,14 @@ impl Fixture {
         let deadline = Instant::now() + Duration::from_secs(60);
         self.index.submit(change(by, action), deadline).await
     }
+
+    async fn lands(&self, by: &str, action: Action) -> Landed {
+        self.submit(by, action).await.unwrap()
+    }
+
+    async fn is_refused(&self, by: &str, action: Action) -> Refusal {
+        refusal(self.submit(by, action).await)
+    }
 }
 
 pub(super) fn place(folder: &Path) -> Place {
@@ -177,32 +185,18 @@ fn refusal(result: Result<Landed, WriteFault>) -> Refusal {
 #[tokio::test]
 async fn every_change_is_one_commit_that_git_accepts() {
     let fixture = Fixture::new();
+    fixture.lands("alice", publish("Serde", "1.0.0", 1)).await;
     fixture
-        .submit("alice", publish("Serde", "1.0.0", 1))
-        .await
-        .unwrap();
-    fixture
-        .submit("alice", publish("Serde", "1.0.1+build", 2))
-        .await
-        .unwrap();
-    fixture
-        .submit("alice", publish("a", "0.1.0", 3))
-        .await
-        .unwrap();
-    fixture
-        .submit("alice", yank("Serde", "1.0.0", true))
-        .await
-        .unwrap();
-    fixture
-        .submit("alice", yank("Serde", "1.0.0", false))
-        .await
-        .unwrap();
+        .lands("alice", publish("Serde", "1.0.1+build", 2))
+        .await;
+    fixture.lands("alice", publish("a", "0.1.0", 3)).await;
+    fixture.lands("alice", yank("Serde", "1.0.0", true)).await;
+    fixture.lands("alice", yank("Serde", "1.0.0", false)).await;
     let owners = vec!["bob".parse().unwrap()];
     let name: CrateName = "Serde".parse().unwrap();
     fixture
-        .submit("alice", Action::AddOwners { name, owners })
-        .await
-        .unwrap();
+        .lands("alice", Action::AddOwners { name, owners })
+        .await;
 
     assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
     assert_eq!(
@@ -220,14 +214,12 @@ async fn a_restart_serves_the_same_and_snapshot_and_tree_agree() {
     let fixture = Fixture::new();
     for version in ["0.2.0", "0.1.0", "0.10.0-rc.1"] {
         fixture
-            .submit("alice", publish("some-crate", version, 7))
-            .await
-            .unwrap();
+            .lands("alice", publish("some-crate", version, 7))
+            .await;
     }
     fixture
-        .submit("alice", yank("some_crate", "0.2.0", true))
-        .await
-        .unwrap();
+        .lands("alice", yank("some_crate", "0.2.0", true))
+        .await;
     let Fixture { folder, index } = fixture;
     let before = index.snapshot();
     drop(index);
@@ -258,50 +250,23 @@ async fn a_restart_serves_the_same_and_snapshot_and_tree_agree() {
 async fn what_may_not_happen_is_refused_and_leaves_no_commit() {
     let fixture = Fixture::new();
     let landed = fixture
-        .submit("alice", publish("my-crate", "1.0.0", 1))
-        .await
-        .unwrap();
-    let refusals = [
-        refusal(
-            fixture
-                .submit("alice", publish("my-crate", "1.0.0", 1))
-                .await,
-        ),
-        refusal(
-            fixture
-                .submit("alice", publish("my-crate", "1.0.0+x", 1))
-                .await,
-        ),
-        refusal(
-            fixture
-                .submit("alice", publish("my_crate", "2.0.0", 1))
-                .await,
-        ),
-        refusal(
-            fixture
-                .submit("alice", publish("My-Crate", "2.0.0", 1))
-                .await,
-        ),
-        refusal(
-            fixture
-                .submit("mallory", publish("my-crate", "2.0.0", 1))
-                .await,
-        ),
-        refusal(fixture.submit("alice", publish("nul", "1.0.0", 1)).await),
-        refusal(fixture.submit("alice", publish("std", "1.0.0", 1)).await),
-        refusal(
-            fixture
-                .submit("alice", yank("my-crate", "3.0.0", true))
-                .await,
-        ),
-        refusal(fixture.submit("alice", yank("other", "1.0.0", true)).await),
-        refusal(
-            fixture
-                .submit("mallory", yank("my-crate", "1.0.0", true))
-                .await,
-        ),
-    ];
-    let sentences: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+        .lands("alice", publish("my-crate", "1.0.0", 1))
+        .await;
+    let mut sentences = Vec::new();
+    for (by, action) in [
+        ("alice", publish("my-crate", "1.0.0", 1)),
+        ("alice", publish("my-crate", "1.0.0+x", 1)),
+        ("alice", publish("my_crate", "2.0.0", 1)),
+        ("alice", publish("My-Crate", "2.0.0", 1)),
+        ("mallory", publish("my-crate", "2.0.0", 1)),
+        ("alice", publish("nul", "1.0.0", 1)),
+        ("alice", publish("std", "1.0.0", 1)),
+        ("alice", yank("my-crate", "3.0.0", true)),
+        ("alice", yank("other", "1.0.0", true)),
+        ("mallory", yank("my-crate", "1.0.0", true)),
+    ] {
+        sentences.push(fixture.is_refused(by, action).await.to_string());
+    }
     insta::assert_snapshot!(sentences.join("\n"), @r"
     crate version `my-crate 1.0.0` is already uploaded with this same checksum
     crate version `my-crate 1.0.0` is already uploaded; a version cannot be changed, and build metadata does not make another, so publish under a new number
@@ -323,9 +288,8 @@ async fn all_that_is_against_a_version_is_told_at_once() {
     use DependencyKind::{Dev, Normal};
     let fixture = Fixture::new();
     fixture
-        .submit("alice", publish("my-crate", "1.0.0", 1))
-        .await
-        .unwrap();
+        .lands("alice", publish("my-crate", "1.0.0", 1))
+        .await;
     let mut snapshot = Snapshot::clone(&fixture.index.snapshot());
     let mut files = snapshot.registry().clone();
     files.policy = Policy::parse("create = ['alice']\nreserved = ['kept']").unwrap();
@@ -386,38 +350,20 @@ async fn all_that_is_against_a_version_is_told_at_once() {
 #[tokio::test]
 async fn a_repeated_yank_succeeds_without_a_commit() {
     let fixture = Fixture::new();
-    fixture
-        .submit("alice", publish("c", "1.0.0", 1))
-        .await
-        .unwrap();
-    let first = fixture
-        .submit("alice", yank("c", "1.0.0", true))
-        .await
-        .unwrap();
-    let second = fixture
-        .submit("alice", yank("c", "1.0.0", true))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("c", "1.0.0", 1)).await;
+    let first = fixture.lands("alice", yank("c", "1.0.0", true)).await;
+    let second = fixture.lands("alice", yank("c", "1.0.0", true)).await;
     assert_eq!(first, second);
 }
 
 #[tokio::test]
 async fn a_yank_may_leave_build_metadata_out_but_not_name_another() {
     let fixture = Fixture::new();
-    fixture
-        .submit("alice", publish("c", "1.0.0+one", 1))
-        .await
-        .unwrap();
-    let other = fixture.submit("alice", yank("c", "1.0.0+two", true)).await;
-    assert!(matches!(refusal(other), Refusal::NoSuchVersion { .. }));
-    fixture
-        .submit("alice", yank("c", "1.0.0", true))
-        .await
-        .unwrap();
-    fixture
-        .submit("alice", yank("c", "1.0.0+one", false))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("c", "1.0.0+one", 1)).await;
+    let other = fixture.is_refused("alice", yank("c", "1.0.0+two", true));
+    assert!(matches!(other.await, Refusal::NoSuchVersion { .. }));
+    fixture.lands("alice", yank("c", "1.0.0", true)).await;
+    fixture.lands("alice", yank("c", "1.0.0+one", false)).await;
     let krate = fixture
         .index
         .snapshot()
@@ -430,38 +376,33 @@ async fn a_yank_may_leave_build_metadata_out_but_not_name_another() {
 #[tokio::test]
 async fn a_commit_of_owners_says_what_changed_and_no_more() {
     let fixture = Fixture::new();
-    fixture
-        .submit("alice", publish("c", "1.0.0", 1))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("c", "1.0.0", 1)).await;
     let named = ["bob", "Bob", "alice", "ALICE"].map(|login| login.parse().unwrap());
     let name: CrateName = "c".parse().unwrap();
     let owners = named.to_vec();
     fixture
-        .submit(
+        .lands(
             "alice",
             Action::AddOwners {
                 name: name.clone(),
                 owners,
             },
         )
-        .await
-        .unwrap();
+        .await;
     assert_eq!(
         fixture.git(&["log", "-1", "--format=%s", "main"]),
         "own c +bob\n"
     );
     let owners = vec!["BOB".parse().unwrap()];
     fixture
-        .submit(
+        .lands(
             "Alice",
             Action::RemoveOwners {
                 name: name.clone(),
                 owners,
             },
         )
-        .await
-        .unwrap();
+        .await;
     assert_eq!(
         fixture.git(&["log", "-1", "--format=%s", "main"]),
         "own c -bob\n"
@@ -535,10 +476,7 @@ async fn of_twins_in_one_group_one_wins() {
 #[tokio::test]
 async fn a_new_url_is_a_commit_and_the_old_one_stays_ours() {
     let fixture = Fixture::new();
-    fixture
-        .submit("alice", publish("c", "1.0.0", 1))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("c", "1.0.0", 1)).await;
     let Fixture { folder, index } = fixture;
     drop(index);
     let index = open(folder.path(), "https://crates.example.com/").unwrap();
@@ -577,10 +515,7 @@ fn a_url_under_which_nothing_was_published_is_not_ours_afterwards() {
 async fn a_tip_moved_by_somebody_else_is_not_overwritten() {
     let fixture = Fixture::new();
     let first = fixture.index.snapshot().commit().to_string();
-    let landed = fixture
-        .submit("alice", publish("c", "1.0.0", 1))
-        .await
-        .unwrap();
+    let landed = fixture.lands("alice", publish("c", "1.0.0", 1)).await;
     fixture.git(&["update-ref", refs::TIP, &first]);
     let result = fixture.submit("alice", publish("c", "2.0.0", 1)).await;
     assert!(
@@ -593,10 +528,7 @@ async fn a_tip_moved_by_somebody_else_is_not_overwritten() {
         "reads go on"
     );
     fixture.git(&["update-ref", refs::TIP, &landed.commit.to_string()]);
-    fixture
-        .submit("alice", publish("c", "2.0.0", 1))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("c", "2.0.0", 1)).await;
     assert_eq!(fixture.git(&["fsck", "--strict", "--full"]), "");
 }
 
@@ -690,9 +622,8 @@ async fn own_dependencies_must_be_there_in_their_spelling() {
     use DependencyKind::{Build, Dev, Normal};
     let fixture = Fixture::new();
     fixture
-        .submit("alice", publish("Some-Crate", "1.0.0", 1))
-        .await
-        .unwrap();
+        .lands("alice", publish("Some-Crate", "1.0.0", 1))
+        .await;
     let needed = [
         (Normal, "absent"),
         (Dev, "absent"),
@@ -709,9 +640,9 @@ async fn own_dependencies_must_be_there_in_their_spelling() {
     the dependency `some_crate` is spelled `Some-Crate` in this registry
     ");
     // The writer asks what has to be mended first.
-    assert_eq!(refusal(fixture.submit("alice", asked).await), refusals[0]);
+    assert_eq!(fixture.is_refused("alice", asked).await, refusals[0]);
     let asked = publish_needing("top", "1.0.0", 2, &[(Normal, "Some-Crate")]);
-    fixture.submit("alice", asked).await.unwrap();
+    fixture.lands("alice", asked).await;
 }
 
 #[tokio::test]
@@ -735,19 +666,19 @@ async fn a_crate_may_need_itself_for_tests_or_in_another_version() {
     let fixture = Fixture::new();
     let lonely = publish_needing("odd-one", "1.0.0", 1, &[(Normal, "odd-one")]);
     assert_eq!(
-        refusal(fixture.submit("alice", lonely).await).to_string(),
+        fixture.is_refused("alice", lonely).await.to_string(),
         "the crate `odd-one` depends on itself but has no other version; only its tests may need the version itself"
     );
     let twin = publish_needing("odd-one", "1.0.0", 1, &[(Dev, "odd_one")]);
     assert_eq!(
-        refusal(fixture.submit("alice", twin).await).to_string(),
+        fixture.is_refused("alice", twin).await.to_string(),
         "the dependency `odd_one` is spelled `odd-one` in this registry"
     );
     let tested = publish_needing("odd-one", "2.0.0", 1, &[(Dev, "odd-one")]);
-    fixture.submit("alice", tested).await.unwrap();
+    fixture.lands("alice", tested).await;
     // An old version may be a face of a newer one.
     let face = publish_needing("odd-one", "1.0.1", 2, &[(Normal, "odd-one")]);
-    fixture.submit("alice", face).await.unwrap();
+    fixture.lands("alice", face).await;
 }
 
 #[test]
@@ -807,7 +738,7 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
             source_commit: None,
             policy: Arc::default(),
         };
-        fixture.submit("alice", action).await.unwrap();
+        fixture.lands("alice", action).await;
     }
     let tip = fixture.index.snapshot().commit();
     let damages = recheck::newest_blobs(fixture.index.git_dir(), tip, &blobs);

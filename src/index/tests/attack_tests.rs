@@ -113,7 +113,7 @@ fn sorted(mut entries: Vec<Entry>) -> Vec<Entry> {
 async fn fixture() -> Fixture {
     let fixture = Fixture::new();
     let action = publish("a", "1.0.0", 1);
-    fixture.submit("alice", action).await.unwrap();
+    fixture.lands("alice", action).await;
     fixture
 }
 
@@ -318,7 +318,7 @@ async fn odd_refs_are_no_branch() {
     assert!(!path.exists());
     fixture.look().await.unwrap();
     let action = publish("a", "1.1.0", 2);
-    fixture.submit("alice", action).await.unwrap();
+    fixture.lands("alice", action).await;
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ fn git_in(folder: &Path, args: &[&str]) -> String {
 async fn fixture() -> Fixture {
     let fixture = Fixture::new();
     for action in [publish("a", "1.0.0", 1), yank("a", "1.0.0", true)] {
-        fixture.submit("alice", action).await.unwrap();
+        fixture.lands("alice", action).await;
     }
     fixture
 }
@@ -120,7 +120,7 @@ async fn what_people_may_do_is_followed_and_built_upon() {
     let theirs = clone.push();
 
     // The push is seen before the change is judged: alice is no longer an owner.
-    let refusal = refusal(fixture.submit("alice", publish("a", "1.1.0", 2)).await);
+    let refusal = fixture.is_refused("alice", publish("a", "1.1.0", 2)).await;
     assert!(matches!(refusal, Refusal::NotAnOwner { .. }), "{refusal}");
     assert_eq!(fixture.served(), theirs);
     let snapshot = fixture.index.snapshot();
@@ -128,10 +128,7 @@ async fn what_people_may_do_is_followed_and_built_upon() {
     let krate = snapshot.find(&"a".parse().unwrap()).unwrap();
     assert!(!krate.releases()[0].yanked);
 
-    fixture
-        .submit("bob", publish("a", "1.1.0", 2))
-        .await
-        .unwrap();
+    fixture.lands("bob", publish("a", "1.1.0", 2)).await;
     assert_eq!(fixture.git(&["rev-parse", "main^"]).trim(), theirs);
     fixture.git(&["fsck", "--strict"]);
 }
@@ -236,10 +233,7 @@ async fn what_people_pushed_stands_in_a_pack_of_ours() {
     fixture.git(&["config", "transfer.unpackLimit", "100"]);
     let clone = fixture.clone_of();
     let theirs = clone.write("README.md", "hello\n").push();
-    fixture
-        .submit("alice", publish("b", "1.0.0", 2))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("b", "1.0.0", 2)).await;
     // Without the files that git wrote when it took the push.
     let loose = fixture
         .folder
@@ -408,10 +402,7 @@ async fn a_merge_must_keep_the_branch_as_its_first_parent() {
     clone
         .write("README.md", "hello\n")
         .git(&["commit", "--quiet", "-am", "work"]);
-    fixture
-        .submit("alice", publish("b", "1.0.0", 2))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("b", "1.0.0", 2)).await;
     let good = fixture.tip();
     clone.git(&["fetch", "--quiet"]);
     clone.git(&["merge", "--quiet", "--no-edit", "origin/main"]);

@@ -182,10 +182,7 @@ async fn a_new_signing_key_is_added_by_the_old_one_and_signs_what_follows() {
     let new = fixture.read(KEY).unwrap();
     assert_ne!(old, new);
     assert_eq!(fixture.read(NEXT_KEY), None);
-    fixture
-        .submit("alice", publish("a", "1.0.0", 1))
-        .await
-        .unwrap();
+    fixture.lands("alice", publish("a", "1.0.0", 1)).await;
     let fixture = fixture.again();
     fixture.revoke(1, at(60)).await.unwrap();
     assert_eq!(fixture.read(KEY).unwrap(), new, "a restart keeps the key");

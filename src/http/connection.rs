@@ -92,7 +92,7 @@ impl Connection {
         let mut leaving = pin!(told_to_leave(self.leave, accepted, &progress));
         let mut takes_too_slowly = pin!(progress.taking.for_long());
         let mut gives_too_slowly = pin!(progress.giving.for_long());
-        let (mut is_leaving, mut makes_room, mut is_cut) = (false, false, false);
+        let (mut is_leaving, mut makes_room) = (false, false);
         let ended = loop {
             tokio::select! {
                 // What has come is read before anybody is sent away.
@@ -114,7 +114,7 @@ impl Connection {
                 () = &mut gives_too_slowly, if makes_room => match is_ending() {
                     true => makes_room = false,
                     false => {
-                        is_cut = true;
+                        progress.is_cut.store(true, Ordering::Relaxed);
                         break Ok(());
                     }
                 },
@@ -124,7 +124,7 @@ impl Connection {
             debug!(%peer, %fault, "a connection ended early");
         }
         let mut io = connection.into_parts().io.into_inner();
-        let bare = match is_cut {
+        let bare = match progress.is_cut.load(Ordering::Relaxed) {
             true => TOO_SLOW.to_vec(),
             false => io.take_bare(),
         };

@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) taking: Stalled,
     /// Whether the client gives the body of its request too slowly.
     pub(super) giving: Stalled,
+    /// Whether it was sent away for that.
+    pub(super) is_cut: AtomicBool,
 }
 
 /// Answers one request by `routes`, whatever happens inside them.
@@ -59,7 +61,7 @@ pub(super) async fn answer(
     progress.has_served.store(true, Ordering::Relaxed);
     progress.answer.begin();
     // Also if nobody is asked for it: a client that is refused may be sending it all the same.
-    let mut request = request.map(|body| WatchedBody::new(body, progress));
+    let mut request = request.map(|body| WatchedBody::new(body, Arc::clone(&progress)));
     let id = match RequestId::random() {
         Ok(id) => id,
         Err(fault) => {
@@ -69,7 +71,7 @@ pub(super) async fn answer(
         }
     };
     let peer = routes.proxies.origin(peer, request.headers());
-    let mut line = LogLine::start(&id, peer, &request);
+    let mut line = LogLine::start(&id, peer, &request, progress);
     let span = line.span.clone();
     let response = match oversized(&request) {
         Some(refusal) => {
@@ -174,12 +176,18 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 struct LogLine {
     span: Span,
     started: Instant,
-    /// None until an answer exists: a client that leaves before drops us.
+    /// None until an answer exists: a client that leaves before, or is sent away, drops us.
     status: Option<StatusCode>,
+    progress: Arc<Progress>,
 }
 
 impl LogLine {
-    fn start<B>(id: &RequestId, peer: SocketAddr, request: &Request<B>) -> Self {
+    fn start<B>(
+        id: &RequestId,
+        peer: SocketAddr,
+        request: &Request<B>,
+        progress: Arc<Progress>,
+    ) -> Self {
         let user_agent = request.headers().get(header::USER_AGENT);
         let user_agent = user_agent.map_or(&b""[..], HeaderValue::as_bytes);
         // Of the highest level, so that no filter takes it from the lines that are left. Where none is written for each
@@ -201,6 +209,7 @@ impl LogLine {
             span,
             started: Instant::now(),
             status: None,
+            progress,
         }
     }
 }
@@ -213,6 +222,9 @@ impl Drop for LogLine {
             Some(status) => {
                 let status = status.as_u16();
                 info!(parent: &self.span, status, duration_ms, "answered");
+            }
+            None if self.progress.is_cut.load(Ordering::Relaxed) => {
+                info!(parent: &self.span, duration_ms, "the client gave its request so slowly that others got its place");
             }
             None => info!(parent: &self.span, duration_ms, "the client left before the answer"),
         }

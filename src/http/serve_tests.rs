@@ -37,6 +37,14 @@ const UNHURRIED: ServeLimits = ServeLimits {
     shutdown: Duration::from_secs(600),
 };
 
+/// For so many connections at one time.
+fn places(connections_max: usize) -> ServeLimits {
+    ServeLimits {
+        connections_max,
+        ..UNHURRIED
+    }
+}
+
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -347,11 +355,7 @@ async fn a_panic_is_our_500_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn at_the_cap_idle_connections_make_room() {
-    let limits = ServeLimits {
-        connections_max: 2,
-        ..UNHURRIED
-    };
-    let server = Server::start(limits, hello()).await;
+    let server = Server::start(places(2), hello()).await;
     let mut served = server.connect().await;
     served.send(GET).await;
     served.answer().await;
@@ -370,11 +374,7 @@ async fn at_the_cap_idle_connections_make_room() {
 
 #[tokio::test]
 async fn at_the_cap_a_head_that_came_in_part_makes_room() {
-    let limits = ServeLimits {
-        connections_max: 2,
-        ..UNHURRIED
-    };
-    let server = Server::start(limits, hello()).await;
+    let server = Server::start(places(2), hello()).await;
     let mut first = server.connect().await;
     first.send("GET / HTTP/1.1\r\nhost: x\r\n").await;
     let mut second = server.connect().await;
@@ -397,11 +397,7 @@ async fn at_the_cap_a_head_that_came_in_part_makes_room() {
 
 #[tokio::test]
 async fn at_the_cap_a_body_that_is_still_coming_is_waited_for() {
-    let limits = ServeLimits {
-        connections_max: 1,
-        ..UNHURRIED
-    };
-    let server = Server::start(limits, measure(BODIES)).await;
+    let server = Server::start(places(1), measure(BODIES)).await;
     let mut first = server.connect().await;
     first
         .send("PUT / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 6\r\n\r\n")
@@ -417,11 +413,9 @@ async fn at_the_cap_a_body_that_is_still_coming_is_waited_for() {
 
 #[tokio::test]
 async fn at_the_cap_a_body_that_comes_too_slowly_makes_room_and_is_told_so() {
-    let limits = ServeLimits {
-        connections_max: 1,
-        ..UNHURRIED
-    };
-    let server = Server::start(limits, measure(BODIES)).await;
+    let log = Log::default();
+    let _logging = log.takes_lines();
+    let server = Server::start(places(1), measure(BODIES)).await;
     let mut first = server.connect().await;
     first
         .send("PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc")
@@ -431,14 +425,16 @@ async fn at_the_cap_a_body_that_comes_too_slowly_makes_room_and_is_told_so() {
     assert_eq!(answer.status, 408, "{answer:?}");
     assert!(answer.body.contains("others got its place"), "{answer:?}");
     first.assert_closed().await;
+    let text = log.text();
+    assert!(
+        text.contains("so slowly that others got its place"),
+        "{text}"
+    );
+    assert!(!text.contains("the client left"), "{text}");
 }
 
 #[tokio::test]
 async fn at_the_cap_a_running_request_is_finished_and_the_next_waits() {
-    let limits = ServeLimits {
-        connections_max: 1,
-        ..UNHURRIED
-    };
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, wait) = (Arc::clone(&entered), Arc::clone(&release));
     let routes = warp::any()
@@ -451,7 +447,7 @@ async fn at_the_cap_a_running_request_is_finished_and_the_next_waits() {
             }
         })
         .boxed();
-    let server = Server::start(limits, routes).await;
+    let server = Server::start(places(1), routes).await;
     let mut first = server.connect().await;
     first.send(GET).await;
     timeout(PATIENCE, entered.notified()).await.unwrap();
@@ -704,6 +700,29 @@ async fn a_request_knows_its_peer_and_its_id() {
 #[derive(Clone, Default)]
 struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
 
+impl Log {
+    /// Takes the lines of this thread until what is given is dropped.
+    fn takes_lines(&self) -> impl Sized + use<> {
+        let sink = self.clone();
+        // Beside a single subscriber, tracing asks the thread that meets a line of code first, and keeps its answer:
+        // a neighbouring test without a log would switch ours off. Of two it asks both.
+        let second = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::OFF)
+            .finish();
+        let second = tracing::Dispatch::new(second);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::INFO)
+            .with_ansi(false)
+            .with_writer(move || sink.clone())
+            .finish();
+        (second, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -718,20 +737,7 @@ impl std::io::Write for Log {
 #[tokio::test]
 async fn one_line_a_request_without_secrets() {
     let log = Log::default();
-    let sink = log.clone();
-    // Beside a single subscriber, tracing asks the thread that meets a line of code first, and keeps its answer:
-    // a neighbouring test without a log would switch ours off. Of two it asks both.
-    let _second = tracing::Dispatch::new(
-        tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::OFF)
-            .finish(),
-    );
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::INFO)
-        .with_ansi(false)
-        .with_writer(move || sink.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _logging = log.takes_lines();
     let server = Server::start(UNHURRIED, hello()).await;
     let agent = format!("cargo 1.65.0 \"\t{}", "z".repeat(500));
     let request = format!(
@@ -742,7 +748,7 @@ async fn one_line_a_request_without_secrets() {
         .head
         .lines()
         .find_map(|line| line.strip_prefix("x-request-id: "));
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     for part in [
         "INFO request{",

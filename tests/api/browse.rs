@@ -1,9 +1,8 @@
 //! Pages on which people look through the crates.
 
-use std::fs;
-
-use crate::common::git::{self, git};
+use crate::common::git;
 use crate::common::http::{Reply, get};
+use crate::common::person::commit_file;
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
 use crate::common::watch::eventually;
@@ -59,27 +58,9 @@ fn the_crates_of_a_repository_are_found_by_its_number() {
             .succeeds();
     }
     assert_eq!(page(&registry, "repositories/7").status, 404);
-    let folder = tempfile::tempdir().unwrap();
-    let clone = folder.path().join("clone");
-    let repository = registry.repository();
-    let words = [
-        "clone",
-        "--quiet",
-        repository.to_str().unwrap(),
-        clone.to_str().unwrap(),
-    ];
-    git(folder.path(), &words).succeeds();
     let owners =
         "users = [{ login = \"alice\" }]\nrepository = { name = \"acme/greeter\", id = 7 }\n";
-    fs::write(clone.join("owners/gr/ee/greeter.toml"), owners).unwrap();
-    let who = ["-c", "user.name=alice", "-c", "user.email=a@localhost"];
-    let commit = [
-        &who[..],
-        &["commit", "--quiet", "--all", "--message", "link"],
-    ]
-    .concat();
-    git(&clone, &commit).succeeds();
-    git(&clone, &["push", "--quiet", "origin", "HEAD"]).succeeds();
+    commit_file(&registry, "owners/gr/ee/greeter.toml", owners);
     let shown = eventually("the push is served", || {
         let reply = page(&registry, "repositories/7");
         (reply.status == 200).then_some(reply)
@@ -93,6 +74,6 @@ fn the_crates_of_a_repository_are_found_by_its_number() {
     for none in ["repositories/8", "repositories/x", "repositories/"] {
         assert_eq!(page(&registry, none).status, 404, "{none}");
     }
-    git::assert_sound(&repository);
+    git::assert_sound(&registry.repository());
     registry.knows_its_files();
 }

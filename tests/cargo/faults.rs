@@ -410,12 +410,12 @@ fn a_crate_file_that_may_not_be_durable_is_flushed_before_it_is_trusted() {
     let target = Target::new();
     let release = Release::new("kept", "1.0.0");
     let cksum = release.cksum();
-    let folder = target.registry.data().join("blobs").join(&cksum[..2]);
-    let blob = folder.join(&cksum);
+    let blob = target.registry.blob(&cksum);
+    let folder = blob.parent().unwrap();
     let before = target.index_files();
     let plan = Plan {
         inject: Some("fsync:error=EIO"),
-        paths: &[&folder],
+        paths: &[folder],
     };
     let trouble = Trouble::of_all(&strace, &target.registry, &plan);
     target.cannot_publish(&release, "nothing was published");
@@ -438,7 +438,7 @@ fn a_crate_file_that_may_not_be_durable_is_flushed_before_it_is_trusted() {
         trace.lines().any(is_renamed),
         "a fresh file takes the name: {trace}"
     );
-    if let Err(fault) = Trace::parse(&trace).flushes_before_answer(&[&folder]) {
+    if let Err(fault) = Trace::parse(&trace).flushes_before_answer(&[folder]) {
         panic!("{fault}\n{trace}");
     }
     target.has_once(&release);

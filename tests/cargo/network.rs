@@ -8,7 +8,7 @@ use crate::common::project::{Project, locked_version};
 use crate::common::ran::Ran;
 use crate::common::registry::Registry;
 use crate::common::relay::Relay;
-use crate::common::upload::Release;
+use crate::common::upload::{Release, publish_all};
 
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error";
 const GATEWAY: &str = "HTTP/1.1 502 Bad Gateway";
@@ -86,17 +86,7 @@ fn two_connections_carry_two_hundred_crates() {
     let registry = Registry::start();
     let token = registry.token("alice");
     let names: Vec<String> = (0..200).map(|n| format!("many-{n}")).collect();
-    std::thread::scope(|scope| {
-        for part in names.chunks(50) {
-            let (port, token) = (registry.port, &token);
-            scope.spawn(move || {
-                for name in part {
-                    let release = Release::new(name, "1.0.0");
-                    release.publish(port, token).succeeds();
-                }
-            });
-        }
-    });
+    publish_all(&names, registry.port, &token);
     let cargo = Sandbox::stable(&registry, View::Sparse);
     let hello = user(&cargo, &names);
     let log_len = registry.log().len();
@@ -125,10 +115,7 @@ fn peer_of(line: &str) -> Option<&str> {
 }
 
 fn user(cargo: &Sandbox, names: &[String]) -> PathBuf {
-    let hello = names
-        .iter()
-        .fold(Project::program("hello", ""), |project, name| {
-            project.depends_on(name, "1")
-        });
-    hello.write(&cargo.work())
+    Project::program("hello", "")
+        .depends_on_all(names)
+        .write(&cargo.work())
 }

@@ -5,7 +5,7 @@ use crate::common::package::Package;
 use crate::common::project::{Project, locked_version};
 use crate::common::registry::Registry;
 use crate::common::tools;
-use crate::common::upload::Release;
+use crate::common::upload::{Release, publish_all};
 
 #[test]
 fn the_resolver_prefers_versions_for_the_projects_rust_over_the_sparse_index() {
@@ -122,11 +122,8 @@ fn names_of_every_length_are_found() {
         readers.push(Sandbox::old(program, &registry));
     }
     for reader in readers {
-        let folder = names
-            .iter()
-            .fold(Project::program("hello", ""), |project, name| {
-                project.depends_on(name, "1")
-            })
+        let folder = Project::program("hello", "")
+            .depends_on_all(&names)
             .write(&reader.work());
         reader.cargo(&folder, &["fetch"]).succeeds();
         for name in names {
@@ -156,24 +153,11 @@ fn one_project_takes_two_hundred_crates() {
     let registry = Registry::start();
     let token = registry.token("alice");
     let names: Vec<String> = (0..200).map(|n| format!("many-{n}")).collect();
-    std::thread::scope(|scope| {
-        for part in names.chunks(50) {
-            let (port, token) = (registry.port, &token);
-            scope.spawn(move || {
-                for name in part {
-                    let release = Release::new(name, "1.0.0");
-                    release.publish(port, token).succeeds();
-                }
-            });
-        }
-    });
+    publish_all(&names, registry.port, &token);
     for view in [View::Sparse, View::Git] {
         let reader = Sandbox::stable(&registry, view);
-        let folder = names
-            .iter()
-            .fold(Project::program("hello", ""), |project, name| {
-                project.depends_on(name, "1")
-            })
+        let folder = Project::program("hello", "")
+            .depends_on_all(&names)
             .write(&reader.work());
         reader.cargo(&folder, &["fetch"]).succeeds();
         let lock = std::fs::read_to_string(folder.join("Cargo.lock")).unwrap();

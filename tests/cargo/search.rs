@@ -169,12 +169,7 @@ fn a_crate_without_a_readable_file_is_found_by_its_name() {
         .send(library.registry.port)
         .json();
     let cksum = line["cksum"].as_str().unwrap();
-    let blob = library
-        .registry
-        .data()
-        .join("blobs")
-        .join(&cksum[..2])
-        .join(cksum);
+    let blob = library.registry.blob(cksum);
     library.registry.kill();
     let _ = fs::remove_dir_all(library.registry.data().join("cache"));
     fs::write(blob, "no archive").unwrap();

@@ -43,6 +43,12 @@ impl Project {
         self
     }
 
+    /// With a dependency from the registry on some version 1 of each.
+    pub fn depends_on_all<S: AsRef<str>>(self, names: &[S]) -> Self {
+        let names = names.iter().map(S::as_ref);
+        names.fold(self, |project, name| project.depends_on(name, "1"))
+    }
+
     /// With a dependency on a neighbour in the same workspace.
     pub fn depends_on_member(mut self, name: &str, requirement: &str) -> Self {
         self.dependencies.push_str(&format!(

@@ -204,6 +204,11 @@ impl Registry {
         self.folder.path().canonicalize().unwrap().join(&self.below)
     }
 
+    /// The `.crate` file with this SHA-256.
+    pub fn blob(&self, cksum: &str) -> PathBuf {
+        self.data().join("blobs").join(&cksum[..2]).join(cksum)
+    }
+
     /// The bare repository of the index.
     pub fn repository(&self) -> PathBuf {
         self.data().join("index.git")

@@ -13,6 +13,7 @@ use super::scene::Visibility;
 use crate::common::cargos::Sandbox;
 use crate::common::git::git;
 use crate::common::http::{Reply, get, request};
+use crate::common::person::commit_file;
 use crate::common::project::Project;
 use crate::common::ran::run;
 use crate::common::registry::{Registry, program};
@@ -161,28 +162,11 @@ fn crates_are_in_the_navigation_and_on_their_repository() {
     person.cargo(&program, &add).succeeds();
     person.cargo(&program, &["build"]).succeeds();
 
-    let clone = person.work().join("index");
-    let there = registry.repository();
-    let words = [
-        "clone",
-        "--quiet",
-        there.to_str().unwrap(),
-        clone.to_str().unwrap(),
-    ];
-    git(&person.work(), &words).succeeds();
     let link = format!(
         "users = [{{ login = \"alice\" }}]\nrepository = {{ name = \"{}/greeter\", id = {} }}\n",
         owner.login, repository.id
     );
-    fs::write(clone.join("owners/gr/ee/greeter.toml"), link).unwrap();
-    let who = ["-c", "user.name=alice", "-c", "user.email=alice@localhost"];
-    let commit = [
-        &who[..],
-        &["commit", "--quiet", "--all", "--message", "link"],
-    ]
-    .concat();
-    git(&clone, &commit).succeeds();
-    git(&clone, &["push", "--quiet", "origin", "HEAD"]).succeeds();
+    commit_file(&registry, "owners/gr/ee/greeter.toml", &link);
     eventually("the tab has something to lead to", || {
         (asks() == 200).then_some(())
     });

@@ -31,8 +31,7 @@ pub(super) fn registry() -> (Registry, String) {
 }
 
 fn blob(registry: &Registry, version: &str) -> PathBuf {
-    let cksum = Release::new("a", version).cksum();
-    registry.data().join("blobs").join(&cksum[..2]).join(&cksum)
+    registry.blob(&Release::new("a", version).cksum())
 }
 
 fn commit_of(registry: &Registry, revision: &str) -> String {

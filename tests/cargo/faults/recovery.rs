@@ -35,12 +35,7 @@ fn a_lost_crate_file_is_told_hinders_nothing_else_and_comes_back_with_the_next_u
     let other = Release::new("other", "1.0.0");
     target.publish(&other).succeeds();
     let cksum = early.cksum();
-    let blob = target
-        .registry
-        .data()
-        .join("blobs")
-        .join(&cksum[..2])
-        .join(&cksum);
+    let blob = target.registry.blob(&cksum);
     for lose in LOSSES {
         // What was asked for lately is still in memory.
         target.registry.stop();
@@ -103,8 +98,8 @@ fn a_download_that_a_damaged_file_ends_is_in_the_log_with_its_request() {
     let release = Release::large("large", "1.0.0", 8 << 20);
     target.publish(&release).succeeds();
     let cksum = release.cksum();
-    let path = target.registry.data().join("blobs").join(&cksum[..2]);
-    let file = File::options().write(true).open(path.join(&cksum)).unwrap();
+    let path = target.registry.blob(&cksum);
+    let file = File::options().write(true).open(&path).unwrap();
     let mut stream = connect(target.registry.port).unwrap();
     let ask = format!(
         "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -187,12 +182,7 @@ fn after_a_power_cut_the_newest_crate_files_are_looked_at_also_beyond_what_was_s
     // Nobody flushes it.
     fs::write(&shown, before).unwrap();
     let cksum = release.cksum();
-    let blob = target
-        .registry
-        .data()
-        .join("blobs")
-        .join(&cksum[..2])
-        .join(&cksum);
+    let blob = target.registry.blob(&cksum);
     LOSSES[3](&blob);
     target.registry.start_again();
     let log = target.registry.log();

@@ -89,6 +89,7 @@ async fn prepare(
     let wish = Wish {
         can: Can::Own,
         owners: snapshot.find(&name).map(|krate| &*krate.owners),
+        creators: None,
         sources: None,
     };
     let standing = app.standing(caller, &wish).await?;

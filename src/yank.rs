@@ -44,6 +44,7 @@ pub async fn set_yanked(
     let wish = Wish {
         can: Can::Yank,
         owners: snapshot.find(&name).map(|krate| &*krate.owners),
+        creators: None,
         sources: None,
     };
     let standing = timeout_at(deadline, app.standing(caller, &wish)).await;

@@ -22,6 +22,8 @@ pub struct Wish<'a> {
     pub can: Can,
     /// The owners of the crate, if it is there.
     pub owners: Option<&'a Owners>,
+    /// Who may create it, if it is not there and the policy names them.
+    pub creators: Option<&'a Owners>,
     /// Where its manifest says that its sources are. It grants nothing; a job is only looked for there.
     pub sources: Option<&'a RepositoryPath>,
 }
@@ -69,7 +71,7 @@ impl Gate {
         // Whoever was taken off the index does nothing more, whatever they own.
         self.must_read_by(token).await?;
         let mut standing = Standing::of(Actor::Person(person.clone()), Proof::ForgeToken);
-        let Some(owners) = wish.owners else {
+        let Some(owners) = wish.owners.or(wish.creators) else {
             return Ok(standing);
         };
         if owners.admit(&standing, wish.can) {
@@ -95,7 +97,7 @@ impl Gate {
     ) -> Result<Standing, GateFault> {
         // Whoever was taken off the index or is gone does nothing more, whatever they own.
         self.must_read_as(person).await?;
-        let Some(owners) = wish.owners else {
+        let Some(owners) = wish.owners.or(wish.creators) else {
             return Ok(standing);
         };
         if owners.admit(&standing, wish.can) {

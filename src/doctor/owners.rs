@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::forge::{Examined, Seen};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::app::Data;
-use crate::domain::{Secret, harmless};
+use crate::domain::{Owners, Secret, harmless};
 use crate::forge::{ForgeFault, Showing};
 use crate::index::{Crate, Snapshot};
 
@@ -29,6 +29,14 @@ impl Examined<'_> {
         let by_name = snapshot.crates().filter(by_name);
         let mut names: Vec<String> = by_name.map(|krate| krate.name.to_string()).collect();
         names.sort_unstable();
+        let creators = snapshot.registry().policy.create.named();
+        if let Some(creators) = creators.filter(|it| it.are_names_alone() && it.users().count() > 0)
+        {
+            return Err(format!(
+                "`create` of `policy.toml` names {}, so nobody of the forge may create crates: write their numbers too, as in `create = {{ users = [{{ login = \"alice\", id = 7 }}] }}`",
+                creators.numbered()
+            ));
+        }
         match names.is_empty() {
             true => Ok(format!("{} crates", snapshot.crate_count())),
             false => Err(format!(
@@ -41,7 +49,12 @@ impl Examined<'_> {
 
     /// Whether the server's own account is told who is in the teams that own crates; nothing if there are none.
     pub(super) async fn teams(&self, snapshot: &Snapshot, robot: &Secret) -> Option<Finding> {
-        let all = snapshot.crates().flat_map(|krate| krate.owners.teams());
+        let creators = snapshot.registry().policy.create.named().into_iter();
+        let all = snapshot
+            .crates()
+            .map(|krate| &*krate.owners)
+            .chain(creators);
+        let all = all.flat_map(Owners::teams);
         let teams: BTreeMap<u64, &str> = all.map(|(name, id)| (id, name)).collect();
         let (mut asked, mut hidden) = (0, Vec::new());
         let what = "teams of owners";

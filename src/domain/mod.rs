@@ -43,9 +43,9 @@ pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
     is_windows_device,
 };
-pub use owners::{Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, TeamName};
+pub use owners::{Creators, Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, TeamName};
 pub use path::IndexPath;
-pub use policy::{Creators, Everyone, Policy, PolicyFault};
+pub use policy::{Policy, PolicyFault};
 pub use principal::{Actor, Job, Person, Proof, Standing};
 pub use rate::{Rate, RateLimits};
 pub use registry::{OwnUrls, PUBLIC_REGISTRY, PublicUrl, RegistryName, RegistryUrl, UrlFault};

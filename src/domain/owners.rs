@@ -1,8 +1,10 @@
 //! Who may publish, yank and own a crate: the file `owners/<index path>.toml`.
 
+mod creators;
 mod leave;
 mod name;
 
+pub use creators::Creators;
 pub use leave::{Leaver, Meant};
 pub use name::{OwnerName, TeamName};
 

@@ -5,10 +5,10 @@ use thiserror::Error;
 
 use super::limits::{LimitFault, Limits};
 use super::name::CrateName;
+use super::owners::Creators;
 use super::rate::RateLimits;
 use super::registry::RegistryUrl;
 use super::requirements::Requirements;
-use super::text::Login;
 
 /// The largest policy file that is read, in bytes.
 const POLICY_BYTES_MAX: usize = 256 * 1024;
@@ -29,24 +29,6 @@ pub struct Policy {
     pub rates: RateLimits,
     /// Bounds on uploads.
     pub limits: Limits,
-}
-
-/// Who may create crates.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum Creators {
-    /// Everybody whose token may publish.
-    Word(Everyone),
-    /// These people.
-    Users(Vec<Login>),
-}
-
-/// The word `"everyone"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Everyone {
-    /// Everybody.
-    Everyone,
 }
 
 /// The file is not a policy.
@@ -92,26 +74,6 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Whether `login` may create crates; a job of the forge's CI has none.
-    pub fn may_create(&self, login: Option<&Login>) -> bool {
-        match &self.create {
-            Creators::Word(Everyone::Everyone) => true,
-            Creators::Users(users) => login.is_some_and(|login| users.contains(login)),
-        }
-    }
-
-    /// Who may create crates, in words for a refusal.
-    pub fn creators(&self) -> String {
-        match &self.create {
-            Creators::Word(Everyone::Everyone) => "everyone".to_owned(),
-            Creators::Users(users) if users.is_empty() => "nobody".to_owned(),
-            Creators::Users(users) => {
-                let names: Vec<&str> = users.iter().map(Login::as_str).collect();
-                names.join(", ")
-            }
-        }
-    }
-
     /// Whether the registry keeps this name for itself.
     pub fn reserves(&self, name: &CrateName) -> bool {
         self.reserved
@@ -123,7 +85,7 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            create: Creators::Word(Everyone::Everyone),
+            create: Creators::Everyone,
             reserved: Vec::new(),
             dependencies_from: vec![RegistryUrl::public_registry()],
             require: Requirements::default(),
@@ -138,11 +100,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::arbitrary;
+    use super::super::owners::Owners;
     use super::*;
-
-    fn login(text: &str) -> Login {
-        text.parse().unwrap()
-    }
 
     proptest! {
         #[test]
@@ -164,7 +123,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_the_default() {
         assert_eq!(Policy::parse("").unwrap(), Policy::default());
-        assert!(Policy::default().may_create(Some(&login("anybody"))));
+        assert_eq!(Policy::default().create, Creators::Everyone);
         assert_eq!(
             Policy::default().dependencies_from,
             [RegistryUrl::public_registry()]
@@ -207,18 +166,23 @@ mod tests {
     }
 
     #[test]
-    fn creators_are_everyone_or_those_named() {
-        let all = Policy::parse("create = \"everyone\"").unwrap();
-        assert!(all.may_create(Some(&login("bob"))) && all.may_create(None));
-        let some = Policy::parse("create = [\"alice\"]").unwrap();
-        assert!(some.may_create(Some(&login("alice"))));
-        assert!(!some.may_create(Some(&login("bob"))) && !some.may_create(None));
-        let none = Policy::parse("create = []").unwrap();
-        assert!(!none.may_create(Some(&login("alice"))));
-        assert_eq!(all.creators(), "everyone");
-        assert_eq!(none.creators(), "nobody");
-        let two = Policy::parse("create = [\"alice\", \"bob\"]").unwrap();
-        assert_eq!(two.creators(), "alice, bob");
+    fn creators_are_everyone_or_those_named_as_owners_are() {
+        let named = |text: &str| Policy::parse(text).unwrap().create.named().cloned();
+        assert_eq!(named("create = \"everyone\""), None);
+        assert_eq!(named("create = []"), Some(Owners::default()));
+        let owners = "users = [{ login = \"alice\", id = 7 }, { login = \"bob\" }]
+teams = [{ name = \"acme:platform\", id = 3 }]
+repository = { name = \"acme/serde\", id = 12 }
+";
+        let table = named(&format!("reserved = []\n[create]\n{owners}"));
+        assert_eq!(table, Some(Owners::parse(owners).unwrap()));
+        let names = Owners::parse("users = [{ login = \"alice\" }, { login = \"bob\" }]");
+        assert_eq!(named("create = [\"alice\", \"bob\"]"), names.ok());
+        let fault = Policy::parse("create = [\"acme:platform\"]").unwrap_err();
+        assert!(
+            fault.to_string().starts_with("`create` is neither"),
+            "{fault}"
+        );
     }
 
     #[test]
@@ -227,6 +191,10 @@ mod tests {
             "create = \"nobody\"",
             "create = [\"a b\"]",
             "create = true",
+            "create = [\"acme:platform\"]",
+            "create = { users = [\"alice\"] }",
+            "create = { team = [] }",
+            "create = { teams = [{ name = \"acme:platform\" }] }",
             "creators = []",
             "reserved = [\"a/b\"]",
             "dependencies_from = [\"javascript:x\"]",

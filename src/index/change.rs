@@ -128,10 +128,10 @@ pub enum Refusal {
     #[error("the name `{0}` is reserved by the policy of this registry; choose another")]
     ReservedByPolicy(CrateName),
     /// The caller may not create crates.
-    #[error("the policy of this registry does not let `{who}` create crates; {creators} may")]
+    #[error("the policy of this registry does not let `{who}` create crates; who may: {creators}")]
     MayNotCreate {
         /// The caller.
-        who: PlainText,
+        who: String,
         /// Who could.
         creators: String,
     },
@@ -277,12 +277,17 @@ impl Change {
     }
 
     fn must_be_admitted(&self, krate: &Crate, can: Can) -> Result<(), Refusal> {
-        let owners = &krate.owners;
-        if owners.admit(&self.by, can) {
+        if krate.owners.admit(&self.by, can) {
             return Ok(());
         }
         let name = krate.name.clone();
-        let (who, mut owners) = match &self.by.actor {
+        let (who, owners) = self.in_words(&krate.owners, can);
+        Err(Refusal::NotAnOwner { who, name, owners })
+    }
+
+    /// The caller, and who they are not.
+    fn in_words(&self, owners: &Owners, can: Can) -> (String, String) {
+        let (who, mut names) = match &self.by.actor {
             // The name is there, and it is not theirs.
             Actor::Person(person) if owners.includes(&person.login) => {
                 let who = format!("{} (number {})", person.login, person.id);
@@ -295,14 +300,17 @@ impl Change {
             && shows_nothing
             && can != Can::Own
         {
-            if krate.owners.teams().next().is_some() {
-                owners += LOOKED_UP;
+            if owners.teams().next().is_some() {
+                names += LOOKED_UP;
             }
-            if krate.owners.repository_id().is_some() {
-                owners += LOOKED_UP_AS_PUSHER;
+            if owners.repository_id().is_some() {
+                names += LOOKED_UP_AS_PUSHER;
             }
         }
-        Err(Refusal::NotAnOwner { who, name, owners })
+        if names.is_empty() {
+            names += "nobody";
+        }
+        (who, names)
     }
 
     fn edit(&self, message: Message) -> Edit {

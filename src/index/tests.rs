@@ -343,7 +343,7 @@ async fn all_that_is_against_a_version_is_told_at_once() {
       `mallory` is not an owner of the crate `my-crate`; its owners are alice
     mallory: kept 1.0.0
       the name `kept` is reserved by the policy of this registry; choose another
-      the policy of this registry does not let `mallory` create crates; alice may
+      the policy of this registry does not let `mallory` create crates; who may: alice
     ");
 }
 

@@ -307,6 +307,7 @@ async fn standing(app: &App, caller: &Caller, release: &Release) -> Result<Stand
     let wish = Wish {
         can: Can::Publish,
         owners: snapshot.find(&release.name).map(|krate| &*krate.owners),
+        creators: snapshot.registry().policy.create.named(),
         sources: sources.as_ref(),
     };
     app.standing(caller, &wish).await

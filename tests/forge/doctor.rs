@@ -372,17 +372,27 @@ fn owners_whom_the_forge_does_not_know_or_show_are_told() {
     let others = forge.organisation("others");
     let team = forge.team(&others, "Platform", "write");
     acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
-    let path = "/contents/owners/gr/ee/greeter.toml";
+    let put = |file: &str, text: &str| {
+        let path = format!("/contents/{file}");
+        let change = json!({
+            "content": base64(text),
+            "sha": acme.read(&path)["sha"],
+            "message": "give owners numbers",
+        });
+        acme.change("PUT", &path, &change, 200);
+    };
+    put("policy.toml", "create = [\"rita\"]\n");
+    eventually("the policy is in force", || {
+        let said = patient.says("owners: ");
+        let names = "mend     owners: `create` of `policy.toml` names rita (without a number), ";
+        said.starts_with(names).then_some(())
+    });
+    put("policy.toml", "");
     let text = format!(
         "users = [{{ login = \"rita\", id = 7 }}]\nteams = [{{ name = \"{others}:Platform\", id = {} }}]\n",
         team.id
     );
-    let change = json!({
-        "content": base64(&text),
-        "sha": acme.read(path)["sha"],
-        "message": "give owners numbers",
-    });
-    acme.change("PUT", path, &change, 200);
+    put("owners/gr/ee/greeter.toml", &text);
     eventually("the change is in force", || {
         patient.says("owners: ").starts_with("good").then_some(())
     });

@@ -147,19 +147,61 @@ fn link(beside: &Beside<'_>, repository: &Repository) {
         "repository = {{ name = \"{}/{}\", id = {} }}\n",
         repository.owner, repository.name, repository.id
     );
-    let path = format!("{}/contents/{owners}", beside.repository.api());
+    edit(beside, owners, &format!("{}{line}", beside.file(owners)));
+}
+
+/// Gives a file of the index another text, by a commit on the forge.
+#[track_caller]
+fn edit(beside: &Beside<'_>, file: &str, content: &str) {
+    let path = format!("{}/contents/{file}", beside.repository.api());
     let token = beside.token(&beside.owner, &["all"]);
     let owner = beside.forge.with_token(&token);
-    let file = owner.read(&path);
     let change = json!({
-        "content": base64(&format!("{}{line}", beside.file(owners))),
-        "sha": text(&file, "sha"),
-        "message": "link greeter to its repository",
+        "content": base64(content),
+        "sha": text(&owner.read(&path), "sha"),
+        "message": format!("edit {file}"),
     });
     done(owner.send("PUT", &path, &change), 200);
-    eventually("the link is in force", || {
-        beside.file(owners).contains(&line).then_some(())
+    eventually("it is in force", || {
+        (beside.file(file) == content).then_some(())
     });
+}
+
+#[test]
+fn who_may_create_crates_goes_by_numbers_and_teams() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let acme = forge.organisation("acme");
+    let platform = forge.team(&acme, "Platform", "write");
+    let (alice, bob) = (forge.user("alice"), forge.user("bob"));
+    forge.join(&platform, &bob);
+    let (of_alice, of_bob) = (developer(&beside, &alice), developer(&beside, &bob));
+    edit(
+        &beside,
+        "policy.toml",
+        &format!("create = [\"{}\"]\n", alice.login),
+    );
+    // The name is hers today, and somebody else's tomorrow.
+    publish(&of_alice, "0.1.0").fails_with(&format!(
+        "does not let `{0} (number {1})` create crates; who may: {0} (without a number)",
+        alice.login, alice.id
+    ));
+    let team = format!(
+        "[create]\nteams = [{{ name = \"{acme}:platform\", id = {} }}]\n",
+        platform.id
+    );
+    edit(&beside, "policy.toml", &team);
+    publish(&of_alice, "0.1.0").fails_with(&format!("who may: {acme}:platform"));
+    publish(&of_bob, "0.1.0").succeeds();
+    let person = format!(
+        "[create]\nusers = [{{ login = \"{}\", id = {} }}]\n",
+        alice.login, alice.id
+    );
+    edit(&beside, "policy.toml", &person);
+    // What is there goes by its owners.
+    publish(&of_bob, "0.1.1").succeeds();
+    publish(&of_alice, "0.1.2").fails_with("is not an owner of the crate `greeter`");
+    beside.tip();
 }
 
 #[test]

@@ -198,6 +198,7 @@ impl Bench {
         let wish = Wish {
             can,
             owners,
+            creators: None,
             sources: Some(&sources),
         };
         self.gate.standing(&guest, &wish).await
@@ -949,6 +950,23 @@ mod writing {
     }
 
     #[tokio::test]
+    async fn of_whom_the_policy_names_the_forge_is_asked_too() {
+        let bench = bench(holds()).await;
+        for (file, may) in [(TEAMS, true), (ALICES, false)] {
+            let creators = owners(file);
+            let wish = Wish {
+                can: Can::Publish,
+                owners: None,
+                creators: Some(&creators),
+                sources: None,
+            };
+            let guest = bench.gate.guest(&secret(BOB), peer(), at(0)).await.unwrap();
+            let standing = bench.gate.standing(&guest, &wish).await.unwrap();
+            assert_eq!(creators.admit(&standing, Can::Publish), may, "{file}");
+        }
+    }
+
+    #[tokio::test]
     async fn members_of_an_owning_team_publish() {
         let bench = bench(holds()).await;
         assert!(bench.may(BOB, TEAMS, Can::Publish).await);
@@ -1170,6 +1188,7 @@ mod writing {
         let wish = Wish {
             can: Can::Publish,
             owners: Some(&owners),
+            creators: None,
             sources: None,
         };
         let standing = bench.gate.standing(&guest, &wish).await.unwrap();

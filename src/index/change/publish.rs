@@ -88,14 +88,13 @@ impl Change {
     }
 
     fn may_create(&self, on: &Snapshot) -> Result<(), Refusal> {
-        let policy = &on.registry().policy;
-        if policy.may_create(self.by.actor.login()) {
-            return Ok(());
+        match on.registry().policy.create.named() {
+            Some(creators) if !creators.admit(&self.by, Can::Publish) => {
+                let (who, creators) = self.in_words(creators, Can::Publish);
+                Err(Refusal::MayNotCreate { who, creators })
+            }
+            _ => Ok(()),
         }
-        Err(Refusal::MayNotCreate {
-            who: self.by.actor.name(),
-            creators: policy.creators(),
-        })
     }
 }
 

@@ -109,7 +109,7 @@ fn what_tokens_and_policy_do_not_allow() {
     let bob = desk.machine_of("bob");
     assert_snapshot!(
         desk.refuses_to(&bob, "Refusal::MayNotCreate", &package("third")),
-        @"403 Forbidden: the policy of this registry does not let `bob` create crates; alice may"
+        @"403 Forbidden: the policy of this registry does not let `bob` create crates; who may: alice"
     );
 
     let limited = |scope: &[&str]| {

@@ -82,6 +82,11 @@ pub enum IdTokenFault {
         "the claim `event_name` of the token is a pull request's, whose jobs may not publish; run it for a tag or a branch"
     )]
     PullRequest,
+    /// It was exchanged for a token of ours.
+    #[error(
+        "this id-token (its claim `jti`) was exchanged before and is good for nothing else; use the token that it was exchanged for, or let the job get another"
+    )]
+    Spent,
 }
 
 /// What a good token says.

@@ -130,9 +130,14 @@ impl Spent {
         }
     }
 
+    /// Whether it was spent.
+    pub fn is_spent(&self, mark: &Mark) -> bool {
+        self.lock().contains_key(mark)
+    }
+
     /// Whether a token of ours was given back.
     pub fn is_given_back(&self, token: TokenId) -> bool {
-        self.lock().contains_key(&mark_of(token))
+        self.is_spent(&mark_of(token))
     }
 
     /// Makes room.

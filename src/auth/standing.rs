@@ -35,7 +35,7 @@ impl Gate {
             (Who::Person(person), GuestProof::Shown(token)) => {
                 self.of_shown_person(person, token, wish).await
             }
-            (Who::Person(person), GuestProof::Signed(groups)) => {
+            (Who::Person(person), GuestProof::Signed { groups, .. }) => {
                 let standing = Standing::of(Actor::Person(person.clone()), Proof::IdToken);
                 self.of_unshown_person(person, standing, Some(groups), wish)
                     .await
@@ -131,12 +131,12 @@ impl Gate {
         if wish.owners.is_none() {
             match proof {
                 GuestProof::Shown(token) => self.must_read_by(token).await?,
-                GuestProof::Signed(_) | GuestProof::Minted(_) => self.jobs_must_read().await?,
+                GuestProof::Signed { .. } | GuestProof::Minted(_) => self.jobs_must_read().await?,
             }
         }
         let proof = match proof {
             GuestProof::Shown(_) => Proof::ForgeToken,
-            GuestProof::Signed(_) => Proof::IdToken,
+            GuestProof::Signed { .. } => Proof::IdToken,
             GuestProof::Minted(id) => Proof::Token(*id),
         };
         let repositories = vec![job.repository_id];

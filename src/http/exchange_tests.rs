@@ -308,7 +308,7 @@ async fn an_id_token_of_a_job_is_exchanged_once_however_it_is_signed() {
     without_id.as_object_mut().unwrap().remove("jti");
     for claims in [bench.job(), without_id] {
         let first = bench.jobs.sign(&claims);
-        bench.token(&json!({"jwt": first})).await;
+        bench.token(&json!({"jwt": first, "crates": ["a"]})).await;
         // The same again, with another signature that is as good.
         let second = bench.jobs.sign(&claims);
         assert_ne!(first, second);
@@ -319,6 +319,10 @@ async fn an_id_token_of_a_job_is_exchanged_once_however_it_is_signed() {
                 text.contains("(its claim `jti`) was exchanged before"),
                 "{text}"
             );
+            // Nor is it good by itself, for more than it was exchanged for.
+            let (status, text) = bench.publish("b", "1.0.0", jwt).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+            assert!(text.contains("good for nothing else"), "{text}");
         }
     }
     // Nor after a restart, which has no memory but the disk.

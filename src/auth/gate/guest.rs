@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{GateFault, IdTokenFault};
+use crate::auth::Spent;
 use crate::domain::{Actor, Grant, Job, Person, PlainText, RepositoryPath, Secret, TokenId};
 use crate::forge::{ForgeFault, Run};
 
@@ -26,8 +27,13 @@ pub(in crate::auth) enum Who {
 pub(in crate::auth) enum GuestProof {
     /// The token was shown to the forge, and can be again.
     Shown(Secret),
-    /// The forge signed it, and the groups that it names.
-    Signed(Vec<PlainText>),
+    /// The forge signed it.
+    Signed {
+        /// The groups that it names.
+        groups: Vec<PlainText>,
+        /// By what it is known again.
+        once: [u8; 32],
+    },
     /// We made it from one that the forge signed.
     Minted(TokenId),
 }
@@ -42,6 +48,16 @@ impl Guest {
         };
         let proof = GuestProof::Minted(grant.token_id);
         Some(Self { who, proof })
+    }
+
+    /// Refuses whose id-token was exchanged: what it was exchanged for is limited, and would limit nothing.
+    pub fn must_not_be_spent(&self, spent: &Spent) -> Result<(), GateFault> {
+        match &self.proof {
+            GuestProof::Signed { once, .. } if spent.is_spent(once) => {
+                Err(IdTokenFault::Spent.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

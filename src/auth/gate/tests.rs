@@ -643,7 +643,7 @@ mod signed {
         let guest = bench.guest_of(&bench.people.sign(&bench.person()), 0).await;
         let guest = guest.unwrap();
         assert!(matches!(&guest.who, Who::Person(person) if person.id == 7));
-        assert!(matches!(&guest.proof, GuestProof::Signed(groups) if groups.len() == 2));
+        assert!(matches!(&guest.proof, GuestProof::Signed { groups, .. } if groups.len() == 2));
         let token = bench.jobs.sign(&bench.job());
         let guest = bench.guest_of(&token, 0).await.unwrap();
         assert_eq!(guest.to_string(), "acme/serde");

@@ -19,11 +19,13 @@ pub struct Vouched {
 
 impl Gate {
     pub(super) async fn signed(&self, token: &Secret, now: Timestamp) -> Result<Guest, GateFault> {
-        let (who, groups) = match self.verify(token, Wanted::Write, now).await?.who {
+        let signed = self.verify(token, Wanted::Write, now).await?;
+        let once = signed.once;
+        let (who, groups) = match signed.who {
             SignedFor::Person(person, groups) => (Who::Person(person), groups),
             SignedFor::Job(job) => (Who::Job(self.numbered(job).await?), Vec::new()),
         };
-        let proof = GuestProof::Signed(groups);
+        let proof = GuestProof::Signed { groups, once };
         Ok(Guest { who, proof })
     }
 

@@ -277,7 +277,7 @@ impl Gate {
             let (repository, run) = self.forge.own_run(token).await?;
             return Ok(Who::Job(job_of(repository.path, repository.id, &run)?));
         }
-        task.map(Who::Task).ok_or(GateFault::OtherRepository)
+        task.map(Who::Task).ok_or(GateFault::NamelessJob)
     }
 }
 

@@ -135,6 +135,8 @@ impl From<GateFault> for ApiError {
             | GateFault::NoName(_)
             | GateFault::ReadOnly(_)
             | GateFault::OtherRepository
+            | GateFault::NamelessJob
+            | GateFault::HiddenRepository(_)
             | GateFault::HiddenRun
             | GateFault::OddWorkflow(_)
             | GateFault::JobsPublish => (StatusCode::FORBIDDEN, None),

@@ -352,6 +352,11 @@ impl World {
         }
     }
 
+    /// Whether it tells a job of its run, as Forgejo does since 16.
+    fn tells_runs(&self) -> bool {
+        self.is_forgejo && !self.version.starts_with("15.")
+    }
+
     fn holder(&self, asked: &Asked) -> Result<Option<&Token>, Answer> {
         let Some((token, _)) = &asked.credential else {
             return Ok(None);
@@ -483,6 +488,9 @@ impl World {
         match (rest, token) {
             (["user"], Some(token)) => match token.of {
                 Holder::User(_) => ok(&self.user_of(token).unwrap().json()),
+                Holder::Job { .. } if self.is_forgejo => {
+                    ok(&user_json("forgejo-actions", -2, "forgejo-actions"))
+                }
                 Holder::Job { task, .. } => ok(&user_json(
                     "gitea-actions",
                     -2,
@@ -493,7 +501,7 @@ impl World {
                 Holder::User(_) => ok(&json!({"id": 1, "name": "t", "scopes": token.scopes})),
                 Holder::Job { .. } => not_found(),
             },
-            (["actions", "run"], Some(token)) if self.is_forgejo => match token.of {
+            (["actions", "run"], Some(token)) if self.tells_runs() => match token.of {
                 Holder::Job { .. } => ok(&self.run),
                 Holder::User(_) => refuse(403, "must use an automatic actions token"),
             },

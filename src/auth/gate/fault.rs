@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::IdTokenFault;
-use crate::domain::{Login, TeamName, TextFault};
+use crate::domain::{Login, RepositoryPath, TeamName, TextFault};
 use crate::forge::ForgeFault;
 
 /// Why somebody with a token of the forge is turned away.
@@ -51,6 +51,16 @@ pub enum GateFault {
         "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`"
     )]
     OtherRepository,
+    /// A job of which the forge tells only that it is one, as Forgejo before 16 and Gitea before 1.26 do.
+    #[error(
+        "the forge does not tell which job this token belongs to; publish with an id-token of the job, as the workflow `publish-id-token.yml` does, or with a token of this registry"
+    )]
+    NamelessJob,
+    /// The repository of a job whose id-token does not tell its number, as that of Forgejo before 16.
+    #[error(
+        "the id-token does not tell the number of the repository `{0}`, and the forge does not show that to the registry's own account; whoever administers the repository can give that account the right to read it"
+    )]
+    HiddenRepository(RepositoryPath),
     /// A job that does not show its run, which tells whether it is of a pull request.
     #[error(
         "the token of this job may not read the runs of its repository, which tell what the job was started by; give the job the permission `actions: read` too"

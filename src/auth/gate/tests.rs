@@ -846,6 +846,20 @@ mod signed {
     }
 
     #[tokio::test]
+    async fn a_job_of_which_an_older_forge_tells_nothing_hears_of_id_tokens() {
+        let bench = bench(holds()).await;
+        {
+            let mut world = bench.double.world();
+            world.is_forgejo = true;
+            world.version = "15.0.3+gitea-1.22.0";
+        }
+        let fault = bench.gate.guest(&secret(JOB), peer(), at(0)).await;
+        assert_eq!(fault.unwrap_err(), GateFault::NamelessJob);
+        let guest = bench.guest_of(&bench.jobs.sign(&bench.job()), 0).await;
+        assert!(matches!(guest.unwrap().who, Who::Job(_)));
+    }
+
+    #[tokio::test]
     async fn an_older_forge_leaves_the_number_of_the_repository_to_be_asked() {
         let bench = bench(holds()).await;
         let guest = bench.job_with("repository_id", Value::Null).await.unwrap();
@@ -854,7 +868,8 @@ mod signed {
         let claims = changed(claims, "repository", json!("acme/unseen"));
         let unseen = secret(bench.jobs.sign(&claims));
         let fault = bench.gate.guest(&unseen, peer(), at(0)).await.unwrap_err();
-        assert_eq!(fault, GateFault::OtherRepository);
+        let hidden = GateFault::HiddenRepository("acme/unseen".parse().unwrap());
+        assert_eq!(fault, hidden);
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ impl Gate {
         let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
         match self.forge.repository(path, Showing::Token(&robot)).await {
             Ok(seen) => Ok(seen.id),
-            Err(ForgeFault::NotFound) => Err(GateFault::OtherRepository),
+            Err(ForgeFault::NotFound) => Err(GateFault::HiddenRepository(path.clone())),
             Err(fault) => Err(GateFault::Forge(of_robot(fault))),
         }
     }

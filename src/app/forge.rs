@@ -1,23 +1,26 @@
 //! What a registry needs whose index is on a forge.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::{AppFault, Data};
 use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
-use crate::forge::{Forge, ForgeLimits, IndexRepository, KeyPatience, Robot};
+use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, Upstream};
 use crate::visibility::Watch;
 
 /// How long it is waited for the word that the name of the index repository was not taken.
 const TAKEN_TIME: Duration = Duration::from_secs(2);
+
+/// How long it then holds what it said last, that the name is still that of the right repository.
+const SAME_HOLDS: Duration = Duration::from_secs(60);
 
 /// The branch that the configuration names.
 pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Branch, AppFault> {
@@ -30,18 +33,39 @@ pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Bra
     let authorization = Arc::new(move || robot.authorization().map_err(io::Error::other));
     let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
     let client_fault = |cause| AppFault::Client(io::Error::other(cause));
-    let client = Arc::clone(client);
-    let is_taken: IsTaken = Arc::new(move || {
-        let client = Arc::clone(&client);
-        // Not if the forge's API does not say in time: git may be served while that is not. What is pushed goes onto the
-        // very commit that is served here or nowhere, and what is fetched is judged.
-        Box::pin(async move {
-            let told = timeout(TAKEN_TIME, client.is_index_taken()).await;
-            matches!(told, Ok(Ok(true)))
-        })
-    });
     let upstream = upstream.map_err(client_fault)?;
-    Ok(Branch::Forge(upstream.unless_taken(is_taken)))
+    Ok(Branch::Forge(
+        upstream.unless_taken(is_taken(Arc::clone(client), SAME_HOLDS)),
+    ))
+}
+
+/// Asks the forge whether another repository has the name of the index repository by now; while it does not say so, that
+/// it had not holds for a time.
+fn is_taken(client: Arc<Forge>, holds: Duration) -> IsTaken {
+    let same = Arc::new(Mutex::new(None::<Instant>));
+    Arc::new(move || {
+        let (client, same) = (Arc::clone(&client), Arc::clone(&same));
+        Box::pin(async move {
+            let same = || same.lock().unwrap_or_else(PoisonError::into_inner);
+            let reason = match timeout(TAKEN_TIME, client.is_index_taken()).await {
+                Ok(Ok(is_taken)) => {
+                    *same() = (!is_taken).then(Instant::now);
+                    return Ok(is_taken);
+                }
+                // Git hears the same, and says it.
+                Ok(Err(ForgeFault::Unauthenticated | ForgeFault::Forbidden(_))) => {
+                    return Ok(false);
+                }
+                Ok(Err(fault)) => fault.to_string(),
+                Err(_elapsed) => "its API does not answer".to_owned(),
+            };
+            // Git may be served while the API is not.
+            match *same() {
+                Some(told) if told.elapsed() < holds => Ok(false),
+                _ => Err(reason),
+            }
+        })
+    })
 }
 
 /// The forge of the configuration; it knows which repository the index is in by its number, once it has seen it.
@@ -90,4 +114,54 @@ pub(super) fn gate(forge: &ForgeConfig, client: Arc<Forge>, public_url: &PublicU
     let index = forge.repository.clone();
     let patience = KeyPatience::default();
     Gate::new(client, index, names, holds, patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Secret;
+    use crate::forge::double::{ForgeDouble, Repository, Token, Trouble, User, World};
+
+    const ROBOT: &str = "a000000000000000000000000000000000000001";
+
+    #[tokio::test]
+    async fn while_nobody_tells_whose_the_name_is_the_last_word_holds_for_a_minute() {
+        let double = ForgeDouble::start(World {
+            users: vec![User::new("robot", 1)],
+            tokens: [(ROBOT, Token::of_user(1, &["all"]))].into(),
+            repositories: vec![Repository::new(7, "acme/crates", true, &[(1, "admin")])],
+            ..World::gitea()
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("number");
+        let robot = Robot::Token(Secret::new(ROBOT.to_owned()));
+        let forge = Forge::new(
+            &double.url().parse().unwrap(),
+            robot,
+            ForgeLimits::default(),
+        );
+        let index = IndexRepository::open("acme/crates".parse().unwrap(), file).unwrap();
+        let forge = Arc::new(forge.with_index(index));
+        let patient = is_taken(Arc::clone(&forge), SAME_HOLDS);
+        let forgetful = is_taken(forge, Duration::ZERO);
+
+        // Nobody has said it yet.
+        double.world().trouble = Trouble::Status(502);
+        patient().await.unwrap_err();
+        double.world().trouble = Trouble::None;
+        for is_taken in [&patient, &forgetful] {
+            assert_eq!(is_taken().await, Ok(false));
+        }
+        double.world().trouble = Trouble::Status(502);
+        assert_eq!(patient().await, Ok(false));
+        let reason = forgetful().await.unwrap_err();
+        assert!(reason.contains("502"), "{reason}");
+
+        double.world().trouble = Trouble::None;
+        double.world().repositories[0].id = 8;
+        assert_eq!(patient().await, Ok(true));
+        double.world().trouble = Trouble::Status(502);
+        patient().await.unwrap_err();
+    }
 }

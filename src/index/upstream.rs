@@ -55,8 +55,9 @@ pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
 /// Gives the value of the `Authorization` header, anew for each request.
 pub type Authorization = Arc<dyn Fn() -> io::Result<HeaderValue> + Send + Sync>;
 
-/// Tells whether the name of the repository was taken by another one.
-pub type IsTaken = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+/// Tells whether the name of the repository was taken by another one, or why that is not known.
+pub type IsTaken =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send>> + Send + Sync>;
 
 /// A repository on the forge.
 #[derive(Clone)]
@@ -88,6 +89,11 @@ pub enum UpstreamFault {
         "another repository has the name of the index repository on the forge; set `forge.repository` to the new name of the right one"
     )]
     Taken,
+    /// It may have been.
+    #[error(
+        "the forge does not say whether its index repository is still the same, so it is neither read nor written: {0}"
+    )]
+    Doubtful(String),
     /// Not what git answers.
     #[error("the forge answers what git does not: {0}")]
     Odd(String),

@@ -42,10 +42,12 @@ impl Upstream {
         if self.pause.left().is_some() {
             return Err(Err(UpstreamFault::Busy(StatusCode::TOO_MANY_REQUESTS)));
         }
-        if let Some(is_taken) = &self.is_taken
-            && is_taken().await
-        {
-            return Err(Err(UpstreamFault::Taken));
+        if let Some(is_taken) = &self.is_taken {
+            match is_taken().await {
+                Ok(false) => {}
+                Ok(true) => return Err(Err(UpstreamFault::Taken)),
+                Err(reason) => return Err(Err(UpstreamFault::Doubtful(reason))),
+            }
         }
         let token = self.token().map_err(Err)?;
         let (until, body) = (Instant::now() + time, body.into());

@@ -133,7 +133,7 @@ impl Config {
             folder
         };
         let raw = sources::overlay(raw, arguments, environment)?;
-        Ok((validate::complete(raw, data_folder)?, lines))
+        Ok((validate::complete(raw, data_folder, &file_folder)?, lines))
     }
 
     /// The base URL of this server, once it is `bound`.

@@ -302,6 +302,34 @@ fn a_path_in_the_file_starts_at_the_file() {
 }
 
 #[test]
+fn the_forges_files_start_at_the_file_wherever_the_data_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let etc = folder.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    let text = "[forge]\nurl = 'http://forge'\nrepository = 'acme/crates'\n\
+        token_file = 'token'\nwebhook_secret_file = 'secret'\n";
+    fs::write(etc.join("conf.toml"), text).unwrap();
+    let file = ("SIDECARGO_CONFIG", "etc/conf.toml");
+    let argument = Arguments {
+        data: Some("d".into()),
+        ..Arguments::default()
+    };
+    for (arguments, environment) in [
+        (Arguments::default(), variables(&[file])),
+        (
+            Arguments::default(),
+            variables(&[file, ("SIDECARGO_DATA", "d")]),
+        ),
+        (argument, variables(&[file])),
+    ] {
+        let config = Config::load(&arguments, &environment, folder.path()).unwrap();
+        let forge = config.forge.unwrap();
+        assert_eq!(forge.token_file, Some(etc.join("token")));
+        assert_eq!(forge.webhook_secret_file, Some(etc.join("secret")));
+    }
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_its_key() {
     for (text, key) in [
         ("dat = 'x'", "dat"),

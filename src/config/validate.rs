@@ -19,8 +19,13 @@ const CHILDREN_MAX: u64 = 1024;
 /// More connections than a process has file descriptors for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 
-/// The settings of `raw`, where a relative data folder starts at `folder`.
-pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFault> {
+/// The settings of `raw`, where a relative data folder starts at `data_folder`, and the forge's files at `file_folder`:
+/// the data folder may be named elsewhere, they are named in the file alone.
+pub(super) fn complete(
+    raw: RawConfig,
+    data_folder: &Path,
+    file_folder: &Path,
+) -> Result<Config, ConfigFault> {
     within("index.poll_secs", raw.index.poll_secs, 1, SECS_MAX)?;
     check_http(&raw.http)?;
     check_fetch(&raw.fetch)?;
@@ -40,13 +45,13 @@ pub(super) fn complete(raw: RawConfig, folder: &Path) -> Result<Config, ConfigFa
     }
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
     Ok(Config {
-        data: folder.join(data),
+        data: data_folder.join(data),
         listen: raw.listen.unwrap_or(listen),
         name: raw.name.unwrap_or_default(),
         visibility,
         capability_downloads: raw.capability_downloads,
         index: raw.index,
-        forge: forge::complete(raw.forge, folder)?,
+        forge: forge::complete(raw.forge, file_folder)?,
         http: raw.http,
         fetch: raw.fetch,
         log: raw.log,

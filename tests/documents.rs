@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::architecture::sources;
 use crate::checks::is_test;
@@ -84,7 +85,6 @@ fn operations_names_only_metrics_that_there_are() {
     assert!(count > 5, "the names are where this test looks");
 }
 
-/// nginx lets a location that sets one header inherit none.
 #[test]
 fn the_table_of_speed_is_that_of_the_samples() {
     let samples: Vec<serde_json::Value> =
@@ -129,6 +129,7 @@ fn the_table_of_speed_is_that_of_the_samples() {
     }
 }
 
+/// nginx lets a location that sets one header inherit none.
 #[test]
 fn the_proxy_tells_of_each_client_in_each_location() {
     let proxy = document("packaging/proxy.conf");
@@ -168,7 +169,7 @@ fn the_unit_is_one_that_systemd_understands() {
         .replace("User=sidecargo", "User=root")
         .replace("Group=sidecargo", "Group=root");
     fs::write(&here, text).unwrap();
-    let verified = std::process::Command::new("systemd-analyze")
+    let verified = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=no"])
         .arg(&here)
         .output();
@@ -178,4 +179,60 @@ fn the_unit_is_one_that_systemd_understands() {
     };
     let said = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success() && said.is_empty(), "{said}");
+}
+
+/// Runs what step 3 of the ten minutes runs in the container, with `init` in place of `sidecargo`.
+fn third_of_the_ten_minutes(etc: &Path, init: &str) -> bool {
+    let text = document("packaging/TEN-MINUTES.md");
+    let (_, step) = text.split_once("## 3. ").unwrap();
+    let script = step.split('\'').nth(1).unwrap();
+    let script = script.replace("/etc/sidecargo", etc.to_str().unwrap());
+    let ran = Command::new("sh")
+        .args(["-c", &format!("sidecargo() {{ {init}; }}\n{script}")])
+        .status();
+    ran.unwrap().success()
+}
+
+#[test]
+fn the_ten_minutes_write_a_configuration_that_holds_wherever_the_data_is() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let etc = folder.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    let init = "echo '[forge]'; echo 'url = \"http://forge:3000\"'; echo 'repository = \"olga/crates\"'; \
+        echo 'token_file = \"forge-token\"'";
+    assert!(third_of_the_ten_minutes(&etc, init));
+    let file = etc.join("sidecargo.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    let shown = Command::new(crate::common::registry::program())
+        .args(["config", "show"])
+        .env("SIDECARGO_CONFIG", &file)
+        .env("SIDECARGO_DATA", folder.path().join("data"))
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&shown.stderr);
+    assert!(shown.status.success(), "{said}");
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let token = etc.join("forge-token");
+    for setting in [
+        "issuer = \"http://localhost:8080\"".to_owned(),
+        format!("token_file = \"{}\"", token.display()),
+    ] {
+        assert!(shown.contains(&setting), "{setting} in {shown}");
+    }
+    // What was good stays where the forge could not be asked again.
+    assert!(!third_of_the_ten_minutes(&etc, "return 1"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+}
+
+#[test]
+fn the_ten_minutes_are_lines_that_a_shell_understands() {
+    let text = document("packaging/TEN-MINUTES.md");
+    let blocks: Vec<&str> = text.split("```sh\n").skip(1).collect();
+    assert!(blocks.len() > 5, "the blocks are where this test looks");
+    for block in blocks {
+        let lines = block.split("```").next().unwrap();
+        let understood = Command::new("sh").args(["-n", "-c", lines]).status();
+        assert!(understood.unwrap().success(), "{lines}");
+    }
 }

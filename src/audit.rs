@@ -49,5 +49,5 @@ pub fn judge_push(
         return Err(PushFault::OfForge.into());
     }
     index::judge_push(&place, &data.existing_blobs()?, new, incoming)?;
-    Ok(place.remember_push(before, new).map_err(PushFault::Open)?)
+    Ok(place.remember_push(before, new)?)
 }

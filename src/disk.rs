@@ -3,6 +3,8 @@
 //! Nothing else in the product renames or flushes. A temporary file's name starts with [`TEMP_PREFIX`], so what a
 //! killed process left behind is known by its name.
 
+mod leftovers;
+
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -16,10 +18,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::measure;
 
+pub use leftovers::{remove_leftovers, remove_old_leftovers, remove_unheld_leftovers};
+
 /// How every temporary file's name starts; git skips and prunes such files too.
 pub const TEMP_PREFIX: &str = "tmp_";
-/// Longer than a small file is written before it gets its name.
-const TEMP_FILE_LIFE: Duration = Duration::from_secs(60);
 
 /// A file under a temporary name: removed when dropped, unless it was given its real name.
 #[derive(Debug)]
@@ -115,8 +117,8 @@ pub struct TempFolder(PathBuf);
 impl TempFolder {
     /// Creates an empty one, in the place of whatever an ended process left at `path`.
     pub fn create(path: PathBuf) -> io::Result<Self> {
-        remove_folder(&path)?;
-        fs::create_dir(&path)?;
+        let created = remove_folder(&path).and_then(|()| fs::create_dir(&path));
+        created.map_err(about(&path))?;
         Ok(Self(path))
     }
 
@@ -161,11 +163,13 @@ pub fn put_aside(path: &Path, spare: &Path) -> io::Result<()> {
 }
 
 /// Writes over a file that is there, as long as `bytes` and without a second name, under which a copy of the folder may
-/// have it; `None` if there is none such. Not flushed.
+/// have it; `None` if there is none such, or if it is another user's. Not flushed.
 pub fn write_over(path: &Path, bytes: &[u8]) -> io::Result<Option<File>> {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+
     let mut file = match OpenOptions::new().write(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
+        Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(None),
+        opened => opened?,
     };
     let metadata = file.metadata()?;
     if metadata.len() != bytes.len() as u64 || metadata.nlink() > 1 {
@@ -302,72 +306,15 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Removes the temporary files in `folder` that an ended process left.
-pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
-    remove_temp_files(folder, |_, _| Ok(true))
-}
-
-/// As [`remove_leftovers`], in a folder where other processes hold what they need ([`TempFile::create_held`]).
-pub fn remove_unheld_leftovers(folder: &Path) -> io::Result<usize> {
-    remove_temp_files(folder, |path, metadata| {
-        let file = File::open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                // Held until it is gone, so that nobody begins to hold it meanwhile.
-                fs::remove_file(path)?;
-                Ok(false)
-            }
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(_)) => Ok(age(metadata)? > TEMP_FILE_LIFE),
-        }
-    })
-}
-
-/// As [`remove_leftovers`], in a folder where other processes may be at work: what they need is left to them.
-///
-/// A file that has its real name too is needed by nobody, nor is one that is older than it ever gets.
-pub fn remove_old_leftovers(folder: &Path) -> io::Result<usize> {
-    let is_left =
-        |_: &Path, metadata: &Metadata| Ok(metadata.nlink() > 1 || age(metadata)? > TEMP_FILE_LIFE);
-    match remove_temp_files(folder, is_left) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        removed => removed,
-    }
-}
-
 /// How long ago a file was written to; by a clock that was set back meanwhile, it is of a time to come.
 pub fn age(metadata: &Metadata) -> io::Result<Duration> {
     let since = metadata.modified()?.elapsed();
     Ok(since.unwrap_or_else(|ahead| ahead.duration()))
 }
 
-fn remove_temp_files(
-    folder: &Path,
-    is_left: impl Fn(&Path, &Metadata) -> io::Result<bool>,
-) -> io::Result<usize> {
-    let mut count = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
-            continue;
-        }
-        let path = entry.path();
-        let remove = || -> io::Result<bool> {
-            let metadata = entry.metadata()?;
-            let is_left = metadata.is_file() && is_left(&path, &metadata)?;
-            if is_left {
-                fs::remove_file(&path)?;
-            }
-            Ok(is_left)
-        };
-        match remove() {
-            // Its own process was faster, or another one.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => count += usize::from(removed?),
-        }
-    }
-    Ok(count)
+/// Makes of an error one that names the file or folder which it is about.
+pub fn about(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |cause| io::Error::new(cause.kind(), format!("{}: {cause}", path.display()))
 }
 
 /// None for what is not there.
@@ -403,6 +350,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
 
+    use super::leftovers::TEMP_FILE_LIFE;
     use super::*;
 
     #[test]

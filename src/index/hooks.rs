@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::blobs::Blobs;
-use crate::disk;
+use crate::disk::{self, about};
 use crate::domain::CommitId;
 
 use super::history::{HistoryFault, Walk};
@@ -61,6 +61,16 @@ pub enum PushFault {
     /// What it pushes may not be.
     #[error(transparent)]
     History(HistoryFault),
+    /// It could take others along in a power cut.
+    #[error(
+        "where the branch was before it cannot be made durable: {cause}; nothing was changed: let whoever pushes write to the folder {}, which git needs too, and push again", git_dir.display()
+    )]
+    NotRemembered {
+        /// The repository.
+        git_dir: PathBuf,
+        /// What is in the way.
+        cause: io::Error,
+    },
     /// It cannot be judged.
     #[error(transparent)]
     Open(#[from] OpenFault),
@@ -115,18 +125,24 @@ impl Place {
     ///
     /// Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
     /// how far the index was. So a push can be lost, and none before it.
-    pub fn remember_push(&self, before: CommitId, new: CommitId) -> Result<(), OpenFault> {
+    pub fn remember_push(&self, before: CommitId, new: CommitId) -> Result<(), PushFault> {
         if before.as_bytes() == &[0; 20] {
             // There was no branch.
             return Ok(());
         }
         // The branch names a push that was lost: the file tells where it was before that, which is still needed.
-        Objects::open(&self.git_dir)?.commit(before)?;
+        let objects = Objects::open(&self.git_dir).map_err(OpenFault::from)?;
+        objects.commit(before).map_err(OpenFault::from)?;
         let text = format!("{before} {new}\n");
-        let remembered = disk::sync_folder(&self.packs())
+        let (packs, path) = (self.packs(), self.git_dir.join(PUSHED));
+        let remembered = disk::sync_folder(&packs)
+            .map_err(about(&packs))
             .and_then(|()| refs::keep_shown(&self.git_dir))
-            .and_then(|()| disk::replace(&self.git_dir.join(PUSHED), text.as_bytes()));
-        remembered.map_err(|source| self.io_fault(source))
+            .and_then(|()| disk::replace(&path, text.as_bytes()).map_err(about(&path)));
+        remembered.map_err(|cause| PushFault::NotRemembered {
+            git_dir: self.git_dir.clone(),
+            cause,
+        })
     }
 
     /// Where the branch was before the push that moved it to `new`, if that was the last one that was let in.

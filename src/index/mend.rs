@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use thiserror::Error;
 use tracing::{error, warn};
 
+use crate::disk::{self, about};
 use crate::domain::CommitId;
-use crate::{disk, git};
+use crate::git;
 
 use super::damage::{Damaged, each, gone, look_into};
 use super::load::LoadFault;
@@ -360,8 +361,9 @@ fn tell(damaged: &[Damaged]) {
 /// The files of a folder with this extension; none if there is no folder.
 fn files_in(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in disk::if_there(fs::read_dir(folder))?.into_iter().flatten() {
-        let path = entry?.path();
+    let entries = disk::if_there(fs::read_dir(folder)).map_err(about(folder))?;
+    for entry in entries.into_iter().flatten() {
+        let path = entry.map_err(about(folder))?.path();
         if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);
         }

@@ -12,7 +12,7 @@ use flate2::Crc;
 use gix::ObjectId;
 use gix::objs::Kind;
 
-use crate::disk::{self, TempFolder};
+use crate::disk::{self, TempFolder, about};
 
 use super::damage;
 use super::object::PackObject;
@@ -195,8 +195,8 @@ impl Pack {
 /// Any other pack without an index had one once, or is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     let mut marks = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    for entry in fs::read_dir(folder).map_err(about(folder))? {
+        let path = entry.map_err(about(folder))?.path();
         let has_index = path.with_extension("idx").exists();
         let has_mark = path.with_extension("keep").exists();
         // Of a mark that was made in the moment of a power cut only a part may be there.
@@ -219,7 +219,8 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
                 } else if !has_index {
                     // It may be the tip's, whose index did not come to the disk, or that of a process which was killed
                     // before it flushed it.
-                    disk::flush(&File::open(pack)?)?;
+                    let flushed = File::open(&pack).and_then(|file| disk::flush(&file));
+                    flushed.map_err(about(&pack))?;
                 }
                 marks.push(path);
             }
@@ -233,7 +234,7 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
         }
     }
     // Only then, as in the drop of a pack.
-    disk::sync_folder(folder)?;
+    disk::sync_folder(folder).map_err(about(folder))?;
     marks.iter().try_for_each(|mark| remove_if_there(mark))
 }
 
@@ -255,10 +256,8 @@ pub(super) fn remove_parts(stem: &Path) -> io::Result<()> {
 
 /// Removes a file that may have gone already.
 pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let removed = disk::if_there(fs::remove_file(path)).map(drop);
+    removed.map_err(about(path))
 }
 
 struct Entry {

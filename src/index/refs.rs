@@ -1,5 +1,7 @@
 //! The two refs of the repository: the tip, and the ref that clients of git see.
 
+mod packed;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,8 +11,10 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tracing::{debug, warn};
 
-use crate::disk;
+use crate::disk::{self, about};
 use crate::domain::CommitId;
+
+pub(super) use packed::mend as mend_packed;
 
 /// The branch whose tip is the index.
 pub(super) const TIP: &str = "refs/heads/main";
@@ -56,33 +60,16 @@ pub(super) enum MoveFault {
 ///
 /// A ref that git has packed away is found too.
 pub(super) fn read(git_dir: &Path, name: &str) -> io::Result<Option<CommitId>> {
+    let path = git_dir.join(name);
     let invalid = |text: &str| {
-        let what = format!(
-            "{}/{name} does not hold a commit id but {text:?}",
-            git_dir.display()
-        );
+        let what = format!("{} does not hold a commit id but {text:?}", path.display());
         io::Error::new(io::ErrorKind::InvalidData, what)
     };
-    match fs::read_to_string(git_dir.join(name)) {
+    match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim_end().parse().map_err(|_| invalid(&text))?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => read_packed(git_dir, name),
-        Err(error) => {
-            let what = format!("{}/{name}: {error}", git_dir.display());
-            Err(io::Error::new(error.kind(), what))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => packed::read(git_dir, name),
+        Err(error) => Err(about(&path)(error)),
     }
-}
-
-fn read_packed(git_dir: &Path, name: &str) -> io::Result<Option<CommitId>> {
-    let text = match fs::read_to_string(git_dir.join("packed-refs")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(_, packed)| *packed == name)
-        .and_then(|(id, _)| id.parse().ok()))
 }
 
 /// Moves the tip from `expected` to `new`: durable when this returns.
@@ -119,41 +106,6 @@ pub(super) fn restore_tip(git_dir: &Path, commit: CommitId) -> Result<(), MoveFa
     lock.commit()
 }
 
-/// Takes the lines that are none out of `packed-refs`: git reads nothing at all as long as there are any.
-pub(super) fn mend_packed(git_dir: &Path) -> io::Result<()> {
-    let path = git_dir.join("packed-refs");
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let whole: String = text
-        .split_inclusive('\n')
-        .filter(|line| is_packed_line(line))
-        .collect();
-    if whole.as_bytes() != bytes {
-        warn!(path = %path.display(), "torn lines were taken out of a list of refs");
-        disk::replace(&path, whole.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Whether it is a heading, a ref with its name, or the commit of a tag.
-fn is_packed_line(line: &str) -> bool {
-    let Some(line) = line.strip_suffix('\n') else {
-        return false;
-    };
-    let is_id = |text: &str| text.parse::<CommitId>().is_ok();
-    match (line.strip_prefix('^'), line.split_once(' ')) {
-        (Some(id), _) => is_id(id),
-        (None, Some(("#", _))) => true,
-        (None, Some((id, name))) => {
-            is_id(id) && name.starts_with("refs/") && !name.contains(char::is_control)
-        }
-        (None, None) => false,
-    }
-}
-
 /// The commit that clients of git were shown last, which we alone tell.
 pub(super) fn shown(git_dir: &Path) -> io::Result<Option<CommitId>> {
     match remembered(git_dir) {
@@ -169,8 +121,10 @@ pub(super) fn remembered(git_dir: &Path) -> Option<CommitId> {
 
 /// Flushes what is remembered.
 pub(super) fn keep_shown(git_dir: &Path) -> io::Result<()> {
-    let file = disk::if_there(File::open(git_dir.join(SHOWN)))?;
+    let path = git_dir.join(SHOWN);
+    let file = disk::if_there(File::open(&path)).map_err(about(&path))?;
     file.map_or(Ok(()), |file| disk::flush(&file))
+        .map_err(about(&path))
 }
 
 /// Lets clients of git see `commit`, and remembers that it is good. Not flushed: at the next start it is set from the
@@ -181,10 +135,11 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
         return Ok(());
     }
     let (path, text) = (git_dir.join(SHOWN), format!("{commit}\n"));
-    match disk::write_over(&path, text.as_bytes())? {
-        Some(_) => Ok(()),
-        None => disk::replace(&path, text.as_bytes()),
-    }
+    let written = match disk::write_over(&path, text.as_bytes()) {
+        Ok(None) => disk::replace(&path, text.as_bytes()),
+        written => written.map(drop),
+    };
+    written.map_err(about(&path))
 }
 
 /// Lets clients of git see `commit`, of which a power cut may leave nothing: then nothing shall tell of it.
@@ -200,13 +155,13 @@ pub(super) fn served_head() -> String {
 
 fn show_branch(git_dir: &Path) -> io::Result<()> {
     let (path, text) = (git_dir.join(SERVED_HEAD), served_head());
-    let found = disk::if_there(fs::read(&path))?;
+    let found = disk::if_there(fs::read(&path)).map_err(about(&path))?;
     if found.is_some_and(|found| found == text.as_bytes()) {
         return Ok(());
     }
     warn!(path = %path.display(), "the `HEAD` of clients of git was damaged and is written again");
     disk::create_folder(folder_of(&path))?;
-    disk::replace(&path, text.as_bytes())
+    disk::replace(&path, text.as_bytes()).map_err(about(&path))
 }
 
 fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
@@ -218,15 +173,18 @@ fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
     let text = format!("{commit}\n");
     let write = || {
         let spare = spare_beside(&path);
-        if disk::write_over(&spare, text.as_bytes())?.is_none() {
-            disk::if_there(fs::remove_file(&spare))?;
-            fs::write(&spare, &text)?;
-        }
+        let written = match disk::write_over(&spare, text.as_bytes()) {
+            Ok(None) => {
+                disk::if_there(fs::remove_file(&spare)).and_then(|_| fs::write(&spare, &text))
+            }
+            written => written.map(drop),
+        };
+        written.map_err(about(&spare))?;
         // Whatever else bears the name is in the way, and stays.
         if path.is_file() && disk::exchange(&spare, &path).is_ok() {
             return Ok(());
         }
-        fs::rename(&spare, &path)
+        fs::rename(&spare, &path).map_err(about(&path))
     };
     let is_overtaken = |done: &io::Result<()>| matches!(done, Err(error) if error.kind() == io::ErrorKind::NotFound);
     let mut done = write();
@@ -234,7 +192,8 @@ fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
         if !is_overtaken(&done) {
             break;
         }
-        fs::create_dir_all(folder_of(&path))?;
+        let folder = folder_of(&path);
+        fs::create_dir_all(folder).map_err(about(folder))?;
         done = write();
     }
     done
@@ -245,7 +204,6 @@ fn show_commit(git_dir: &Path, commit: CommitId) -> io::Result<()> {
 ///
 /// So the ref is written anew; where there is no room for that, the old file must do.
 pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
-    let path = git_dir.join(TIP);
     match move_tip(git_dir, Some(tip), tip) {
         Ok(()) => return Ok(()),
         // Whoever pushes meanwhile is followed like any other.
@@ -257,10 +215,17 @@ pub(super) fn renew_tip(git_dir: &Path, tip: CommitId) -> io::Result<()> {
             warn!(reason, "the tip could not be written anew at the start");
         }
     }
-    if path.exists() {
-        File::open(&path)?.sync_all()?;
-    }
-    disk::sync_folder(folder_of(&path))
+    flush_tip(git_dir)
+}
+
+/// Flushes the tip's file, if it has one of its own, and the folder that names it.
+pub(super) fn flush_tip(git_dir: &Path) -> io::Result<()> {
+    let path = git_dir.join(TIP);
+    let file = disk::if_there(File::open(&path)).map_err(about(&path))?;
+    let flushed = file.map_or(Ok(()), |file| disk::flush(&file));
+    flushed.map_err(about(&path))?;
+    let folder = folder_of(&path);
+    disk::sync_folder(folder).map_err(about(folder))
 }
 
 fn held(lock: &Path) -> io::Error {
@@ -291,7 +256,8 @@ pub(super) fn remove_left_lock(git_dir: &Path) -> io::Result<()> {
     while spare.exists() && lock.exists() && Instant::now() < until {
         thread::sleep(LOCK_LOOK);
     }
-    disk::if_there(fs::remove_file(&lock)).map(drop)
+    let removed = disk::if_there(fs::remove_file(&lock)).map(drop);
+    removed.map_err(about(&lock))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -326,11 +292,14 @@ impl Lock {
         };
         let text = format!("{next}\n");
         let until = Instant::now() + LOCK_WAIT;
-        let taken = match disk::write_over(&lock.spare, text.as_bytes())? {
+        let spare = disk::write_over(&lock.spare, text.as_bytes());
+        let taken = match spare.map_err(about(&lock.spare))? {
             Some(written) => {
                 // Nothing that is said of this file later would be true.
                 let flushed = disk::flush(&written);
-                flushed.inspect_err(|_| drop(fs::remove_file(&lock.spare)))?;
+                flushed
+                    .inspect_err(|_| drop(fs::remove_file(&lock.spare)))
+                    .map_err(about(&lock.spare))?;
                 wait_for(until, &lock.path, || {
                     disk::rename_new(&lock.spare, &lock.path)
                 })
@@ -353,16 +322,18 @@ impl Lock {
     fn commit(mut self) -> Result<(), MoveFault> {
         // The old file becomes the spare one; where there is none, or the file system cannot do it, it is replaced.
         if disk::exchange(&self.path, &self.target).is_err() {
-            fs::rename(&self.path, &self.target).map_err(MoveFault::NotMoved)?;
+            fs::rename(&self.path, &self.target)
+                .map_err(|cause| MoveFault::NotMoved(about(&self.target)(cause)))?;
             self.is_held = false;
         }
         let (target, spare) = (self.target.clone(), self.spare.clone());
         // Let go of first, so that the flush is about that too.
         drop(self);
-        disk::sync_folder(folder_of(&target)).map_err(|cause| {
+        let folder = folder_of(&target);
+        disk::sync_folder(folder).map_err(|cause| {
             // On the disk the spare file may still be the ref: nothing is written over it any more.
             let _ = fs::remove_file(spare);
-            MoveFault::NotFlushed(cause)
+            MoveFault::NotFlushed(about(folder)(cause))
         })
     }
 }
@@ -386,7 +357,7 @@ fn wait_for(until: Instant, path: &Path, take: impl Fn() -> io::Result<()>) -> i
                     return Err(held(path));
                 }
             }
-            other => return other,
+            other => return other.map_err(about(path)),
         }
         thread::sleep(LOCK_LOOK);
     }
@@ -620,29 +591,5 @@ mod tests {
         // Nor is a ref that cannot be read one that is not there.
         fs::remove_dir(git_dir.join("packed-refs")).unwrap();
         assert!(read(git_dir, "refs/heads").is_err());
-    }
-
-    #[test]
-    fn only_whole_lines_of_a_list_of_refs_are_kept() {
-        let commit = id(7);
-        for line in [
-            "# pack-refs with: peeled fully-peeled sorted \n".to_owned(),
-            format!("{commit} {TIP}\n"),
-            format!("^{commit}\n"),
-        ] {
-            assert!(is_packed_line(&line), "{line:?}");
-            assert!(!is_packed_line(line.trim_end()), "{line:?}");
-        }
-        for line in [
-            "\n".to_owned(),
-            "\0\0\0\n".to_owned(),
-            "^1234\n".to_owned(),
-            format!("{commit}\n"),
-            format!("1234 {TIP}\n"),
-            format!("{commit} heads/main\n"),
-            format!("{commit} refs/heads/\0\0\n"),
-        ] {
-            assert!(!is_packed_line(&line), "{line:?}");
-        }
     }
 }

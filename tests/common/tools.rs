@@ -91,6 +91,15 @@ pub fn strace_of_running() -> Option<PathBuf> {
     strace()
 }
 
+/// `setpriv`, which runs programs as other users, or `None` after the calling test was reported as skipped.
+pub fn setpriv() -> Option<PathBuf> {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can run programs as other users");
+        return None;
+    }
+    on_path("setpriv")
+}
+
 /// `ssh-keygen`, with which git verifies signatures, or `None` after the calling test was reported as skipped.
 pub fn ssh_keygen() -> Option<PathBuf> {
     on_path("ssh-keygen")

@@ -13,6 +13,7 @@ mod settings;
 mod socket;
 mod start;
 mod tokens;
+mod users;
 mod verify;
 
 use base64::Engine;

@@ -1,0 +1,227 @@
+//! Other users of the machine than the server's: who push, run a command, or leave what it may not touch.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::common::git::git;
+use crate::common::person::Person;
+use crate::common::ran::{Ran, run};
+use crate::common::registry::{Registry, program};
+use crate::common::tools;
+use crate::common::upload::Release;
+
+const LINES: &str = "fo/o-/foo-bar";
+/// The server's user, which is nobody's on this machine, and its group.
+const SERVER: u32 = 10_001;
+/// A developer in the server's group.
+const DEVELOPER: u32 = 10_002;
+/// Git heeds this on its command line alone, and would not touch what is another user's.
+const SAFE: &str = "safe.directory=*";
+
+/// A registry whose server is a user of its own, and a clone in which root works.
+struct Shared {
+    registry: Registry,
+    person: Person,
+    token: String,
+    setpriv: String,
+    /// The program where every user reaches it.
+    program: TempDir,
+}
+
+impl Shared {
+    /// With `foo-bar` 1.0.0; `None` after the test was reported as skipped.
+    fn new() -> Option<Self> {
+        let setpriv = tools::setpriv()?.to_str().unwrap().to_owned();
+        // It never looks after its branch by itself, so nothing is set right before it is looked at.
+        let mut registry = Registry::start_with("[index]\npoll_secs = 86400\n");
+        let token = registry.token("alice");
+        let release = Release::new("foo-bar", "1.0.0");
+        release.publish(registry.port, &token).succeeds();
+        let person = Person::of(&registry);
+        let folder = TempDir::new().unwrap();
+        let copy = folder.path().join("sidecargo");
+        fs::hard_link(program(), &copy)
+            .or_else(|_| fs::copy(program(), &copy).map(drop))
+            .unwrap();
+        registry.stop();
+        let data = registry.data();
+        for open in [folder.path(), data.parent().unwrap()] {
+            set_mode(open, 0o755);
+        }
+        give_to(SERVER, &data);
+        let program = format!("git -c {SAFE} upload-pack");
+        person.git(&["config", "remote.origin.uploadpack", &program]);
+        let mut shared = Self {
+            registry,
+            person,
+            token,
+            setpriv,
+            program: folder,
+        };
+        shared.start();
+        Some(shared)
+    }
+
+    /// Starts the server.
+    fn start(&mut self) {
+        let copy = self.program.path().join("sidecargo");
+        let mut words = self.as_user(SERVER);
+        // The first word is the program where it was built, which not every user may reach.
+        words.extend(["sh", "-c", "shift; exec \"$0\" \"$@\""].map(str::to_owned));
+        words.push(copy.to_str().unwrap().to_owned());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.registry.start_again_under(&words);
+    }
+
+    fn start_anew(&mut self) {
+        self.registry.knows_its_files();
+        self.registry.stop();
+        self.start();
+    }
+
+    /// What runs a program as a user in the server's group.
+    fn as_user(&self, user: u32) -> Vec<String> {
+        let (user, group) = (format!("--reuid={user}"), format!("--regid={SERVER}"));
+        let words = [&self.setpriv, &user, &group, "--clear-groups"];
+        words.map(str::to_owned).to_vec()
+    }
+
+    fn publishes(&self, version: &str) {
+        let release = Release::new("foo-bar", version);
+        release.publish(self.registry.port, &self.token).succeeds();
+    }
+
+    /// Yanks, or takes that back, and pushes; `words` run the program that takes it in.
+    #[must_use]
+    fn push(&self, words: &[String]) -> Ran {
+        self.person.catch_up();
+        let lines = self.person.read(LINES);
+        let (before, after) = ("\"yanked\":false", "\"yanked\":true");
+        let lines = match lines.contains(before) {
+            true => lines.replace(before, after),
+            false => lines.replace(after, before),
+        };
+        self.person.write(LINES, &lines).commit("by hand");
+        let program = format!(
+            "--receive-pack={} git -c {SAFE} receive-pack",
+            words.join(" ")
+        );
+        let words = ["push", &program, "origin", "HEAD:main"];
+        git(&self.person.path(), &words)
+    }
+
+    /// As root.
+    fn update_ref(&self, name: &str, commit: &str) {
+        let words = ["-c", SAFE, "update-ref", name, commit];
+        git(&self.registry.repository(), &words).succeeds();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.registry.repository().join(name)
+    }
+
+    fn owner(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap().uid()
+    }
+}
+
+impl Drop for Shared {
+    /// What looks at the registry at its end is root, of whom git wants to know whose it is.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.registry.knows_its_files();
+            self.registry.stop();
+        }
+        give_to(0, &self.registry.data());
+    }
+}
+
+fn give_to(user: u32, folder: &Path) {
+    let owner = format!("{user}:{user}");
+    run(Command::new("chown").arg("-R").arg(owner).arg(folder), b"").succeeds();
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_another_user_moved_is_moved_on_by_the_server() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    let served = "refs/namespaces/served/refs/heads/main";
+    shared.push(&[]).succeeds();
+    // The server has taken it up at once, and goes on with both files by turns.
+    assert_eq!(shared.owner("refs/heads/sidecargo-spare.lock"), 0);
+    for version in ["1.1.0", "1.2.0", "1.3.0"] {
+        shared.publishes(version);
+    }
+    // The command that a refusal names, and others that people try.
+    shared.person.catch_up();
+    let good = shared.person.git(&["rev-parse", "HEAD"]);
+    let before = shared.person.git(&["rev-parse", "HEAD^"]);
+    for name in ["refs/heads/main", served] {
+        shared.update_ref(name, &before);
+        shared.update_ref(name, &good);
+        assert_eq!(shared.owner(name), 0);
+    }
+    for name in ["sidecargo-shown", "sidecargo-pushed"] {
+        chown(shared.path(name), Some(0), Some(0)).unwrap();
+    }
+    for version in ["2.0.0", "2.1.0", "2.2.0"] {
+        shared.publishes(version);
+    }
+    for name in ["refs/heads/main", served, "sidecargo-shown"] {
+        assert_eq!(shared.owner(name), SERVER, "{name}");
+    }
+    let by_server = shared.as_user(SERVER);
+    shared.push(&by_server).succeeds();
+    assert_eq!(shared.owner("sidecargo-pushed"), SERVER);
+    shared.push(&[]).succeeds();
+    shared.start_anew();
+    shared.publishes("3.0.0");
+    shared.registry.run(&["verify"]).succeeds();
+}
+
+#[test]
+fn a_developer_in_the_servers_group_pushes_and_hears_what_is_closed() {
+    let Some(shared) = Shared::new() else {
+        return;
+    };
+    let data = shared.registry.data();
+    let read = [&data, &shared.registry.repository(), &data.join("blobs")];
+    let words = [
+        format!(
+            "chmod g+rx {}",
+            read.map(|it| it.to_str().unwrap()).join(" ")
+        ),
+        format!(
+            "find {} {} -type d -exec chmod g+ws {{}} +",
+            shared.path("objects").display(),
+            shared.path("refs").display()
+        ),
+    ];
+    run(Command::new("sh").args(["-c", &words.join(" && ")]), b"").succeeds();
+    let by_developer = shared.as_user(DEVELOPER);
+    let tip = || fs::read_to_string(shared.path("refs/heads/main")).unwrap();
+    let before = tip();
+    let said = format!(
+        "cannot be made durable: {}: Permission denied (os error 13); nothing was changed: let whoever pushes write to the folder {},",
+        shared.path("sidecargo-pushed").display(),
+        shared.registry.repository().display()
+    );
+    shared.push(&by_developer).fails_with(&said);
+    assert_eq!(tip(), before);
+    set_mode(&shared.registry.repository(), 0o775);
+    for version in ["1.1.0", "1.2.0", "1.3.0"] {
+        shared.push(&by_developer).succeeds();
+        assert_eq!(shared.owner("refs/heads/main"), DEVELOPER);
+        assert_eq!(shared.owner("sidecargo-pushed"), DEVELOPER);
+        shared.publishes(version);
+    }
+}

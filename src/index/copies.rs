@@ -9,7 +9,7 @@ use gix::ObjectId;
 use gix::odb::pack::index;
 use tracing::warn;
 
-use crate::disk;
+use crate::disk::{self, about};
 
 use super::damage::{Damaged, look_into};
 use super::pack;
@@ -118,7 +118,12 @@ impl Place {
                 continue;
             }
             let prefix = folder.file_name();
-            for file in fs::read_dir(folder.path())? {
+            let found = match fs::read_dir(folder.path()) {
+                // Another user's: what a push under way has, or what nobody else can read, so nothing to mend.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+                found => disk::if_there(found).map_err(about(&folder.path()))?,
+            };
+            for file in found.into_iter().flatten() {
                 let file = file?;
                 let rest = file.file_name();
                 let name = [prefix.as_encoded_bytes(), rest.as_encoded_bytes()].concat();

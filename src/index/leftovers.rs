@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{self, if_there};
+use tracing::warn;
+
+use crate::disk::{self, about, if_there};
 
 use super::copy::INCOMING;
 use super::place::Place;
@@ -44,38 +46,49 @@ impl Place {
     }
 
     /// Those of our own git processes, and what git left of pushes.
+    ///
+    /// Readers look at none of it, so what another user left, or has under way, is no reason not to start.
     fn remove_folders_apart(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.git_dir.join("objects"))? {
-            let entry = entry?;
-            if !entry.file_type()?.is_dir() {
-                continue;
-            }
-            let (name, path) = (entry.file_name(), entry.path());
-            if name.as_encoded_bytes().starts_with(pack::APART.as_bytes()) {
-                disk::remove_folder(&path)?;
-            } else if name.as_encoded_bytes().starts_with(RECEIVED.as_bytes()) {
-                let mut files = Vec::new();
-                walk(&path, &mut files)?;
-                if files.iter().all(|(_, metadata)| is_old(metadata)) {
-                    disk::remove_folder(&path)?;
-                }
-            } else if name.len() == 2 {
-                let mut files = Vec::new();
-                walk(&path, &mut files)?;
-                let is_single = |path: &Path| {
-                    let name = path.file_name().unwrap_or_default();
-                    name.as_encoded_bytes().starts_with(SINGLE.as_bytes())
-                };
-                for (path, _) in files
-                    .iter()
-                    .filter(|(path, it)| is_single(path) && is_old(it))
-                {
-                    pack::remove_if_there(path)?;
-                }
+        let objects = self.git_dir.join("objects");
+        for entry in fs::read_dir(&objects).map_err(about(&objects))? {
+            let entry = entry.map_err(about(&objects))?;
+            if let Err(cause) = entry.file_type().and_then(|kind| match kind.is_dir() {
+                true => remove_apart(&entry.path()),
+                false => Ok(()),
+            }) {
+                let path = entry.path();
+                warn!(path = %path.display(), %cause, "what another process has or left there stays");
             }
         }
         Ok(())
     }
+}
+
+/// Removes what an ended process left in a folder of objects, or all of it.
+fn remove_apart(folder: &Path) -> io::Result<()> {
+    let name = folder.file_name().unwrap_or_default().as_encoded_bytes();
+    let mut files = Vec::new();
+    if name.starts_with(pack::APART.as_bytes()) {
+        disk::remove_folder(folder)?;
+    } else if name.starts_with(RECEIVED.as_bytes()) {
+        walk(folder, &mut files)?;
+        if files.iter().all(|(_, metadata)| is_old(metadata)) {
+            disk::remove_folder(folder)?;
+        }
+    } else if name.len() == 2 {
+        walk(folder, &mut files)?;
+        let is_single = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(SINGLE.as_bytes())
+        };
+        for (path, _) in files
+            .iter()
+            .filter(|(path, it)| is_single(path) && is_old(it))
+        {
+            pack::remove_if_there(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Everything in a folder and below; what goes meanwhile is not there.

@@ -1,9 +1,10 @@
 //! Other users of the machine than the server's: who push, run a command, or leave what it may not touch.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -224,4 +225,42 @@ fn a_developer_in_the_servers_group_pushes_and_hears_what_is_closed() {
         assert_eq!(shared.owner("sidecargo-pushed"), DEVELOPER);
         shared.publishes(version);
     }
+}
+
+#[test]
+fn what_another_user_left_or_has_under_way_hinders_no_start() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    // A push that is under way, one that was killed, and single objects.
+    let files = [
+        ("objects/tmp_objdir-incoming-a", "tmp_pack_a", 0o700),
+        ("objects/tmp_objdir-incoming-b", "tmp_pack_b", 0o755),
+        ("objects/tmp_apart-other", "pack-c.pack", 0o755),
+        ("objects/aa", "tmp_obj_d", 0o755),
+        ("objects/bb", "0123456789", 0o700),
+    ];
+    for (folder, name, mode) in files {
+        let folder = shared.path(folder);
+        fs::create_dir(&folder).unwrap();
+        let file = File::create(folder.join(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        set_mode(&folder, mode);
+    }
+    shared.push(&[]).succeeds();
+    shared.start_anew();
+    let log = shared.registry.log();
+    for (folder, ..) in files {
+        let path = format!("path={}", shared.path(folder).display());
+        let mut lines = log.lines();
+        let told = lines.any(|line| line.contains("WARN") && line.contains(&path));
+        assert!(told, "{folder}: {log}");
+    }
+    shared.publishes("1.1.0");
+    // What is to be read is another matter: that is named.
+    chown(shared.path("objects/pack"), Some(0), Some(0)).unwrap();
+    let refused = Release::new("foo-bar", "1.2.0").publish(shared.registry.port, &shared.token);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    chown(shared.path("objects/pack"), Some(SERVER), Some(SERVER)).unwrap();
+    shared.publishes("1.2.0");
 }

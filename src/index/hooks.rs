@@ -123,8 +123,8 @@ impl From<HistoryFault> for PushFault {
 impl Place {
     /// Makes durable what is there before a push that is let in, and remembers for good where the branch was.
     ///
-    /// Git flushes the ref and not the names of the files that it needs: if a power cut takes those, nothing else tells
-    /// how far the index was. So a push can be lost, and none before it.
+    /// Git flushes the ref and not its name, nor those of the files that it needs: if a power cut takes those, nothing
+    /// else tells how far the index was. So a push can be lost, and none before it.
     pub fn remember_push(&self, before: CommitId, new: CommitId) -> Result<(), PushFault> {
         if before.as_bytes() == &[0; 20] {
             // There was no branch.
@@ -137,6 +137,7 @@ impl Place {
         let (packs, path) = (self.packs(), self.git_dir.join(PUSHED));
         let remembered = disk::sync_folder(&packs)
             .map_err(about(&packs))
+            .and_then(|()| refs::flush_tip(&self.git_dir))
             .and_then(|()| refs::keep_shown(&self.git_dir))
             .and_then(|()| disk::replace(&path, text.as_bytes()).map_err(about(&path)));
         remembered.map_err(|cause| PushFault::NotRemembered {

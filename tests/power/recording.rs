@@ -65,10 +65,15 @@ impl Token {
 impl Recording {
     /// Of everything that `play` does to a registry that begins with an empty folder; `None` if there is no `strace`.
     pub fn of(play: impl FnOnce(&Stage)) -> Option<Self> {
+        Self::of_both(play, |_| ())
+    }
+
+    /// The same, and of all that `afterwards` does once the server has ended.
+    pub fn of_both(play: impl FnOnce(&Stage), afterwards: impl FnOnce(&Stage)) -> Option<Self> {
         let strace = tools::strace()?;
         let folder = TempDir::new().unwrap();
         let registry = Registry::start_under(&texts(&runner(&strace, folder.path())));
-        Some(Stage::new(registry, strace, folder).record(play))
+        Some(Stage::new(registry, strace, folder).record(play, afterwards))
     }
 
     /// Of a folder that was left as it is long ago: all of it is durable, and these facts are known.
@@ -91,7 +96,7 @@ impl Recording {
         let mut registry = again::stopped(self.bound);
         again::fill(&mut registry, &self.tree_after(Cut { steps, fate }));
         registry.start_again_under(&texts(&runner(&strace, folder.path())));
-        let later = Stage::new(registry, strace, folder).record(play);
+        let later = Stage::new(registry, strace, folder).record(play, |_| ());
         let mut all = self.steps[..steps].to_vec();
         // The kill has cut some flushes short: no later one may bear their numbers.
         all.extend(later.steps.into_iter().map(|step| match step {
@@ -159,11 +164,12 @@ impl Stage {
         }
     }
 
-    /// Everything that happens until `play` is over and the server has ended.
-    fn record(mut self, play: impl FnOnce(&Self)) -> Recording {
+    /// Everything that happens until `play` is over, the server has ended, and `afterwards` is over.
+    fn record(mut self, play: impl FnOnce(&Self), afterwards: impl FnOnce(&Self)) -> Recording {
         play(&self);
         let pid = self.registry.pid();
         self.registry.stop();
+        afterwards(&self);
         let mut traces = self.traces.into_inner().unwrap();
         traces.push(whole_trace(&trace_of_server(self.folder.path()), pid));
         let steps = calls::read(&traces, &self.registry.data());

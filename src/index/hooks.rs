@@ -11,6 +11,7 @@ use crate::blobs::Blobs;
 use crate::disk::{self, about};
 use crate::domain::CommitId;
 
+use super::copy::is_ancestor;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
 use super::writer::Tip;
@@ -148,11 +149,45 @@ impl Place {
 
     /// Where the branch was before the push that moved it to `new`, if that was the last one that was let in.
     pub(super) fn pushed_from(&self, new: CommitId) -> Option<CommitId> {
-        let mut text = String::new();
-        let file = File::open(self.git_dir.join(PUSHED)).ok()?;
-        file.take(PUSHED_BYTES_MAX).read_to_string(&mut text).ok()?;
-        let (before, pushed) = text.trim_end().split_once(' ')?;
-        (pushed.parse() == Ok(new)).then(|| before.parse().ok())?
+        let (before, pushed) = self.last_push().ok()??;
+        (pushed == new).then_some(before)
+    }
+
+    /// How the branch at `tip` came to be behind where it was at the last push, if it is, or why nobody knows.
+    ///
+    /// No power cut does that, but a disk that loses what was flushed, or a person, who may as long as nothing later was
+    /// served: so the branch stays where it is.
+    pub(super) fn fallen_back(&self, tip: CommitId) -> Option<String> {
+        let is_behind = |before| is_ancestor(&self.git_dir, tip, before);
+        match self.last_push() {
+            Err(cause) => Some(cause.to_string()),
+            Ok(Some((before, pushed)))
+                if ![before, pushed].contains(&tip) && is_behind(before).unwrap_or(false) =>
+            {
+                Some(format!(
+                    "the branch is at {tip}, and was at {before} before the last push: somebody moved it back, or the disk lost what was flushed; if nobody meant that, `git update-ref {} {before}`",
+                    refs::TIP
+                ))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Where the branch was before the last push that was let in, and to where that went; `None` also if the file is torn.
+    fn last_push(&self) -> io::Result<Option<(CommitId, CommitId)>> {
+        let path = self.git_dir.join(PUSHED);
+        let Some(file) = disk::if_there(File::open(&path)).map_err(about(&path))? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(PUSHED_BYTES_MAX).read_to_end(&mut bytes);
+        read.map_err(about(&path))?;
+        let commits = || {
+            let text = std::str::from_utf8(&bytes).ok()?;
+            let (before, pushed) = text.trim_end().split_once(' ')?;
+            Some((before.parse().ok()?, pushed.parse().ok()?))
+        };
+        Ok(commits())
     }
 
     /// Puts the hooks into the repository, and beside them what lets them find `program`.

@@ -291,6 +291,9 @@ impl Place {
             before.map_or(Ok(good), |before| self.good_until(good, before))
         };
         let commit = found().map_err(|fault| self.explain(fault))?;
+        if let Some(reason) = self.fallen_back(self.tip()?) {
+            warn!(reason, "the branch may have been further once");
+        }
         if commit == self.tip()? {
             refs::renew_tip(&self.git_dir, commit).map_err(io_fault)?;
         }

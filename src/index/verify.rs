@@ -154,6 +154,8 @@ pub fn verify(
     };
     if let Err(fault) = went.and(led) {
         proof.add_history(&fault, tip);
+    } else if let Some(what) = place.fallen_back(tip) {
+        proof.add(tip, &what, proof.show(tip, None));
     }
     Ok(proof.report)
 }

@@ -186,6 +186,55 @@ fn a_push_is_judged_when_no_server_runs_too() {
 }
 
 #[test]
+fn a_branch_that_is_behind_its_last_push_stays_there_and_is_told() {
+    let mut registry = Registry::start();
+    publish(&registry);
+    registry.stop();
+    let before = git::tip(&registry.repository());
+    let person = Person::of(&registry);
+    let pushed = yank_by_hand(&person);
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    // What is not known to be the last one's: it may have been refused after all.
+    registry.run(&["verify"]).succeeds();
+    person.write("README.md", "hello\n").commit("hello");
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    let move_to = |commit: &str| {
+        git::git(
+            &registry.repository(),
+            &["update-ref", "refs/heads/main", commit],
+        )
+        .succeeds();
+    };
+    let said = format!("the branch is at {before}, and was at {pushed} before the last push");
+    let way_on = format!("`git update-ref refs/heads/main {pushed}`");
+    move_to(&before);
+    let ran = registry.run(&["verify"]);
+    assert!(!ran.is_success(), "{ran}");
+    let ran = ran.prints(&said).prints(&way_on);
+    assert!(!ran.stdout.contains("more;"), "{ran}");
+    registry.start_again();
+    assert_eq!(git::tip(&registry.repository()), before);
+    let log = registry.log();
+    assert!(log.contains(&said) && log.contains(&way_on), "{log}");
+    get("/readyz").send(registry.port).succeeds();
+
+    git::git(
+        &registry.repository(),
+        &["update-ref", "refs/heads/main", &pushed],
+    )
+    .succeeds();
+    registry.run(&["verify"]).succeeds();
+    registry.knows_its_files();
+    registry.stop();
+    let logged = registry.log().len();
+    registry.start_again();
+    let log = registry.log();
+    assert!(!log[logged..].contains("before the last push"), "{log}");
+    assert!(served(&registry).contains("\"yanked\":true"));
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_push_that_heals_a_bad_branch_is_let_in_and_wakes_the_server() {
     let mut registry = Registry::start_with(NO_POLL);
     publish(&registry);

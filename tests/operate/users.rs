@@ -248,6 +248,7 @@ fn what_another_user_left_or_has_under_way_hinders_no_start() {
         set_mode(&folder, mode);
     }
     shared.push(&[]).succeeds();
+    set_mode(&shared.path("sidecargo-pushed"), 0o600);
     shared.start_anew();
     let log = shared.registry.log();
     for (folder, ..) in files {
@@ -256,6 +257,10 @@ fn what_another_user_left_or_has_under_way_hinders_no_start() {
         let told = lines.any(|line| line.contains("WARN") && line.contains(&path));
         assert!(told, "{folder}: {log}");
     }
+    assert!(
+        log.contains("index.git/sidecargo-pushed: Permission denied"),
+        "{log}"
+    );
     shared.publishes("1.1.0");
     // What is to be read is another matter: that is named.
     chown(shared.path("objects/pack"), Some(0), Some(0)).unwrap();

@@ -1,7 +1,7 @@
 //! What ended processes left in the repository: ours, and git's.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,9 @@ const PUSH_LIFE: Duration = Duration::from_secs(600);
 /// How the folder begins in which git receives a push, and the file of a single object that it writes.
 const RECEIVED: &str = "tmp_objdir-";
 const SINGLE: &str = "tmp_obj_";
+/// How the text begins with which git marks a pack that it receives, and how many bytes tell.
+const RECEIVERS: [&[u8]; 2] = [b"receive-pack ", b"fetch-pack "];
+const RECEIVER_BYTES: u64 = 16;
 
 impl Place {
     /// Removes what an ended process left: temporary files, a pack that has no index yet, a pack that was merged
@@ -39,10 +42,34 @@ impl Place {
         let graph = self.git_dir.join("objects/info/commit-graph.lock");
         let lock_of = |name| self.git_dir.join(name).with_extension("lock");
         refs::remove_left_lock(&self.git_dir)?;
+        self.remove_left_marks()?;
         for lock in [graph, lock_of(INCOMING), lock_of(ARRIVED)] {
             pack::remove_if_there(&lock)?;
         }
         self.remove_folders_apart()
+    }
+
+    /// Marks by which git keeps a pack that it receives, until a ref leads there: a pack with one is never merged.
+    ///
+    /// Nothing that was received goes without its mark either: only somebody's own `git gc` may take it.
+    fn remove_left_marks(&self) -> io::Result<()> {
+        let is_left = |mark: &Path| -> io::Result<bool> {
+            let mut text = Vec::new();
+            let file = File::open(mark)?;
+            let is_old = is_old(&file.metadata()?);
+            file.take(RECEIVER_BYTES).read_to_end(&mut text)?;
+            Ok(is_old && RECEIVERS.iter().any(|name| text.starts_with(name)))
+        };
+        for mark in self.packs_and_indices("keep")? {
+            let removed = is_left(&mark).and_then(|is_left| match is_left {
+                true => pack::remove_if_there(&mark),
+                false => Ok(()),
+            });
+            if let Err(cause) = if_there(removed) {
+                warn!(path = %mark.display(), %cause, "a mark of a pack cannot be looked at");
+            }
+        }
+        Ok(())
     }
 
     /// Those of our own git processes, and what git left of pushes.
@@ -116,8 +143,6 @@ fn is_old(metadata: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::super::tests::{open, place};
     use super::*;
 
@@ -156,5 +181,31 @@ mod tests {
         assert!(gone.iter().all(|path| !path.exists()), "{gone:?}");
         assert!(staying.iter().all(|path| path.exists()), "{staying:?}");
         assert!(!objects.join("tmp_objdir-incoming-a").exists());
+    }
+
+    #[test]
+    fn the_mark_of_a_push_goes_once_its_git_must_have_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path(), "http://localhost:1").unwrap());
+        let place = place(folder.path());
+        let make = |name: &str, text: &str, age: Duration| {
+            let path = place.packs().join(name).with_extension("keep");
+            fs::write(&path, text).unwrap();
+            let file = File::options().append(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let old = PUSH_LIFE * 2;
+        let gone = [
+            make("pack-a", "receive-pack 1 on here\n", old),
+            make("pack-b", "fetch-pack 1 on here\n", old),
+        ];
+        let staying = [
+            make("pack-c", "receive-pack 1 on here\n", PUSH_LIFE / 2),
+            make("pack-d", "mine: receive-pack 1 on here\n", old),
+        ];
+        place.clean().unwrap();
+        assert!(gone.iter().all(|path| !path.exists()), "{gone:?}");
+        assert!(staying.iter().all(|path| path.exists()), "{staying:?}");
     }
 }

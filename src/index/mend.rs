@@ -285,7 +285,8 @@ impl Place {
         for pack in self.packs_and_indices("pack")? {
             let index = pack.with_extension("idx");
             let reason = match index.exists() {
-                false if is_arriving(&pack) => continue,
+                // Whoever brings it gives it the same index, perhaps in this moment; or has ended.
+                false if is_arriving(&pack) && look_into(&pack).is_some() => continue,
                 false => "it is gone".to_owned(),
                 true => match look_into(&index) {
                     Some(torn) => torn.reason,

@@ -431,13 +431,21 @@ async fn the_index_of_a_pack_that_is_gone_is_made_again() {
     );
     assert!(pack.exists() && !index.exists());
 
-    // Nor is that of one which is just arriving: who brings it brings its index, too.
+    // One that is arriving gets it once the pack is whole: who brings it may have ended.
     let hurt = Hurt::new().await;
-    let arriving = hurt.path(&format!("objects/pack/pack-{}.pack", "0".repeat(40)));
-    fs::copy(hurt.newest("pack"), &arriving).unwrap();
-    fs::write(arriving.with_extension("keep"), "receive-pack 1 on here\n").unwrap();
+    let index = hurt.newest("idx");
+    let whole = fs::read(&index).unwrap();
+    fs::remove_file(&index).unwrap();
+    let keep = index.with_extension("keep");
+    fs::write(&keep, "receive-pack 1 on here\n").unwrap();
+    let half = hurt.path(&format!("objects/pack/pack-{}.pack", "0".repeat(40)));
+    let bytes = fs::read(index.with_extension("pack")).unwrap();
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(half.with_extension("keep"), "receive-pack 1 on here\n").unwrap();
     drop(open(hurt.folder.path(), URL).unwrap());
-    assert!(arriving.exists() && !arriving.with_extension("idx").exists());
+    assert!(fs::read(&index).unwrap() == whole);
+    assert!(half.exists() && !half.with_extension("idx").exists());
+    assert!(keep.exists(), "a push that is under way keeps its pack");
 }
 
 #[tokio::test]

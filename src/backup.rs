@@ -89,6 +89,8 @@ pub enum BackupFault {
 pub struct Copied {
     /// The commit at which the copy is.
     pub commit: CommitId,
+    /// Where the branch is, if no server runs and it cannot be followed to there.
+    pub left_out: Option<CommitId>,
     /// The `.crate` files that it names.
     pub crate_files: usize,
     /// Those that were not there before.
@@ -184,9 +186,10 @@ fn copy(
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
     let data = Data::new(from);
-    let incoming = data.read(|source| {
+    let (incoming, left_out) = data.read(|source| {
         let commit = data.newest_good(source)?;
-        Ok::<_, BackupFault>(source.copy_to(commit, place)?)
+        let left_out = data.branch_beyond(source, commit)?;
+        Ok::<_, BackupFault>((source.copy_to(commit, place)?, left_out))
     })?;
     let stored = data.existing_blobs()?;
     let store = to.join("blobs");
@@ -210,6 +213,7 @@ fn copy(
     keys.replace_in(&to.join("keys"))?;
     Ok(Copied {
         commit,
+        left_out,
         crate_files: all,
         fresh,
     })

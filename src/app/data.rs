@@ -76,6 +76,16 @@ impl<'a> Data<'a> {
         })
     }
 
+    /// Where the branch is, if a start would stay at `commit` all the same; a server tells that itself.
+    pub(crate) fn branch_beyond(
+        &self,
+        place: &Place,
+        commit: CommitId,
+    ) -> Result<Option<CommitId>, AppFault> {
+        let tip = place.tip()?;
+        Ok((tip != commit && !self.is_served()).then_some(tip))
+    }
+
     /// Whether another process may be writing here, also where nothing can be written.
     fn is_served(&self) -> bool {
         match File::open(self.lock_file()) {

@@ -53,9 +53,16 @@ impl Restore {
 fn say(what: &str, copied: Copied) -> anyhow::Result<()> {
     let Copied {
         commit,
+        left_out,
         crate_files,
         fresh,
     } = copied;
+    if let Some(branch) = left_out {
+        writeln!(
+            std::io::stderr(),
+            "sidecargo: warning: the branch is at {branch}, and what it has beyond {commit} is left out, because the registry does not follow it there; `sidecargo verify` tells why"
+        )?;
+    }
     writeln!(
         std::io::stdout(),
         "{what} at {commit}; crate files: {crate_files}, copied now: {fresh}"

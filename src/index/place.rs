@@ -234,7 +234,8 @@ impl Place {
         self.git_dir.join("objects/pack")
     }
 
-    pub(super) fn tip(&self) -> Result<CommitId, OpenFault> {
+    /// Where the branch is, good or not.
+    pub fn tip(&self) -> Result<CommitId, OpenFault> {
         refs::read(&self.git_dir, refs::TIP)
             .map_err(|source| self.io_fault(source))?
             .ok_or_else(|| OpenFault::NoTip(self.git_dir.clone()))

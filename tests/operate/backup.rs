@@ -150,7 +150,7 @@ fn a_backup_of_a_running_registry_is_restored_verified_and_served() {
 
 #[test]
 fn a_backup_leaves_a_bad_branch_out() {
-    let registry = Registry::start();
+    let mut registry = Registry::start();
     let token = registry.token("alice");
     Release::new("krate", "1.0.0")
         .publish(registry.port, &token)
@@ -162,6 +162,20 @@ fn a_backup_leaves_a_bad_branch_out() {
     let ran = registry.run(&["backup", &backup]).succeeds();
     assert!(ran.stdout.contains(&good), "{ran}");
     verify(&backup);
+    // Where no server says so, it does.
+    registry.knows_its_files();
+    registry.stop();
+    let ran = registry.run(&["backup", &backup]).succeeds();
+    let bad = git::tip(&registry.repository());
+    let said = format!("the branch is at {bad}, and what it has beyond {good} is left out");
+    assert!(ran.stderr.contains(&said), "{ran}");
+    git::git(
+        &registry.repository(),
+        &["update-ref", "refs/heads/main", &good],
+    )
+    .succeeds();
+    let ran = registry.run(&["backup", &backup]).succeeds();
+    assert!(ran.stderr.is_empty(), "{ran}");
 }
 
 #[test]

@@ -225,8 +225,15 @@ impl Plan {
             return Ok(());
         }
         let at = |hook: &Value| self.api(&format!("/hooks/{}", hook["id"]));
-        let lost = ours.filter(|_| !knows_secret && !self.is_dry);
-        if let Some(hook) = lost {
+        let lost = ours.filter(|_| !knows_secret);
+        let what = match lost {
+            Some(_) => self.replaced(&url),
+            None => what,
+        };
+        if let Some(hook) = lost.filter(|_| !self.is_dry) {
+            let outcome = Outcome::Next;
+            let what = what.clone();
+            tell(&Step { what, outcome });
             // A forge takes the secret of a new one alone. As long as the old one is there, no file may say that its
             // secret is known, or a run that stops here would leave the two apart for good.
             forge.write(Method::DELETE, &at(hook), &Value::Null).await?;
@@ -248,6 +255,16 @@ impl Plan {
         };
         let call = (method, &*path, body);
         self.change(forge, &what, call, tell).await.map(drop)
+    }
+}
+
+impl Plan {
+    /// What becomes of a webhook whose secret is in no file here, as after a move to another folder or machine.
+    fn replaced(&self, url: &str) -> String {
+        let file = self.secret_file.display();
+        format!(
+            "another webhook that tells {url}, in place of the one whose secret is not in `{file}` here: the secret is replaced, and a running server answers the forge 401 until the file that its `forge.webhook_secret_file` names holds what `{file}` holds then (it is read anew for each event)"
+        )
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     IsSo,
+    /// It is about to be done.
+    Next,
     Done,
     WouldBe,
 }
@@ -119,6 +121,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.outcome {
             Outcome::IsSo => "as it was  ",
+            Outcome::Next => "next       ",
             Outcome::Done => "done       ",
             Outcome::WouldBe => "would be   ",
         };

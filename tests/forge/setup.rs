@@ -145,10 +145,25 @@ fn a_repository_is_set_up_once_and_stays_as_it_is() {
     assert_eq!(changed.count(), 0, "{again}");
     // A webhook whose secret was lost is another one.
     fs::remove_file(acme.folder.path().join("forge-webhook-secret")).unwrap();
-    acme.init(&[&reviewed[..], &["--dry-run"]].concat())
-        .succeeds();
+    // That is said before and after, and nothing is replaced by a rehearsal.
+    let rehearsal = acme.init(&[&reviewed[..], &["--dry-run"]].concat());
+    let replaced = |ran: &Ran, sign: &str| {
+        let mut lines = ran.stdout.lines().chain(ran.stderr.lines());
+        let is_it = |line: &str| {
+            line.starts_with(sign)
+                && line
+                    .contains("the secret is replaced, and a running server answers the forge 401")
+                && line.contains("forge-webhook-secret` holds then")
+        };
+        lines.any(is_it)
+    };
+    let rehearsal = rehearsal.succeeds();
+    assert!(replaced(&rehearsal, "would be "), "{rehearsal}");
     assert_eq!(acme.read("/hooks")[0]["id"], hooks[0]["id"]);
-    acme.init(&reviewed).succeeds();
+    let made = acme.init(&reviewed).succeeds();
+    for sign in ["next ", "done "] {
+        assert!(replaced(&made, sign), "{made}");
+    }
     let others = acme.read("/hooks");
     assert_eq!(others.as_array().unwrap().len(), 1);
     assert_ne!(others[0]["id"], hooks[0]["id"]);

@@ -7,6 +7,7 @@
 mod fault;
 mod guest;
 mod reading;
+mod right;
 mod vouched;
 
 pub use fault::GateFault;
@@ -14,6 +15,7 @@ pub use guest::Guest;
 pub use vouched::Vouched;
 
 pub(super) use guest::{GuestProof, Who, job_of};
+pub(super) use right::Has;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +31,9 @@ use super::remembered::{Known, Look, Remembered, TokenHash};
 use super::strangers::Strangers;
 use super::{Holds, IssuerNames, TokenFault};
 use crate::domain::{Person, RepositoryPath, Secret, Visibility};
-use crate::forge::{Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Showing};
+use crate::forge::{
+    Account, Forge, ForgeFault, IssuerFault, IssuerKeys, KeyPatience, Permission, Showing,
+};
 
 /// Where the forge has the keys of its people and of its jobs.
 const PEOPLE_DISCOVERY: &str = ".well-known/openid-configuration";
@@ -195,22 +199,22 @@ impl Gate {
     /// Whether the person may read the index repository; our own account asks, for they gave us nothing to show.
     pub(super) async fn must_read_as(&self, person: &Person) -> Result<(), GateFault> {
         let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
-        match self.forge.is_index_taken().await {
-            Ok(false) => {}
-            Ok(true) => return Err(GateFault::MayNotRead),
-            // Whose rights these are is not known then.
+        let index = match self.forge.own_index(&self.index).await {
+            Ok(Some(index)) => index,
+            Ok(None) => return Err(GateFault::MayNotRead),
+            // Whose rights there are is not known then.
             Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
-        }
-        let (login, id) = (&person.login, person.id);
-        let rights = self.forge.rights_of(&self.index, login, id, &robot).await;
-        match rights {
-            Ok(rights) if rights.pull => Ok(()),
-            Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
-            // Our account does not administer the repository: of one that all see that need not be asked.
-            Err(ForgeFault::Forbidden(_)) if self.is_seen_by_all().await => {
-                self.must_be_there(person, &robot).await
+        };
+        match self.has(person, &index, Permission::Read, &robot).await? {
+            Has::Yes => Ok(()),
+            Has::No => Err(GateFault::MayNotRead),
+            // Of a repository that all see that need not be told.
+            Has::NotTold if self.is_seen_by_all().await => self.must_be_there(person, &robot).await,
+            Has::NotTold => {
+                let why = "it does not administer the index repository";
+                Err(GateFault::Forge(ForgeFault::Robot(why.to_owned())))
             }
-            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
+            Has::NotToldOfTeam => Err(GateFault::HiddenTeam),
         }
     }
 
@@ -281,10 +285,10 @@ impl Gate {
     }
 }
 
-/// What the forge refuses to our own account is a fault of the set-up, not of the one who asks.
+/// What the forge refuses to our own account, or hides from it, is a fault of the set-up, not of the one who asks.
 pub(super) fn of_robot(fault: ForgeFault) -> ForgeFault {
     match fault {
-        ForgeFault::Unauthenticated | ForgeFault::Forbidden(_) => {
+        ForgeFault::Unauthenticated | ForgeFault::Forbidden(_) | ForgeFault::NotFound => {
             ForgeFault::Robot(fault.to_string())
         }
         fault => fault,

@@ -5,12 +5,12 @@
 
 use tracing::warn;
 
-use super::gate::{Gate, GateFault, Guest, GuestProof, Who, job_of, of_robot};
+use super::gate::{Gate, GateFault, Guest, GuestProof, Has, Who, job_of, of_robot};
 use crate::domain::{
     Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
     Standing, TeamName,
 };
-use crate::forge::{ForgeFault, Repository, Showing};
+use crate::forge::{ForgeFault, Permission, Repository, Showing};
 
 /// The most teams of a crate that our own account asks about, one question each.
 const TEAMS_MAX: usize = 20;
@@ -261,19 +261,18 @@ impl Gate {
         Ok(found)
     }
 
-    /// Whether a person who shows no token may push, asked by our own account, which must administer the repository.
+    /// Whether a person who shows no token may push, asked by our own account: it must administer the repository, and be
+    /// told who is in the teams that may write there.
     async fn pushes(&self, person: &Person, id: u64, robot: &Secret) -> Result<bool, GateFault> {
         let seen = self.forge.repository_of_id(id, Showing::Token(robot)).await;
-        let Ok(seen) = hidden_or(seen) else {
-            return Ok(false);
+        let seen = match seen {
+            Ok(seen) if seen.is_archived => return Ok(false),
+            Ok(seen) => seen,
+            Err(ForgeFault::Forbidden(_) | ForgeFault::NotFound) => return Ok(false),
+            Err(fault) => return Err(GateFault::Forge(of_robot(fault))),
         };
-        let login = &person.login;
-        let rights = self.forge.rights_of(&seen.path, login, person.id, robot);
-        match rights.await {
-            Ok(rights) => Ok(rights.push && !seen.is_archived),
-            Err(ForgeFault::Forbidden(_) | ForgeFault::NotFound) => Ok(false),
-            Err(fault) => Err(GateFault::Forge(of_robot(fault))),
-        }
+        let has = self.has(person, &seen, Permission::Write, robot).await?;
+        Ok(has == Has::Yes)
     }
 
     /// The named ones with the numbers that the forge has for them.

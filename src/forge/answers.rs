@@ -41,21 +41,14 @@ pub struct Repository {
     pub id: u64,
     /// Its name at this moment.
     pub path: RepositoryPath,
-    /// Whether others than those who are let in see it.
+    /// Whether only those see it who are let in, or who are in its organisation.
     pub is_private: bool,
+    /// Whether, of these, all see it who are in its organisation.
+    pub is_internal: bool,
     /// Whether it is closed for writing.
     pub is_archived: bool,
     /// What the one who asks may do.
     pub rights: Rights,
-}
-
-/// A team of an organisation.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Team {
-    /// Its number.
-    pub id: u64,
-    /// Its name, without the organisation's.
-    pub name: String,
 }
 
 /// A run of the forge's CI.
@@ -227,6 +220,7 @@ impl From<RawRepository> for Repository {
             id: raw.id,
             path: raw.full_name,
             is_private: raw.private || raw.internal,
+            is_internal: raw.internal && !raw.private,
             is_archived: raw.archived,
             rights: raw.permissions,
         }

@@ -2,17 +2,12 @@
 
 use reqwest::Method;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::answers::{
-    RawRepository, RawRight, RawRun, RawStatuses, RawTask, RawTasks, RawToken, RawUser,
-};
+use super::answers::{RawRepository, RawRun, RawStatuses, RawTask, RawTasks, RawToken, RawUser};
 use super::client::Bytes;
-use super::{
-    Account, Forge, ForgeFault, PullRequest, Repository, Run, Said, Showing, Team, TokenInfo,
-};
-use crate::domain::{CommitId, Login, Person, RepositoryPath, Secret, Visibility};
+use super::{Account, Forge, ForgeFault, PullRequest, Repository, Run, Said, Showing, TokenInfo};
+use crate::domain::{CommitId, RepositoryPath, Secret, Visibility};
 
 /// How many pages of a repository's jobs are looked through: one that runs is among the newest.
 const TASK_PAGES_MAX: u32 = 10;
@@ -66,11 +61,20 @@ impl Forge {
         let Some(index) = &self.index else {
             return Ok(false);
         };
-        let robot = self.robot_token()?;
-        match self.of_name(&index.path, Showing::Token(&robot)).await {
-            Ok(seen) => Ok(!index.is(&seen)),
+        match self.own_index(&index.path).await {
+            Ok(seen) => Ok(seen.is_none()),
             Err(ForgeFault::NotFound) => Ok(false),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// The index repository as our own account sees it; `None` if another has taken its name.
+    pub async fn own_index(&self, path: &RepositoryPath) -> Result<Option<Repository>, ForgeFault> {
+        let robot = self.robot_token()?;
+        let seen = self.of_name(path, Showing::Token(&robot)).await?;
+        match &self.index {
+            Some(index) if index.path == *path && !index.is(&seen) => Ok(None),
+            _ => Ok(Some(seen)),
         }
     }
 
@@ -150,91 +154,6 @@ impl Forge {
         found.map(Run::from).ok_or(ForgeFault::NotFound)
     }
 
-    /// The account of this name.
-    pub async fn user_named(
-        &self,
-        login: &Login,
-        showing: Showing<'_>,
-    ) -> Result<Person, ForgeFault> {
-        let path = format!("api/v1/users/{login}");
-        let user: RawUser = self.json(&path, showing).await?;
-        match user.account()? {
-            Account::Person { login, id } => Ok(Person { login, id }),
-            Account::Job { .. } => Err(ForgeFault::NotFound),
-        }
-    }
-
-    /// Whether an account is an organisation, as far as the token, or else our own, may ask that.
-    pub async fn is_organisation(&self, login: &Login, token: &Secret) -> Result<bool, ForgeFault> {
-        let path = format!("api/v1/orgs/{login}");
-        for token in [token, &self.robot_token()?] {
-            match self.json::<IgnoredAny>(&path, Showing::Token(token)).await {
-                Ok(_) => return Ok(true),
-                Err(ForgeFault::NotFound) => return Ok(false),
-                Err(ForgeFault::Forbidden(_)) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(false)
-    }
-
-    /// The team of an organisation with this name, in whatever case.
-    pub async fn team(
-        &self,
-        organisation: &Login,
-        name: &str,
-        token: &Secret,
-    ) -> Result<Team, ForgeFault> {
-        let path = format!("api/v1/orgs/{organisation}/teams");
-        let teams: Vec<Team> = self.list(&path, Showing::Token(token)).await?;
-        let mut teams = teams.into_iter();
-        let found = teams.find(|team| team.name.eq_ignore_ascii_case(name));
-        found.ok_or(ForgeFault::NotFound)
-    }
-
-    /// The numbers of the teams that the owner of the token is in.
-    pub async fn own_teams(&self, token: &Secret) -> Result<Vec<u64>, ForgeFault> {
-        let showing = Showing::Token(token);
-        let teams: Vec<Team> = self.list("api/v1/user/teams", showing).await?;
-        Ok(teams.iter().map(|team| team.id).collect())
-    }
-
-    /// Whether an account is in a team, asked by another that is in the organisation.
-    pub async fn is_member(
-        &self,
-        team: u64,
-        login: &Login,
-        id: u64,
-        token: &Secret,
-    ) -> Result<bool, ForgeFault> {
-        let path = format!("api/v1/teams/{team}/members/{login}");
-        match self.json::<RawUser>(&path, Showing::Token(token)).await {
-            Ok(member) => Ok(member.person_id() == Some(id)),
-            Err(ForgeFault::NotFound) => Ok(false),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// What an account may do in a repository, asked by another that administers it.
-    pub async fn rights_of(
-        &self,
-        path: &RepositoryPath,
-        login: &Login,
-        id: u64,
-        token: &Secret,
-    ) -> Result<super::Rights, ForgeFault> {
-        let path = format!("api/v1/repos/{path}/collaborators/{login}/permission");
-        let right: RawRight = self.json(&path, Showing::Token(token)).await?;
-        if right.user.person_id() != Some(id) || right.user.is_blocked {
-            return Ok(super::Rights::default());
-        }
-        let push = matches!(&*right.permission, "write" | "admin" | "owner");
-        Ok(super::Rights {
-            pull: push || right.permission == "read",
-            push,
-        })
-    }
-
     /// Puts a status on a commit, as the server's own account. Its pages show it beside the commit, and a rule of
     /// protection can require it.
     pub async fn set_status(
@@ -280,7 +199,7 @@ impl Forge {
         Ok(all.find(|said| said.context == context))
     }
 
-    async fn json<T: serde::de::DeserializeOwned>(
+    pub(super) async fn json<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
         showing: Showing<'_>,

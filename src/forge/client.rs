@@ -342,8 +342,9 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         401 => Err(ForgeFault::Unauthenticated),
         403 => Err(ForgeFault::forbidden(&body)),
         404 => Err(ForgeFault::NotFound),
+        405 => Err(ForgeFault::not_fit(&body)),
         // An account that must do something at the forge first: to change its password, for example.
-        303 => Err(ForgeFault::Forbidden(
+        302 | 303 => Err(ForgeFault::Forbidden(
             "it sends to a page for people; sign in there and see what it asks for".to_owned(),
         )),
         429 | 503 => Err(ForgeFault::Busy { retry_after_secs }),

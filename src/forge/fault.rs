@@ -30,14 +30,17 @@ pub enum ForgeFault {
     /// There is no such thing, or it is not shown to the one who asks.
     #[error("the forge has no such thing, or does not show it to this token")]
     NotFound,
+    /// What was asked is asked of other things only.
+    #[error("the forge does not answer that of what is there: {0}")]
+    NotFit(String),
     /// An answer that no forge gives.
     #[error("the forge's answer is not understood: {0}")]
     Odd(String),
     /// An answer of more bytes than are read.
     #[error("the forge's answer is not understood: it has more than {0} bytes")]
     TooLong(usize),
-    /// The token of the server's own account is not to be had.
-    #[error("the token of the server's own account at the forge cannot be read: {0}")]
+    /// The server's own account has no token, or may not do what it has to.
+    #[error("the server's own account at the forge cannot do its work: {0}")]
     Robot(String),
 }
 
@@ -53,14 +56,16 @@ impl ForgeFault {
             | Self::Odd(_)
             | Self::TooLong(_)
             | Self::Robot(_) => true,
-            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => false,
+            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound | Self::NotFit(_) => false,
         }
     }
 
     /// In one word, for those who count.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound => "refused",
+            Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound | Self::NotFit(_) => {
+                "refused"
+            }
             Self::Busy { .. } => "busy",
             Self::Unreachable(_) => "unreachable",
             Self::Odd(_) | Self::TooLong(_) | Self::Robot(_) => "odd",
@@ -70,6 +75,11 @@ impl ForgeFault {
     /// A refusal in the words of the forge.
     pub(super) fn forbidden(body: &[u8]) -> Self {
         Self::Forbidden(words(body))
+    }
+
+    /// That the question does not fit, in the words of the forge.
+    pub(super) fn not_fit(body: &[u8]) -> Self {
+        Self::NotFit(words(body))
     }
 
     /// An answer of a status that the question does not ask for.

@@ -84,6 +84,7 @@ mod tests {
             id,
             path: "acme/crates".parse().unwrap(),
             is_private: true,
+            is_internal: false,
             is_archived: false,
             rights: Default::default(),
         };

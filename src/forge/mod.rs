@@ -15,10 +15,12 @@ mod keys;
 mod kind;
 mod measures;
 mod pages;
+mod people;
+mod permission;
 mod robot;
 mod values;
 
-pub use answers::{Account, PullRequest, Repository, Rights, Run, Said, Side, Team, TokenInfo};
+pub use answers::{Account, PullRequest, Repository, Rights, Run, Said, Side, TokenInfo};
 pub use calls::Status;
 pub use client::{Forge, ForgeLimits, Showing};
 pub use fault::ForgeFault;
@@ -26,6 +28,8 @@ pub use index_repository::IndexRepository;
 pub use keys::{IssuerFault, IssuerKeys, KeyPatience, VerifyingKey};
 pub use kind::Kind;
 pub use measures::Measures;
+pub use people::TEAMS_ASKED_MAX;
+pub use permission::{Permission, Team};
 pub use robot::Robot;
 
 #[cfg(test)]

@@ -187,14 +187,14 @@ async fn each_trouble_is_told_from_the_others() {
         forge.account(&secret(ALICE)).await.unwrap_err()
     };
     assert_eq!(ask(Trouble::Status(503)).await, busy(5));
+    for status in [302, 303] {
+        let fault = ask(Trouble::Status(status)).await;
+        assert!(matches!(fault, ForgeFault::Forbidden(_)), "{fault}");
+    }
     for status in [500, 502, 504] {
         let fault = ask(Trouble::Status(status)).await;
         assert!(matches!(fault, ForgeFault::Unreachable(_)), "{fault}");
     }
-    assert!(matches!(
-        ask(Trouble::Status(303)).await,
-        ForgeFault::Forbidden(_)
-    ));
     for trouble in [Trouble::Status(418), Trouble::Status(204), Trouble::Html] {
         let fault = ask(trouble).await;
         assert!(matches!(fault, ForgeFault::Odd(_)), "{fault}");
@@ -319,13 +319,73 @@ async fn teams_and_their_members_are_numbers() {
     let found = found.unwrap();
     assert_eq!((found.login.as_str(), found.id), ("bob", 3));
     let index = path("acme/index");
-    let rights = forge.rights_of(&index, &bob, 3, &alice).await.unwrap();
-    assert!(rights.pull && !rights.push);
-    let other = forge.rights_of(&index, &bob, 9, &alice).await.unwrap();
-    assert_eq!(other, Rights::default());
+    let whole = forge.permission_of(&index, &bob, 3, &alice).await;
+    assert_eq!(whole, Ok(Some(Permission::Read)));
+    assert_eq!(forge.permission_of(&index, &bob, 9, &alice).await, Ok(None));
+    assert_eq!(forge.is_collaborator(&index, &bob, &alice).await, Ok(true));
+    let sources = path("alice/src");
+    assert_eq!(
+        forge.is_collaborator(&sources, &bob, &alice).await,
+        Ok(false)
+    );
     double.world().version = "1.27.0";
     assert!(forge.token_info(&alice).await.unwrap().may_write());
     assert!(!forge.token_info(&secret(READER)).await.unwrap().may_write());
+}
+
+#[tokio::test]
+async fn the_teams_of_a_repository_are_told_with_what_they_may_do() {
+    let double = ForgeDouble::start(world()).await;
+    let forge = forge(&double);
+    let (alice, index) = (secret(ALICE), path("acme/index"));
+    double.world().teams[1] = double::Team::new(6, "Acme", "Platform", &[3])
+        .open(&[("repo.code", "read"), ("repo.pulls", "write")], &[1]);
+    let told = async || {
+        let teams = forge.teams_of_repository(&index, &alice).await.unwrap();
+        let told = |team: &super::Team| (team.id, team.code(), team.whole());
+        teams.unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    let owners = (5, Permission::Admin, Permission::Admin);
+    let of_gitea = (6, Permission::Read, Permission::None);
+    assert_eq!(told().await, [owners, of_gitea]);
+    double.world().is_forgejo = true;
+    let of_forgejo = (6, Permission::Read, Permission::Read);
+    assert_eq!(told().await, [owners, of_forgejo]);
+    assert_eq!(double.asked("/api/v1/repos/acme/index/teams"), 2);
+    // One that belongs to no organisation has none, and a refusal is none of that.
+    let sources = path("alice/src");
+    assert_eq!(forge.teams_of_repository(&sources, &alice).await, Ok(None));
+    double.world().broken = Some(("/api/v1/repos/acme/index/teams", 405));
+    let fault = forge.teams_of_repository(&index, &alice).await;
+    assert!(matches!(fault, Err(ForgeFault::NotFit(_))), "{fault:?}");
+}
+
+#[tokio::test]
+async fn who_is_in_an_organisation_is_told_to_those_who_are_in_it() {
+    let double = ForgeDouble::start(world()).await;
+    let forge = forge(&double);
+    double
+        .world()
+        .tokens
+        .insert(BOB, Token::of_user(3, &["all"]));
+    let (alice, bob) = (secret(ALICE), secret(BOB));
+    let [of_alice, of_bob] = ["alice", "bob"].map(|login| login.parse().unwrap());
+    for (login, asking, told) in [
+        (&of_alice, &alice, Some(true)),
+        (&of_bob, &alice, Some(false)),
+        (&of_alice, &bob, None),
+    ] {
+        let is_in = forge.is_in_organisation("acme", login, asking).await;
+        assert_eq!(is_in, Ok(told), "{login}");
+    }
+    assert_eq!(forge.is_shown_teams("acme", &alice).await, Ok(true));
+    assert_eq!(forge.is_shown_teams("acme", &bob).await, Ok(false));
+    double.world().broken = Some(("/api/v1/orgs/acme/teams", 500));
+    let fault = forge.is_shown_teams("acme", &alice).await;
+    assert!(
+        matches!(fault, Err(ForgeFault::Unreachable(_))),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ impl From<GateFault> for ApiError {
                 }
                 (StatusCode::SERVICE_UNAVAILABLE, None)
             }
-            GateFault::Archived => (StatusCode::SERVICE_UNAVAILABLE, None),
+            GateFault::Archived | GateFault::HiddenTeam => (StatusCode::SERVICE_UNAVAILABLE, None),
             GateFault::Unknown | GateFault::IdToken(_) => (StatusCode::UNAUTHORIZED, None),
             GateFault::Refused(_)
             | GateFault::MayNotRead

@@ -557,6 +557,7 @@ async fn of_an_index_that_all_may_read_it_is_asked_who_is_there_alone() {
     ] {
         let bench = Bench::start(visibility).await;
         bench.double.world().repositories[0].rights[0] = (1, "write");
+        bench.double.world().teams[0].members.clear();
         let asked = json!({"jwt": bench.person("alice", 7), "can": ["publish"]});
         let token = bench.token(&asked).await;
         let (answered, text) = bench.publish("a", "1.0.0", &token).await;
@@ -654,6 +655,7 @@ async fn who_signed_in_and_pushes_is_told_what_our_own_account_needs_to_see_that
     bench.job_creates("a").await;
     let alice = bench.person("alice", 7);
     bench.double.world().repositories[1].rights = vec![(1, "write"), (7, "write")];
+    bench.double.world().teams[0].members.clear();
     let (status, text) = bench.publish("a", "1.0.0", &alice).await;
     assert_eq!(status, StatusCode::FORBIDDEN, "{text}");
     let told = "only if the registry's own account at the forge administers it";

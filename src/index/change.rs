@@ -24,7 +24,7 @@ use self::publish::FILE_BYTES_MAX;
 /// What somebody in a team is told who signed in, and so shows the forge nothing.
 const LOOKED_UP: &str = "; who signs in is found in a team only if the registry's own account at the forge is in it too (`sidecargo doctor` looks)";
 /// The same of those who push to the repository of the crate.
-const LOOKED_UP_AS_PUSHER: &str = "; who signs in is found among those who push to a repository only if the registry's own account at the forge administers it";
+const LOOKED_UP_AS_PUSHER: &str = "; who signs in is found among those who push to a repository only if the registry's own account at the forge administers it, and who does so by a team only if it is in that team too (`sidecargo doctor` looks)";
 
 /// A change that somebody asks for.
 #[derive(Debug, Clone)]

@@ -1,5 +1,8 @@
 //! A small double of the forge: the same addresses and answers, with what a test says it knows.
 
+#[path = "forge_double/rights.rs"]
+mod rights;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -74,6 +77,7 @@ pub struct User {
     pub login: &'static str,
     pub id: u64,
     pub is_blocked: bool,
+    pub is_restricted: bool,
 }
 
 #[derive(Clone)]
@@ -93,8 +97,12 @@ pub struct Repository {
     pub id: u64,
     pub path: &'static str,
     pub is_private: bool,
+    /// Whether, though it is not private, only those see it who are in its organisation.
+    pub is_internal: bool,
     pub is_archived: bool,
-    /// User's number and `read`, `write` or `admin`.
+    /// Whether it has the part that is the code.
+    pub has_code: bool,
+    /// The numbers of its collaborators, and `read`, `write` or `admin`; for its owner `owner`.
     pub rights: Vec<(u64, &'static str)>,
 }
 
@@ -104,6 +112,10 @@ pub struct Team {
     pub organisation: &'static str,
     pub name: &'static str,
     pub members: Vec<u64>,
+    /// Its rights on parts of repositories.
+    pub units: Vec<(&'static str, &'static str)>,
+    /// The numbers of the repositories that are open to it; to `Owners` all are.
+    pub repositories: Vec<u64>,
 }
 
 /// A key of the forge, with which tests sign.
@@ -263,6 +275,7 @@ impl User {
             login,
             id,
             is_blocked: false,
+            is_restricted: false,
         }
     }
 
@@ -300,46 +313,18 @@ impl Repository {
             id,
             path,
             is_private,
+            is_internal: false,
             is_archived: false,
+            has_code: true,
             rights: rights.to_vec(),
-        }
-    }
-
-    /// Pull and push of a holder, or nothing if it is invisible.
-    fn rights(&self, holder: Option<Holder>) -> Option<(bool, bool)> {
-        let right = match holder {
-            Some(Holder::User(id)) => self
-                .rights
-                .iter()
-                .find(|(user, _)| *user == id)
-                .map(|(_, right)| *right),
-            Some(Holder::Job { repository, .. }) if repository == self.id => Some("write"),
-            _ => None,
-        };
-        match right {
-            Some("write" | "admin") => Some((true, true)),
-            Some("read") => Some((true, false)),
-            Some(_) => Some((false, false)),
-            None => (!self.is_private).then_some((true, false)),
         }
     }
 
     fn json(&self, (pull, push): (bool, bool)) -> Value {
         let (owner, name) = self.path.split_once('/').unwrap();
         json!({"id": self.id, "owner": user_json(owner, 50, ""), "name": name, "full_name": self.path,
-            "empty": false, "private": self.is_private, "internal": false, "archived": self.is_archived,
+            "empty": false, "private": self.is_private, "internal": self.is_internal, "archived": self.is_archived,
             "default_branch": "main", "permissions": {"admin": false, "push": push, "pull": pull}})
-    }
-}
-
-impl Team {
-    pub fn new(id: u64, organisation: &'static str, name: &'static str, members: &[u64]) -> Self {
-        Self {
-            id,
-            organisation,
-            name,
-            members: members.to_vec(),
-        }
     }
 }
 
@@ -416,7 +401,8 @@ impl World {
             ] => self.job_id_token(asked),
             [owner, name, "info", "refs"] => self.advertisement(asked, owner, name),
             ["api", "v1", rest @ ..] => match self.holder(asked) {
-                Ok(token) => self.page(asked, self.api(token, rest)),
+                Ok(token) if rights::is_paged(asked) => self.page(asked, self.api(token, rest)),
+                Ok(token) => self.api(token, rest),
                 Err(refusal) => refusal,
             },
             _ => (NO_ROUTE.0, NO_ROUTE.1, NO_ROUTE.2.to_owned(), vec![]),
@@ -485,6 +471,9 @@ impl World {
         {
             return lacks(needed);
         }
+        if let Some(answer) = self.of_people(token, rest) {
+            return answer;
+        }
         match (rest, token) {
             (["user"], Some(token)) => match token.of {
                 Holder::User(_) => ok(&self.user_of(token).unwrap().json()),
@@ -532,22 +521,12 @@ impl World {
                 ok(&json!({"workflow_runs": tasks, "total_count": tasks.len()}))
             }
             (["repos", _, _, "pulls"], Some(_)) => ok(&json!(self.pull_requests)),
-            (["repos", owner, name, "collaborators", login, "permission"], Some(token)) => {
-                self.permission(token, &format!("{owner}/{name}"), login)
-            }
-            (["user", "teams"], Some(token)) => {
-                let is_own = |team: &&Team| matches!(token.of, Holder::User(id) if team.members.contains(&id));
-                let own: Vec<Value> = self.teams.iter().filter(is_own).map(Team::json).collect();
-                ok(&json!(own))
-            }
             (["orgs", organisation], Some(_)) => {
                 match self.teams.iter().any(|it| it.organisation == *organisation) {
                     true => ok(&json!({"name": organisation})),
                     false => not_found(),
                 }
             }
-            (["orgs", organisation, "teams"], Some(token)) => self.teams_of(token, organisation),
-            (["teams", id, "members", login], Some(token)) => self.member(token, id, login),
             (["user" | "orgs" | "teams", ..], None) => refuse(401, "token is required"),
             _ => (NO_ROUTE.0, NO_ROUTE.1, NO_ROUTE.2.to_owned(), vec![]),
         }
@@ -558,72 +537,9 @@ impl World {
             .repositories
             .iter()
             .find(|repository| is_it(repository));
-        let seen =
-            found.and_then(|found| Some(found.json(found.rights(token.map(|token| token.of))?)));
+        let seen = found
+            .and_then(|found| Some(found.json(self.rights(found, token.map(|token| token.of))?)));
         seen.map_or_else(not_found, |seen| ok(&seen))
-    }
-
-    fn permission(&self, token: &Token, path: &str, login: &str) -> Answer {
-        let Some(repository) = self
-            .repositories
-            .iter()
-            .find(|repository| repository.path == path)
-        else {
-            return not_found();
-        };
-        let is_admin = |(user, right): &&(u64, &str)| {
-            *right == "admin" && matches!(token.of, Holder::User(id) if id == *user)
-        };
-        if !repository.rights.iter().any(|entry| is_admin(&entry)) {
-            return refuse(
-                403,
-                "user should be an owner or a collaborator with admin write of a repository",
-            );
-        }
-        let Some(user) = self.users.iter().find(|user| user.login == login) else {
-            return not_found();
-        };
-        let right = repository.rights.iter().find(|(id, _)| *id == user.id);
-        let permission = right.map_or("none", |(_, right)| *right);
-        // As an account is told that administers the forge.
-        let mut shown = user.json();
-        shown["prohibit_login"] = user.is_blocked.into();
-        ok(&json!({"permission": permission, "role_name": permission, "user": shown}))
-    }
-
-    fn is_in_organisation(&self, token: &Token, organisation: &str) -> bool {
-        let is_member = |team: &Team| {
-            team.organisation.eq_ignore_ascii_case(organisation)
-                && matches!(token.of, Holder::User(id) if team.members.contains(&id))
-        };
-        self.teams.iter().any(is_member)
-    }
-
-    fn teams_of(&self, token: &Token, organisation: &str) -> Answer {
-        let is_here = |team: &&Team| team.organisation.eq_ignore_ascii_case(organisation);
-        let teams: Vec<Value> = self.teams.iter().filter(is_here).map(Team::json).collect();
-        match (
-            teams.is_empty(),
-            self.is_in_organisation(token, organisation),
-        ) {
-            (true, _) => not_found(),
-            (false, false) => refuse(403, "Must be an organization member"),
-            (false, true) => ok(&json!(teams)),
-        }
-    }
-
-    fn member(&self, token: &Token, id: &str, login: &str) -> Answer {
-        let team = self.teams.iter().find(|team| team.id.to_string() == id);
-        let user = self.users.iter().find(|user| user.login == login);
-        match (team, user) {
-            (Some(team), Some(user))
-                if self.is_in_organisation(token, team.organisation)
-                    && team.members.contains(&user.id) =>
-            {
-                ok(&user.json())
-            }
-            _ => not_found(),
-        }
     }
 
     fn advertisement(&self, asked: &Asked, owner: &str, name: &str) -> Answer {
@@ -651,7 +567,8 @@ impl World {
             .repositories
             .iter()
             .find(|repository| repository.path.eq_ignore_ascii_case(&path));
-        let Some(repository) = found.filter(|found| found.rights(Some(token.of)).is_some()) else {
+        let Some(repository) = found.filter(|found| self.rights(found, Some(token.of)).is_some())
+        else {
             return text(404, "Repository not found");
         };
         if is_basic && !token.may("write:repository") {
@@ -670,14 +587,6 @@ impl World {
             body.to_owned(),
             vec![],
         )
-    }
-}
-
-impl Team {
-    fn json(&self) -> Value {
-        json!({"id": self.id, "name": self.name, "description": "", "organization": null,
-            "includes_all_repositories": false, "permission": "none", "units": ["repo.code"],
-            "units_map": {"repo.code": "write"}, "can_create_org_repo": false})
     }
 }
 

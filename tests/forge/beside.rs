@@ -24,6 +24,8 @@ pub const DEVELOPER: [&str; 3] = ["write:repository", "read:user", "read:organiz
 pub struct Wanted {
     /// Who reads the index repository.
     pub visibility: Visibility,
+    /// Whether it belongs to an organisation.
+    pub is_organisations: bool,
     /// How often the server looks at the branch.
     pub poll_secs: u64,
     /// What the server's own account may do there.
@@ -40,6 +42,7 @@ impl Default for Wanted {
     fn default() -> Self {
         Self {
             visibility: Visibility::Public,
+            is_organisations: false,
             poll_secs: 1,
             robot: "write",
             scopes: &["write:repository"],
@@ -73,7 +76,7 @@ impl Wanted {
 /// A registry whose index is on the forge, and who has to do with it there.
 pub struct Beside<'forge> {
     pub forge: &'forge Gitea,
-    /// Whose repository it is.
+    /// Whose repository it is, unless it is an organisation's.
     pub owner: User,
     /// The server's own account.
     pub robot: User,
@@ -102,7 +105,11 @@ impl<'forge> Beside<'forge> {
     pub fn start_as(forge: &'forge Gitea, wanted: &Wanted) -> Self {
         let owner = forge.user("olga");
         let robot = forge.user("robot");
-        let repository = forge.empty_repository(&owner.login, "crates", wanted.visibility);
+        let holder = match wanted.is_organisations {
+            true => forge.organisation("acme"),
+            false => owner.login.clone(),
+        };
+        let repository = forge.empty_repository(&holder, "crates", wanted.visibility);
         forge.collaborate(&repository, &robot, wanted.robot);
         let secret = TempDir::new().unwrap();
         let file = secret.path().join("token");
@@ -115,7 +122,7 @@ impl<'forge> Beside<'forge> {
              webhook_secret_file = \"{}\"\npoll_secs = {}\n{}",
             wanted.keys,
             forge.url(),
-            owner.login,
+            holder,
             file.display(),
             hook.display(),
             wanted.poll_secs,

@@ -5,8 +5,13 @@
 mod api;
 mod beside;
 mod between;
+mod by_team;
 mod checkout;
 mod doctor;
+// The product's own tests use all of it.
+#[allow(dead_code)]
+#[path = "../common/forge_double.rs"]
+mod double;
 mod gitea;
 mod id_tokens;
 mod inbox;

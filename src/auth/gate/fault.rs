@@ -26,6 +26,11 @@ pub enum GateFault {
         "this token may not read the index repository of this registry on the forge; it needs the scope `read:repository`, and its owner the right to read there"
     )]
     MayNotRead,
+    /// Somebody who may read by a team, perhaps.
+    #[error(
+        "whether you may read this registry is not known: it may be by a team, and the forge does not tell the registry's own account who is in all of the teams that may; its operator finds them by `sidecargo doctor`, and an access token of yours needs none of that"
+    )]
+    HiddenTeam,
     /// A job, which cannot be asked about.
     #[error(
         "an id-token of a job does not read a private registry; use the job's token, or one of this registry"

@@ -1,5 +1,6 @@
 //! What the real forge does, as far as we build on it: a newer one that does otherwise is noticed here.
 
+mod double;
 mod jobs;
 mod moved;
 mod process;

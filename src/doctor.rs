@@ -5,6 +5,7 @@
 mod forge;
 mod owners;
 mod signing;
+mod teams;
 
 use std::fmt;
 use std::fs;

@@ -76,6 +76,7 @@ impl<'a> Examined<'a> {
             Ok(snapshot) => {
                 tell(find("owners", self.numbered(&snapshot)));
                 self.teams(&snapshot, &robot).await.map(&mut *tell);
+                self.rights(&snapshot, &robot).await.map(&mut *tell);
             }
             Err(fault) => tell(find("owners", Err(fault))),
         }
@@ -164,7 +165,8 @@ impl<'a> Examined<'a> {
                     .to_owned(),
             );
         }
-        let asks_for_people = self.settings.client_id.is_some() && repository["private"] == true;
+        let is_closed = repository["private"] == true || repository["internal"] == true;
+        let asks_for_people = self.settings.client_id.is_some() && is_closed;
         if asks_for_people && repository["permissions"]["admin"] != true {
             return Err(
                 "it must administer a private index repository to find out whether those who sign in (`forge.client_id`) may read it: make it a collaborator with `admin`"

@@ -94,7 +94,7 @@ impl Examined<'_> {
 }
 
 /// The first few, and how many more there are.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(NAMED_MAX)

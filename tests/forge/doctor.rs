@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::api::{base64, done, number};
 use super::beside::publish;
 use super::gitea::Gitea;
+use super::scene::{Repository, Visibility};
 use super::setup::{Organisation, configuration, start};
 use crate::common::cargos::{Sandbox, View};
 use crate::common::ran::{Ran, run};
@@ -92,6 +93,7 @@ fn a_set_up_that_was_just_made_is_good() {
         ("good", "robot"),
         ("good", "robot's view of people"),
         ("good", "owners"),
+        ("good", "rights by teams"),
         ("mend", "signing"),
         ("good", "protection of the branch"),
         ("good", "reviewers"),
@@ -415,6 +417,86 @@ fn owners_whom_the_forge_does_not_know_or_show_are_told() {
     forge.join(&team, &acme.robot);
     let said = patient.says("teams of owners");
     assert!(said.starts_with("good"), "{said}");
+}
+
+#[test]
+fn rights_by_teams_that_the_robot_is_not_told_of_are_named() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let Patient { acme, .. } = &patient;
+    let what = "rights by teams";
+    let good = patient.says(what);
+    assert!(
+        good.starts_with("good") && good.contains("(1 of 1 teams)"),
+        "{good}"
+    );
+    let index = Repository {
+        owner: acme.name.clone(),
+        name: "crates".to_owned(),
+        id: number(&acme.read(""), "id"),
+    };
+    let readers = forge.team_with(&acme.name, "Readers", &json!({ "repo.code": "read" }));
+    let triage = forge.team_with(&acme.name, "Triage", &json!({ "repo.issues": "write" }));
+    for team in [&readers, &triage] {
+        forge.open_to(team, &index);
+    }
+    let hidden = format!(
+        "the robot is not told who is in `Readers (number {})`",
+        readers.id
+    );
+    let said = patient.says(what);
+    assert!(
+        said.starts_with("unknown") && said.contains(&hidden),
+        "{said}"
+    );
+    assert!(!said.contains("Triage"), "{said}");
+    let file = acme.folder.path().join("sidecargo.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{before}client_id = \"registry\"\n")).unwrap();
+    let said = patient.says(what);
+    assert!(said.starts_with("mend") && said.contains(&hidden), "{said}");
+    forge.join(&readers, &acme.robot);
+    let said = patient.says(what);
+    assert!(
+        said.starts_with("good") && said.contains("(2 of 2 teams)"),
+        "{said}"
+    );
+
+    // Where the sources of a crate are, it must administer besides.
+    let person = Sandbox::stable(&patient.registry, View::Sparse);
+    person.configure("[registry]\nglobal-credential-providers = [\"cargo:token\"]\n");
+    person.login(&patient.registry.token("alice"));
+    publish(&person, "0.1.0").succeeds();
+    let sources = forge.repository(&acme.name, "greeter", Visibility::Private);
+    let writers = forge.team_with(&acme.name, "Writers", &json!({ "repo.code": "write" }));
+    for team in [&readers, &writers] {
+        forge.open_to(team, &sources);
+    }
+    acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
+    let path = "/contents/owners/gr/ee/greeter.toml";
+    let text = format!(
+        "users = [{{ login = \"rita\", id = 7 }}]\nrepository = {{ name = \"{}/greeter\", id = {} }}\n",
+        acme.name, sources.id
+    );
+    let sha = acme.read(path)["sha"].clone();
+    let change = json!({ "content": base64(&text), "sha": sha, "message": "link greeter" });
+    acme.change("PUT", path, &change, 200);
+    let foreign = format!("not told who pushes to `{}/greeter`", acme.name);
+    eventually("the robot does not administer it", || {
+        let said = patient.says(what);
+        (said.starts_with("mend") && said.contains(&foreign)).then_some(())
+    });
+    forge.collaborate(&sources, &acme.robot, "admin");
+    let said = patient.says(what);
+    let hidden = format!("who is in `Writers (number {})`", writers.id);
+    assert!(said.starts_with("mend") && said.contains(&hidden), "{said}");
+    assert!(!said.contains("who pushes to"), "{said}");
+    forge.join(&writers, &acme.robot);
+    let said = patient.says(what);
+    assert!(
+        said.starts_with("good") && said.contains("(3 of 3 teams)"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl<'forge> Both<'forge> {
     fn answers(&self, word: &str, path: &str) -> [(u16, Value); 2] {
         let (_, token) = &self.people[word];
         [self.forge.port, self.double.address.port()].map(|port| {
-            let reply = request("GET", &format!("/api/v1{path}"))
+            let reply = request("GET", format!("/api/v1{path}"))
                 .header("Authorization", &format!("token {token}"))
                 .send(port);
             (reply.status, self.looked_at(&reply))

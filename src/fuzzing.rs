@@ -13,12 +13,12 @@ pub use crate::index::rule;
 pub use crate::publish::{frame, manifest, tarball};
 
 /// How the reader judged the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It took it for what it should be.
-    Accepted,
-    /// It refused it.
-    Refused,
+    /// It took it for what it should be; for what, if there are several such things.
+    Accepted(String),
+    /// It refused it, for this.
+    Refused(String),
 }
 
 /// A function that panics if the reader does with these bytes what it must not.

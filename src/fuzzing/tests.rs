@@ -20,25 +20,50 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a target on all that is kept for it.
+/// A character as everybody can read and compare it.
+fn shown(c: char) -> String {
+    match c {
+        ' '..='~' => c.to_string(),
+        _ => c.escape_unicode().to_string(),
+    }
+}
+
+/// Runs a target on all that is kept for it, and compares the verdicts with those that are kept beside.
+///
+/// A seed whose verdict changes may not reach any more what it is named for. `INSTA_UPDATE=always` keeps the new ones.
 fn replay(name: &str) {
     let (_, target) = TARGETS.iter().find(|(found, _)| *found == name).unwrap();
     let folder = fuzz().join("corpus").join(name);
+    let mut verdicts = Vec::new();
     let (mut accepted, mut refused) = (0, 0);
     for seed in names_in(&folder) {
         let bytes = fs::read(folder.join(&seed)).unwrap();
         assert!(bytes.len() <= SEED_BYTES_MAX, "{name}/{seed} is too large");
         // If it fails, the last one that is printed is the one.
         println!("{name}/{seed}");
-        match target(&bytes) {
-            Verdict::Accepted => accepted += 1,
-            Verdict::Refused => refused += 1,
-        }
+        let (kind, words) = match target(&bytes) {
+            Verdict::Accepted(words) => {
+                accepted += 1;
+                ("accepted", words)
+            }
+            Verdict::Refused(words) => {
+                refused += 1;
+                ("refused", words)
+            }
+        };
+        let colon = if words.is_empty() { "" } else { ": " };
+        let words: String = words.chars().map(shown).collect();
+        verdicts.push(format!("{seed} {kind}{colon}{words}"));
     }
     assert!(
         accepted > 2 && refused > 2,
         "{accepted} accepted, {refused} refused"
     );
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(fuzz().join("verdicts"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, verdicts.join("\n")));
 }
 
 #[test]

@@ -92,13 +92,13 @@ fn judge(header: &[u8], token: Option<&str>) -> Verdict {
             let found = found.expect("who is let in has shown a token");
             assert_eq!(*found.expose(), bench.good);
             assert_eq!(grant.bearer.name().as_str(), "alice");
-            Verdict::Accepted
+            Verdict::Accepted(told(&grant))
         }
         Err(fault) => {
             let is_good = found.is_ok_and(|found| *found.expose() == bench.good);
             assert!(!is_good, "the good token is good in every form: {fault}");
             check_fault(&fault, header);
-            Verdict::Refused
+            Verdict::Refused(fault.to_string())
         }
     }
 }
@@ -118,7 +118,7 @@ fn judge_signed(sent: &str, token: &str, header: &str, claims: &str) -> Verdict 
             let is_same = |again| AuthFault::from(again) == fault;
             let is_credentials = matches!(fault, AuthFault::Credentials(CredentialsFault::TooLong));
             assert!(is_credentials || again.is_err_and(is_same));
-            return Verdict::Refused;
+            return Verdict::Refused(fault.to_string());
         }
     };
     let header: Map<String, Value> = read(header);
@@ -164,12 +164,12 @@ fn judge_signed(sent: &str, token: &str, header: &str, claims: &str) -> Verdict 
             assert!(user_id.is_none() && job["run"] == own.run.as_str());
         }
     }
-    let told = |claim: Option<Value>| claim.map(|claim| claim.as_str().map(str::to_owned));
+    let text = |claim: Option<Value>| claim.map(|claim| claim.as_str().map(str::to_owned));
     let only = &grant.only;
     let version = only.version.as_ref().map(ToString::to_string);
-    assert_eq!(told(claims.remove("vers")), version.map(Some));
+    assert_eq!(text(claims.remove("vers")), version.map(Some));
     let cksum = only.cksum.as_ref().map(ToString::to_string);
-    assert_eq!(told(claims.remove("cksum")), cksum.map(Some));
+    assert_eq!(text(claims.remove("cksum")), cksum.map(Some));
     assert!(claims.is_empty(), "{claims:?}");
 
     let verify = |verifier: &Verifier, now| verifier.verify(&secret, now, &never);
@@ -187,7 +187,24 @@ fn judge_signed(sent: &str, token: &str, header: &str, claims: &str) -> Verdict 
     assert!(matches!(foreign, Err(TokenFault::UnknownKey(_))));
     let foreign = verify(&bench.with_another_id, now());
     assert_eq!(foreign, Err(TokenFault::OtherRegistry));
-    Verdict::Accepted
+    Verdict::Accepted(told(&grant))
+}
+
+/// For whom and what a token is good.
+fn told(grant: &Grant) -> String {
+    let kind = match &grant.bearer {
+        Actor::Local(_) => "local",
+        Actor::Person(_) => "person",
+        Actor::Job(_) => "job",
+    };
+    let mut words = format!("{kind} {}", grant.bearer.name());
+    if let Some(version) = &grant.only.version {
+        words += &format!(", only version {version}");
+    }
+    if let Some(cksum) = &grant.only.cksum {
+        words += &format!(", only file {cksum}");
+    }
+    words
 }
 
 /// No fault repeats what was sent, but for what is no secret.

@@ -12,7 +12,7 @@ pub fn index_line(bytes: &[u8]) -> Verdict {
         Ok(line) => line,
         Err(fault) => {
             check_sentences(&[fault.to_string()]);
-            return Verdict::Refused;
+            return Verdict::Refused(fault.to_string());
         }
     };
     let written = line.to_bytes();
@@ -32,7 +32,7 @@ pub fn index_line(bytes: &[u8]) -> Verdict {
         );
         check_with_another_reader(spelling, &line);
     }
-    Verdict::Accepted
+    Verdict::Accepted(String::new())
 }
 
 /// A reader of JSON that knows nothing of lines finds the same in it, if it can read all that is not looked at here.

@@ -56,7 +56,7 @@ pub fn git_request(bytes: &[u8]) -> Verdict {
     }
     match received {
         Ok(received) => judge(&received, protocol),
-        Err(_) => Verdict::Refused,
+        Err(fault) => Verdict::Refused(fault.to_string()),
     }
 }
 
@@ -64,7 +64,7 @@ pub fn git_request(bytes: &[u8]) -> Verdict {
 fn judge(request: &Bytes, protocol: GitProtocol) -> Verdict {
     if let Err(fault) = check(request, protocol) {
         check_sentences(&[fault.to_string()]);
-        return Verdict::Refused;
+        return Verdict::Refused(fault.to_string());
     }
     let lines = split(request).expect("whole pkt-lines");
     let start: &[u8] = match protocol {
@@ -81,7 +81,7 @@ fn judge(request: &Bytes, protocol: GitProtocol) -> Verdict {
     }
     let longer = [request, &b"0"[..]].concat();
     assert!(check(&longer, protocol).is_err());
-    Verdict::Accepted
+    Verdict::Accepted(String::new())
 }
 
 /// The pkt-lines as another reader finds them: `None` is one without a text.

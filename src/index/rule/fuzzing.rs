@@ -63,10 +63,10 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
 /// perhaps a name it is a new line, with a `.crate` file that is there or not.
 pub fn rule(bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Verdict::Refused;
+        return Verdict::Refused("not UTF-8".to_owned());
     };
     let mut state = Snapshot::clone(&INDEX);
-    let mut verdict = Verdict::Refused;
+    let mut allowed = Vec::new();
     for (number, told) in (1..=8).zip(text.split("---\n")) {
         let (who, rest) = told.split_once('\n').unwrap_or((told, ""));
         let by = match who.contains('r') {
@@ -78,16 +78,26 @@ pub fn rule(bytes: &[u8]) -> Verdict {
         };
         let commit = CommitId::from([number; 20]);
         match judge(&state, &files, by, commit) {
-            Some(next) => state = next,
-            None => return Verdict::Refused,
+            Ok((next, words)) => {
+                state = next;
+                allowed.push(words);
+            }
+            Err(violation) => return Verdict::Refused(format!("step {number}: {violation}")),
         }
-        verdict = Verdict::Accepted;
     }
-    verdict
+    match allowed.is_empty() {
+        true => Verdict::Refused("no step can be told".to_owned()),
+        false => Verdict::Accepted(allowed.join("; ")),
+    }
 }
 
-/// The state after the step, if it is allowed.
-fn judge(on: &Snapshot, files: &[FileChange], by: By, commit: CommitId) -> Option<Snapshot> {
+/// The state after the step, and what the step did in words, if it is allowed.
+fn judge(
+    on: &Snapshot,
+    files: &[FileChange],
+    by: By,
+    commit: CommitId,
+) -> Result<(Snapshot, String), Violation> {
     let found = step(on, files, by, &has_blob);
     let again = step(on, files, by, &has_blob);
     let (allowed, again) = match (found, again) {
@@ -95,7 +105,7 @@ fn judge(on: &Snapshot, files: &[FileChange], by: By, commit: CommitId) -> Optio
         (Err(violation), Err(again)) => {
             assert_eq!(violation, again);
             check_sentences(&[violation.to_string()]);
-            return None;
+            return Err(violation);
         }
         (found, again) => panic!("{found:?} and then {again:?}"),
     };
@@ -112,6 +122,12 @@ fn judge(on: &Snapshot, files: &[FileChange], by: By, commit: CommitId) -> Optio
         .map(|(krate, steps)| (canonical(krate), steps.clone()))
         .collect();
     assert_eq!(told.len(), allowed.crates.len(), "a crate is named once");
+    let words = format!(
+        "{} files, {} crates, {} lines",
+        files.len(),
+        told.len(),
+        told.values().map(Vec::len).sum::<usize>()
+    );
     let next = allowed.apply(on, commit);
 
     check_registry(on, &next, files, by);
@@ -130,7 +146,7 @@ fn judge(on: &Snapshot, files: &[FileChange], by: By, commit: CommitId) -> Optio
     // Nothing differs any more, so nothing happens.
     let idle = step(&next, files, by, &has_blob).expect("what is there may stay");
     assert!(idle.crates.iter().all(|(_, steps)| steps.is_empty()));
-    Some(next)
+    Ok((next, words))
 }
 
 fn canonical(krate: &Arc<Crate>) -> String {

@@ -50,7 +50,7 @@ pub fn frame(bytes: &[u8]) -> Verdict {
             let digest: [u8; 32] = Sha256::digest(tarball).into();
             assert_eq!(upload.cksum, Cksum::from(digest));
             check_metadata(&upload.metadata, json);
-            Verdict::Accepted
+            Verdict::Accepted(String::new())
         }
         Err(fault) => {
             check_sentences(&[fault.to_string()]);
@@ -62,7 +62,7 @@ pub fn frame(bytes: &[u8]) -> Verdict {
                 let keys = keys(json);
                 assert!(!keys.is_some_and(|keys| keys.are_once()), "{fault}");
             }
-            Verdict::Refused
+            Verdict::Refused(fault.to_string())
         }
     }
 }

@@ -44,7 +44,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
 /// Reads the bytes as a manifest whose upload says the name and version that it says itself.
 pub fn manifest(bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Verdict::Refused;
+        return Verdict::Refused("not UTF-8".to_owned());
     };
     let upload = upload_of(text);
     let rules = ManifestRules {
@@ -59,19 +59,19 @@ pub fn manifest(bytes: &[u8]) -> Verdict {
     if !sentences.is_empty() {
         let again = read(text, &upload, Some(&REGISTRY.files), &rules);
         assert_eq!(again.faults.sentences(), sentences);
-        return Verdict::Refused;
+        return Verdict::Refused(sentences.join(" | "));
     }
     let Some(release) = found.release else {
         // The upload itself is at fault, and told so elsewhere.
         assert!(upload.faults().next().is_some());
-        return Verdict::Refused;
+        return Verdict::Refused("no upload says such a name or version".to_owned());
     };
     assert_eq!(upload.release(), Some((&release.name, &release.version)));
     let without_files = read(text, &upload, None, &rules);
     assert!(without_files.faults.is_empty());
     assert_eq!(without_files.release.as_ref(), Some(&release));
     check_line(&release);
-    Verdict::Accepted
+    Verdict::Accepted(String::new())
 }
 
 fn upload_of(text: &str) -> Metadata {

@@ -50,10 +50,10 @@ pub fn tarball(bytes: &[u8]) -> Verdict {
     assert_eq!(again.manifest, inspected.manifest);
     assert_eq!(again.warnings, inspected.warnings);
     if !sentences.is_empty() {
-        return Verdict::Refused;
+        return Verdict::Refused(sentences.join(" | "));
     }
     check_accepted(&built, &inspected, &limits);
-    Verdict::Accepted
+    Verdict::Accepted(inspected.warnings.join(" | "))
 }
 
 /// What is accepted is nothing else to a reader that unpacks it.

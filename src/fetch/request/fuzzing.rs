@@ -3,11 +3,14 @@
 use bytes::Bytes;
 
 use super::super::{FetchFault, GitProtocol};
-use super::{BodyCoding, check, read};
+use super::{BodyCoding, check, is_clone_of, read};
 use crate::fuzzing::{Verdict, check_sentences, chunks, gzip, run};
 
 /// The largest request here, inflated, in bytes: small, so that a fuzzer reaches it.
 const BYTES_MAX: usize = 2 * 1024;
+
+/// What a request may want or not.
+const ID: &str = "0123456789012345678901234567890123456789";
 
 impl From<std::io::Error> for FetchFault {
     fn from(error: std::io::Error) -> Self {
@@ -81,7 +84,49 @@ fn judge(request: &Bytes, protocol: GitProtocol) -> Verdict {
     }
     let longer = [request, &b"0"[..]].concat();
     assert!(check(&longer, protocol).is_err());
-    Verdict::Accepted(String::new())
+    match check_clone(request, &lines, protocol) {
+        true => Verdict::Accepted("a clone".to_owned()),
+        false => Verdict::Accepted(String::new()),
+    }
+}
+
+/// A request is a clone just of the one commit that all its `want` name, and only if it has no `have`, but an end.
+fn check_clone(request: &[u8], lines: &[Option<&[u8]>], protocol: GitProtocol) -> bool {
+    let texts: Vec<&[u8]> = lines
+        .iter()
+        .flatten()
+        .map(|text| text.strip_suffix(b"\n").unwrap_or(text))
+        .collect();
+    let behind = |start: &str| -> Vec<&[u8]> {
+        let start = start.as_bytes();
+        texts
+            .iter()
+            .filter_map(|text| text.strip_prefix(start))
+            .collect()
+    };
+    let mut wanted: Vec<&[u8]> = behind("want ")
+        .iter()
+        .map(|want| match want.iter().position(|byte| *byte == b' ') {
+            Some(end) => &want[..end],
+            None => want,
+        })
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let is_fetch = match behind("command=").last() {
+        Some(command) => *command == b"fetch",
+        None => protocol != GitProtocol::V2,
+    };
+    let names_one = wanted.len() == 1 && behind("have ").is_empty();
+    let is_clone = is_fetch && names_one && texts.contains(&&b"done"[..]);
+    let named = wanted.iter().filter_map(|id| std::str::from_utf8(id).ok());
+    for id in named.chain([ID]) {
+        for id in [id.to_owned(), format!("{id}0")] {
+            let is_this = is_clone && wanted == [id.as_bytes()];
+            assert_eq!(is_clone_of(request, protocol, &id), is_this, "of {id}");
+        }
+    }
+    is_clone
 }
 
 /// The pkt-lines as another reader finds them: `None` is one without a text.

@@ -346,9 +346,12 @@ impl Claims {
             let login = self.take("sub")?;
             return Ok(Actor::Person(Person { login, id }));
         }
-        let Some(job) = self.take_if_there::<JobClaim>("job")? else {
+        // By its names alone: a list would be read by the order in which they happen to be declared.
+        let Some(job) = self.take_if_there::<Map<String, Value>>("job")? else {
             return Ok(Actor::Local(self.take("sub")?));
         };
+        let job: JobClaim =
+            serde_json::from_value(job.into()).map_err(|_| TokenFault::ClaimForm("job"))?;
         Ok(Actor::Job(Box::new(Job {
             repository: self.take("sub")?,
             repository_id: job.repository_id,
@@ -368,6 +371,10 @@ fn json_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenFault> {
     let json = BASE64_URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| TokenFault::NotOurs)?;
+    // A list would be read too, by the order in which the fields happen to be declared.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(TokenFault::NotOurs);
+    }
     serde_json::from_slice(&json).map_err(|_| TokenFault::NotOurs)
 }
 

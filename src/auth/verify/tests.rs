@@ -354,6 +354,12 @@ fn a_header_that_ours_do_not_have_is_refused() {
         let fault = registry.fault_of_header(key, value.clone());
         assert_eq!(fault, TokenFault::NotOurs, "{key} {value:?}");
     }
+    let kid = registry.keys.signing_id();
+    let list = registry.signed(
+        &json!(["EdDSA", "JWT", kid.as_str(), null]),
+        &registry.claims(),
+    );
+    assert_eq!(registry.verify(list).unwrap_err(), TokenFault::NotOurs);
     let stranger = BASE64_URL_SAFE_NO_PAD.encode([1; 32]);
     assert_eq!(
         registry.fault_of_header("kid", Some(json!(stranger))),
@@ -442,6 +448,7 @@ fn claims_of_the_right_type_must_also_be_of_the_right_form() {
         ("crates", json!(["a*b"])),
         ("crates", json!(["-acme"])),
         ("crates", json!(vec!["a"; CRATE_SCOPES_MAX + 1])),
+        ("job", json!([12, "publish.yml", "34", "0123"])),
     ] {
         let verdict = registry.verify_claim(name, Some(value.clone()));
         assert_eq!(verdict, Err(TokenFault::ClaimForm(name)), "{name} {value}");

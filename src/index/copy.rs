@@ -18,6 +18,9 @@ use super::{KeyFault, Place, refs, template};
 /// Where a commit waits in the copy until all that it names is there too.
 pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
 
+/// What reads the repository that is copied, also if it is another user's.
+const READ_SOURCE: &str = r#"git -c "safe.directory=$SIDECARGO_SOURCE" upload-pack"#;
+
 /// An index cannot be copied.
 #[derive(Debug, Error)]
 pub enum CopyFault {
@@ -122,17 +125,18 @@ impl Incoming<'_> {
 }
 
 /// What is copied was judged, and is again before it is restored: what git's own checks find is in the history for good.
+///
+/// Git takes `safe.directory` from a command line alone, and does not hand it on to the process that reads the source:
+/// that one gets its own. It is started by a shell, which takes the path from a variable and so as it is.
 fn fetch(git_dir: &Path, source: &Path, commit: CommitId) -> Result<(), CopyFault> {
-    let mut safe = std::ffi::OsString::from("safe.directory=");
-    safe.push(source);
     let mut command = git::command(git_dir);
     command
-        .arg("-c")
-        .arg(safe)
+        .env("SIDECARGO_SOURCE", source)
         // As one pack, whatever there is.
         .args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"])
         // With it a commit can be asked for that no ref names.
         .args(["-c", "protocol.version=2", "fetch", "--quiet", "--no-tags"])
+        .args(["--upload-pack", READ_SOURCE])
         .args(["--no-write-fetch-head", "--no-auto-gc", "--"])
         .arg(source)
         .arg(format!("+{commit}:{INCOMING}"));

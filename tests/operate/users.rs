@@ -269,3 +269,40 @@ fn what_another_user_left_or_has_under_way_hinders_no_start() {
     chown(shared.path("objects/pack"), Some(SERVER), Some(SERVER)).unwrap();
     shared.publishes("1.2.0");
 }
+
+#[test]
+fn root_backs_up_and_restores_a_registry_of_the_servers_user() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    let scratch = TempDir::new().unwrap();
+    // As no shell and no git would have it without quotes.
+    let scratch = scratch.path().join("it's \"$HOME\"\n = `back` up");
+    let path = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
+    let (backup, restored) = (path("backup"), path("restored"));
+    let ran = shared.registry.run(&["backup", &backup]).succeeds();
+    assert!(
+        ran.stdout.contains("crate files: 1, copied now: 1"),
+        "{ran}"
+    );
+    shared.publishes("1.1.0");
+    shared.registry.run(&["backup", &backup]).succeeds();
+    // Such a backup is in the hands of the server's user where its own timer makes it.
+    give_to(SERVER, Path::new(&backup));
+    for data in [&restored, &path("again")] {
+        let words = ["restore", &backup, "--data", data];
+        let ran = run(Command::new(program()).args(words), b"").succeeds();
+        assert!(
+            ran.stdout.contains("crate files: 2, copied now: 2"),
+            "{ran}"
+        );
+        // And so is what is restored, once it was given to it.
+        give_to(SERVER, Path::new(data));
+        let words = ["backup", &path("backup of it"), "--data", data];
+        run(Command::new(program()).args(words), b"").succeeds();
+        let words = ["verify", "--data", data];
+        run(Command::new(program()).args(words), b"").succeeds();
+    }
+    shared.registry.knows_its_files();
+    shared.start_anew();
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::ConfigFault;
+use super::{ConfigFault, mistake};
 use crate::domain::{PublicUrl, RegistryName, RepositoryPath, Visibility};
 
 /// The largest configuration file, in bytes.
@@ -247,7 +247,7 @@ impl RawConfig {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// `Read`, `TooLarge`, or `Syntax` with line and key.
+    /// `Read`, `TooLarge`, or `Syntax` with key, line and column.
     pub fn read(path: &Path) -> Result<Self, ConfigFault> {
         Ok(Self::read_with_lines(path)?.0)
     }
@@ -270,7 +270,7 @@ impl RawConfig {
         }
         let raw = toml::from_str(&text).map_err(|fault| ConfigFault::Syntax {
             path: path.to_owned(),
-            reason: fault.to_string().trim_end().to_owned(),
+            reason: mistake::told(&text, &fault),
         })?;
         Ok((raw, Lines::find(path, &text)))
     }

@@ -5,6 +5,7 @@
 
 mod file;
 mod forge;
+mod mistake;
 mod show;
 mod sources;
 mod validate;

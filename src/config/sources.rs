@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{ConfigFault, RawConfig, TOKEN_VARIABLE};
+use super::{ConfigFault, RawConfig, TOKEN_VARIABLE, mistake};
 use crate::domain::{PublicUrl, RegistryName, Visibility};
 
 /// What the command line says about the configuration.
@@ -105,9 +105,9 @@ where
     let Some(value) = value else {
         return Ok(None);
     };
-    let reason = match value.to_str().map(T::from_str) {
-        Some(Ok(parsed)) => return Ok(Some(parsed)),
-        Some(Err(fault)) => fault.to_string(),
+    let reason = match value.to_str().map(|text| (text, text.parse::<T>())) {
+        Some((_, Ok(parsed))) => return Ok(Some(parsed)),
+        Some((text, Err(fault))) => mistake::without_value(&fault.to_string(), text),
         None => "it is not UTF-8".to_owned(),
     };
     Err(ConfigFault::Value { key, reason })

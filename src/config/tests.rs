@@ -363,6 +363,83 @@ fn a_wrong_value_is_refused_with_its_key() {
 }
 
 #[test]
+fn a_mistake_is_told_with_its_place_and_without_a_value() {
+    // Each value is one that somebody may have written there by mistake, and is not to get into the log.
+    for (text, expected) in [
+        (
+            "[forge]\ntoken = \"gto_SECRET\"",
+            "`forge.token` in line 2, column 1: unknown field `token`, expected one of `url`, `issuer`, ",
+        ),
+        (
+            "[forge]\nurl = \"https://robot:SECRET@host\"",
+            "`forge.url` in line 2, column 7: the URL must not carry a user name, a password, `?` or `#`",
+        ),
+        (
+            "forge.url = 'robot SECRET@host'",
+            "`forge.url` in line 1, column 13: it is not a URL: it contains a blank,",
+        ),
+        (
+            "forge = { url = \"ftp://robot:SECRET\\u0040host\" }",
+            "`forge.url` in line 1, column 17: it must start with `https://` or `http://`",
+        ),
+        (
+            "[forge]\npoll_secs = \"SECRET, expected it\"",
+            "`forge.poll_secs` in line 2, column 13: it must be u64",
+        ),
+        (
+            "[log]\nformat = \"SECRET\"",
+            "`log.format` in line 2, column 10: it must be `human` or `json`",
+        ),
+        (
+            "name = 'x'\n[http]\ntrusted_proxies = [\n  'SECRET']",
+            "`http.trusted_proxies` in line 4, column 3: ",
+        ),
+        (
+            "[forge]\n\"tok\\u0065n\" = 1 SECRET",
+            "`forge.token` in line 2, column ",
+        ),
+        ("[forge]\nurl = SECRET", "`forge.url` in line 2, column "),
+        ("[forge]\nurl = \"SECRET", "`forge.url` in line 2, column "),
+        ("[forge]\nurl = \"\"\"\nSECRET", "line "),
+        (
+            "[forge]\nurl = 'a'\nurl = 'SECRET'",
+            "`url` in line 3, column 1: duplicate key",
+        ),
+        (
+            "[forge]\nurl = 'http://a'\nSECRET\n",
+            "valid: line 3, column ",
+        ),
+        ("SECRET", "valid: line 1, column "),
+        (
+            "[forge]\nurl = 'http://a'\nSECRET==\n",
+            "valid: line 3, column ",
+        ),
+        (
+            "[forge]\nSECRET=\nurl = 'http://a'\n",
+            "valid: line 2, column ",
+        ),
+        ("[SECRET\n", "valid: line 1, column "),
+    ] {
+        let fault = from_text(text).unwrap_err();
+        assert!(fault.contains(expected), "{text}: {fault}");
+        assert!(!fault.contains("SECRET"), "{text}: {fault}");
+        assert!(!fault.contains('\n'), "{text}: {fault}");
+    }
+    for (name, value) in [
+        ("SIDECARGO_PUBLIC_URL", "https://robot:SECRET@host"),
+        ("SIDECARGO_PUBLIC_URL", "robot SECRET@host"),
+        ("SIDECARGO_LISTEN", "SECRET"),
+        ("SIDECARGO_NAME", "a SECRET"),
+        ("SIDECARGO_VISIBILITY", "SECRET"),
+    ] {
+        let environment = variables(&[(name, value)]);
+        let loaded = Config::load(&Arguments::default(), &environment, Path::new("/x"));
+        let fault = loaded.unwrap_err().to_string();
+        assert!(!fault.contains("SECRET"), "{value}: {fault}");
+    }
+}
+
+#[test]
 fn a_wrong_variable_is_refused_with_its_name() {
     for name in [
         "SIDECARGO_LISTEN",

@@ -127,6 +127,14 @@ pub enum AppFault {
         /// Which store it should be.
         id: StoreId,
     },
+    /// What root writes there, the server's user could not read.
+    #[error("the registry in {} belongs to another user than root, and its server could not read what root writes there; run this as that user: `sudo -u '#{user}' sidecargo …`", folder.display())]
+    OtherUser {
+        /// The data folder.
+        folder: PathBuf,
+        /// The number of its user.
+        user: u32,
+    },
     /// A folder or file cannot be made or read.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
@@ -312,6 +320,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
             Err(fault) => return Err(fault),
         }
     }
+    data.check_user()?;
     let keys = TokenKeys::open_or_create(&data.keys())?;
     let registry = data.read(|place| Ok::<_, AppFault>(place.identity()?))?.id;
     Ok(Issuer::new(registry, Arc::new(keys)))

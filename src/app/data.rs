@@ -1,7 +1,8 @@
 //! The folders of a registry on disk.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,9 +123,24 @@ impl<'a> Data<'a> {
         Spent::open(folder, Timestamp::now()).map_err(|source| self.fault(source))
     }
 
+    /// Refuses root where it would write among the files of another user.
+    ///
+    /// The owner of the repository tells whose they are: the data folder itself may be a mount of anybody's.
+    pub(super) fn check_user(&self) -> Result<(), AppFault> {
+        let repository = fs::metadata(self.place().git_dir).map_err(|source| self.fault(source))?;
+        match repository.uid() {
+            user if user != 0 && rustix::process::geteuid().is_root() => Err(AppFault::OtherUser {
+                folder: self.folder.to_owned(),
+                user,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
     pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
         let place = self.existing_place()?;
+        self.check_user()?;
         let lock = self.lock()?;
         let settings = Settings::recorded(&healed_identity(&place)?);
         let branch = Branch::Here { poll: COMMAND_POLL };

@@ -13,6 +13,18 @@ const CHECKSUM_BYTES: u64 = 20;
 pub struct Damaged {
     pub(super) path: PathBuf,
     pub(super) reason: String,
+    /// Whether this user may not read it: then nothing is known to be wrong with its bytes.
+    pub(super) is_closed: bool,
+}
+
+impl Damaged {
+    pub(super) fn new(path: PathBuf, reason: impl Into<String>) -> Self {
+        Self {
+            path,
+            reason: reason.into(),
+            is_closed: false,
+        }
+    }
 }
 
 impl fmt::Display for Damaged {
@@ -23,14 +35,21 @@ impl fmt::Display for Damaged {
 
 /// The pack to which only an index is left.
 pub(super) fn gone(index: &Path) -> Damaged {
-    let path = index.with_extension("pack");
-    let reason = "it is gone".to_owned();
-    Damaged { path, reason }
+    Damaged::new(index.with_extension("pack"), "it is gone")
 }
 
 pub(super) fn each(damaged: &[Damaged]) -> String {
     let files = damaged.iter().map(|file| format!("; {file}"));
     files.collect()
+}
+
+/// What is to be done about files without which nothing can be served.
+pub(super) fn cure(damaged: &[Damaged]) -> &'static str {
+    match damaged.iter().any(|file| file.is_closed) {
+        // A registry from a backup would lack what came after it.
+        true => "once that is done, start again",
+        false => "bring the registry back from a backup with `sidecargo restore`",
+    }
 }
 
 /// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.
@@ -40,10 +59,18 @@ pub(super) fn look_into(path: &Path) -> Option<Damaged> {
         Ok(false) => "it is torn: its checksum is not that of its bytes".to_owned(),
         // Git took it away meanwhile.
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return None,
+        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            let reason = format!(
+                "it may not be read: {cause}; nothing of it is lost: give it to the server's user (`chown`)"
+            );
+            return Some(Damaged {
+                is_closed: true,
+                ..Damaged::new(path.to_owned(), reason)
+            });
+        }
         Err(cause) => format!("it cannot be read: {cause}"),
     };
-    let path = path.to_owned();
-    Some(Damaged { path, reason })
+    Some(Damaged::new(path.to_owned(), reason))
 }
 
 /// Whether the pack is known not to be whole: it was read to its end, or it is gone.

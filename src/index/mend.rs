@@ -14,7 +14,7 @@ use crate::disk::{self, about};
 use crate::domain::CommitId;
 use crate::git;
 
-use super::damage::{Damaged, each, gone, look_into};
+use super::damage::{Damaged, cure, each, gone, look_into};
 use super::load::LoadFault;
 use super::objects::Objects;
 use super::place::Place;
@@ -29,7 +29,7 @@ const PACK_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, Error)]
 pub enum MendFault {
     /// Something cannot be read.
-    #[error("{fault}{}; bring the registry back from a backup with `sidecargo restore`", each(.damaged))]
+    #[error("{fault}{}; {}", each(.damaged), cure(.damaged))]
     Damaged {
         /// What it is.
         fault: LoadFault,
@@ -146,11 +146,8 @@ impl Place {
             };
             let text = String::from_utf8_lossy(&text);
             if text.is_empty() || !text.ends_with('\n') || !text.lines().all(is_whole) {
-                let reason = "it does not name graphs that are there and whole".to_owned();
-                torn.push(Damaged {
-                    path: chain,
-                    reason,
-                });
+                let reason = "it does not name graphs that are there and whole";
+                torn.push(Damaged::new(chain, reason));
             }
         }
         Ok(torn)
@@ -256,10 +253,7 @@ impl Place {
                 false => "it is gone".to_owned(),
             };
             let reason = format!("{reason}; a start of the server makes it again");
-            let lost = Damaged {
-                path: index,
-                reason,
-            };
+            let lost = Damaged::new(index, reason);
             look_into(pack).is_none().then_some(lost)
         });
         lost.collect()
@@ -303,10 +297,10 @@ impl Place {
                     let words = format!("{} was not made again: {cause}", index.display());
                     return Err(io::Error::new(cause.kind(), words));
                 }
-                Err(cause) => damaged.push(Damaged {
-                    path: index,
-                    reason: format!("{reason}, and it was not made again: {cause}"),
-                }),
+                Err(cause) => {
+                    let reason = format!("{reason}, and it was not made again: {cause}");
+                    damaged.push(Damaged::new(index, reason));
+                }
             }
         }
         Ok(damaged)
@@ -354,7 +348,7 @@ impl Place {
 }
 
 fn tell(damaged: &[Damaged]) {
-    for Damaged { path, reason } in damaged {
+    for Damaged { path, reason, .. } in damaged {
         error!(path = %path.display(), reason, "a file of the index is damaged");
     }
 }

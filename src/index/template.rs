@@ -147,7 +147,7 @@ pub(super) fn mend_layout(git_dir: &Path) -> io::Result<()> {
         let found = match fs::read(git_dir.join(path)) {
             Ok(bytes) => bytes,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(fault) => return Err(fault),
+            Err(fault) => return Err(disk::about(&git_dir.join(path))(fault)),
         };
         let is_whole = match path {
             "config" => has_lines(&found, &text) && is_readable(&found),

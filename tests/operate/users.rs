@@ -271,6 +271,82 @@ fn what_another_user_left_or_has_under_way_hinders_no_start() {
 }
 
 #[test]
+fn root_leaves_nothing_in_the_registry_of_the_servers_user() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    let data = shared.registry.data();
+    let refused = format!(
+        "the registry in {} belongs to another user than root, and its server could not read what root writes there; run this as that user: `sudo -u '#{SERVER}' sidecargo …`",
+        data.display()
+    );
+    let create = ["token", "create", "bob"];
+    let revoke = ["token", "revoke", "00000000000000000000000000000001"];
+    let rotate = ["key", "rotate"];
+    let by_root = |shared: &Shared, words: &[&str]| shared.registry.run(words);
+    by_root(&shared, &create).fails_with(&refused);
+    // What the server does itself, root may ask it for.
+    by_root(&shared, &revoke).succeeds();
+    shared.registry.stop();
+    for words in [&create[..], &revoke, &rotate] {
+        by_root(&shared, words).fails_with(&refused);
+    }
+    let by_server = shared.as_user(SERVER);
+    let copy = shared.program.path().join("sidecargo");
+    for words in [&create[..], &revoke, &rotate] {
+        let mut command = Command::new(&by_server[0]);
+        command.args(&by_server[1..]).arg(&copy).args(words);
+        run(command.arg("--data").arg(&data), b"").succeeds();
+    }
+    let of_root = run(Command::new("find").arg(&data).args(["-user", "0"]), b"").succeeds();
+    assert_eq!(of_root.stdout, "");
+    shared.start();
+    shared.registry.knows_its_files();
+}
+
+#[test]
+fn a_file_that_the_server_may_not_read_is_named_and_no_restore_advised() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    shared.registry.stop();
+    let words = ["sh", "-c", "ls objects/pack/*.pack | head -1"];
+    let found = run(
+        Command::new(words[0])
+            .args(&words[1..])
+            .current_dir(shared.registry.repository()),
+        b"",
+    );
+    let pack = found.succeeds().stdout.trim_end().to_owned();
+    let fails_with = |closed: &str, sentence: &str| {
+        let by_server = shared.as_user(SERVER);
+        let mut command = Command::new(&by_server[0]);
+        command.args(&by_server[1..]);
+        command.arg(shared.program.path().join("sidecargo"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
+        let mode = fs::metadata(shared.path(closed)).unwrap().permissions();
+        chown(shared.path(closed), Some(0), Some(0)).unwrap();
+        set_mode(&shared.path(closed), 0o600);
+        let ran = run(command.arg(shared.registry.data()), b"");
+        chown(shared.path(closed), Some(SERVER), Some(SERVER)).unwrap();
+        fs::set_permissions(shared.path(closed), mode).unwrap();
+        let ran = ran.fails_with(sentence);
+        assert!(!ran.stderr.contains("restore"), "{ran}");
+    };
+    let path = |name: &str| shared.path(name).display().to_string();
+    let sentence = format!(
+        "`{}`: it may not be read: Permission denied (os error 13); nothing of it is lost: give it to the server's user (`chown`); once that is done, start again",
+        path(&pack)
+    );
+    fails_with(&pack, &sentence);
+    for name in ["config", "refs/heads/main", "objects/pack"] {
+        fails_with(name, &format!("{}: Permission denied", path(name)));
+    }
+    shared.start();
+    shared.publishes("1.1.0");
+}
+
+#[test]
 fn root_backs_up_and_restores_a_registry_of_the_servers_user() {
     let Some(mut shared) = Shared::new() else {
         return;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -75,6 +76,7 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
         ));
     }
     let content = content_of(&request.app.blobs, cksum).await?;
+    let path = request.app.blobs.path(&cksum);
     let size = match &content {
         Content::Memory(bytes) => bytes.len() as u64,
         Content::File(_, size) => *size,
@@ -86,11 +88,11 @@ async fn send_file(request: &Request, cksum: Cksum) -> Result<Response, ApiError
     match wanted.map_or(Wanted::Whole, |range| Wanted::parse(range, size)) {
         Wanted::Whole => {
             let range = ByteRange::whole(size);
-            let response = send(content, range, cksum);
+            let response = send(content, range, path);
             Ok(with_headers(response, StatusCode::OK, &etag))
         }
         Wanted::Part(range) => {
-            let mut response = send(content, range, cksum);
+            let mut response = send(content, range, path);
             set(
                 &mut response,
                 header::CONTENT_RANGE,
@@ -116,28 +118,35 @@ async fn content_of(blobs: &Arc<Blobs>, cksum: Cksum) -> Result<Content, ApiErro
     if let Some(bytes) = blobs.remembered(&cksum) {
         return Ok(Content::Memory(bytes));
     }
+    let path = blobs.path(&cksum);
     let blobs = Arc::clone(blobs);
     spawn_blocking(move || blobs.content(&cksum))
         .await
         .map_err(io::Error::other)
         .flatten()
         .map_err(|cause| {
-            cannot_read(cksum, &cause);
-            ApiError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!(
-                    "the file with the checksum {cksum} cannot be read: {cause}; it comes back from a backup, or if its owner publishes the very same file again"
-                ),
-            )
+            cannot_read(&path, &cause);
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, unread(cksum, &cause))
         })
 }
 
-fn cannot_read(cksum: Cksum, cause: &io::Error) {
-    error!(blob.cksum = %cksum, %cause, "a file that the index names cannot be read");
+/// What a client is told, who is not to know where the data folder is.
+fn unread(cksum: Cksum, cause: &io::Error) -> String {
+    let hex = cksum.to_string();
+    let cure = match cause.kind() {
+        io::ErrorKind::PermissionDenied => "nothing of it is lost: give it to the server's user",
+        _ => "it comes back from a backup, or if its owner publishes the very same file again",
+    };
+    let folder = &hex[..2];
+    format!("the file `blobs/{folder}/{hex}` cannot be read: {cause}; {cure}")
+}
+
+fn cannot_read(path: &Path, cause: &io::Error) {
+    error!(path = %path.display(), %cause, "a file that the index names cannot be read");
 }
 
 /// The range of what a file holds.
-fn send(content: Content, range: ByteRange, cksum: Cksum) -> Response {
+fn send(content: Content, range: ByteRange, path: PathBuf) -> Response {
     let mut response = match content {
         Content::Memory(bytes) => {
             let start = range.start() as usize;
@@ -147,7 +156,7 @@ fn send(content: Content, range: ByteRange, cksum: Cksum) -> Response {
         Content::File(file, _) => {
             // The client has its status already: only the log tells why the connection ends.
             let span = Span::current();
-            let tell = move |cause: &io::Error| span.in_scope(|| cannot_read(cksum, cause));
+            let tell = move |cause: &io::Error| span.in_scope(|| cannot_read(&path, cause));
             warp::reply::stream(chunks(file, range).inspect_err(tell)).into_response()
         }
     };

@@ -1,7 +1,7 @@
 //! A look at what was written last: the files that a power cut can have hurt.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::blobs::Blobs;
 use crate::domain::{Cksum, CommitId};
@@ -13,8 +13,8 @@ use super::queue::GROUP_MAX;
 /// A `.crate` file that a line names and that cannot be served.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Damage {
-    /// Its checksum, and so its name.
-    pub(super) cksum: Cksum,
+    /// Where it should lie.
+    pub(super) path: PathBuf,
     /// The subject of the commit that names it.
     pub(super) subject: String,
     /// What is wrong.
@@ -37,7 +37,8 @@ pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<
         };
         next = commit.parents.first().copied();
         let said = message::Said::of(&commit.bytes);
-        let Some(cksum) = said.trailer("Cksum").and_then(|text| text.parse().ok()) else {
+        let Some(cksum) = { said.trailer("Cksum") }.and_then(|text| text.parse::<Cksum>().ok())
+        else {
             continue;
         };
         let reason = match blobs.is_intact(&cksum) {
@@ -47,7 +48,7 @@ pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<
         };
         let subject = said.subject().to_owned();
         damages.push(Damage {
-            cksum,
+            path: blobs.path(&cksum),
             subject,
             reason,
         });
@@ -57,6 +58,11 @@ pub(super) fn newest_blobs(git_dir: &Path, tip: CommitId, blobs: &Blobs) -> Vec<
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of `{}`: {}", self.cksum, self.subject, self.reason)
+        let Self {
+            path,
+            subject,
+            reason,
+        } = self;
+        write!(f, "{} of `{subject}`: {reason}", path.display())
     }
 }

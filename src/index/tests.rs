@@ -745,7 +745,7 @@ async fn crate_files_that_the_newest_commits_name_are_looked_into() {
     assert_eq!(
         damages,
         [recheck::Damage {
-            cksum: Cksum::from([9; 32]),
+            path: blobs.path(&Cksum::from([9; 32])),
             subject: "publish b 1.0.0".to_owned(),
             reason: "it is missing or damaged; bring it back from a backup, or publish the very same file again"
                 .to_owned(),

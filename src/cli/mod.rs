@@ -125,7 +125,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         check_clock()?;
         match self.command {
-            Command::Serve(serve) => serve.run()?,
+            Command::Serve(serve) => return serve.run(),
             Command::Token(token) => token.run()?,
             Command::Downloads(downloads) => downloads.run()?,
             Command::Key(key) => key.run()?,

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{Level, enabled, error, info, warn};
 
 use sidecargo::app::App;
 use sidecargo::catalog::Follower;
-use sidecargo::config::{Arguments, Config};
+use sidecargo::config::{Arguments, Config, LogFormat};
 use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::orphans::Orphans;
@@ -72,10 +73,11 @@ impl Serve {
     }
 
     /// Runs the registry until it is told to end.
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let (settings, more) = self.arguments();
         let mut config = settings.load(more)?;
         let _log = telemetry::start(&config.log)?;
+        let is_json = config.log.format == LogFormat::Json;
         descriptors::make_room(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -83,7 +85,15 @@ impl Serve {
         let served = runtime.block_on(serve(config));
         // A disk that hangs does not hold up the end.
         runtime.shutdown_timeout(END_WAIT);
-        served
+        match served {
+            // Whoever reads JSON reads nothing else; a filter that takes no error leaves only the plain words.
+            Err(fault) if is_json && enabled!(Level::ERROR) => {
+                let cause = format!("{fault:#}");
+                error!(cause, "the server cannot run");
+                Ok(ExitCode::FAILURE)
+            }
+            served => served.map(|()| ExitCode::SUCCESS),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The log: request ids in every line of a request, JSON where it is wanted.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -124,4 +125,34 @@ fn what_is_logged_by_a_server_that_refuses_to_start_comes_before_its_refusal() {
     assert!(refusal.starts_with("sidecargo: `listen`"), "{refused}");
     let is_told = |line: &&str| line.contains("few files may be open");
     assert!(logged.iter().any(is_told), "{refused}");
+}
+
+#[test]
+fn a_start_that_fails_says_so_in_json_too() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("sidecargo.toml");
+    let said = |log: &str| {
+        fs::write(
+            &file,
+            format!("data = \"d\"\n[log]\nformat = \"json\"\n{log}"),
+        )
+        .unwrap();
+        let mut command = Command::new(program());
+        command.args(["serve", "--listen", &address, "--config"]);
+        run(command.arg(&file), b"").ends_with_code(1).stderr
+    };
+    let json = said("");
+    let last: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "ERROR", "{json}");
+    let reason = last["cause"].as_str().unwrap();
+    let sentence = format!("`listen`: {address} cannot be listened on: ");
+    assert!(reason.starts_with(&sentence), "{json}");
+    // What nobody wants in the log is said all the same.
+    let plain = said("filter = \"off\"\n");
+    assert!(
+        plain.starts_with(&format!("sidecargo: {sentence}")),
+        "{plain}"
+    );
 }

@@ -11,7 +11,7 @@ use crate::forge::{ForgeFault, Showing};
 use crate::index::{Crate, Snapshot};
 
 /// The most teams that are asked about, one question each.
-const TEAMS_MAX: usize = 50;
+pub(super) const TEAMS_MAX: usize = 50;
 /// How many crates and teams are named.
 const NAMED_MAX: usize = 5;
 
@@ -56,28 +56,42 @@ impl Examined<'_> {
             .chain(creators);
         let all = all.flat_map(Owners::teams);
         let teams: BTreeMap<u64, &str> = all.map(|(name, id)| (id, name)).collect();
-        let (mut asked, mut hidden) = (0, Vec::new());
         let what = "teams of owners";
-        for (id, name) in teams.iter().take(TEAMS_MAX) {
-            let path = format!("/teams/{id}");
-            match self.forge.look(&path, Showing::Token(robot)).await {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(ForgeFault::Forbidden(_)) => {
-                    hidden.push(format!("{} (number {id})", harmless(name, WORDS_MAX)));
-                }
-                Err(fault) => return Some(find(what, Err(fault.to_string()))),
-            }
-            asked += 1;
-        }
+        let hidden = match self.hidden_teams(&teams, robot).await {
+            Ok(hidden) => hidden,
+            Err(fault) => return Some(find(what, Err(fault.to_string()))),
+        };
         let verdict = match hidden.is_empty() {
             true if teams.is_empty() => return None,
             true => Verdict::Good(format!(
-                "the robot is told who is in them ({asked} of {})",
+                "the robot is told who is in them ({} of {})",
+                teams.len().min(TEAMS_MAX),
                 teams.len()
             )),
             false => self.hidden(&listed(&hidden)),
         };
         Some(Finding { what, verdict })
+    }
+
+    /// The teams of which the server's own account is not told who is in there, as people are to read of them.
+    pub(super) async fn hidden_teams(
+        &self,
+        teams: &BTreeMap<u64, impl AsRef<str>>,
+        robot: &Secret,
+    ) -> Result<Vec<String>, ForgeFault> {
+        let mut hidden = Vec::new();
+        for (id, name) in teams.iter().take(TEAMS_MAX) {
+            let path = format!("/teams/{id}");
+            match self.forge.look(&path, Showing::Token(robot)).await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(ForgeFault::Forbidden(_)) => {
+                    let name = harmless(name.as_ref(), WORDS_MAX);
+                    hidden.push(format!("{name} (number {id})"));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(hidden)
     }
 
     fn hidden(&self, teams: &str) -> Verdict {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::forge::Examined;
-use super::owners::listed;
+use super::owners::{TEAMS_MAX, listed};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::domain::{RepositoryPath, Secret, harmless};
 use crate::forge::{ForgeFault, Permission, Showing, TEAMS_ASKED_MAX};
@@ -15,8 +15,6 @@ use crate::index::{Crate, Snapshot};
 
 /// The most repositories of crates that are looked at.
 const REPOSITORIES_MAX: usize = 20;
-/// The most teams that are asked about, one question each.
-const TEAMS_MAX: usize = 50;
 
 /// What was looked at.
 #[derive(Default)]
@@ -39,17 +37,10 @@ impl Examined<'_> {
             Ok(()) => {}
             Err(fault) => return Some(find(what, Err(fault.to_string()))),
         }
-        let mut hidden = Vec::new();
-        for (id, name) in looked.teams.iter().take(TEAMS_MAX) {
-            let path = format!("/teams/{id}");
-            match self.forge.look(&path, Showing::Token(robot)).await {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(ForgeFault::Forbidden(_)) => {
-                    hidden.push(format!("{} (number {id})", harmless(name, WORDS_MAX)));
-                }
-                Err(fault) => return Some(find(what, Err(fault.to_string()))),
-            }
-        }
+        let hidden = match self.hidden_teams(&looked.teams, robot).await {
+            Ok(hidden) => hidden,
+            Err(fault) => return Some(find(what, Err(fault.to_string()))),
+        };
         let verdict = match looked.lacking(&hidden) {
             Some(mend) => self.of_those_who_sign_in(mend),
             None if looked.teams.is_empty() => return None,

@@ -5,10 +5,10 @@ use std::fmt::Display;
 use thiserror::Error;
 
 use super::{CredentialsFault, GateFault, TokenFault};
-use crate::domain::{Can, Cksum, CrateName, CrateScope, CrateVersion, Grant};
+use crate::domain::{Can, Cksum, CrateName, CrateScope, CrateVersion, Grant, first_of};
 
 /// How many crates a refusal lists.
-const LISTED_CRATES_MAX: usize = 10;
+const LISTED_MAX: usize = 10;
 
 /// Why a caller is turned away: the first two are answered with 401, the third with 403, the last as it says.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,7 +36,7 @@ pub enum NotPermitted {
     /// The crate.
     #[error(
         "this token may not `{can}` the crate `{krate}`; it is limited to {}",
-        crates(limited_to)
+        listed(limited_to)
     )]
     Crate {
         can: Can,
@@ -99,18 +99,9 @@ impl Grant {
 }
 
 fn listed(items: &[impl Display]) -> String {
-    if items.is_empty() {
-        return "nothing".to_owned();
-    }
-    let quoted: Vec<String> = items.iter().map(|item| format!("`{item}`")).collect();
-    quoted.join(", ")
-}
-
-fn crates(scopes: &[CrateScope]) -> String {
-    let shown = listed(&scopes[..scopes.len().min(LISTED_CRATES_MAX)]);
-    match scopes.len().saturating_sub(LISTED_CRATES_MAX) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
+    match items {
+        [] => "nothing".to_owned(),
+        items => first_of(items.iter().map(|item| format!("`{item}`")), LISTED_MAX),
     }
 }
 

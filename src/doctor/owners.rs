@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::forge::{Examined, Seen};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::app::Data;
-use crate::domain::{Owners, Secret, harmless};
+use crate::domain::{Owners, Secret, first_of, harmless};
 use crate::forge::{ForgeFault, Showing};
 use crate::index::{Crate, Snapshot};
 
@@ -109,13 +109,5 @@ impl Examined<'_> {
 
 /// The first few, and how many more there are.
 pub(super) fn listed(names: &[String]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .take(NAMED_MAX)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    first_of(names.iter().map(|name| format!("`{name}`")), NAMED_MAX)
 }

@@ -85,6 +85,15 @@ pub(crate) fn excerpt(text: &str) -> String {
     quoted
 }
 
+/// What a refusal repeats of a list: the first of them, and how many more there are.
+pub(crate) fn first_of(mut names: impl Iterator<Item = String>, max: usize) -> String {
+    let shown = names.by_ref().take(max).collect::<Vec<_>>().join(", ");
+    match names.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// What a refusal repeats of a text in which a stranger's may stand: so many characters of it, and those escaped that
 /// could break or turn a line.
 pub(crate) fn harmless(text: &str, chars_max: usize) -> String {
@@ -117,6 +126,14 @@ mod tests {
             // Ten characters escape one.
             prop_assert!(quoted.chars().count() <= 80 * 10 + 1);
         }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_short() {
+        let names = |count: u8| (0..count).map(|number| number.to_string());
+        assert_eq!(first_of(names(0), 2), "");
+        assert_eq!(first_of(names(2), 2), "0, 1");
+        assert_eq!(first_of(names(5), 2), "0, 1 and 3 more");
     }
 
     #[test]

@@ -15,12 +15,15 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::first_of;
 use super::grant::Can;
 use super::principal::{Actor, Standing};
 use super::text::{Login, PlainText};
 
 /// The most owners that a crate may have.
 const OWNERS_MAX: usize = 200;
+/// How many of them a refusal names.
+const NAMED_MAX: usize = 20;
 /// The longest file, in bytes: room for that many names of the longest kind, each character escaped.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 /// What to do where the name of an owner does not tell which one shall leave.
@@ -305,7 +308,7 @@ impl Owners {
             None => format!("{} (without a number)", user.login),
         });
         let teams = self.teams.iter().map(|team| team.name.to_string());
-        users.chain(teams).collect::<Vec<_>>().join(", ")
+        first_of(users.chain(teams), NAMED_MAX)
     }
 
     /// The owners in words, for a refusal: `alice, bob`.
@@ -314,8 +317,7 @@ impl Owners {
         let teams = self.teams.iter().map(|team| team.name.to_string());
         let pushers = self.repository.iter();
         let pushers = pushers.map(|repository| format!("whoever writes to {}", repository.name));
-        let all: Vec<String> = users.chain(teams).chain(pushers).collect();
-        all.join(", ")
+        first_of(users.chain(teams).chain(pushers), NAMED_MAX)
     }
 }
 

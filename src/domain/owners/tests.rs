@@ -258,6 +258,19 @@ fn the_file_is_plain_toml() {
 }
 
 #[test]
+fn a_refusal_names_the_first_twenty() {
+    let logins: Vec<String> = (0..22).map(|number| format!("u{number}")).collect();
+    let logins: Vec<&str> = logins.iter().map(String::as_str).collect();
+    let owners = owners(&logins);
+    assert!(owners.names().ends_with("u18, u19 and 2 more"));
+    assert!(
+        owners
+            .numbered()
+            .ends_with("u19 (without a number) and 2 more")
+    );
+}
+
+#[test]
 fn the_last_owner_stays() {
     let both = owners(&["alice", "bob"]);
     let one = both.without(&[leaver("alice")]).unwrap();

@@ -24,6 +24,7 @@ pub use stream::FetchStream;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use prometheus::{IntCounter, IntGauge};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::config::FetchConfig;
 use crate::measure::{self, Counted};
@@ -40,9 +42,14 @@ use child::Job;
 use git_command::Answering;
 use places::{Place, Places};
 use remembered::{Recording, Remembered};
+use request::Reading;
 
 /// What a v0 client expects before the refs: one pkt-line with the service's name, and a flush.
 const ADVERTISEMENT_HEAD: &[u8] = b"001e# service=git-upload-pack\n0000";
+/// The largest request that is read beside any number of others, inflated, in bytes: most have less than one.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// The most larger ones that are in memory before they are judged.
+const LARGE_MAX: usize = 16;
 
 /// How many fetches there may be and what one may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +121,8 @@ pub struct Fetches {
     limits: FetchLimits,
     places: Places,
     remembered: Arc<Remembered>,
+    /// Turns of large requests: strangers must not fill the memory with what nobody has judged yet.
+    large: Semaphore,
     measures: Measures,
     running: Mutex<JoinSet<()>>,
 }
@@ -184,6 +193,7 @@ impl Fetches {
             limits,
             places: Places::new(limits.children_max, limits.per_address_max),
             remembered: Arc::new(Remembered::new(limits.remembered_bytes_max, served)),
+            large: Semaphore::new(LARGE_MAX),
             measures: Measures::new(),
             running: Mutex::default(),
         }
@@ -191,16 +201,22 @@ impl Fetches {
 
     /// The refs that are served, as `info/refs?service=git-upload-pack` answers.
     ///
+    /// Whoever still waits for a place when `hurry` resolves gets none.
+    ///
     /// # Errors
     /// `Busy`, `Spawn` or `Failed`.
     pub async fn advertise(
         &self,
         peer: IpAddr,
         protocol: GitProtocol,
+        hurry: impl Future<Output = ()>,
     ) -> Result<FetchStream, FetchFault> {
         self.remembered.forget_older();
         let deadline = Instant::now() + self.limits.queue;
-        let place = self.place(peer, deadline).await?;
+        let mut hurry = pin!(hurry);
+        let place = self.places.of_address(peer, deadline);
+        let place = self.wait(place, hurry.as_mut()).await?;
+        let place = self.wait(place.in_pool(deadline), hurry).await?;
         let stream = self.run(
             place,
             Answering::Advertisement,
@@ -218,7 +234,7 @@ impl Fetches {
 
     /// The answer to the request `body`, as `git-upload-pack` answers.
     ///
-    /// The caller bounds how long `body` may take; its size is bounded here.
+    /// The caller bounds how long `body` may take; its size is bounded here. `hurry` is as of [`Fetches::advertise`].
     ///
     /// # Errors
     /// Every fault; one after the first bytes of the answer comes as the last item of the stream.
@@ -228,14 +244,27 @@ impl Fetches {
         protocol: GitProtocol,
         coding: BodyCoding,
         body: S,
+        hurry: impl Future<Output = ()>,
     ) -> Result<FetchStream, FetchFault>
     where
-        S: Stream<Item = Result<Bytes, E>>,
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<FetchFault>,
     {
-        let deadline = Instant::now() + self.limits.queue;
-        let place = self.wait(self.places.of_address(peer, deadline)).await?;
-        let request = request::read(body, coding, self.limits.request_bytes_max).await?;
+        let mut hurry = pin!(hurry);
+        let place = self
+            .places
+            .of_address(peer, Instant::now() + self.limits.queue);
+        let place = self.wait(place, hurry.as_mut()).await?;
+        let mut reading = Reading::begin(body, coding, self.limits.request_bytes_max);
+        let _turn = match reading.has_more_than(SMALL_BYTES_MAX).await? {
+            true => {
+                let turn = timeout(self.limits.queue, self.large.acquire());
+                let turn = async { turn.await.ok()?.ok() };
+                Some(self.wait(turn, hurry.as_mut()).await?)
+            }
+            false => None,
+        };
+        let request = reading.whole().await?;
         request::check(&request, protocol)?;
         let question = self.remembered.question(&request, protocol);
         if let Some(answer) = question.as_ref().and_then(|it| self.remembered.answer(it)) {
@@ -246,7 +275,7 @@ impl Fetches {
         }
         // The time that the client took to send is not time in the queue.
         let deadline = Instant::now() + self.limits.queue;
-        let place = self.wait(place.in_pool(deadline)).await?;
+        let place = self.wait(place.in_pool(deadline), hurry).await?;
         let recording = question.map(|question| self.remembered.record(question));
         let stream = self.run(place, Answering::Request, protocol, request, recording)?;
         stream.checked().await
@@ -272,15 +301,19 @@ impl Fetches {
         self.places.all_free(self.limits.children_max).await;
     }
 
-    async fn place(&self, peer: IpAddr, deadline: Instant) -> Result<Place, FetchFault> {
-        let place = self.wait(self.places.of_address(peer, deadline)).await?;
-        self.wait(place.in_pool(deadline)).await
-    }
-
-    /// The place that `coming` gives, if it does in time.
-    async fn wait<T>(&self, coming: impl Future<Output = Option<T>>) -> Result<T, FetchFault> {
+    /// The place that `coming` gives, if it does in time and before `hurry` resolves.
+    async fn wait<T>(
+        &self,
+        coming: impl Future<Output = Option<T>>,
+        hurry: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<T, FetchFault> {
         let _waiting = Counted::on(&self.measures.waiting);
-        coming.await.ok_or_else(|| {
+        let place = tokio::select! {
+            biased;
+            place = coming => place,
+            () = hurry => None,
+        };
+        place.ok_or_else(|| {
             self.measures.refused.inc();
             self.busy()
         })

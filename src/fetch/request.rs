@@ -4,10 +4,10 @@
 pub(super) mod fuzzing;
 
 use std::io::{self, Write};
-use std::pin::pin;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use flate2::write::GzDecoder;
+use futures_util::stream::Fuse;
 use futures_util::{Stream, StreamExt};
 
 use super::{FetchFault, GitProtocol};
@@ -24,46 +24,138 @@ pub enum BodyCoding {
     Gzip,
 }
 
-/// Inflates a whole gzip body to at most `bytes_max` bytes.
-///
-/// # Errors
-/// `TooLarge`, `Malformed` when it is not one whole gzip member, or the error of `body`.
-pub async fn inflate<S, E>(body: S, bytes_max: usize) -> Result<Bytes, FetchFault>
-where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: Into<FetchFault>,
-{
-    let mut decoder = GzDecoder::new(Inflated {
-        bytes: Vec::new(),
-        bytes_max,
-        is_over: false,
-    });
-    let mut body = pin!(body);
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(Into::into)?;
-        if decoder.write_all(&chunk).is_err() {
-            return Err(inflate_fault(decoder.get_ref()));
-        }
-    }
-    if decoder.try_finish().is_err() {
-        return Err(inflate_fault(decoder.get_ref()));
-    }
-    let inflated = decoder.finish().map_err(|_| NOT_GZIP)?;
-    Ok(inflated.bytes.into())
+/// A request that is being read: inflated, of at most so many bytes.
+pub(super) struct Reading<S> {
+    body: Fuse<S>,
+    /// What came and was not taken yet.
+    chunk: Bytes,
+    taken: Taken,
 }
 
-pub(super) async fn read<S, E>(
-    body: S,
-    coding: BodyCoding,
+/// What was read so far.
+enum Taken {
+    Identity(Bounded),
+    Gzip(Box<GzDecoder<Bounded>>),
+}
+
+/// A buffer that takes no more than its limit.
+struct Bounded {
+    bytes: Vec<u8>,
     bytes_max: usize,
-) -> Result<Bytes, FetchFault>
+    is_over: bool,
+}
+
+impl<S, E> Reading<S>
 where
-    S: Stream<Item = Result<Bytes, E>>,
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<FetchFault>,
 {
-    match coding {
-        BodyCoding::Gzip => inflate(body, bytes_max).await,
-        BodyCoding::Identity => collect(body, bytes_max).await,
+    pub(super) fn begin(body: S, coding: BodyCoding, bytes_max: usize) -> Self {
+        let bounded = Bounded {
+            bytes: Vec::new(),
+            bytes_max,
+            is_over: false,
+        };
+        let taken = match coding {
+            BodyCoding::Identity => Taken::Identity(bounded),
+            BodyCoding::Gzip => Taken::Gzip(GzDecoder::new(bounded).into()),
+        };
+        Self {
+            body: body.fuse(),
+            chunk: Bytes::new(),
+            taken,
+        }
+    }
+
+    /// Reads until there are more than so many bytes, though not many more; false if the body ends before.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Malformed` when it is no gzip stream, or the error of the body.
+    pub(super) async fn has_more_than(&mut self, bytes: usize) -> Result<bool, FetchFault> {
+        while self.taken.bounded().bytes.len() <= bytes {
+            if self.chunk.is_empty() {
+                match self.body.next().await {
+                    Some(chunk) => self.chunk = chunk.map_err(Into::into)?,
+                    None => return Ok(false),
+                }
+            } else {
+                let count = self.taken.take(&self.chunk)?;
+                self.chunk.advance(count);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The whole request.
+    ///
+    /// # Errors
+    /// As those of [`Reading::has_more_than`]; `Malformed` also when the gzip stream does not end with the body.
+    pub(super) async fn whole(mut self) -> Result<Bytes, FetchFault> {
+        self.has_more_than(usize::MAX).await?;
+        self.taken.whole()
+    }
+}
+
+impl Taken {
+    fn bounded(&self) -> &Bounded {
+        match self {
+            Self::Identity(bounded) => bounded,
+            Self::Gzip(decoder) => decoder.get_ref(),
+        }
+    }
+
+    /// Takes some of the bytes. At a time, a decoder inflates as much as it has memory for.
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, FetchFault> {
+        let taken = match self {
+            Self::Identity(bounded) => bounded.write(bytes),
+            Self::Gzip(decoder) => decoder.write(bytes),
+        };
+        match taken {
+            Ok(0) | Err(_) => Err(self.fault()),
+            Ok(count) => Ok(count),
+        }
+    }
+
+    fn whole(mut self) -> Result<Bytes, FetchFault> {
+        if let Self::Gzip(decoder) = &mut self
+            && decoder.try_finish().is_err()
+        {
+            return Err(self.fault());
+        }
+        let bounded = match self {
+            Self::Identity(bounded) => bounded,
+            Self::Gzip(decoder) => decoder.finish().map_err(|_| NOT_GZIP)?,
+        };
+        Ok(bounded.bytes.into())
+    }
+
+    /// Why no more was taken.
+    fn fault(&self) -> FetchFault {
+        match self.bounded() {
+            Bounded {
+                bytes_max,
+                is_over: true,
+                ..
+            } => FetchFault::TooLarge {
+                bytes_max: *bytes_max as u64,
+            },
+            _ => NOT_GZIP,
+        }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.bytes_max - self.bytes.len() {
+            self.is_over = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -162,59 +254,6 @@ fn split_line(bytes: &[u8]) -> Result<(Line<'_>, &[u8]), &'static str> {
 
 const NOT_GZIP: FetchFault = FetchFault::Malformed("it is not one whole gzip stream");
 
-async fn collect<S, E>(body: S, bytes_max: usize) -> Result<Bytes, FetchFault>
-where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: Into<FetchFault>,
-{
-    let mut whole = BytesMut::new();
-    let mut body = pin!(body);
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(Into::into)?;
-        if chunk.len() > bytes_max - whole.len() {
-            return Err(too_large(bytes_max));
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
-}
-
-fn inflate_fault(inflated: &Inflated) -> FetchFault {
-    if inflated.is_over {
-        too_large(inflated.bytes_max)
-    } else {
-        NOT_GZIP
-    }
-}
-
-fn too_large(bytes_max: usize) -> FetchFault {
-    FetchFault::TooLarge {
-        bytes_max: bytes_max as u64,
-    }
-}
-
-/// A buffer that takes no more than its limit.
-struct Inflated {
-    bytes: Vec<u8>,
-    bytes_max: usize,
-    is_over: bool,
-}
-
-impl Write for Inflated {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.bytes_max - self.bytes.len() {
-            self.is_over = true;
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use flate2::Compression;
@@ -233,7 +272,10 @@ mod tests {
         let chunks = packed
             .chunks(7)
             .map(|chunk| Ok::<_, FetchFault>(Bytes::copy_from_slice(chunk)));
-        inflate(stream::iter(chunks.collect::<Vec<_>>()), bytes_max).await
+        let chunks = stream::iter(chunks.collect::<Vec<_>>());
+        Reading::begin(chunks, BodyCoding::Gzip, bytes_max)
+            .whole()
+            .await
     }
 
     #[test]

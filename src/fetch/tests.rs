@@ -2,12 +2,16 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::future::pending;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt, TryStreamExt, poll, stream};
 use http_body_util::{BodyDataStream, BodyExt, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response, StatusCode};
@@ -189,7 +193,7 @@ async fn upload(
     request: Bytes,
 ) -> Result<FetchStream, FetchFault> {
     let body = stream::iter([Ok::<_, FetchFault>(request)]);
-    let answer = fetches.upload_pack(peer, GitProtocol::V0, BodyCoding::Identity, body);
+    let answer = fetches.upload_pack(peer, GitProtocol::V0, BodyCoding::Identity, body, pending());
     timeout(PATIENCE, answer).await.unwrap()
 }
 
@@ -229,13 +233,18 @@ async fn answer(
     };
     let path = request.uri().path().to_owned();
     let (kind, stream) = if path.ends_with("/info/refs") {
-        ("advertisement", fetches.advertise(PEER, protocol).await)
+        (
+            "advertisement",
+            fetches.advertise(PEER, protocol, pending()).await,
+        )
     } else {
         let body = BodyDataStream::new(request.into_body());
         let body = body.map_err(|fault| FetchFault::Interrupted(fault.into()));
         (
             "result",
-            fetches.upload_pack(PEER, protocol, coding, body).await,
+            fetches
+                .upload_pack(PEER, protocol, coding, body, pending())
+                .await,
         )
     };
     let status = if stream.is_ok() {
@@ -336,9 +345,14 @@ fn reset(repository: &Repository) {
 async fn a_v0_advertisement_has_the_head_and_a_v2_one_has_not() {
     let repository = Repository::new(10);
     let fetches = repository.fetches(LIMITS);
-    let v0 = whole(fetches.advertise(PEER, GitProtocol::V0).await.unwrap())
-        .await
-        .unwrap();
+    let v0 = whole(
+        fetches
+            .advertise(PEER, GitProtocol::V0, pending())
+            .await
+            .unwrap(),
+    )
+    .await
+    .unwrap();
     assert!(v0.starts_with(b"001e# service=git-upload-pack\n0000"));
     let text = String::from_utf8_lossy(&v0);
     assert!(
@@ -349,9 +363,14 @@ async fn a_v0_advertisement_has_the_head_and_a_v2_one_has_not() {
         !text.contains("filter") && !text.contains("allow-"),
         "{text}"
     );
-    let v2 = whole(fetches.advertise(PEER, GitProtocol::V2).await.unwrap())
-        .await
-        .unwrap();
+    let v2 = whole(
+        fetches
+            .advertise(PEER, GitProtocol::V2, pending())
+            .await
+            .unwrap(),
+    )
+    .await
+    .unwrap();
     assert!(v2.starts_with(b"000eversion 2\n"));
     assert!(!String::from_utf8_lossy(&v2).contains("filter"));
 }
@@ -397,7 +416,12 @@ async fn a_full_pool_is_busy_until_a_place_is_free() {
             matches!(refused, FetchFault::Busy { retry_secs: 1 }),
             "{refused}"
         );
-        assert!(fetches.advertise(peer, GitProtocol::V2).await.is_err());
+        assert!(
+            fetches
+                .advertise(peer, GitProtocol::V2, pending())
+                .await
+                .is_err()
+        );
     }
     drop(held);
     timeout(PATIENCE, fetches.drained()).await.unwrap();
@@ -560,7 +584,8 @@ async fn what_git_does_not_understand_is_the_clients_fault() {
         (format!("{fetch}0001{want}{}0000", line("shallow 12")), "12"),
     ] {
         let body = stream::iter([Ok::<_, FetchFault>(request.into())]);
-        let answer = fetches.upload_pack(PEER, GitProtocol::V2, BodyCoding::Identity, body);
+        let answer =
+            fetches.upload_pack(PEER, GitProtocol::V2, BodyCoding::Identity, body, pending());
         let fault = answer.await.err().unwrap();
         assert!(
             matches!(&fault, FetchFault::NotUnderstood(said) if said.contains(words)),
@@ -570,11 +595,46 @@ async fn what_git_does_not_understand_is_the_clients_fault() {
 }
 
 #[tokio::test]
+async fn few_large_requests_are_in_memory_at_a_time_and_small_ones_always() {
+    let repository = Repository::new(10);
+    let fetches = repository.fetches(FetchLimits {
+        per_address_max: 2 * LARGE_MAX,
+        queue: Duration::from_millis(50),
+        ..LIMITS
+    });
+    let large = || Bytes::from(vec![b'0'; SMALL_BYTES_MAX + 1]);
+    let begin = |bytes, coding| {
+        let body = stream::iter([Ok::<_, FetchFault>(bytes)]).chain(stream::pending());
+        Box::pin(fetches.upload_pack(PEER, GitProtocol::V0, coding, body, pending()))
+    };
+    let mut held: Vec<_> = (0..LARGE_MAX)
+        .map(|_| begin(large(), BodyCoding::Identity))
+        .collect();
+    for large in &mut held {
+        assert!(poll!(large).is_pending());
+    }
+    // Much, and packed to little, whose end does not come.
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&vec![b'0'; REQUEST_BYTES_MAX]).unwrap();
+    packed.flush().unwrap();
+    let packed = Bytes::copy_from_slice(packed.get_ref());
+    for (bytes, coding) in [(large(), BodyCoding::Identity), (packed, BodyCoding::Gzip)] {
+        let refused = timeout(PATIENCE, begin(bytes, coding)).await.unwrap();
+        assert!(matches!(refused, Err(FetchFault::Busy { .. })));
+    }
+    let answered = upload(&fetches, PEER, repository.request()).await.unwrap();
+    assert!(!whole(answered).await.unwrap().is_empty());
+    drop(held);
+    let judged = upload(&fetches, PEER, large()).await;
+    assert!(matches!(judged, Err(FetchFault::Malformed(_))));
+}
+
+#[tokio::test]
 async fn a_process_that_fails_at_once_is_an_error() {
     let repository = Repository::new(10);
     let fetches = repository.fetches_of(repository.folder.path().join("none"), LIMITS);
     let failed = fetches
-        .advertise(PEER, GitProtocol::V0)
+        .advertise(PEER, GitProtocol::V0, pending())
         .await
         .err()
         .unwrap();

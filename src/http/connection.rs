@@ -37,7 +37,8 @@ const LINGER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) enum Leave {
     /// As long as they like.
     Never,
-    /// Others want in: go after the running request, or at once if its client gives or takes it too slowly.
+    /// Others want in: go after the running request, or at once if its client gives or takes it too slowly. One that
+    /// only waits for its turn is answered.
     MakeRoom,
     /// The server ends: go after the running request.
     Ending,
@@ -56,7 +57,7 @@ impl Connection {
     /// Answers requests until the client, a time limit or the server ends it.
     pub(super) async fn run(self) {
         let accepted = Instant::now();
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(self.leave.clone()));
         let (routes, peer, seen) = (self.routes, self.peer, Arc::clone(&progress));
         let outside = Arc::clone(&routes.outside);
         let service = service_fn(move |request| {

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use warp::http::HeaderMap;
 
+use super::exchange::Progress;
 use crate::domain::encode_hex;
 
 /// The one type of answer that every route gives.
@@ -16,7 +18,6 @@ pub type Response = warp::reply::Response;
 pub struct PeerAddr(pub SocketAddr);
 
 /// What stands around a request, taken off it before a route is found: a route gets all of it at once.
-#[derive(Debug)]
 pub struct Asked {
     /// Its headers.
     pub headers: HeaderMap,
@@ -24,6 +25,15 @@ pub struct Asked {
     pub id: RequestId,
     /// Who is connected.
     pub peer: PeerAddr,
+    /// How it is with the connection.
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Asked {
+    /// Resolves when others want the place of this connection: whoever only waits for something then gives it up.
+    pub fn room_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.progress.room_wanted()
+    }
 }
 
 /// A request's own name: 128 random bits in lower-case hex, always ours and never the client's.

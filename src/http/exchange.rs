@@ -18,10 +18,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 use tracing::{Instrument, Level, Span, enabled, error, error_span, field, info};
 use warp::http::{HeaderValue, Request, StatusCode, header};
 
 use super::bare::AnswerState;
+use super::connection::Leave;
 use super::context::{Asked, PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 use super::routes::Routes;
@@ -34,9 +36,10 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// The most bytes of a path or a User-Agent that are logged.
 const LOGGED_BYTES_MAX: usize = 200;
 
-/// What a connection learns from its requests.
-#[derive(Default)]
+/// What a connection and its requests tell one another.
 pub(super) struct Progress {
+    /// Whether the connection may stay.
+    leave: watch::Receiver<Leave>,
     /// Whether a request has come.
     pub(super) has_served: AtomicBool,
     /// Whether the body of the latest request was left unread.
@@ -49,6 +52,29 @@ pub(super) struct Progress {
     pub(super) giving: Stalled,
     /// Whether it was sent away for that.
     pub(super) is_cut: AtomicBool,
+}
+
+impl Progress {
+    pub(super) fn new(leave: watch::Receiver<Leave>) -> Self {
+        Self {
+            leave,
+            has_served: AtomicBool::default(),
+            has_unread_body: AtomicBool::default(),
+            answer: AnswerState::default(),
+            taking: Stalled::default(),
+            giving: Stalled::default(),
+            is_cut: AtomicBool::default(),
+        }
+    }
+
+    /// Resolves when others have wanted the place of this connection since it came.
+    pub(super) fn room_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut leave = self.leave.clone();
+        async move {
+            // An error means that the server is gone.
+            while leave.changed().await.is_ok() && *leave.borrow_and_update() != Leave::MakeRoom {}
+        }
+    }
 }
 
 /// Answers one request by `routes`, whatever happens inside them.
@@ -71,7 +97,7 @@ pub(super) async fn answer(
         }
     };
     let peer = routes.proxies.origin(peer, request.headers());
-    let mut line = LogLine::start(&id, peer, &request, progress);
+    let mut line = LogLine::start(&id, peer, &request, Arc::clone(&progress));
     let span = line.span.clone();
     let response = match oversized(&request) {
         Some(refusal) => {
@@ -83,6 +109,7 @@ pub(super) async fn answer(
                 headers: std::mem::take(request.headers_mut()),
                 id,
                 peer: PeerAddr(peer),
+                progress,
             };
             request.extensions_mut().insert(Arc::new(asked));
             routed(routes, &id, request).instrument(span).await

@@ -35,7 +35,11 @@ pub async fn info_refs(request: Request, query: String) -> Result<Response, ApiE
     let stream = request
         .app
         .fetches
-        .advertise(request.asked.peer.0.ip(), protocol(&request))
+        .advertise(
+            request.asked.peer.0.ip(),
+            protocol(&request),
+            request.asked.room_wanted(),
+        )
         .await?;
     Ok(answer(
         stream,
@@ -62,10 +66,11 @@ pub async fn upload_pack(request: Request, body: RawBody) -> Result<Response, Ap
         }
     };
     let (peer, protocol) = (request.asked.peer.0.ip(), protocol(&request));
+    let hurry = request.asked.room_wanted();
     let stream = request
         .app
         .fetches
-        .upload_pack(peer, protocol, coding, limits.bound(body))
+        .upload_pack(peer, protocol, coding, limits.bound(body), hurry)
         .await?;
     Ok(answer(stream, "application/x-git-upload-pack-result"))
 }

@@ -247,8 +247,10 @@ mod tests {
     use futures_util::poll;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpSocket};
+    use tokio::sync::watch;
     use tokio::time::timeout;
 
+    use super::super::connection::Leave;
     use super::*;
 
     /// Far beyond what any of these tests needs: it only turns a hang into a failure.
@@ -301,7 +303,7 @@ mod tests {
         socket.set_recv_buffer_size(64 * 1024).unwrap();
         let client = socket.connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(watch::channel(Leave::Never).1));
         progress.answer.begin();
         let mut guard = StallGuard::new(accepted.unwrap().0, idle, progress);
         let bytes = vec![0; 64 * 1024];

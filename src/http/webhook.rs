@@ -43,13 +43,18 @@ impl Default for Turns {
 }
 
 impl Turns {
-    async fn take(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        let turn = timeout(TURN_WAIT, self.0.acquire()).await;
-        turn.map_err(|_elapsed| {
+    /// One for `request`, unless others want its place meanwhile.
+    async fn take(&self, request: &Request) -> Result<SemaphorePermit<'_>, ApiError> {
+        let turn = tokio::select! {
+            biased;
+            turn = timeout(TURN_WAIT, self.0.acquire()) => turn.ok(),
+            () = request.asked.room_wanted() => None,
+        };
+        let turn = turn.ok_or_else(|| {
             let others = "as many large events as there is room for are being read; tell of this one again, or the next look at the forge finds what happened";
             ApiError::unavailable(others)
-        })
-        .map(|turn| turn.expect("the semaphore is never closed"))
+        })?;
+        Ok(turn.expect("the semaphore is never closed"))
     }
 
     /// The whole body, if it has the signature.
@@ -63,7 +68,7 @@ impl Turns {
         let is_small = length.is_some_and(|length| length <= SMALL_BYTES_MAX);
         let (bytes_max, _turn) = match is_small {
             true => (SMALL_BYTES_MAX, None),
-            false => (EVENT_BYTES_MAX, Some(self.take().await?)),
+            false => (EVENT_BYTES_MAX, Some(self.take(request).await?)),
         };
         let limits = BodyLimits::of_small(bytes_max, &request.app.config.http);
         limits.admit(length)?;

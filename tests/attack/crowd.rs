@@ -131,19 +131,39 @@ fn heads_that_came_in_part_do_not_stop_work() {
 }
 
 #[test]
+fn fetches_that_wait_for_a_place_give_way_to_other_clients() {
+    const PLACES: usize = 100;
+    // Nothing but the need for their places ends them.
+    let config = format!(
+        "[http]\nconnections_max = {PLACES}\n\n[fetch]\nper_address_max = 1\nqueue_secs = 600\nstall_secs = 600\n"
+    );
+    let besieged = Besieged::with_large_index(&config);
+    let port = besieged.port();
+    let holder = besieged.deaf_clone();
+    let ask = "GET /crates/git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: a\r\n\r\n";
+    let wait = |_| {
+        let mut stream = connect(port).unwrap();
+        stream.write_all(ask.as_bytes()).unwrap();
+        stream
+    };
+    let mut waiting: Vec<_> = (0..2 * PLACES).map(wait).collect();
+    get("/crates/index/kr/at/krate").send(port).succeeds();
+    for stream in &mut waiting[..PLACES / 2] {
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(status.as_slice(), b"HTTP/1.1 503");
+    }
+    drop((holder, waiting));
+    besieged.has_held();
+}
+
+#[test]
 fn cargo_comes_again_when_there_was_no_place() {
     let limits =
         "[fetch]\nchildren_max = 1\nper_address_max = 1\nqueue_secs = 1\nstall_secs = 600\n";
     let besieged = Besieged::with_large_index(limits);
     let port = besieged.port();
-    let body = format!("0032want {}\n00000009done\n", besieged.tip);
-    let ask = format!(
-        "POST /crates/git/git-upload-pack HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut holder = connect(port).unwrap();
-    holder.write_all(ask.as_bytes()).unwrap();
-    holder.read_exact(&mut [0; 1]).unwrap();
+    let holder = besieged.deaf_clone();
 
     let refused = get("/crates/git/info/refs?service=git-upload-pack").send(port);
     assert_eq!(refused.status, 503, "{}", refused.refusal());

@@ -7,8 +7,11 @@ mod crowd;
 mod pkt_lines;
 mod slow;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::common::git;
-use crate::common::http::get;
+use crate::common::http::{connect, get};
 use crate::common::person;
 use crate::common::process::{children, descriptors, settled};
 use crate::common::registry::Registry;
@@ -84,6 +87,19 @@ impl Besieged {
 
     fn port(&self) -> u16 {
         self.registry.port
+    }
+
+    /// A client that has begun to take a clone, and takes no more of it.
+    fn deaf_clone(&self) -> TcpStream {
+        let body = format!("0032want {}\n00000009done\n", self.tip);
+        let ask = format!(
+            "POST /crates/git/git-upload-pack HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut client = connect(self.port()).unwrap();
+        client.write_all(ask.as_bytes()).unwrap();
+        client.read_exact(&mut [0; 1]).unwrap();
+        client
     }
 
     /// Expects that nothing changed, that everything still works, and that nothing is left of the attack.

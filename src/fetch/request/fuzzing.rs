@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::{FetchFault, GitProtocol};
-use super::{BodyCoding, check, is_clone_of, read};
+use super::{BodyCoding, Reading, check, is_clone_of};
 use crate::fuzzing::{Verdict, check_sentences, chunks, gzip, run};
 
 /// The largest request here, inflated, in bytes: small, so that a fuzzer reaches it.
@@ -42,8 +42,9 @@ pub fn git_request(bytes: &[u8]) -> Verdict {
         (false, false) => (request.clone(), BodyCoding::Identity),
     };
     let size = usize::from(how.last().copied().unwrap_or_default());
-    let received = run(read(chunks(&sent, size), coding, BYTES_MAX));
-    let at_once = run(read(chunks(&sent, sent.len()), coding, BYTES_MAX));
+    let read = |chunks| Reading::begin(chunks, coding, BYTES_MAX).whole();
+    let received = run(read(chunks(&sent, size)));
+    let at_once = run(read(chunks(&sent, sent.len())));
     let is_known = says(b'z') || coding == BodyCoding::Identity;
     match (&received, &at_once) {
         (Ok(received), Ok(at_once)) => {

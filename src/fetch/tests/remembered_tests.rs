@@ -42,7 +42,13 @@ async fn a_clone_that_is_asked_for_again_needs_no_process() {
     }
     fs::rename(away, repository.git_dir()).unwrap();
     let body = || stream::iter([Ok::<_, FetchFault>(repository.request())]);
-    let other = fetches.upload_pack(PEER, GitProtocol::V1, BodyCoding::Identity, body());
+    let other = fetches.upload_pack(
+        PEER,
+        GitProtocol::V1,
+        BodyCoding::Identity,
+        body(),
+        pending(),
+    );
     let other = whole(other.await.unwrap()).await.unwrap();
     assert!(other.starts_with(b"0008NAK\n") && other.len() > 3_000_000);
     assert_eq!(fetches.remembered(), 3, "another version of the protocol");
@@ -55,7 +61,10 @@ async fn another_commit_ends_what_is_remembered() {
     answered(&fetches, repository.request()).await.unwrap();
     assert!(fetches.buffers() > 0);
     let newer = advance(&repository, "newer");
-    let refs = fetches.advertise(PEER, GitProtocol::V0).await.unwrap();
+    let refs = fetches
+        .advertise(PEER, GitProtocol::V0, pending())
+        .await
+        .unwrap();
     let refs = String::from_utf8(whole(refs).await.unwrap()).unwrap();
     assert!(refs.contains(&newer));
     assert_eq!(fetches.buffers(), 0);

@@ -99,6 +99,17 @@ impl Shared {
     /// Yanks, or takes that back, and pushes; `words` run the program that takes it in.
     #[must_use]
     fn push(&self, words: &[String]) -> Ran {
+        self.change();
+        let program = format!(
+            "--receive-pack={} git -c {SAFE} receive-pack",
+            words.join(" ")
+        );
+        let words = ["push", &program, "origin", "HEAD:main"];
+        git(&self.person.path(), &words)
+    }
+
+    /// Yanks, or takes that back.
+    fn change(&self) {
         self.person.catch_up();
         let lines = self.person.read(LINES);
         let (before, after) = ("\"yanked\":false", "\"yanked\":true");
@@ -107,12 +118,6 @@ impl Shared {
             false => lines.replace(after, before),
         };
         self.person.write(LINES, &lines).commit("by hand");
-        let program = format!(
-            "--receive-pack={} git -c {SAFE} receive-pack",
-            words.join(" ")
-        );
-        let words = ["push", &program, "origin", "HEAD:main"];
-        git(&self.person.path(), &words)
     }
 
     /// As root.
@@ -225,6 +230,45 @@ fn a_developer_in_the_servers_group_pushes_and_hears_what_is_closed() {
         assert_eq!(shared.owner("sidecargo-pushed"), DEVELOPER);
         shared.publishes(version);
     }
+}
+
+#[test]
+fn a_developer_who_comes_by_git_shell_pushes_and_reaches_nothing_else() {
+    let Some(shared) = Shared::new() else {
+        return;
+    };
+    // What sshd does for a key with `restrict` and this command, but for the network.
+    let ssh = shared.program.path().join("ssh");
+    let user = shared.as_user(SERVER).join(" ");
+    let script = format!(
+        "#!/bin/sh\nfor last; do :; done\nexec env -i HOME=/ PATH=\"$PATH\" {user} git-shell -c \"$last\"\n"
+    );
+    fs::write(&ssh, script).unwrap();
+    set_mode(&ssh, 0o755);
+    let url = format!("ssh://registry{}", shared.registry.repository().display());
+    let push = |words: &[&str]| {
+        let command = format!("core.sshCommand={}", ssh.display());
+        let by = ["-c", &command, "-c", "ssh.variant=simple", "push"];
+        git(
+            &shared.person.path(),
+            &[&by, words, &[&*url, "HEAD:main"]].concat(),
+        )
+    };
+    for _ in 0..2 {
+        shared.change();
+        // It is served at once, though the server never looks by itself.
+        push(&[]).succeeds();
+        assert_eq!(shared.owner("refs/heads/main"), SERVER);
+        let tip = shared.person.git(&["rev-parse", "HEAD"]);
+        let shown = fs::read_to_string(shared.path("sidecargo-shown")).unwrap();
+        assert_eq!(shown.trim_end(), tip);
+    }
+    shared.person.catch_up();
+    shared.person.write(LINES, "").commit("a line less");
+    push(&[]).fails_with("foo-bar");
+    push(&["--receive-pack=git -c core.hooksPath=/dev/null receive-pack"])
+        .fails_with("unrecognized command");
+    shared.publishes("1.1.0");
 }
 
 #[test]

@@ -153,13 +153,16 @@ impl Place {
         (pushed == new).then_some(before)
     }
 
-    /// How the branch at `tip` came to be behind where it was at the last push, if it is, or why nobody knows.
+    /// How the branch came to be behind where it was at the last push, if it is, or why nobody knows.
     ///
     /// No power cut does that, but a disk that loses what was flushed, or a person, who may as long as nothing later was
     /// served: so the branch stays where it is.
-    pub(super) fn fallen_back(&self, tip: CommitId) -> Option<String> {
+    pub(super) fn fallen_back(&self) -> Result<Option<String>, OpenFault> {
+        // Before the branch: what is written down here is where that was by then, and a push only moves it on.
+        let last_push = self.last_push();
+        let tip = self.tip()?;
         let is_behind = |before| is_ancestor(&self.git_dir, tip, before);
-        match self.last_push() {
+        Ok(match last_push {
             Err(cause) => Some(cause.to_string()),
             Ok(Some((before, pushed)))
                 if ![before, pushed].contains(&tip) && is_behind(before).unwrap_or(false) =>
@@ -170,7 +173,7 @@ impl Place {
                 ))
             }
             Ok(_) => None,
-        }
+        })
     }
 
     /// Where the branch was before the last push that was let in, and to where that went; `None` also if the file is torn.

@@ -292,7 +292,7 @@ impl Place {
             before.map_or(Ok(good), |before| self.good_until(good, before))
         };
         let commit = found().map_err(|fault| self.explain(fault))?;
-        if let Some(reason) = self.fallen_back(self.tip()?) {
+        if let Some(reason) = self.fallen_back()? {
             warn!(reason, "the branch may have been further once");
         }
         if commit == self.tip()? {

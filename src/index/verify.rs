@@ -154,7 +154,7 @@ pub fn verify(
     };
     if let Err(fault) = went.and(led) {
         proof.add_history(&fault, tip);
-    } else if let Some(what) = place.fallen_back(tip) {
+    } else if let Some(what) = place.fallen_back()? {
         proof.add(tip, &what, proof.show(tip, None));
     }
     Ok(proof.report)

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use sidecargo::audit;
+
 use crate::common::git::{self, Clone};
 use crate::common::http::get;
 use crate::common::person::{Person, Receive};
@@ -232,6 +234,26 @@ fn a_branch_that_is_behind_its_last_push_stays_there_and_is_told() {
     assert!(!log[logged..].contains("before the last push"), "{log}");
     assert!(served(&registry).contains("\"yanked\":true"));
     registry.knows_its_files();
+}
+
+#[test]
+fn pushes_while_the_history_is_verified_are_no_faults() {
+    let mut registry = Registry::start();
+    publish(&registry);
+    registry.stop();
+    let before = git::tip(&registry.repository());
+    let person = Person::of(&registry);
+    let mut pushed = 0;
+    let report = audit::verify(&registry.data(), None, &mut |_left| {
+        pushed += 1;
+        let text = format!("{pushed}\n");
+        person.write("README.md", &text).commit("by hand");
+        person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    });
+    let report = report.unwrap();
+    assert!(report.faults.is_empty(), "{report:?}");
+    assert_eq!(report.tip.unwrap().to_string(), before);
+    assert_eq!(pushed, 2, "the last push was from beyond what is verified");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::disk::about;
+
 /// The checksum at the end of packs and their indices, in bytes.
 const CHECKSUM_BYTES: u64 = 20;
 
@@ -50,6 +52,20 @@ pub(super) fn cure(damaged: &[Damaged]) -> &'static str {
         true => "once that is done, start again",
         false => "bring the registry back from a backup with `sidecargo restore`",
     }
+}
+
+/// What is to be done about files that another user keeps from the server's: to take back what they hold would lose it.
+pub(super) fn opening(git_dir: &Path) -> String {
+    format!(
+        "nothing of it is lost: give what is in {} to the server's user (`chown -R`)",
+        git_dir.display()
+    )
+}
+
+/// Why this user may not read a file, if that is so.
+pub(super) fn is_closed(path: &Path) -> Option<io::Error> {
+    let fault = File::open(path).err()?;
+    (fault.kind() == io::ErrorKind::PermissionDenied).then(|| about(path)(fault))
 }
 
 /// What is wrong with a pack or the index of one: both end with the SHA-1 of all before it.

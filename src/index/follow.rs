@@ -12,7 +12,9 @@ use crate::domain::CommitId;
 use crate::git;
 
 use super::child;
+use super::damage;
 use super::history::{HistoryFault, Walk};
+use super::load::LoadFault;
 use super::objects::Objects;
 use super::pack;
 use super::refs::{self, MoveFault};
@@ -159,10 +161,14 @@ impl Writer {
     fn branch(&mut self) -> Result<Option<CommitId>, NoBranch> {
         let Some(upstream) = &self.upstream else {
             return refs::read(&self.git_dir, refs::TIP).map_err(|cause| {
-                let reason = format!(
-                    "the branch cannot be read: {cause}; move away what is there, and put it back: {}",
-                    self.put_back()
-                );
+                let cure = match cause.kind() {
+                    io::ErrorKind::PermissionDenied => damage::opening(&self.git_dir),
+                    _ => format!(
+                        "move away what is there, and put it back: {}",
+                        self.put_back()
+                    ),
+                };
+                let reason = format!("the branch cannot be read: {cause}; {cure}");
                 NoBranch {
                     logged: reason.clone(),
                     reason,
@@ -188,9 +194,15 @@ impl Writer {
 
     /// Why the branch is not followed to a commit; each is counted once.
     fn say(&mut self, found: CommitId, fault: &HistoryFault) -> String {
-        if let HistoryFault::Unreadable { .. } = fault {
-            let (fault, back) = (chain(fault), self.put_back());
-            return format!("{fault}; if it was made so, take it off the branch: {back}");
+        if let HistoryFault::Unreadable { fault: cause, .. } = fault {
+            let said = chain(fault);
+            return match cause {
+                LoadFault::Closed { .. } => said,
+                _ => format!(
+                    "{said}; if it was made so, take it off the branch: {}",
+                    self.put_back()
+                ),
+            };
         }
         if self.violation.replace(found) != Some(found) {
             self.measures.violations.inc();

@@ -1,7 +1,8 @@
 //! Reading the whole index from the repository: at the start, and never again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -12,6 +13,7 @@ use thiserror::Error;
 use crate::domain::{BlobId, CommitId, CrateName, IndexPath, Owners, Policy};
 
 use super::crates::Crates;
+use super::damage;
 use super::kept::Kept;
 use super::object::{Body, Shelf};
 use super::objects::{Objects, Source};
@@ -37,6 +39,16 @@ pub enum LoadFault {
         git_dir: String,
         /// What the library says.
         cause: String,
+    },
+    /// It may be in a file that this user may not read.
+    #[error("{what} cannot be read: {cause}; {}", damage::opening(.git_dir))]
+    Closed {
+        /// What was looked for.
+        what: String,
+        /// In which repository.
+        git_dir: PathBuf,
+        /// Which file is closed.
+        cause: io::Error,
     },
     /// A path that an index does not have.
     #[error("`{0}` does not belong into an index")]

@@ -220,13 +220,16 @@ impl Place {
 
     /// Says which files are to blame if the index cannot be read.
     pub(super) fn explain(&self, fault: OpenFault) -> OpenFault {
-        let OpenFault::Load(fault @ (LoadFault::Git { .. } | LoadFault::Broken { .. })) = fault
+        let OpenFault::Load(
+            fault @ (LoadFault::Git { .. } | LoadFault::Broken { .. } | LoadFault::Closed { .. }),
+        ) = fault
         else {
             return fault;
         };
         let damaged = self.to_blame();
         let strange = self.strange_shown().filter(|_| damaged.is_empty());
         match (&fault, strange) {
+            (LoadFault::Closed { .. }, _) if damaged.is_empty() => OpenFault::Load(fault),
             (_, Some(strange)) => strange.into(),
             (LoadFault::Broken { .. }, None) if damaged.is_empty() => OpenFault::Load(fault),
             _ => MendFault::Damaged { fault, damaged }.into(),

@@ -1,6 +1,7 @@
 //! Reading objects from the repository, each checked and none without bound.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
 
 use crate::domain::{CommitId, TreeId};
 
+use super::damage::is_closed;
 use super::load::LoadFault;
 use super::object::id_of;
 
@@ -94,7 +96,7 @@ impl Objects {
         };
         let oid = gix::ObjectId::from_bytes_or_panic(id);
         for store in &self.stores {
-            let fault = |error| self.fault(what, &error);
+            let fault = |error| self.unread(&oid, what, &error);
             let Some(header) = store.try_header(&oid).map_err(fault)? else {
                 continue;
             };
@@ -120,7 +122,7 @@ impl Objects {
             return Ok(());
         }
         let missing = format!("the object {oid} is not there");
-        Err(self.fault(what, &io::Error::new(io::ErrorKind::NotFound, missing)))
+        Err(self.unread(&oid, what, &missing))
     }
 
     /// The repository.
@@ -141,7 +143,7 @@ impl Objects {
             Ok(header) => header.is_some_and(|header| header.kind == Kind::Commit),
             Err(_) => true,
         };
-        self.stores.iter().any(can_be)
+        self.stores.iter().any(can_be) || (!self.has(id.as_bytes()) && self.closed(&oid).is_some())
     }
 
     /// A commit.
@@ -182,6 +184,36 @@ impl Objects {
 
     pub(super) fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
         self.source.fault(what, error)
+    }
+
+    /// Why an object was not read.
+    fn unread(&self, id: &gix::ObjectId, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
+        match self.closed(id) {
+            Some(cause) => LoadFault::Closed {
+                what: what.to_owned(),
+                git_dir: self.git_dir().to_owned(),
+                cause,
+            },
+            None => self.fault(what, error),
+        }
+    }
+
+    /// The first file that may hold an object and that this user may not read, as an error.
+    fn closed(&self, id: &gix::ObjectId) -> Option<io::Error> {
+        let id = id.to_string();
+        let (folder, name) = id.split_at(2);
+        self.source.folders.iter().find_map(|objects| {
+            let packs = objects.join("pack");
+            let loose = [objects.join(folder).join(name), packs.clone()];
+            let packed = fs::read_dir(&packs).into_iter().flatten().flatten();
+            let mut packed: Vec<PathBuf> = packed.map(|entry| entry.path()).collect();
+            packed.retain(|path| {
+                path.extension()
+                    .is_some_and(|it| it == "idx" || it == "pack")
+            });
+            packed.sort_unstable();
+            { loose.into_iter().chain(packed) }.find_map(|path| is_closed(&path))
+        })
     }
 }
 
@@ -227,7 +259,6 @@ pub(super) fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Write;
 
     use flate2::Compression;

@@ -4,16 +4,18 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
 use crate::common::git::git;
+use crate::common::http::get;
 use crate::common::person::Person;
 use crate::common::ran::{Ran, run};
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
 use crate::common::upload::Release;
+use crate::operate::ready::wait_for;
 
 const LINES: &str = "fo/o-/foo-bar";
 /// The server's user, which is nobody's on this machine, and its group.
@@ -269,6 +271,51 @@ fn a_developer_who_comes_by_git_shell_pushes_and_reaches_nothing_else() {
     push(&["--receive-pack=git -c core.hooksPath=/dev/null receive-pack"])
         .fails_with("unrecognized command");
     shared.publishes("1.1.0");
+}
+
+#[test]
+fn what_a_push_left_closed_is_to_be_opened_and_not_taken_back() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    let closed = ["umask 077;".to_owned()];
+    let pushed = shared.push(&closed).succeeds();
+    let repository = shared.registry.repository();
+    let advice = format!(
+        "Permission denied (os error 13); nothing of it is lost: give what is in {} to the server's user (`chown -R`)",
+        repository.display()
+    );
+    let is_told = |said: &str| {
+        assert!(said.contains(&advice), "{said}");
+        assert!(!said.contains("update-ref"), "{said}");
+    };
+    is_told(&pushed.stderr);
+    is_told(&wait_for(&shared.registry, 503));
+    // The branch alone is not all that came.
+    chown(shared.path("refs/heads/main"), Some(SERVER), Some(SERVER)).unwrap();
+    let packs = shared.path("objects/pack").display().to_string();
+    let refusal = |shared: &Shared| {
+        let release = Release::new("foo-bar", "1.1.0");
+        let refused = release.publish(shared.registry.port, &shared.token);
+        assert_eq!(refused.status, 503, "{refused:?}");
+        refused.refusal()
+    };
+    for _ in 0..2 {
+        let said = refusal(&shared);
+        is_told(&said);
+        assert!(said.contains(&packs), "{said}");
+        shared.start_anew();
+    }
+    give_to(SERVER, &repository);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let release = Release::new("foo-bar", "1.1.0");
+    while release.publish(shared.registry.port, &shared.token).status != 200 {
+        assert!(Instant::now() < deadline, "it is open for a minute");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for(&shared.registry, 200);
+    let lines = get(format!("/crates/index/{LINES}")).send(shared.registry.port);
+    assert!(lines.succeeds().text().contains("\"yanked\":true"));
 }
 
 #[test]

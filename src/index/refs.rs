@@ -292,30 +292,39 @@ impl Lock {
         };
         let text = format!("{next}\n");
         let until = Instant::now() + LOCK_WAIT;
-        let spare = disk::write_over(&lock.spare, text.as_bytes());
-        let taken = match spare.map_err(about(&lock.spare))? {
-            Some(written) => {
-                // Nothing that is said of this file later would be true.
-                let flushed = disk::flush(&written);
-                flushed
-                    .inspect_err(|_| drop(fs::remove_file(&lock.spare)))
-                    .map_err(about(&lock.spare))?;
-                wait_for(until, &lock.path, || {
-                    disk::rename_new(&lock.spare, &lock.path)
-                })
-            }
-            None => wait_for(until, &lock.path, || {
+        if !lock.take_with_spare(&text, until)? {
+            wait_for(until, &lock.path, || {
                 let mut options = OpenOptions::new();
                 let mut file = options.write(true).create_new(true).open(&lock.path)?;
                 let written = file
                     .write_all(text.as_bytes())
                     .and_then(|()| disk::flush(&file));
                 written.inspect_err(|_| drop(fs::remove_file(&lock.path)))
-            }),
-        };
-        taken?;
+            })?;
+        }
         lock.is_held = true;
         Ok(lock)
+    }
+
+    /// Takes the lock with the spare file; `false` if there is none that serves for it.
+    fn take_with_spare(&self, text: &str, until: Instant) -> io::Result<bool> {
+        use io::ErrorKind::{InvalidInput, Unsupported};
+
+        let (spare, remove) = (&self.spare, || disk::if_there(fs::remove_file(&self.spare)));
+        let Some(written) = disk::write_over(spare, text.as_bytes()).map_err(about(spare))? else {
+            return Ok(false);
+        };
+        // Nothing that is said of this file later would be true.
+        let flushed = disk::flush(&written).inspect_err(|_| drop(remove()));
+        flushed.map_err(about(spare))?;
+        match wait_for(until, &self.path, || disk::rename_new(spare, &self.path)) {
+            // It was copied here from a file system that can do more than this one.
+            Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => {
+                remove().map_err(about(spare))?;
+                Ok(false)
+            }
+            taken => taken.map(|()| true),
+        }
     }
 
     /// Puts the next value in the ref's place: durable when this returns.

@@ -295,6 +295,40 @@ fn what_fails_before_the_tip_is_moved_leaves_nothing() {
 }
 
 #[test]
+fn a_file_system_that_can_only_rename_takes_a_registry_that_another_could_do_more_for() {
+    let mut target = Target::new();
+    let spare = target.heads().join("sidecargo-spare.lock");
+    for error in ["EINVAL", "ENOSYS", "EOPNOTSUPP"] {
+        let Some(strace) = tools::strace() else {
+            return;
+        };
+        assert!(spare.exists(), "the ref has been moved by an exchange");
+        target.registry.knows_its_files();
+        target.registry.stop();
+        let inject = format!("inject=renameat2:error={error}");
+        let runner = [strace.to_str().unwrap(), "-D", "-f", "-qq"];
+        let plan = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject];
+        let runner = [&runner[..], &plan[..]].concat();
+        target.registry.start_again_under(&runner);
+        for version in ["1.0.0", "1.0.1"] {
+            let release = Release::new(&error.to_lowercase(), version);
+            target.publish(&release).succeeds();
+            target.has_once(&release);
+        }
+        target.registry.knows_its_files();
+        target.registry.stop();
+        assert!(!spare.exists(), "nothing can be made of it");
+        target.registry.start_again();
+        target
+            .publish(&Release::new(
+                &format!("after-{}", error.to_lowercase()),
+                "1.0.0",
+            ))
+            .succeeds();
+    }
+}
+
+#[test]
 fn a_pack_without_a_place_is_not_written() {
     let Some(strace) = tools::strace_of_running() else {
         return;

@@ -175,8 +175,9 @@ pub fn squash(registry: &Registry) {
 fn clone(registry: &Registry, parent: &Path) -> PathBuf {
     let repository = registry.repository();
     let repository = repository.to_str().unwrap();
-    let words = ["clone", "--quiet", "--branch", "main", repository, "clone"];
-    git(parent, &words).succeeds();
+    // Without `--no-local` git copies the files of packs, which a server may merge and remove meanwhile.
+    let words = ["clone", "--quiet", "--no-local", "--branch", "main"];
+    git(parent, &[&words[..], &[repository, "clone"]].concat()).succeeds();
     parent.join("clone")
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use tracing::warn;
 
 use crate::blobs::Blobs;
 use crate::disk::{self, about};
@@ -198,6 +199,13 @@ impl Place {
     /// Others that are there stay as they are: they may be the operator's own. Ours are made whole again, and such that
     /// git runs them.
     pub fn install_hooks(&self, program: &Path) -> io::Result<()> {
+        if self.git_dir.is_symlink() {
+            // Git tells a hook where the folder itself lies, and from there nothing leads to the crate files.
+            warn!(
+                path = %self.git_dir.display(),
+                "the folder of the index is a symbolic link, and each push into it is refused: let it lie in the data folder, which may be a link itself"
+            );
+        }
         let folder = self.git_dir.join("hooks");
         disk::create_folder(&folder)?;
         let path = program.display().to_string().replace('\'', r"'\''");

@@ -1,9 +1,10 @@
 //! Pushes that the hooks of the repository judge.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use sidecargo::audit;
+use tempfile::TempDir;
 
 use crate::common::git::{self, Clone};
 use crate::common::http::get;
@@ -234,6 +235,37 @@ fn a_branch_that_is_behind_its_last_push_stays_there_and_is_told() {
     assert!(!log[logged..].contains("before the last push"), "{log}");
     assert!(served(&registry).contains("\"yanked\":true"));
     registry.knows_its_files();
+}
+
+#[test]
+fn a_start_tells_that_nobody_can_push_into_a_repository_that_is_a_link() {
+    let mut registry = Registry::start();
+    let said = "is a symbolic link, and each push into it is refused";
+    publish(&registry);
+    registry.stop();
+    assert!(!registry.log().contains(said), "{}", registry.log());
+    let elsewhere = TempDir::new().unwrap();
+    let moved = elsewhere.path().join("index.git");
+    fs::rename(registry.repository(), &moved).unwrap();
+    symlink(&moved, registry.repository()).unwrap();
+    registry.start_again();
+    assert!(registry.log().contains(said), "{}", registry.log());
+    let person = Person::of(&registry);
+    yank_by_hand(&person);
+    let no_store = "there is no store of crate files in";
+    refused(&registry, &person, "HEAD:main", no_store);
+    Release::new("a", "1.2.0")
+        .publish(registry.port, &registry.token("alice"))
+        .succeeds();
+    registry.knows_its_files();
+    registry.stop();
+    fs::remove_file(registry.repository()).unwrap();
+    fs::rename(&moved, registry.repository()).unwrap();
+    registry.start_again();
+    registry.knows_its_files();
+    person
+        .push("HEAD:main", Receive::AsSetUp)
+        .fails_with("nothing was changed");
 }
 
 #[test]

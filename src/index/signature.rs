@@ -6,10 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use gix::objs::CommitRefIter;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::public::KeyData;
-use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
 use thiserror::Error;
 
 use crate::disk;
@@ -21,7 +22,11 @@ const KEY_FILE: &str = "signing-ed25519";
 const NEXT_KEY_FILE: &str = "signing-ed25519.next";
 
 /// The key that signs every commit of the registry.
-pub(super) struct SigningKey(PrivateKey);
+pub(super) struct SigningKey {
+    public: KeyData,
+    /// Made once: `ssh_key` would compute the public half again for each signature, which takes as long as to sign.
+    pair: Ed25519KeyPair,
+}
 
 /// The signing key cannot be used.
 #[derive(Debug, Error)]
@@ -125,14 +130,15 @@ impl SigningKey {
 
     /// The armoured signature of `bytes`.
     pub(super) fn sign(&self, bytes: &[u8]) -> Result<String, ssh_key::Error> {
-        self.0
-            .sign(NAMESPACE, HashAlg::Sha512, bytes)?
-            .to_pem(LineEnding::LF)
+        const HASH: HashAlg = HashAlg::Sha512;
+        let signed = SshSig::signed_data(NAMESPACE, HASH, bytes)?;
+        let signature = Signature::new(Algorithm::Ed25519, self.pair.sign(&signed).as_ref())?;
+        SshSig::new(self.public.clone(), NAMESPACE, HASH, signature)?.to_pem(LineEnding::LF)
     }
 
     /// The public half.
     pub(super) fn signer(&self) -> Result<Signer, ssh_key::Error> {
-        Signer::new(self.0.public_key().key_data())
+        Signer::new(&self.public)
     }
 }
 
@@ -197,10 +203,15 @@ fn read(path: &Path) -> Result<Option<SigningKey>, KeyFault> {
         }
     };
     let key = PrivateKey::from_openssh(&text).map_err(key_fault)?;
-    match key.algorithm() {
-        ssh_key::Algorithm::Ed25519 if !key.is_encrypted() => Ok(Some(SigningKey(key))),
-        _ => Err(key_fault(ssh_key::Error::AlgorithmUnknown)),
-    }
+    // One with a passphrase is not even of this kind.
+    let pair = key.key_data().ed25519();
+    let pair = pair.ok_or_else(|| key_fault(ssh_key::Error::AlgorithmUnknown))?;
+    let (seed, public) = (pair.private.as_ref(), pair.public.as_ref());
+    let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public);
+    Ok(Some(SigningKey {
+        public: key.public_key().key_data().clone(),
+        pair: pair.map_err(|_| key_fault(ssh_key::Error::Crypto))?,
+    }))
 }
 
 fn create(path: &Path) -> Result<(), KeyFault> {

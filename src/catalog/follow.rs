@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::Catalog;
 
 /// The most files that are read between two looks at the index.
-const READ_AT_ONCE_MAX: usize = 64;
+const READ_AT_ONCE_MAX: usize = 512;
+/// How long it then rests: changes that come one after the other cost little more than one, and who searches meanwhile
+/// looks at the index themselves.
+const REST: Duration = Duration::from_secs(1);
 /// The cache is written again after so many files were read,
 const SAVE_AFTER: usize = 1000;
 /// and not before that is this share of all that were read: else a large registry would write it again and again.
@@ -60,8 +64,12 @@ async fn follow(catalog: Arc<Catalog>, mut stop: watch::Receiver<bool>) {
             break;
         }
         work = Catalog::catch_up;
+        let moved = async {
+            sleep(REST).await;
+            moves.changed().await
+        };
         tokio::select! {
-            moved = moves.changed() => if moved.is_err() { break },
+            moved = moved => if moved.is_err() { break },
             _ = stop.changed() => break,
         }
     }

@@ -79,6 +79,7 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
             "the index cannot be cloned, for a part of its history is gone or damaged: {reason}; `sidecargo verify` names it"
         )));
     }
+    index.check_packs().map_err(ApiError::unavailable)?;
     if let Some(fault) = request.app.disk.fault().await {
         return Err(ApiError::unavailable(fault));
     }

@@ -13,7 +13,7 @@ use crate::{disk, git};
 use super::load::{self, LoadFault};
 use super::signature::SigningKey;
 use super::upstream::ARRIVED;
-use super::{KeyFault, Place, refs, template};
+use super::{KeyFault, Place, maintenance, refs, template};
 
 /// Where a commit waits in the copy until all that it names is there too.
 pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
@@ -120,6 +120,8 @@ impl Incoming<'_> {
             "update-ref",
             git::command(git_dir).args(["update-ref", "-d", INCOMING]),
         )?;
+        // Each copy brought one, and nobody else does it here.
+        maintenance::merge_once(git_dir);
         Ok(self.commit)
     }
 }

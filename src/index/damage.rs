@@ -46,11 +46,15 @@ pub(super) fn each(damaged: &[Damaged]) -> String {
 }
 
 /// What is to be done about files without which nothing can be served.
+///
+/// A registry from a backup would lack what came after it.
 pub(super) fn cure(damaged: &[Damaged]) -> &'static str {
-    match damaged.iter().any(|file| file.is_closed) {
-        // A registry from a backup would lack what came after it.
-        true => "once that is done, start again",
-        false => "bring the registry back from a backup with `sidecargo restore`",
+    match damaged {
+        [] => {
+            "no pack is torn or gone, so look for what this machine lacks (memory, open files, rights); only if `git fsck` misses something too, bring the registry back from a backup with `sidecargo restore`"
+        }
+        _ if damaged.iter().any(|file| file.is_closed) => "once that is done, start again",
+        _ => "bring the registry back from a backup with `sidecargo restore`",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::CommitId;
 
 use super::follow::{Seen, Stall};
 use super::group::Group;
+use super::maintenance::PACKS_MAX;
 use super::tests::{blobs, change, open, place, publish, yank};
 use super::written::Failure;
 use super::*;
@@ -350,4 +351,17 @@ fn git_in(git_dir: &Path, args: &[&str]) -> String {
         .unwrap();
     assert!(output.status.success(), "git {args:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn with_too_many_packs_nothing_is_written() {
+    for (packs, is_written) in [(PACKS_MAX - 1, true), (PACKS_MAX, false)] {
+        let waiting = Waiting::new(&["1.0.0"]).await;
+        waiting.writer.flights.crowd.note(packs);
+        let asked = waiting.ask(publish("a", "1.1.0", 1));
+        let (_folder, answers) = waiting.run(vec![asked]).await;
+        assert_eq!(answers[0].is_ok(), is_written, "{answers:?}");
+        let is_told = is_unavailable(&answers[0], "packs, which cannot be merged");
+        assert_ne!(is_told, is_written, "{answers:?}");
+    }
 }

@@ -311,7 +311,7 @@ fn read_some(
     source: &Source,
     kept: &Kept,
 ) -> Result<(Vec<Arc<Crate>>, usize), LoadFault> {
-    let objects = source.open()?;
+    let objects = source.open();
     let (mut shelf, mut buffer) = (Shelf::default(), Vec::new());
     let mut crates = Vec::with_capacity(files.len());
     let mut new_count = 0;

@@ -10,9 +10,11 @@
 //! an hour later, or at the next start.
 //! Whatever fails changes nothing.
 
+mod crowd;
 mod flight;
 mod history;
 mod job;
+mod new_pack;
 mod packs;
 mod plan;
 #[cfg(test)]
@@ -29,15 +31,18 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::git;
 
+#[cfg(test)]
+pub(super) use crowd::PACKS_MAX;
 pub(super) use flight::Flights;
 
 use super::damage::Damaged;
 use super::writer::chain;
 use super::{pack, refs};
+use crowd::Crowd;
 use flight::Moment;
 use history::History;
 use job::Job;
@@ -50,7 +55,7 @@ const GRACE: Duration = Duration::from_secs(3600);
 const HIDDEN_MAX: usize = 256;
 /// How often it is looked without being called; it is quiet if nothing was written for so long.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long nothing is tried after something failed.
+/// How long nothing is tried after something failed, and until the same is told again.
 const REST: Duration = Duration::from_secs(600);
 /// How long the end of the process waits for the thread.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -84,6 +89,7 @@ enum Fault {
 pub(super) struct Maintenance {
     is_over: Arc<AtomicBool>,
     broken: Arc<ArcSwapOption<String>>,
+    crowd: Crowd,
     wake: SyncSender<()>,
     thread: JoinHandle<()>,
 }
@@ -103,6 +109,7 @@ impl Maintenance {
         let maintenance = Self {
             is_over,
             broken,
+            crowd: flights.crowd.clone(),
             wake,
             thread,
         };
@@ -112,6 +119,11 @@ impl Maintenance {
     /// Why nobody can clone the history, if it was found not to be whole.
     pub(super) fn broken_history(&self) -> Option<Arc<String>> {
         self.broken.load_full()
+    }
+
+    /// Says why no more packs may be written, if there are too many.
+    pub(super) fn check_crowd(&self) -> Result<(), String> {
+        self.crowd.check()
     }
 
     /// Tells the thread to end, and any program that it runs with it; does not wait.
@@ -133,6 +145,18 @@ impl Drop for Maintenance {
     }
 }
 
+/// Merges the packs of a repository that nobody serves, if there are as many as a server would not leave.
+pub(super) fn merge_once(git_dir: &Path) {
+    let history = History::of(git_dir, Vec::new());
+    let flights = Flights::new(sync_channel(1).0);
+    let mut keeper = Keeper::new(git_dir, history, flights, Arc::default());
+    if let Err(fault) = keeper.tend(BUSY) {
+        let reason = chain(&fault);
+        warn!(reason, "packs were not merged; all stays as it is");
+    }
+    keeper.discard(Duration::ZERO, 0);
+}
+
 /// The state of the thread.
 struct Keeper {
     git_dir: PathBuf,
@@ -142,6 +166,9 @@ struct Keeper {
     /// Packs that no reader finds any more, by their paths without extension, and since when.
     hidden: VecDeque<(PathBuf, Instant)>,
     history: History,
+    /// When it was told last that there is no room, and that there are many packs.
+    no_room_told: Option<Instant>,
+    crowd_told: Option<Instant>,
 }
 
 impl Keeper {
@@ -153,6 +180,8 @@ impl Keeper {
             is_over,
             hidden: VecDeque::new(),
             history,
+            no_room_told: None,
+            crowd_told: None,
         }
     }
 
@@ -187,6 +216,7 @@ impl Keeper {
                 _ => LOOK,
             },
         };
+        self.count();
         // Last, for it may take a while: meanwhile more packs come.
         match self.history.is_whole(&self.is_over) {
             true => pause,
@@ -213,8 +243,40 @@ impl Keeper {
     fn tend(&mut self, tolerance: Tolerance) -> Result<(), Fault> {
         let in_flight = self.flights.in_flight();
         let listed = packs::list(&self.folder)?;
+        self.do_what_fits(tolerance, &listed, in_flight)
+    }
+
+    /// Does what is due; where there is no room for that, it merges at least small packs, which else would pile up.
+    fn do_what_fits(
+        &mut self,
+        tolerance: Tolerance,
+        listed: &[Listed],
+        in_flight: Moment,
+    ) -> Result<(), Fault> {
         let sizes: Vec<u64> = listed.iter().map(|pack| pack.objects).collect();
-        self.carry_out(tolerance.plan(&sizes), &listed, in_flight)
+        match self.carry_out(tolerance.plan(&sizes), listed, in_flight) {
+            Err(fault @ Fault::NoRoom { free, .. }) => {
+                if is_due(&mut self.no_room_told) {
+                    let reason = chain(&fault);
+                    warn!(reason, "not all packs were merged that should be");
+                }
+                let fitting = packs::fitting(listed, free);
+                self.carry_out(tolerance.merge(&sizes[..fitting]), listed, in_flight)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Counts the packs, and tells if there are many: what hinders a merge may have been told long ago.
+    fn count(&mut self) {
+        // A folder that cannot be read was told.
+        let Ok(packs) = pack::how_many(&self.folder) else {
+            return;
+        };
+        self.flights.crowd.note(packs);
+        if self.flights.crowd.too_many().is_some() && is_due(&mut self.crowd_told) {
+            error!(packs, "packs pile up, for they cannot be merged");
+        }
     }
 
     /// Does it with the packs that were listed after the moment `in_flight`.
@@ -251,70 +313,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// A pack with all that these packs hold and the others do not.
-    fn pack_contents(&self, old: &[Listed], others: &[Listed]) -> Result<PathBuf, Fault> {
-        let mut command = self.pack_objects();
-        command.arg("--stdin-packs");
-        let mut input = String::new();
-        for (mark, packs) in [("", old), ("^", others)] {
-            for pack in packs {
-                input += mark;
-                input += &pack.file_name();
-                input.push('\n');
-            }
-        }
-        self.new_pack(command, input)
-    }
-
-    /// A pack with all objects there are, reachable or not, with a bitmap.
-    fn pack_all(&self) -> Result<PathBuf, Fault> {
-        let mut command = self.pack_objects();
-        command.args(["--all", "--keep-unreachable", "--write-bitmap-index"]);
-        self.new_pack(command, String::new())
-    }
-
-    fn pack_objects(&self) -> std::process::Command {
-        let mut command = git::command(&self.git_dir);
-        for setting in [
-            "core.fsync=all",
-            "pack.threads=1",
-            "pack.windowMemory=128m",
-            "pack.packSizeLimit=0",
-        ] {
-            command.arg("-c").arg(setting);
-        }
-        command.args(["pack-objects", "-q", "--delta-base-offset", "--non-empty"]);
-        command
-    }
-
-    /// Lets git write a pack, and gives its path without extension. What git leaves when it fails is removed.
-    fn new_pack(
-        &self,
-        mut command: std::process::Command,
-        input: String,
-    ) -> Result<PathBuf, Fault> {
-        let apart = pack::folder_apart(&self.git_dir, "merge")?;
-        command.arg(apart.path().join("pack"));
-        let what = "pack-objects";
-        let job = Job {
-            what,
-            command,
-            input,
-        };
-        let said = self
-            .flights
-            .clean_after(&self.folder, || job.run(&self.is_over))?;
-        let name = said.trim_end();
-        let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_id {
-            let said = format!("it names no pack but {said:?}");
-            return Err(Fault::Git { what, said });
-        }
-        let name = format!("pack-{name}");
-        pack::take_over(&apart.path().join(&name), &self.folder)?;
-        Ok(self.folder.join(name))
-    }
-
     /// For the history up to what clients of git see: all of that is durable.
     fn write_commit_graph(&self) -> Result<(), Fault> {
         let Some(shown) = refs::shown(&self.git_dir)? else {
@@ -331,10 +329,8 @@ impl Keeper {
         job.run(&self.is_over).map(drop)
     }
 
-    /// The new pack may become as large as the old ones together, and the writer needs room meanwhile.
     fn check_room(&self, old: &[Listed]) -> Result<(), Fault> {
-        let bytes: u64 = old.iter().map(|pack| pack.bytes).sum();
-        let needed = bytes.saturating_mul(2);
+        let needed = packs::room_for(old.iter().map(|pack| pack.bytes).sum());
         let system = rustix::fs::statvfs(&self.folder).map_err(io::Error::from)?;
         let free = system.f_bavail.saturating_mul(system.f_frsize);
         match needed <= free {
@@ -353,4 +349,13 @@ impl Keeper {
             self.hidden.pop_front();
         }
     }
+}
+
+/// Whether it is long ago that it was told; then it is now.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let is_due = told.is_none_or(|told| told.elapsed() > REST);
+    if is_due {
+        *told = Some(Instant::now());
+    }
+    is_due
 }

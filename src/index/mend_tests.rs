@@ -889,6 +889,17 @@ async fn what_is_wrong_though_every_pack_is_whole_is_blamed_on_no_pack() {
         })
     };
     assert!(matches!(place.explain(broken()), OpenFault::Load(_)));
+    // It may be a matter of this machine.
+    let unread = OpenFault::Load(LoadFault::Git {
+        what: "the commit".to_owned(),
+        git_dir: place.git_dir.display().to_string(),
+        cause: "too many open files".to_owned(),
+    });
+    let said = place.explain(unread).to_string();
+    assert!(
+        said.contains("only if `git fsck` misses something"),
+        "{said}"
+    );
     hurt.tear(&hurt.newest("pack"), TEARS[1]);
     let fault = place.explain(broken());
     assert!(!matches!(fault, OpenFault::Load(_)), "{fault}");

@@ -298,6 +298,11 @@ impl Index {
         self.maintenance.broken_history()
     }
 
+    /// Fails if nothing is written because there are too many packs.
+    pub fn check_packs(&self) -> Result<(), String> {
+        self.maintenance.check_crowd()
+    }
+
     /// Why nobody can move the branch, if a git that ended left its lock.
     pub fn stale_lock(&self) -> Option<String> {
         refs::stale_lock(&self.git_dir)

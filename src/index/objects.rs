@@ -4,34 +4,41 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
+use gix::odb::Store;
+use gix::odb::store::init::{Options, Slots};
 
 use crate::domain::{CommitId, TreeId};
 
 use super::damage::is_closed;
 use super::load::LoadFault;
 use super::object::id_of;
+use super::pack;
 
 /// The largest object that is read, in bytes.
 const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-/// The most packs that are met while one value lasts: those that are there, and those that come meanwhile.
-const PACKS_MAX: u16 = 8192;
+/// How many packs may come while one value lasts, beside those that are there.
+const COMING_MAX: usize = 8192;
+/// The most packs that gix tells from each other.
+const PACKS_MAX: usize = (1 << 15) - 1;
 
 /// The objects of a repository as they lie on the disk now; packs that come later are found too.
 pub(super) struct Objects {
     source: Source,
     /// One for each folder of the source.
-    stores: Vec<gix::odb::Handle>,
+    stores: Vec<gix::odb::HandleArc>,
 }
 
-/// Where objects are read from: each thread opens it for itself.
-#[derive(Debug, Clone)]
+/// Where objects are read from: each thread opens it for itself, and all share what is mapped into memory, for a
+/// process may map only so many files.
+#[derive(Clone)]
 pub(super) struct Source {
     git_dir: String,
-    /// The repository's own first.
-    folders: Vec<PathBuf>,
+    /// One for each folder of objects, the repository's own first.
+    stores: Vec<Arc<gix::odb::Store>>,
     /// Whether the bytes must have the id by which they were asked for.
     is_hashed: bool,
 }
@@ -49,12 +56,13 @@ pub(super) struct Commit {
 impl Objects {
     /// Opens the objects of a repository.
     pub(super) fn open(git_dir: &Path) -> Result<Self, LoadFault> {
-        let source = Source {
+        let mut source = Source {
             git_dir: git_dir.display().to_string(),
-            folders: vec![git_dir.join("objects")],
+            stores: Vec::new(),
             is_hashed: false,
         };
-        source.open()
+        source.add(git_dir.join("objects"))?;
+        Ok(source.open())
     }
 
     /// Hashes every object that is read and refuses one whose bytes are not those that its id names.
@@ -66,8 +74,8 @@ impl Objects {
     /// Reads from a second folder too: that in which git keeps a push until the hooks have agreed.
     pub(super) fn and(self, folder: &Path) -> Result<Self, LoadFault> {
         let mut source = self.source;
-        source.folders.push(folder.to_owned());
-        source.open()
+        source.add(folder.to_owned())?;
+        Ok(source.open())
     }
 
     /// From where they are read.
@@ -139,7 +147,7 @@ impl Objects {
     /// Whether a commit has this id, or what has it cannot be read.
     pub(super) fn can_be_commit(&self, id: CommitId) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(id.as_bytes());
-        let can_be = |store: &gix::odb::Handle| match store.try_header(&oid) {
+        let can_be = |store: &gix::odb::HandleArc| match store.try_header(&oid) {
             Ok(header) => header.is_some_and(|header| header.kind == Kind::Commit),
             Err(_) => true,
         };
@@ -202,7 +210,8 @@ impl Objects {
     fn closed(&self, id: &gix::ObjectId) -> Option<io::Error> {
         let id = id.to_string();
         let (folder, name) = id.split_at(2);
-        self.source.folders.iter().find_map(|objects| {
+        self.source.stores.iter().find_map(|store| {
+            let objects = store.path();
             let packs = objects.join("pack");
             let loose = [objects.join(folder).join(name), packs.clone()];
             let packed = fs::read_dir(&packs).into_iter().flatten().flatten();
@@ -219,19 +228,27 @@ impl Objects {
 
 impl Source {
     /// Opens it for one thread.
-    pub(super) fn open(&self) -> Result<Objects, LoadFault> {
-        let open = |folder: &PathBuf| {
-            let options = gix::odb::store::init::Options {
-                slots: gix::odb::store::init::Slots::Given(PACKS_MAX),
+    pub(super) fn open(&self) -> Objects {
+        Objects {
+            stores: self.stores.iter().map(Store::to_cache_arc).collect(),
+            source: self.clone(),
+        }
+    }
+
+    /// Adds a folder of objects.
+    fn add(&mut self, folder: PathBuf) -> Result<(), LoadFault> {
+        let store = pack::how_many(&folder.join("pack")).and_then(|there| {
+            let slots = (there + COMING_MAX).min(PACKS_MAX);
+            let options = Options {
+                slots: Slots::Given(u16::try_from(slots).unwrap_or(u16::MAX)),
                 ..Default::default()
             };
-            gix::odb::at_opts(folder, gix::hash::Kind::Sha1, None, options)
-                .map_err(|error| self.fault("the folder of objects", &error))
-        };
-        Ok(Objects {
-            stores: self.folders.iter().map(open).collect::<Result<_, _>>()?,
-            source: self.clone(),
-        })
+            let replaced = &mut std::iter::empty();
+            Store::at_opts(folder, gix::hash::Kind::Sha1, replaced, options)
+        });
+        let store = store.map_err(|error| self.fault("the folder of objects", &error))?;
+        self.stores.push(Arc::new(store));
+        Ok(())
     }
 
     fn fault(&self, what: &str, error: &dyn std::fmt::Display) -> LoadFault {
@@ -260,12 +277,13 @@ pub(super) fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::thread;
 
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
 
     use super::super::object::PackObject;
-    use super::super::pack;
+    use super::super::tests::multiply_pack;
     use super::*;
 
     /// Puts a loose object with these bytes, head and all, under an id that need not be its own.
@@ -311,6 +329,28 @@ mod tests {
             let read = objects.read(&id, Kind::Tree, "a folder");
             assert_eq!(read.unwrap(), tree, "{number}");
         }
+    }
+
+    #[test]
+    fn there_may_be_more_packs_than_come_while_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let packs = folder.path().join("objects/pack");
+        fs::create_dir_all(&packs).unwrap();
+        let write = |byte: u8| {
+            let tree = [byte; 32];
+            let id = id_of(Kind::Tree, &tree).unwrap();
+            pack::write(&packs, &[PackObject::tree(TreeId::from(id), &tree)]).unwrap();
+            id
+        };
+        let first = write(1);
+        multiply_pack(&packs, COMING_MAX + 100);
+        let objects = Objects::open(folder.path()).unwrap();
+        objects.read(&first, Kind::Tree, "a folder").unwrap();
+        let later = write(2);
+        objects.read(&later, Kind::Tree, "a folder").unwrap();
+        let source = objects.source();
+        let read = || source.open().read(&later, Kind::Tree, "a folder");
+        thread::scope(|scope| scope.spawn(read).join().unwrap().unwrap());
     }
 
     #[test]

@@ -191,6 +191,17 @@ impl Pack {
     }
 }
 
+/// How many packs readers find in the folder; none if there is no folder.
+pub(super) fn how_many(folder: &Path) -> io::Result<usize> {
+    let entries = disk::if_there(fs::read_dir(folder)).map_err(about(folder))?;
+    let mut count = 0;
+    for entry in entries.into_iter().flatten() {
+        let path = entry.map_err(about(folder))?.path();
+        count += usize::from(path.extension() == Some(OsStr::new("idx")));
+    }
+    Ok(count)
+}
+
 /// Removes what nothing can refer to: packs that were not written to their end, and those that were merged into others.
 /// Any other pack without an index had one once, or is just arriving.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {

@@ -103,6 +103,19 @@ pub(super) fn settings(url: &str) -> Settings {
     }
 }
 
+/// Makes so many packs more of one that is there.
+pub(super) fn multiply_pack(folder: &Path, times: usize) {
+    let is_index = |path: &PathBuf| path.extension() == Some(std::ffi::OsStr::new("idx"));
+    let mut paths = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let index = paths.find(is_index).unwrap();
+    for number in 0..times {
+        let stem = folder.join(format!("pack-{number:040x}"));
+        for part in ["pack", "idx"] {
+            fs::hard_link(index.with_extension(part), stem.with_extension(part)).unwrap();
+        }
+    }
+}
+
 pub(super) fn change(by: &str, action: Action) -> Change {
     Change {
         action,
@@ -830,4 +843,28 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
         let fault = source.copy_to(commit, &copy).unwrap_err();
         assert!(matches!(fault, CopyFault::OtherHistory { .. }), "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_brought_up_to_date_again_and_again_has_few_packs() {
+    let fixture = Fixture::new();
+    let source = place(fixture.folder.path());
+    let folder = tempfile::tempdir().unwrap();
+    let copy = place(folder.path());
+    for minor in 0..40 {
+        let version = format!("1.{minor}.0");
+        let landed = fixture.lands("alice", publish("a", &version, 1)).await;
+        let incoming = source.copy_to(landed.commit, &copy).unwrap();
+        incoming.accept().unwrap();
+    }
+    let count = pack::how_many(&copy.packs()).unwrap();
+    assert!(count < 32, "{count} packs");
+    let report = verify(&copy, &blobs(fixture.folder.path()), None, &mut |_| {}).unwrap();
+    // The crate files of these tests are empty.
+    let mut faults = report.faults.iter().map(|fault| &fault.what);
+    assert_eq!(
+        faults.find(|what| !what.starts_with("the crate file")),
+        None
+    );
+    assert_eq!(copy.tip().unwrap(), fixture.index.snapshot().commit());
 }

@@ -269,7 +269,7 @@ impl Writer {
     ) -> Result<(), Failure> {
         let before = self.tip.snapshot.commit;
         let commit = next.snapshot.commit;
-        let _flight = self.flights.write();
+        let _flight = self.flights.write_if_few().map_err(Failure::NotDone)?;
         let begun = Instant::now();
         let pack = self.packs.write(&objects).map_err(|cause| {
             error!(%cause, "a pack was not written");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::crowd::Crowd;
 use super::packs::left_by_git;
 
 /// After so many packs it is looked whether there are too many.
@@ -24,6 +25,7 @@ pub(in crate::index) struct Flights {
     copied: Arc<Laps>,
     left: Arc<Mutex<Left>>,
     call: SyncSender<()>,
+    pub(in crate::index) crowd: Crowd,
 }
 
 /// What programs left that failed.
@@ -40,6 +42,7 @@ struct Left {
 pub(in crate::index) struct Flight {
     laps: Arc<Laps>,
     call: SyncSender<()>,
+    crowd: Crowd,
 }
 
 /// A moment between beginnings and ends.
@@ -53,12 +56,28 @@ impl Flights {
             copied: Arc::default(),
             left: Arc::default(),
             call,
+            crowd: Crowd::default(),
         }
     }
 
     /// A pack is written; when this ends, the tip stands on it or it is gone.
     pub(in crate::index) fn write(&self) -> Flight {
-        Flight::begin(&self.written, &self.call)
+        self.begin(&self.written)
+    }
+
+    /// As [`Flights::write`], unless there are too many packs; says so then.
+    pub(in crate::index) fn write_if_few(&self) -> Result<Flight, String> {
+        self.crowd.check()?;
+        Ok(self.write())
+    }
+
+    fn begin(&self, laps: &Arc<Laps>) -> Flight {
+        laps.fetch_add(1, Ordering::SeqCst);
+        Flight {
+            laps: Arc::clone(laps),
+            call: self.call.clone(),
+            crowd: self.crowd.clone(),
+        }
     }
 
     /// Lets git copy objects into packs of this folder; what it leaves there when it fails goes.
@@ -67,7 +86,7 @@ impl Flights {
         folder: &Path,
         copy: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let _flight = Flight::begin(&self.copied, &self.call);
+        let _flight = self.begin(&self.copied);
         self.clean_after(folder, copy)
     }
 
@@ -110,18 +129,9 @@ impl Flights {
     }
 }
 
-impl Flight {
-    fn begin(laps: &Arc<Laps>, call: &SyncSender<()>) -> Self {
-        laps.fetch_add(1, Ordering::SeqCst);
-        Self {
-            laps: Arc::clone(laps),
-            call: call.clone(),
-        }
-    }
-}
-
 impl Drop for Flight {
     fn drop(&mut self) {
+        self.crowd.add_one();
         let flights = self.laps.fetch_add(1, Ordering::SeqCst) / 2 + 1;
         if flights.is_multiple_of(CALL_AFTER) {
             // If there is a call already, it is enough.

@@ -58,6 +58,22 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Listed>, Fault> {
     Ok(packs)
 }
 
+/// How many bytes must be free to merge packs of so many: the new one may become as large as the old ones together, and
+/// the writer needs room meanwhile.
+pub(super) fn room_for(bytes: u64) -> u64 {
+    bytes.saturating_mul(2)
+}
+
+/// How many of the first packs can be merged in so many bytes.
+pub(super) fn fitting(packs: &[Listed], free: u64) -> usize {
+    let mut bytes: u64 = 0;
+    let fits = |pack: &&Listed| {
+        bytes = bytes.saturating_add(pack.bytes);
+        room_for(bytes) <= free
+    };
+    packs.iter().take_while(fits).count()
+}
+
 /// Hides from readers all of the `old` packs whose every object is in packs that stay: `new` and `others`.
 ///
 /// Gives the hidden ones. Their files stay for whoever had found them before.

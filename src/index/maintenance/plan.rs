@@ -47,6 +47,15 @@ impl Tolerance {
         if total - largest >= (largest / self.share).clamp(least, most) {
             return Plan::Renew;
         }
+        match self.merge(sizes) {
+            // Whoever merges all may as well make the bitmap.
+            Plan::Merge(count) if count == sizes.len() => Plan::Renew,
+            plan => plan,
+        }
+    }
+
+    /// As [`Tolerance::plan`], where there are others too that cannot be merged.
+    pub(super) fn merge(&self, sizes: &[u64]) -> Plan {
         if sizes.len() < self.packs {
             return Plan::Rest;
         }
@@ -59,8 +68,6 @@ impl Tolerance {
         }
         match count {
             0 => Plan::Rest,
-            // Whoever merges all may as well make the bitmap.
-            count if count == sizes.len() => Plan::Renew,
             count => Plan::Merge(count),
         }
     }

@@ -11,8 +11,8 @@ use tokio::time::Instant as Deadline;
 
 use super::super::object::{Body, PackObject};
 use super::super::objects::Objects;
-use super::super::tests::{change, open, place, publish};
-use super::super::{Index, damage, pack};
+use super::super::tests::{blobs, change, multiply_pack, open, place, publish};
+use super::super::{Index, damage, pack, verify};
 use super::*;
 use gix::objs::Kind;
 
@@ -527,6 +527,50 @@ async fn without_room_for_a_second_copy_nothing_is_begun() {
         .unwrap_err();
     assert!(matches!(fault, Fault::NoRoom { .. }), "{fault}");
     assert_eq!(resting.files(), files);
+}
+
+#[tokio::test]
+async fn where_a_large_pack_has_no_room_the_small_ones_are_merged() {
+    let mut resting = Resting::with_packs(28).await;
+    let objects = resting.objects();
+    let mut listed = packs::list(&resting.keeper.folder).unwrap();
+    let sizes: Vec<u64> = listed.iter().map(|pack| pack.objects).collect();
+    assert_eq!(QUIET.plan(&sizes), Plan::Renew);
+    let tend = |resting: &mut Resting, listed: &[Listed]| {
+        let in_flight = resting.keeper.flights.in_flight();
+        let outcome = resting.keeper.do_what_fits(QUIET, listed, in_flight);
+        outcome.unwrap();
+        resting.packs()
+    };
+    // Not even the smallest.
+    let bytes = std::mem::replace(&mut listed[0].bytes, u64::MAX / 2);
+    assert_eq!(tend(&mut resting, &listed), 29);
+    listed[0].bytes = bytes;
+    listed[28].bytes = u64::MAX / 2;
+    assert_eq!(tend(&mut resting, &listed), 2);
+    assert_eq!(resting.objects(), objects);
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn a_registry_with_very_many_packs_is_verified_and_served_and_they_are_merged() {
+    let resting = Resting::with_packs(3).await;
+    multiply_pack(&resting.keeper.folder, 8_500);
+    let (place, blobs) = (place(resting.folder.path()), blobs(resting.folder.path()));
+    let report = verify(&place, &blobs, None, &mut |_| {}).unwrap();
+    // The crate files of these tests are empty.
+    let mut faults = report.faults.iter().map(|fault| &fault.what);
+    assert_eq!(
+        faults.find(|what| !what.starts_with("the crate file")),
+        None
+    );
+    let index = open(resting.folder.path(), URL).unwrap();
+    publish_each(&index, "2", 0..1).await;
+    let until = Instant::now() + Duration::from_secs(120);
+    while resting.packs() >= BUSY.packs {
+        assert!(Instant::now() < until, "{} packs", resting.packs());
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,77 @@
+//! The packs that git makes of others.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::git;
+
+use super::super::pack;
+use super::job::Job;
+use super::packs::Listed;
+use super::{Fault, Keeper};
+
+impl Keeper {
+    /// A pack with all that these packs hold and the others do not.
+    pub(super) fn pack_contents(
+        &self,
+        old: &[Listed],
+        others: &[Listed],
+    ) -> Result<PathBuf, Fault> {
+        let mut command = self.pack_objects();
+        command.arg("--stdin-packs");
+        let mut input = String::new();
+        for (mark, packs) in [("", old), ("^", others)] {
+            for pack in packs {
+                input += mark;
+                input += &pack.file_name();
+                input.push('\n');
+            }
+        }
+        self.new_pack(command, input)
+    }
+
+    /// A pack with all objects there are, reachable or not, with a bitmap.
+    pub(super) fn pack_all(&self) -> Result<PathBuf, Fault> {
+        let mut command = self.pack_objects();
+        command.args(["--all", "--keep-unreachable", "--write-bitmap-index"]);
+        self.new_pack(command, String::new())
+    }
+
+    fn pack_objects(&self) -> Command {
+        let mut command = git::command(&self.git_dir);
+        for setting in [
+            "core.fsync=all",
+            "pack.threads=1",
+            "pack.windowMemory=128m",
+            "pack.packSizeLimit=0",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.args(["pack-objects", "-q", "--delta-base-offset", "--non-empty"]);
+        command
+    }
+
+    /// Lets git write a pack, and gives its path without extension. What git leaves when it fails is removed.
+    pub(super) fn new_pack(&self, mut command: Command, input: String) -> Result<PathBuf, Fault> {
+        let apart = pack::folder_apart(&self.git_dir, "merge")?;
+        command.arg(apart.path().join("pack"));
+        let what = "pack-objects";
+        let job = Job {
+            what,
+            command,
+            input,
+        };
+        let said = self
+            .flights
+            .clean_after(&self.folder, || job.run(&self.is_over))?;
+        let name = said.trim_end();
+        let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            let said = format!("it names no pack but {said:?}");
+            return Err(Fault::Git { what, said });
+        }
+        let name = format!("pack-{name}");
+        pack::take_over(&apart.path().join(&name), &self.folder)?;
+        Ok(self.folder.join(name))
+    }
+}

@@ -102,7 +102,10 @@ impl Nearest<'_> {
             if is_there && is_nearest && is_key(self.text, key.span()) {
                 self.found = Some((key.span().start, path.clone()));
             }
-            if let Some(inner) = value.get_ref().as_table() {
+            // No setting lies deeper than in a section, so what stands there is no name of one.
+            if section.is_empty()
+                && let Some(inner) = value.get_ref().as_table()
+            {
                 self.look_in(inner, &path);
             }
         }
@@ -114,7 +117,10 @@ fn is_key(text: &str, span: Range<usize>) -> bool {
     let after = text.get(span.end..).unwrap_or_default();
     let after = after.lines().next().unwrap_or_default().trim_start();
     match after.strip_prefix('=') {
-        Some(value) => !value.trim().is_empty() && !value.starts_with('='),
+        Some(value) => {
+            let value = value.trim_start();
+            !value.is_empty() && !value.starts_with(['=', '#'])
+        }
         None => after.starts_with(['.', ']']),
     }
 }

@@ -418,6 +418,11 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
             "[forge]\nSECRET=\nurl = 'http://a'\n",
             "valid: line 2, column ",
         ),
+        ("[forge]\nSECRET= # the token\n", "valid: line 2, column "),
+        (
+            "[log]\nformat = { SECRET = 1 }",
+            "`log.format` in line 2, column ",
+        ),
         ("[SECRET\n", "valid: line 1, column "),
     ] {
         let fault = from_text(text).unwrap_err();

@@ -14,6 +14,8 @@ pub const TOKEN_VARIABLE: &str = "SIDECARGO_FORGE_TOKEN";
 const CLIENT_ID_BYTES_MAX: usize = 200;
 /// Who is away for longer than a month may well have left.
 const UNREACHABLE_SECS_MAX: u64 = 30 * SECS_MAX;
+/// The shortest name of a file that may be a secret instead, in bytes; no secret is shorter.
+const SECRET_BYTES_MIN: usize = 16;
 
 /// The forge and the index repository there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +76,15 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
         let reason = "it is empty, it must name a file with a token of the forge";
         return refuse("forge.token_file", reason.to_owned());
     }
+    for (key, file) in [
+        ("forge.token_file", &raw.token_file),
+        ("forge.webhook_secret_file", &raw.webhook_secret_file),
+    ] {
+        if file.as_ref().is_some_and(|file| is_secret(file, folder)) {
+            let reason = "no file has that name, which looks like a secret itself and is not shown: write the secret into a file, and name that; before a name that only looks so write `./`";
+            return refuse(key, reason.to_owned());
+        }
+    }
     let missing = |key, has| refuse(key, format!("it is missing, but `{has}` is there"));
     match (raw.url, raw.repository) {
         (Some(url), Some(repository)) => Ok(Some(ForgeConfig {
@@ -98,4 +109,12 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
         (None, None) if raw.issuer.is_some() => missing("forge.url", "forge.issuer"),
         (None, None) => Ok(None),
     }
+}
+
+/// Whether somebody may have written the secret itself in the place of its file: the name of one is shown and logged.
+fn is_secret(file: &Path, folder: &Path) -> bool {
+    let name = file.as_os_str().as_encoded_bytes();
+    let is_bare = !name.iter().any(|byte| b"/.".contains(byte));
+    let is_long = name.len() >= SECRET_BYTES_MIN && name.iter().any(u8::is_ascii_digit);
+    is_bare && is_long && !folder.join(file).exists()
 }

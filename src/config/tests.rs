@@ -164,6 +164,43 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_its_file_is_refused_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    let shown = |setting: &str| {
+        let forge = "[forge]\nurl = 'http://f'\nrepository = 'a/b'\n";
+        fs::write(&file, format!("{forge}{setting}\n")).unwrap();
+        let arguments = Arguments {
+            config: Some(file.clone()),
+            ..Arguments::default()
+        };
+        Config::show(&arguments, &Environment::default(), Path::new("/x"))
+    };
+    let secrets = [
+        "0123456789abcdef0123456789abcdef01234567",
+        "aB+cD1=_-aB+cD1=",
+    ];
+    for key in ["token_file", "webhook_secret_file"] {
+        for secret in secrets {
+            let fault = shown(&format!("{key} = '{secret}'"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                fault.starts_with(&format!("`forge.{key}` is not valid: ")),
+                "{fault}"
+            );
+            assert!(!fault.contains(secret), "{fault}");
+            shown(&format!("{key} = './{secret}'")).unwrap();
+        }
+        for name in ["forge-webhook-secret", "token-1", "token-of-2026-11-30.txt"] {
+            shown(&format!("{key} = '{name}'")).unwrap();
+        }
+    }
+    fs::write(folder.path().join(secrets[0]), "").unwrap();
+    shown(&format!("token_file = '{}'", secrets[0])).unwrap();
+}
+
+#[test]
 fn the_forge_is_shown_with_where_it_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");

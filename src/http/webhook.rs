@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{Instrument, warn};
 use warp::Reply;
 use warp::http::StatusCode;
 use warp::http::header::HeaderName;
@@ -96,7 +96,8 @@ pub async fn event(turns: Turns, request: Request, body: RawBody) -> Result<Resp
                 ApiError::bad_request(format!("not an event of a pull request: {fault}"))
             })?;
             // The forge does not wait so long.
-            tokio::spawn(review::review(Arc::clone(&request.app), event));
+            let judging = review::review(Arc::clone(&request.app), event);
+            tokio::spawn(judging.in_current_span());
         }
         // It may have become another's to read.
         Some("repository") => {

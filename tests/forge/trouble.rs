@@ -982,13 +982,17 @@ fn events_that_are_forged_replayed_late_or_out_of_order_do_no_harm() {
         assert_eq!(scene.here(), commits[2]);
     }
     // Events of pull requests that are not there, or no longer what they were, tell the forge nothing that is wrong.
-    event("pull_request", HOOK_SECRET, &pull_request(77, &commits[0]))
-        .send(port)
-        .succeeds();
+    let event_of_none = event("pull_request", HOOK_SECRET, &pull_request(77, &commits[0]));
+    let told = event_of_none.send(port).succeeds();
+    let of_event = told.header("x-request-id").unwrap();
     let odd = event("pull_request", HOOK_SECRET, "{}").send(port);
     assert_eq!(odd.status, 400, "{odd:?}");
     let (told, _) = scene.status_of(&commits[0]);
     assert_eq!(told, "error");
+    // What comes of an event has the id of its request.
+    let log = scene.registry.log();
+    let is_of_event = |line: &str| line.contains("was judged") && line.contains(of_event);
+    assert!(log.lines().any(is_of_event), "{of_event}: {log}");
     scene.lands("0.2.0");
     let subjects = scene.on_forge(&["log", "--format=%s", "-4", "main"]);
     assert_eq!(

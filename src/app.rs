@@ -128,7 +128,7 @@ pub enum AppFault {
         id: StoreId,
     },
     /// What root writes there, the server's user could not read.
-    #[error("the registry in {} belongs to another user than root, and its server could not read what root writes there; run this as that user: `sudo -u '#{user}' sidecargo …`", folder.display())]
+    #[error("the data folder {folder} is that of user {user}, whose server could not read what root writes there; run this as that user (`sudo -u '#{user}' sidecargo …`, a container with `--user {user}`), or if root shall run the server from now on give it all to root: `chown -R root {folder}`", folder = folder.display())]
     OtherUser {
         /// The data folder.
         folder: PathBuf,
@@ -136,7 +136,7 @@ pub enum AppFault {
         user: u32,
     },
     /// A folder or file cannot be made or read.
-    #[error("the data folder {} cannot be used", folder.display())]
+    #[error("the data folder {} cannot be used{}", folder.display(), cure(source))]
     Io {
         /// The data folder.
         folder: PathBuf,
@@ -166,6 +166,7 @@ impl App {
         fetch::check_program().map_err(AppFault::Git)?;
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
+        data.check_user()?;
         let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
@@ -301,6 +302,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
     let data = Data::new(&config.data);
     let place = data.place();
     let started = Instant::now();
+    data.check_user()?;
     while !place.git_dir.exists() {
         match data.lock() {
             Ok(_lock) => {
@@ -320,7 +322,6 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
             Err(fault) => return Err(fault),
         }
     }
-    data.check_user()?;
     let keys = TokenKeys::open_or_create(&data.keys())?;
     let registry = data.read(|place| Ok::<_, AppFault>(place.identity()?))?.id;
     Ok(Issuer::new(registry, Arc::new(keys)))
@@ -329,6 +330,16 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
 /// The record of the tokens of the registry in a data folder.
 pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
+}
+
+/// What helps against what the system says, if that is known.
+fn cure(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user who owns it, and let that user own all that is in it (`chown -R`)"
+        }
+        _ => "",
+    }
 }
 
 /// What serves clients of git.

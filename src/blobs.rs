@@ -130,7 +130,7 @@ impl Blobs {
         let incoming = folder.join("incoming");
         disk::create_folder(&incoming)?;
         // Other servers may use the store.
-        disk::remove_unheld_leftovers(&incoming)?;
+        disk::remove_unheld_leftovers(&incoming).map_err(disk::about(&incoming))?;
         // All of them now, so that keeping a file never depends on a folder that is not durable yet.
         let prefixes = prefixes().map(|prefix| folder.join(prefix));
         disk::create_folders(&folder, prefixes)?;
@@ -207,7 +207,8 @@ impl Blobs {
     pub fn untouched_since(&self, moment: i64) -> io::Result<Vec<(Cksum, Stamp)>> {
         let mut files = Vec::new();
         for prefix in prefixes() {
-            let entries = disk::if_there(fs::read_dir(self.folder.join(prefix)))?;
+            let folder = self.folder.join(prefix);
+            let entries = disk::if_there(fs::read_dir(&folder)).map_err(disk::about(&folder))?;
             for entry in entries.into_iter().flatten() {
                 let entry = entry?;
                 let Some(cksum) = entry.file_name().to_str().and_then(|it| it.parse().ok()) else {
@@ -342,7 +343,7 @@ fn read_or_create_id(folder: &Path) -> io::Result<StoreId> {
         match disk::create(&path, format!("{}\n", StoreId::from(bytes)).as_bytes()) {
             // Another server was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
+            made => made.map_err(disk::about(&path))?,
         }
     }
     read_id(folder)
@@ -350,7 +351,7 @@ fn read_or_create_id(folder: &Path) -> io::Result<StoreId> {
 
 fn read_id(folder: &Path) -> io::Result<StoreId> {
     let path = folder.join(ID_FILE);
-    let text = fs::read_to_string(&path)?;
+    let text = fs::read_to_string(&path).map_err(disk::about(&path))?;
     text.trim_end().parse().map_err(|fault| {
         io::Error::new(
             io::ErrorKind::InvalidData,

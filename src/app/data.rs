@@ -120,19 +120,24 @@ impl<'a> Data<'a> {
     /// What is good no more before its time, as it was when this was asked.
     pub(super) fn spent(&self) -> Result<Spent, AppFault> {
         let folder = self.folder.join("spent");
-        Spent::open(folder, Timestamp::now()).map_err(|source| self.fault(source))
+        Spent::open(folder.clone(), Timestamp::now())
+            .map_err(|source| self.fault(disk::about(&folder)(source)))
     }
 
     /// Refuses root where it would write among the files of another user.
     ///
-    /// The owner of the repository tells whose they are: the data folder itself may be a mount of anybody's.
+    /// The owner of the repository tells whose they are: the data folder itself may be a mount of anybody's, and tells it
+    /// only as long as there is none.
     pub(super) fn check_user(&self) -> Result<(), AppFault> {
-        let repository = fs::metadata(self.place().git_dir).map_err(|source| self.fault(source))?;
-        match repository.uid() {
-            user if user != 0 && rustix::process::geteuid().is_root() => Err(AppFault::OtherUser {
-                folder: self.folder.to_owned(),
-                user,
-            }),
+        let found = fs::metadata(self.place().git_dir).or_else(|_| fs::metadata(self.folder));
+        match found.map(|metadata| metadata.uid()) {
+            Ok(user) if user != 0 && rustix::process::geteuid().is_root() => {
+                Err(AppFault::OtherUser {
+                    folder: self.folder.to_owned(),
+                    user,
+                })
+            }
+            // Nothing is there, or whoever opens it says why it cannot be looked at.
             _ => Ok(()),
         }
     }
@@ -200,7 +205,8 @@ impl<'a> Data<'a> {
     /// Makes sure that no other process writes here; the lock ends with the file.
     pub(crate) fn lock(&self) -> Result<File, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
-        let file = File::create(self.lock_file()).map_err(|source| self.fault(source))?;
+        let path = self.lock_file();
+        let file = File::create(&path).map_err(|source| self.fault(disk::about(&path)(source)))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),

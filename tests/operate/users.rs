@@ -45,16 +45,9 @@ impl Shared {
         let release = Release::new("foo-bar", "1.0.0");
         release.publish(registry.port, &token).succeeds();
         let person = Person::of(&registry);
-        let folder = TempDir::new().unwrap();
-        let copy = folder.path().join("sidecargo");
-        fs::hard_link(program(), &copy)
-            .or_else(|_| fs::copy(program(), &copy).map(drop))
-            .unwrap();
         registry.stop();
         let data = registry.data();
-        for open in [folder.path(), data.parent().unwrap()] {
-            set_mode(open, 0o755);
-        }
+        set_mode(data.parent().unwrap(), 0o755);
         give_to(SERVER, &data);
         let program = format!("git -c {SAFE} upload-pack");
         person.git(&["config", "remote.origin.uploadpack", &program]);
@@ -63,7 +56,7 @@ impl Shared {
             person,
             token,
             setpriv,
-            program: folder,
+            program: program_for_all(),
         };
         shared.start();
         Some(shared)
@@ -88,9 +81,7 @@ impl Shared {
 
     /// What runs a program as a user in the server's group.
     fn as_user(&self, user: u32) -> Vec<String> {
-        let (user, group) = (format!("--reuid={user}"), format!("--regid={SERVER}"));
-        let words = [&self.setpriv, &user, &group, "--clear-groups"];
-        words.map(str::to_owned).to_vec()
+        as_user(&self.setpriv, user)
     }
 
     fn publishes(&self, version: &str) {
@@ -146,6 +137,23 @@ impl Drop for Shared {
         }
         give_to(0, &self.registry.data());
     }
+}
+
+/// A folder with the program that every user reaches.
+fn program_for_all() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("sidecargo");
+    fs::hard_link(program(), &copy)
+        .or_else(|_| fs::copy(program(), &copy).map(drop))
+        .unwrap();
+    set_mode(folder.path(), 0o755);
+    folder
+}
+
+fn as_user(setpriv: &str, user: u32) -> Vec<String> {
+    let (user, group) = (format!("--reuid={user}"), format!("--regid={SERVER}"));
+    let words = [setpriv, &user, &group, "--clear-groups"];
+    words.map(str::to_owned).to_vec()
 }
 
 fn give_to(user: u32, folder: &Path) {
@@ -367,10 +375,7 @@ fn root_leaves_nothing_in_the_registry_of_the_servers_user() {
         return;
     };
     let data = shared.registry.data();
-    let refused = format!(
-        "the registry in {} belongs to another user than root, and its server could not read what root writes there; run this as that user: `sudo -u '#{SERVER}' sidecargo …`",
-        data.display()
-    );
+    let refused = refusal_of_root(&data);
     let create = ["token", "create", "bob"];
     let revoke = ["token", "revoke", "00000000000000000000000000000001"];
     let rotate = ["key", "rotate"];
@@ -379,7 +384,8 @@ fn root_leaves_nothing_in_the_registry_of_the_servers_user() {
     // What the server does itself, root may ask it for.
     by_root(&shared, &revoke).succeeds();
     shared.registry.stop();
-    for words in [&create[..], &revoke, &rotate] {
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for words in [&create[..], &revoke, &rotate, &serve] {
         by_root(&shared, words).fails_with(&refused);
     }
     let by_server = shared.as_user(SERVER);
@@ -393,6 +399,54 @@ fn root_leaves_nothing_in_the_registry_of_the_servers_user() {
     assert_eq!(of_root.stdout, "");
     shared.start();
     shared.registry.knows_its_files();
+}
+
+fn refusal_of_root(data: &Path) -> String {
+    format!(
+        "the data folder {0} is that of user {SERVER}, whose server could not read what root writes there; run this as that user (`sudo -u '#{SERVER}' sidecargo …`, a container with `--user {SERVER}`), or if root shall run the server from now on give it all to root: `chown -R root {0}`",
+        data.display()
+    )
+}
+
+#[test]
+fn root_begins_no_registry_in_a_folder_of_another_user() {
+    let Some(setpriv) = tools::setpriv() else {
+        return;
+    };
+    let folder = program_for_all();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    give_to(SERVER, &data);
+    set_mode(&data, 0o700);
+    let create = ["token", "create", "alice", "--data"];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data"];
+    for words in [&create[..], &serve] {
+        let mut by_root = Command::new(program());
+        run(by_root.args(words).arg(&data), b"").fails_with(&refusal_of_root(&data));
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    }
+    let by_server = |words: &[&str]| {
+        let runner = as_user(setpriv.to_str().unwrap(), SERVER);
+        let mut command = Command::new(&runner[0]);
+        command.args(&runner[1..]);
+        command.arg(folder.path().join("sidecargo"));
+        run(command.args(words).arg(&data), b"")
+    };
+    // As root left it before it was refused.
+    File::create(data.join("lock")).unwrap();
+    for words in [&create[..], &serve] {
+        let told = by_server(words);
+        told.fails_with(&format!(
+            "the data folder {0} cannot be used; run this as the user who owns it, and let that user own all that is in it (`chown -R`): {0}/lock: Permission denied",
+            data.display()
+        ));
+    }
+    give_to(SERVER, &data);
+    by_server(&create).succeeds();
+    // One that begins where nothing is, root may run.
+    let mut by_root = Command::new(program());
+    let begun = folder.path().join("begun");
+    run(by_root.args(create).arg(begun), b"").succeeds();
 }
 
 #[test]

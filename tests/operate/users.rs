@@ -33,6 +33,7 @@ struct Shared {
     setpriv: String,
     /// The program where every user reaches it.
     program: TempDir,
+    umask: String,
 }
 
 impl Shared {
@@ -57,6 +58,7 @@ impl Shared {
             token,
             setpriv,
             program: program_for_all(),
+            umask: "0022".to_owned(),
         };
         shared.start();
         Some(shared)
@@ -67,7 +69,8 @@ impl Shared {
         let copy = self.program.path().join("sidecargo");
         let mut words = self.as_user(SERVER);
         // The first word is the program where it was built, which not every user may reach.
-        words.extend(["sh", "-c", "shift; exec \"$0\" \"$@\""].map(str::to_owned));
+        let script = format!("umask {}; shift; exec \"$0\" \"$@\"", self.umask);
+        words.extend(["sh", "-c", &script].map(str::to_owned));
         words.push(copy.to_str().unwrap().to_owned());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.registry.start_again_under(&words);
@@ -77,6 +80,13 @@ impl Shared {
         self.registry.knows_its_files();
         self.registry.stop();
         self.start();
+    }
+
+    /// As systemd does it with such a umask, and such a mode of the data folder.
+    fn start_as(&mut self, (umask, mode): (String, u32)) {
+        self.umask = umask;
+        set_mode(&self.registry.data(), mode);
+        self.start_anew();
     }
 
     /// What runs a program as a user in the server's group.
@@ -111,6 +121,20 @@ impl Shared {
             false => lines.replace(after, before),
         };
         self.person.write(LINES, &lines).commit("by hand");
+    }
+
+    /// `words` run the program that reads the repository.
+    #[must_use]
+    fn clone_as(&self, words: &[String]) -> Ran {
+        let folder = TempDir::new().unwrap();
+        let program = format!(
+            "--upload-pack={} git -c {SAFE} upload-pack",
+            words.join(" ")
+        );
+        let repository = self.registry.repository();
+        let words = ["clone", "--no-local", &program];
+        let rest = [repository.to_str().unwrap(), "clone"];
+        git(folder.path(), &[&words[..], &rest].concat())
     }
 
     /// As root.
@@ -204,25 +228,68 @@ fn what_another_user_moved_is_moved_on_by_the_server() {
     shared.registry.run(&["verify"]).succeeds();
 }
 
+/// What the unit of systemd, or something put into it, says: the umask, and the mode of the data folder at each start.
+fn said_in(unit: &str) -> (String, u32) {
+    let said = |key: &str| {
+        let mut lines = unit.lines().filter_map(|line| line.strip_prefix(key));
+        lines.next().unwrap().to_owned()
+    };
+    let mode = u32::from_str_radix(&said("StateDirectoryMode="), 8).unwrap();
+    (said("UMask="), mode)
+}
+
+/// What OPERATIONS.md says in this language about pushes of another user.
+fn documented(language: &str) -> String {
+    let text = read_source("OPERATIONS.md");
+    let (_, section) = text.split_once("\n## Push as another user\n").unwrap();
+    let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+fn read_source(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
 #[test]
-fn a_developer_in_the_servers_group_pushes_and_hears_what_is_closed() {
-    let Some(shared) = Shared::new() else {
+fn a_developer_in_the_servers_group_pushes_and_reads_once_the_unit_lets_them() {
+    let Some(mut shared) = Shared::new() else {
         return;
     };
     let data = shared.registry.data();
-    let read = [&data, &shared.registry.repository(), &data.join("blobs")];
-    let words = [
-        format!(
-            "chmod g+rx {}",
-            read.map(|it| it.to_str().unwrap()).join(" ")
-        ),
-        format!(
-            "find {} {} -type d -exec chmod g+ws {{}} +",
-            shared.path("objects").display(),
-            shared.path("refs").display()
-        ),
-    ];
-    run(Command::new("sh").args(["-c", &words.join(" && ")]), b"").succeeds();
+    let by_developer = shared.as_user(DEVELOPER);
+    let opened = documented("sh").replace("DATA", data.to_str().unwrap());
+    let open = || run(Command::new("sh").args(["-ec", &opened]), b"").succeeds();
+    shared.start_as(said_in(&read_source("packaging/sidecargo.service")));
+    open();
+    shared.clone_as(&by_developer).succeeds();
+    shared.push(&by_developer).succeeds();
+    shared.publishes("1.1.0");
+    // What the server made since then is closed.
+    let cloned = shared.clone_as(&by_developer);
+    assert!(!cloned.is_success(), "{cloned}");
+    shared.start_as(said_in(&documented("ini")));
+    open();
+    for version in ["1.2.0", "1.3.0", "1.4.0"] {
+        shared.push(&by_developer).succeeds();
+        assert_eq!(shared.owner("refs/heads/main"), DEVELOPER);
+        assert_eq!(shared.owner("sidecargo-pushed"), DEVELOPER);
+        shared.publishes(version);
+        shared.clone_as(&by_developer).succeeds();
+    }
+    shared.start_as(said_in(&documented("ini")));
+    shared.push(&by_developer).succeeds();
+    shared.publishes("1.5.0");
+    shared.clone_as(&by_developer).succeeds();
+}
+
+#[test]
+fn a_push_that_cannot_be_made_durable_changes_nothing_and_names_what_is_closed() {
+    let Some(shared) = Shared::new() else {
+        return;
+    };
+    let opened = documented("sh").replace("DATA", shared.registry.data().to_str().unwrap());
+    run(Command::new("sh").args(["-ec", &opened]), b"").succeeds();
+    set_mode(&shared.registry.repository(), 0o755);
     let by_developer = shared.as_user(DEVELOPER);
     let tip = || fs::read_to_string(shared.path("refs/heads/main")).unwrap();
     let before = tip();
@@ -234,12 +301,31 @@ fn a_developer_in_the_servers_group_pushes_and_hears_what_is_closed() {
     shared.push(&by_developer).fails_with(&said);
     assert_eq!(tip(), before);
     set_mode(&shared.registry.repository(), 0o775);
-    for version in ["1.1.0", "1.2.0", "1.3.0"] {
-        shared.push(&by_developer).succeeds();
-        assert_eq!(shared.owner("refs/heads/main"), DEVELOPER);
-        assert_eq!(shared.owner("sidecargo-pushed"), DEVELOPER);
-        shared.publishes(version);
-    }
+    shared.push(&by_developer).succeeds();
+}
+
+#[test]
+fn keys_and_records_are_their_owners_alone_whatever_the_umask() {
+    let Some(mut shared) = Shared::new() else {
+        return;
+    };
+    let data = shared.registry.data();
+    shared.start_as(("0000".to_owned(), 0o755));
+    shared.registry.run(&["key", "rotate"]).succeeds();
+    let by_server = shared.as_user(SERVER);
+    let mut command = Command::new(&by_server[0]);
+    command.args(&by_server[1..]);
+    command.args([
+        "sh",
+        "-c",
+        "umask 0000; exec \"$0\" token create bob --data \"$1\"",
+    ]);
+    command.arg(shared.program.path().join("sidecargo"));
+    run(command.arg(&data), b"").succeeds();
+    let closed = ["keys", "tokens", "control.sock"].map(|name| data.join(name));
+    let mut find = Command::new("find");
+    let open = run(find.args(&closed).args(["-perm", "/077"]), b"").succeeds();
+    assert_eq!(open.stdout, "");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -13,7 +14,7 @@ use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
-use crate::index::{Branch, IsTaken, Settings, Upstream};
+use crate::index::{Branch, IsTaken, Settings, Upstream, UpstreamFault};
 use crate::visibility::Watch;
 
 /// How long it is waited for the word that the name of the index repository was not taken.
@@ -47,7 +48,7 @@ fn is_taken(client: Arc<Forge>, holds: Duration) -> IsTaken {
         let (client, same) = (Arc::clone(&client), Arc::clone(&same));
         Box::pin(async move {
             let same = || same.lock().unwrap_or_else(PoisonError::into_inner);
-            let reason = match timeout(TAKEN_TIME, client.is_index_taken()).await {
+            let why = match timeout(TAKEN_TIME, client.is_index_taken()).await {
                 Ok(Ok(is_taken)) => {
                     *same() = (!is_taken).then(Instant::now);
                     return Ok(is_taken);
@@ -56,16 +57,25 @@ fn is_taken(client: Arc<Forge>, holds: Duration) -> IsTaken {
                 Ok(Err(ForgeFault::Unauthenticated | ForgeFault::Forbidden(_))) => {
                     return Ok(false);
                 }
-                Ok(Err(fault)) => fault.to_string(),
-                Err(_elapsed) => "its API does not answer".to_owned(),
+                Ok(Err(fault)) => untold(fault),
+                Err(_elapsed) => UpstreamFault::Unreachable("its API does not answer".to_owned()),
             };
             // Git may be served while the API is not.
             match *same() {
                 Some(told) if told.elapsed() < holds => Ok(false),
-                _ => Err(reason),
+                _ => Err(why),
             }
         })
     })
+}
+
+/// What the fault of a question to the API is where git would have been asked.
+fn untold(fault: ForgeFault) -> UpstreamFault {
+    match fault {
+        ForgeFault::Unreachable(reason) => UpstreamFault::Unreachable(reason),
+        ForgeFault::Busy { .. } => UpstreamFault::Busy(StatusCode::TOO_MANY_REQUESTS),
+        fault => UpstreamFault::Odd(fault.to_string()),
+    }
 }
 
 /// The forge of the configuration; it knows which repository the index is in by its number, once it has seen it.
@@ -155,8 +165,12 @@ mod tests {
         }
         double.world().trouble = Trouble::Status(502);
         assert_eq!(patient().await, Ok(false));
-        let reason = forgetful().await.unwrap_err();
-        assert!(reason.contains("502"), "{reason}");
+        let why = forgetful().await.unwrap_err();
+        let is_down = matches!(&why, UpstreamFault::Unreachable(reason) if reason.contains("502"));
+        assert!(is_down, "{why}");
+        double.world().trouble = Trouble::Status(429);
+        let why = forgetful().await.unwrap_err();
+        assert!(matches!(why, UpstreamFault::Busy(_)), "{why}");
 
         double.world().trouble = Trouble::None;
         double.world().repositories[0].id = 8;

@@ -56,8 +56,9 @@ pub(super) const ARRIVED: &str = "refs/sidecargo/upstream";
 pub type Authorization = Arc<dyn Fn() -> io::Result<HeaderValue> + Send + Sync>;
 
 /// Tells whether the name of the repository was taken by another one, or why that is not known.
-pub type IsTaken =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send>> + Send + Sync>;
+pub type IsTaken = Arc<
+    dyn Fn() -> Pin<Box<dyn Future<Output = Result<bool, UpstreamFault>> + Send>> + Send + Sync,
+>;
 
 /// A repository on the forge.
 #[derive(Clone)]
@@ -93,7 +94,7 @@ pub enum UpstreamFault {
     #[error(
         "the forge does not say whether its index repository is still the same, so it is neither read nor written: {0}"
     )]
-    Doubtful(String),
+    Doubtful(Box<UpstreamFault>),
     /// Not what git answers.
     #[error("the forge answers what git does not: {0}")]
     Odd(String),
@@ -303,7 +304,11 @@ impl Upstream {
 impl UpstreamFault {
     /// Whether it will pass without anybody's doing.
     pub(super) fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Busy(_))
+        match self {
+            Self::Unreachable(_) | Self::Busy(_) => true,
+            Self::Doubtful(why) => why.is_away(),
+            _ => false,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::common::git;
 use crate::common::http::{get, request};
 use crate::common::metrics::Metrics;
 use crate::common::project::Project;
+use crate::common::registry::Registry;
 use crate::common::upload::{frame, manifest, metadata, tarball};
 use crate::common::watch::eventually;
 
@@ -443,7 +444,7 @@ fn reads_go_on_while_the_forge_is_away() {
     let Some(mut forge) = Gitea::start() else {
         return;
     };
-    let (person, registry, _secret, tip) = {
+    let (person, mut registry, _secret, tip) = {
         let beside = Beside::start(&forge);
         let person = beside.person(View::Sparse);
         publish(&person, "0.1.0").succeeds();
@@ -459,15 +460,21 @@ fn reads_go_on_while_the_forge_is_away() {
     let add = ["add", "greeter", "--registry", "crates"];
     person.cargo(&program, &add).succeeds();
     person.cargo(&program, &["build"]).succeeds();
-    eventually("it says so", || {
-        let ready = get("/readyz").send(registry.port);
-        assert_eq!(ready.status, 200, "{ready:?}");
-        ready
-            .text()
-            .contains("the forge cannot be reached")
-            .then_some(())
-    });
+    let says_so = |registry: &Registry| {
+        eventually("it says so", || {
+            let ready = get("/readyz").send(registry.port);
+            assert_eq!(ready.status, 200, "{ready:?}");
+            let text = ready.text();
+            text.contains("the forge cannot be reached").then_some(())
+        });
+    };
+    says_so(&registry);
     assert_eq!(git::tip(&registry.repository()), tip);
+    // A start needs it no more, though nobody has said since whose the name of the index repository is.
+    registry.stop();
+    registry.start_again();
+    says_so(&registry);
+    person.cargo(&program, &["update"]).succeeds();
     forge.start_again();
     publish(&person, "0.1.1").succeeds();
 }

@@ -46,7 +46,7 @@ impl Upstream {
             match is_taken().await {
                 Ok(false) => {}
                 Ok(true) => return Err(Err(UpstreamFault::Taken)),
-                Err(reason) => return Err(Err(UpstreamFault::Doubtful(reason))),
+                Err(why) => return Err(Err(UpstreamFault::Doubtful(Box::new(why)))),
             }
         }
         let token = self.token().map_err(Err)?;
@@ -238,6 +238,13 @@ mod tests {
             assert!(told(status).is_away());
         }
         assert!(UpstreamFault::from(Trouble::Broken(String::new())).is_away());
+        // Whose the repository is, the forge does not say for the same reasons.
+        for (status, is_away) in [(503, true), (500, false)] {
+            assert_eq!(
+                UpstreamFault::Doubtful(Box::new(told(status))).is_away(),
+                is_away
+            );
+        }
     }
 
     #[tokio::test]

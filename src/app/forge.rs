@@ -14,7 +14,7 @@ use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
-use crate::index::{Branch, IsTaken, Settings, Upstream, UpstreamFault};
+use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
 use crate::visibility::Watch;
 
 /// How long it is waited for the word that the name of the index repository was not taken.
@@ -74,6 +74,8 @@ fn untold(fault: ForgeFault) -> UpstreamFault {
     match fault {
         ForgeFault::Unreachable(reason) => UpstreamFault::Unreachable(reason),
         ForgeFault::Busy { .. } => UpstreamFault::Busy(StatusCode::TOO_MANY_REQUESTS),
+        // It names the file, which is for the operator alone.
+        ForgeFault::Robot(reason) => UpstreamFault::Token(TokenFault(reason)),
         fault => UpstreamFault::Odd(fault.to_string()),
     }
 }

@@ -100,7 +100,7 @@ pub use settings::{Settings, random_capability};
 pub use signature::{KeyFault, Signer};
 pub use snapshot::{Crate, Release, Snapshot};
 pub use template::InitFault;
-pub use upstream::{Authorization, IsTaken, NotPushed, Upstream, UpstreamFault};
+pub use upstream::{Authorization, IsTaken, NotPushed, TokenFault, Upstream, UpstreamFault};
 pub use verify::{Fault, Report, VerifyFault, verify};
 pub use written::{Landed, WriteFault};
 

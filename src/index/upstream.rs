@@ -114,7 +114,7 @@ pub enum UpstreamFault {
 /// What is wrong with the token or its file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct TokenFault(String);
+pub struct TokenFault(pub String);
 
 /// Why the branch was not moved.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -860,7 +860,7 @@ fn a_commit_that_breaks_the_rule_stops_writes_until_it_is_reverted() {
 #[test]
 fn a_token_that_is_revoked_in_mid_flight_is_replaced_without_a_restart() {
     let Some(forge) = Gitea::shared() else { return };
-    let scene = Scene::set(forge, 1);
+    let mut scene = Scene::set(forge, 1);
     scene.lands("0.1.0");
     scene.between.next(Step::Push, &[Trouble::Hold]);
     thread::scope(|scope| {
@@ -896,6 +896,17 @@ fn a_token_that_is_revoked_in_mid_flight_is_replaced_without_a_restart() {
     );
     let log = scene.registry.log();
     assert!(log.contains(path), "{log}");
+    // Also after a start, when nobody has said yet whose the name of the index repository is.
+    scene.registry.stop();
+    scene.registry.start_again();
+    let why = eventually("it says so again", || {
+        let ready = scene.ready();
+        (ready.status == 503).then(|| ready.refusal())
+    });
+    assert!(
+        why.contains("token for the forge cannot be read") && !why.contains(path),
+        "{why}"
+    );
     let another = forge.token(&scene.robot, &["write:repository"]).text;
     fs::write(&file, &another).unwrap();
     scene.lands("0.2.0");

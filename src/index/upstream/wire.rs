@@ -42,14 +42,8 @@ impl Upstream {
         if self.pause.left().is_some() {
             return Err(Err(UpstreamFault::Busy(StatusCode::TOO_MANY_REQUESTS)));
         }
-        if let Some(is_taken) = &self.is_taken {
-            match is_taken().await {
-                Ok(false) => {}
-                Ok(true) => return Err(Err(UpstreamFault::Taken)),
-                Err(why) => return Err(Err(UpstreamFault::Doubtful(Box::new(why)))),
-            }
-        }
         let token = self.token().map_err(Err)?;
+        self.must_be_same().await.map_err(Err)?;
         let (until, body) = (Instant::now() + time, body.into());
         let mut base = Url::clone(&self.url.load());
         // A repository that was renamed answers once with its new place.
@@ -86,6 +80,18 @@ impl Upstream {
 }
 
 impl Upstream {
+    /// Refuses a repository that has only the name of the right one, or may have.
+    pub(super) async fn must_be_same(&self) -> Result<(), UpstreamFault> {
+        let Some(is_taken) = &self.is_taken else {
+            return Ok(());
+        };
+        match is_taken().await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(UpstreamFault::Taken),
+            Err(why) => Err(UpstreamFault::Doubtful(Box::new(why))),
+        }
+    }
+
     /// What is sent with a request as `Authorization`.
     pub(super) fn token(&self) -> Result<HeaderValue, UpstreamFault> {
         let fault = |cause: io::Error| UpstreamFault::Token(TokenFault(cause.to_string()));

@@ -1,8 +1,8 @@
 //! What is good no more although its time is not over: id-tokens that were exchanged, and tokens that were given back.
 //!
 //! Each is an empty file whose name has a hash and the second at which it may be forgotten, so that nothing is good
-//! again after a restart. The hashes are in memory too, where they are looked for. Another server that shares the folder
-//! takes no id-token again, for it would make the same file; of a token that was given back it hears at its next start.
+//! again after a restart. The hashes are in memory too. Another server that shares the folder takes no id-token again,
+//! for it looks for the same file; of a token that was given back it hears at its next start.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -78,7 +78,7 @@ impl Spent {
 
     /// Spends what ends at `until`, once: durable when this returns.
     pub fn spend(&self, mark: Mark, until: Timestamp, now: Timestamp) -> Result<(), SpentFault> {
-        let until = until.as_second().saturating_add(LEEWAY_SECS);
+        let until = forgotten_at(until);
         {
             let mut known = self.lock();
             if known.contains_key(&mark) {
@@ -130,14 +130,25 @@ impl Spent {
         }
     }
 
-    /// Whether it was spent.
-    pub fn is_spent(&self, mark: &Mark) -> bool {
-        self.lock().contains_key(mark)
+    /// Whether that was spent, here or by another server that shares the folder.
+    pub fn is_spent(&self, mark: &Mark, until: Timestamp) -> bool {
+        self.knows(mark) || self.has_file(mark, until)
     }
 
     /// Whether a token of ours was given back.
     pub fn is_given_back(&self, token: TokenId) -> bool {
-        self.is_spent(&mark_of(token))
+        self.knows(&mark_of(token))
+    }
+
+    fn knows(&self, mark: &Mark) -> bool {
+        self.lock().contains_key(mark)
+    }
+
+    /// Whether the file is there; what cannot be looked for may be.
+    fn has_file(&self, mark: &Mark, until: Timestamp) -> bool {
+        let path = self.folder.join(name(mark, forgotten_at(until)));
+        let found = fs::symlink_metadata(path);
+        !found.is_err_and(|fault| fault.kind() == io::ErrorKind::NotFound)
     }
 
     /// Makes room.
@@ -155,6 +166,10 @@ impl Spent {
     fn lock(&self) -> MutexGuard<'_, HashMap<Mark, i64>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn forgotten_at(until: Timestamp) -> i64 {
+    until.as_second().saturating_add(LEEWAY_SECS)
 }
 
 fn mark_of(token: TokenId) -> Mark {
@@ -204,6 +219,19 @@ mod tests {
                 each.map(|it| it.join().unwrap()).into()
             });
             assert_eq!(spent.iter().filter(|spent| **spent).count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_one_server_spent_is_spent_for_all_that_share_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] =
+            [(); 2].map(|()| Spent::open(folder.path().join("spent"), at(0)).unwrap());
+        assert!(!other.is_spent(&[1; 32], at(600)));
+        one.spend([1; 32], at(600), at(0)).unwrap();
+        for server in [&one, &other] {
+            assert!(server.is_spent(&[1; 32], at(600)));
+            assert!(!server.is_spent(&[2; 32], at(600)));
         }
     }
 

@@ -132,7 +132,7 @@ impl Request {
         let (gate, token) = self.to_gate(fault)?;
         let peer = self.asked.peer.0.ip();
         let guest = gate.guest(&token, peer, Timestamp::now()).await?;
-        guest.must_not_be_spent(&self.app.spent)?;
+        guest.must_not_be_spent(&self.app.spent).await?;
         Span::current().record("principal", field::display(&guest));
         Ok(Visitor::Guest(Arc::clone(gate), Box::new(guest)))
     }

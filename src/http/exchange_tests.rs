@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::serve::ServeLimits;
 use super::*;
 use crate::app::App;
-use crate::auth::{Gate, Holds, IssuerNames};
+use crate::auth::{Gate, Holds, IssuerNames, Spent};
 use crate::config::{Arguments, Config, Environment};
 use crate::domain::{Cksum, Secret, Visibility};
 use crate::forge::double::*;
@@ -340,6 +340,25 @@ async fn an_id_token_of_a_job_is_exchanged_once_however_it_is_signed() {
     let refused = bench.exchange(&json!({"jwt": jwt, "can": ["yank"]})).await;
     assert_eq!(refused.0, StatusCode::FORBIDDEN);
     bench.token(&json!({"jwt": jwt})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_token_that_another_server_exchanged_is_good_for_nothing_here() {
+    let bench = Bench::start(Visibility::Public).await;
+    bench.job_creates("a").await;
+    let jwt = bench.jobs.sign(&bench.job());
+    let now = Timestamp::now();
+    // What another server does that shares the folder.
+    let vouched = gate(&bench.double, bench.registry().to_owned());
+    let vouched = { vouched.vouched(&Secret::new(jwt.clone()), now).await }.unwrap();
+    let theirs = Spent::open(bench.folder.path().join("data/spent"), now).unwrap();
+    theirs.spend(vouched.once, vouched.until, now).unwrap();
+    let (status, text) = bench.publish("b", "1.0.0", &jwt).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(text.contains("good for nothing else"), "{text}");
+    let (status, text) = bench.exchange(&json!({"jwt": jwt, "crates": ["a"]})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("was exchanged before"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,10 @@
 //! Who has come, and by what they proved it.
 
 use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
 use super::{GateFault, IdTokenFault};
 use crate::auth::Spent;
@@ -33,6 +37,8 @@ pub(in crate::auth) enum GuestProof {
         groups: Vec<PlainText>,
         /// By what it is known again.
         once: [u8; 32],
+        /// When it ends.
+        until: Timestamp,
     },
     /// We made it from one that the forge signed.
     Minted(TokenId),
@@ -51,12 +57,14 @@ impl Guest {
     }
 
     /// Refuses whose id-token was exchanged: what it was exchanged for is limited, and would limit nothing.
-    pub fn must_not_be_spent(&self, spent: &Spent) -> Result<(), GateFault> {
-        match &self.proof {
-            GuestProof::Signed { once, .. } if spent.is_spent(once) => {
-                Err(IdTokenFault::Spent.into())
-            }
-            _ => Ok(()),
+    pub async fn must_not_be_spent(&self, spent: &Arc<Spent>) -> Result<(), GateFault> {
+        let GuestProof::Signed { once, until, .. } = self.proof else {
+            return Ok(());
+        };
+        let spent = Arc::clone(spent);
+        match spawn_blocking(move || spent.is_spent(&once, until)).await {
+            Ok(false) => Ok(()),
+            _ => Err(IdTokenFault::Spent.into()),
         }
     }
 }

@@ -20,12 +20,16 @@ pub struct Vouched {
 impl Gate {
     pub(super) async fn signed(&self, token: &Secret, now: Timestamp) -> Result<Guest, GateFault> {
         let signed = self.verify(token, Wanted::Write, now).await?;
-        let once = signed.once;
+        let (once, until) = (signed.once, signed.expires);
         let (who, groups) = match signed.who {
             SignedFor::Person(person, groups) => (Who::Person(person), groups),
             SignedFor::Job(job) => (Who::Job(self.numbered(job).await?), Vec::new()),
         };
-        let proof = GuestProof::Signed { groups, once };
+        let proof = GuestProof::Signed {
+            groups,
+            once,
+            until,
+        };
         Ok(Guest { who, proof })
     }
 

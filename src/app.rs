@@ -1,9 +1,11 @@
 //! A registry that is open: its data folder locked, its index loaded, its keys read.
 
+mod asked;
 mod caller;
 mod data;
 mod forge;
 
+pub use asked::Asked;
 pub use caller::{Caller, Visitor};
 pub(crate) use data::Data;
 

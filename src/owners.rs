@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::timeout_at;
 
-use crate::app::{App, Caller, Visitor};
+use crate::app::{App, Asked, Caller, Visitor};
 use crate::auth::{GateFault, Guest, NotPermitted, Wish};
 use crate::domain::{
     Can, CrateName, Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, Standing,
 };
-use crate::index::{Action, Refusal, WriteFault};
+use crate::index::{Action, Blob, Refusal, Snapshot, WriteFault};
 
 /// The most owners that one request may add or remove.
 const NAMED_MAX: usize = 100;
@@ -69,41 +69,45 @@ pub async fn change(
         count => return Err(OwnersFault::TooMany(count)),
     }
     let deadline = app.deadline();
-    let change = timeout_at(deadline, prepare(app, caller, name, edit, named)).await;
-    let (standing, action) = change.map_err(|_| WriteFault::Late)??;
-    app.index
-        .submit(caller.asks(standing, Timestamp::now(), action), deadline)
+    let on = app.index.snapshot();
+    let prepared = async {
+        let standing = standing(app, caller, &name, &on).await?;
+        let name = name.clone();
+        let action = match edit {
+            Edit::Add => {
+                let owners = resolve(app, caller, named).await?;
+                Action::AddOwners { name, owners }
+            }
+            Edit::Remove => {
+                let current = on.find(&name).map(|krate| &*krate.owners);
+                let owners = leavers(app, caller, current, named).await?;
+                Action::RemoveOwners { name, owners }
+            }
+        };
+        Ok::<_, OwnersFault>(caller.asks(standing, Timestamp::now(), action))
+    };
+    let change = timeout_at(deadline, prepared).await;
+    let change = change.map_err(|_| WriteFault::Late)??;
+    let find = async |on: Arc<Snapshot>| standing(app, caller, &name, &on).await;
+    app.submit(Asked { change, on }, Blob::Kept, deadline, find)
         .await?;
     Ok(())
 }
 
-/// What has to be known before the index is asked.
-async fn prepare(
+/// All that decides whether the caller may do this.
+async fn standing(
     app: &App,
     caller: &Caller,
-    name: CrateName,
-    edit: Edit,
-    named: &[String],
-) -> Result<(Standing, Action), OwnersFault> {
-    let snapshot = app.index.snapshot();
+    name: &CrateName,
+    on: &Snapshot,
+) -> Result<Standing, OwnersFault> {
     let wish = Wish {
         can: Can::Own,
-        owners: snapshot.find(&name).map(|krate| &*krate.owners),
+        owners: on.find(name).map(|krate| &*krate.owners),
         creators: None,
         sources: None,
     };
-    let standing = app.standing(caller, &wish).await?;
-    let action = match edit {
-        Edit::Add => {
-            let owners = resolve(app, caller, named).await?;
-            Action::AddOwners { name, owners }
-        }
-        Edit::Remove => {
-            let owners = leavers(app, caller, wish.owners, named).await?;
-            Action::RemoveOwners { name, owners }
-        }
-    };
-    Ok((standing, action))
+    Ok(app.standing(caller, &wish).await?)
 }
 
 /// The named ones with their numbers, if there is a forge that has any.

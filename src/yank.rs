@@ -1,15 +1,16 @@
 //! Yanking a version, and taking that back.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::timeout_at;
 
-use crate::app::{App, Caller};
+use crate::app::{App, Asked, Caller};
 use crate::auth::{GateFault, NotPermitted, Wish};
 use crate::domain::{Can, CrateName, CrateVersion};
-use crate::index::{Action, WriteFault};
+use crate::index::{Action, Blob, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 /// Why a version was not yanked or unyanked.
@@ -40,24 +41,28 @@ pub async fn set_yanked(
     caller.require_on(Can::Yank, &name)?;
     caller.require_release(&version, None)?;
     let deadline = app.deadline();
-    let snapshot = app.index.snapshot();
-    let wish = Wish {
-        can: Can::Yank,
-        owners: snapshot.find(&name).map(|krate| &*krate.owners),
-        creators: None,
-        sources: None,
+    let find = async |on: Arc<Snapshot>| {
+        let wish = Wish {
+            can: Can::Yank,
+            owners: on.find(&name).map(|krate| &*krate.owners),
+            creators: None,
+            sources: None,
+        };
+        Ok::<_, YankFault>(app.standing(caller, &wish).await?)
     };
-    let standing = timeout_at(deadline, app.standing(caller, &wish)).await;
+    let on = app.index.snapshot();
+    let standing = timeout_at(deadline, find(Arc::clone(&on))).await;
     let standing = standing.map_err(|_| WriteFault::Late)??;
-    let (limits, who) = (&snapshot.registry().policy.rates, standing.actor.name());
+    let (limits, who) = (&on.registry().policy.rates, standing.actor.name());
     app.rates
         .take(limits, Counted::Yank, &who, Instant::now())?;
     let action = Action::Yank {
-        name,
+        name: name.clone(),
         version,
         yanked,
     };
     let change = caller.asks(standing, Timestamp::now(), action);
-    app.index.submit(change, deadline).await?;
+    let asked = Asked { change, on };
+    app.submit(asked, Blob::Kept, deadline, find).await?;
     Ok(())
 }

@@ -178,6 +178,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether it is about who asks, not about what they ask for.
+    pub fn is_of_rights(&self) -> bool {
+        matches!(self, Self::NotAnOwner { .. } | Self::MayNotCreate { .. })
+    }
+}
+
 impl Change {
     /// Judges the change on a snapshot.
     pub(super) fn judge(&self, on: &Snapshot) -> Result<Verdict, Refusal> {

@@ -22,11 +22,11 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit as Turn, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::warn;
 
-use crate::app::{App, Caller};
+use crate::app::{App, Asked, Caller};
 use crate::auth::{GateFault, NotPermitted, Wish};
 use crate::blobs::Blobs;
 use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime, RepositoryPath, Standing};
@@ -156,7 +156,9 @@ where
     let Some(release) = release else {
         return Err(PublishFault::Invalid(wrong.sentences()));
     };
-    let standing = timeout_at(deadline, standing(app, caller, &release)).await;
+    let find = async |on: Arc<Snapshot>| standing(app, caller, &release, &on).await;
+    let on = app.index.snapshot();
+    let standing = timeout_at(deadline, find(Arc::clone(&on))).await;
     let standing = standing.map_err(|_| WriteFault::Late)??;
     let who = standing.actor.name();
     let now = Timestamp::now();
@@ -166,8 +168,15 @@ where
         policy,
     };
     let change = caller.asks(standing, now, action);
+    let mut asked = Asked { change, on };
     // What is refused now need not be stored; the writer judges again on the tip of its moment.
-    let refusals = app.index.refusals(&change, deadline).await;
+    let mut refusals = app.index.refusals(&asked.change, deadline).await;
+    if app
+        .finds_more(&mut asked, &refusals, deadline, find)
+        .await?
+    {
+        refusals = app.index.refusals(&asked.change, deadline).await;
+    }
     if let [refusal @ Refusal::SameVersion { .. }] = refusals.as_slice() {
         // The very same file is there: who publishes it again is done, whatever the rules have become.
         let turn = turn_in(&app.keepers, deadline).await?;
@@ -181,8 +190,12 @@ where
     let turn = turn_in(&app.keepers, deadline).await?;
     count(app, &who, &release, &app.index.snapshot())?;
 
-    let blob = keep(&app.blobs, received, cksum, turn);
-    let landed = app.index.submit_with(change, blob, deadline).await?;
+    let (blob, kept) = keep(&app.blobs, received, cksum, turn);
+    let find = async |on| match kept.await {
+        Ok(true) => find(on).await,
+        _ => Err(PublishFault::Store(io::Error::other("it was not kept"))),
+    };
+    let landed = app.submit(asked, blob, deadline, find).await?;
     Ok(Published { landed, warnings })
 }
 
@@ -256,19 +269,26 @@ async fn turn_in(places: &Arc<Semaphore>, deadline: Deadline) -> Result<Turn, Wr
     Ok(turn.expect("places are never closed"))
 }
 
-/// Begins to keep a file: while that goes on, the writer can do its part.
-fn keep(blobs: &Arc<Blobs>, received: Received, cksum: Cksum, turn: Turn) -> Blob {
+/// Begins to keep a file: while that goes on, the writer can do its part. Whether it was kept is told to whoever waits.
+fn keep(
+    blobs: &Arc<Blobs>,
+    received: Received,
+    cksum: Cksum,
+    turn: Turn,
+) -> (Blob, JoinHandle<bool>) {
     let blobs = Arc::clone(blobs);
     let (tell, told) = mpsc::sync_channel(1);
-    spawn_blocking(move || {
+    let kept = spawn_blocking(move || {
         let _turn = turn;
         let kept = received
             .into_file(&blobs)
             .and_then(|file| blobs.keep(file, &cksum));
+        let is_kept = kept.is_ok();
         // Nobody may be waiting any more: then no line names the file, and it goes after a day.
         let _ = tell.send(kept);
+        is_kept
     });
-    Blob::Coming(told)
+    (Blob::Coming(told), kept)
 }
 
 /// Keeps a file that is uploaded again if the one in the store was lost or damaged meanwhile.
@@ -299,18 +319,22 @@ fn count(
 }
 
 /// All that decides whether the caller may publish this.
-async fn standing(app: &App, caller: &Caller, release: &Release) -> Result<Standing, GateFault> {
-    let snapshot = app.index.snapshot();
+async fn standing(
+    app: &App,
+    caller: &Caller,
+    release: &Release,
+    on: &Snapshot,
+) -> Result<Standing, PublishFault> {
     let forge = app.config.forge.as_ref().map(|forge| &forge.issuer);
     let sources = release.repository.as_ref().zip(forge);
     let sources = sources.and_then(|(url, forge)| RepositoryPath::of_url(url, forge));
     let wish = Wish {
         can: Can::Publish,
-        owners: snapshot.find(&release.name).map(|krate| &*krate.owners),
-        creators: snapshot.registry().policy.create.named(),
+        owners: on.find(&release.name).map(|krate| &*krate.owners),
+        creators: on.registry().policy.create.named(),
         sources: sources.as_ref(),
     };
-    app.standing(caller, &wish).await
+    Ok(app.standing(caller, &wish).await?)
 }
 
 /// Works on the blob store off the threads that serve.

@@ -18,7 +18,7 @@ use super::between::{Between, Step, Trouble};
 use super::gitea::Gitea;
 use super::scene::Visibility;
 use crate::common::git::{self, git};
-use crate::common::http::get;
+use crate::common::http::{get, request};
 use crate::common::registry::{Registry, Start};
 use crate::common::upload::Release;
 use crate::common::watch::eventually;
@@ -73,6 +73,10 @@ struct Seen {
 impl Fleet {
     /// Starts so many at the same time: on an empty repository, with nothing in the folders that they share.
     fn start(forge: &Gitea, count: usize) -> Self {
+        Self::start_and_look_each(forge, count, 1)
+    }
+
+    fn start_and_look_each(forge: &Gitea, count: usize, poll_secs: u64) -> Self {
         let (owner, robot) = (forge.user("olga"), forge.user("robot"));
         let repository = forge.empty_repository(&owner.login, "crates", Visibility::Public);
         forge.collaborate(&repository, &robot, "write");
@@ -86,7 +90,7 @@ impl Fleet {
             let between = Between::start(forge.port);
             let config = format!(
                 "public_url = \"http://localhost:1\"\n[forge]\nurl = \"{}\"\n\
-                 repository = \"{}/crates\"\ntoken_file = \"{}\"\npoll_secs = 1\n",
+                 repository = \"{}/crates\"\ntoken_file = \"{}\"\npoll_secs = {poll_secs}\n",
                 between.url(),
                 owner.login,
                 token_file.display(),
@@ -392,4 +396,44 @@ fn servers_that_share_their_keys_know_the_new_ones_of_each_other() {
     for registry in [first, second] {
         registry.run(&["verify"]).succeeds();
     }
+}
+
+#[test]
+fn members_of_a_team_that_became_an_owner_at_one_server_are_let_in_at_once_at_another() {
+    let Some(forge) = Gitea::shared() else { return };
+    let fleet = Fleet::start_and_look_each(forge, 2, 3600);
+    let acme = forge.organisation("acme");
+    let team = forge.team(&acme, "Platform", "write");
+    let [alice, bob] = ["alice", "bob"].map(|word| {
+        let user = forge.user(word);
+        forge.join(&team, &user);
+        let scopes = ["write:repository", "read:user", "read:organization"];
+        let token = forge.token(&user, &scopes).text;
+        for sidecar in &fleet.sidecars {
+            sidecar.registry.look_for(&token);
+        }
+        token
+    });
+    let [here, there] = [0, 1].map(|number: usize| fleet.sidecars[number].registry.port);
+    let publish = |name: &str, version: &str, port: u16, token: &str| {
+        Release::new(name, version).publish(port, token).succeeds();
+    };
+    let add_the_team = |name: &str| {
+        let path = format!("/crates/api/v1/crates/{name}/owners");
+        let body = format!("{{\"users\":[\"{acme}:platform\"]}}");
+        let add = request("PUT", &path).token(&alice).body(body);
+        add.send(here).succeeds();
+    };
+    // The other one knows the crate, and not its new owner.
+    publish("known", "0.1.0", there, &alice);
+    add_the_team("known");
+    publish("known", "0.2.0", there, &bob);
+    // Nor the crate: that it is there the writer hears when the forge does not take the push.
+    publish("new", "0.1.0", here, &alice);
+    add_the_team("new");
+    publish("new", "0.2.0", there, &bob);
+    publish("yanked", "0.1.0", here, &alice);
+    add_the_team("yanked");
+    let yank = request("DELETE", "/crates/api/v1/crates/yanked/0.1.0/yank").token(&bob);
+    yank.send(there).succeeds();
 }

@@ -103,6 +103,10 @@ impl Reviews {
     /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them; not
     /// before `soonest`, and until the index is another again. What nobody can say of one keeps none of the others.
     async fn catch_up(&self, app: &Arc<App>, soonest: Instant) -> Result<(), ForgeFault> {
+        if self.forge.is_index_taken().await? {
+            // What is proposed to another repository is nothing to us, nor is what is said there.
+            return Ok(());
+        }
         let mut open = self.forge.open_pull_requests(&self.index).await?;
         open.retain(|open| open.base.name == index::BRANCH);
         let reworked = app.index.snapshot().reworked();
@@ -254,6 +258,15 @@ async fn calm(failed: &Notify, due: Instant, pause: Duration) -> Duration {
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
     let _turn = reviews.turn.lock().await;
+    match reviews.forge.is_index_taken().await {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(reason) => {
+            warn!(number, %reason, "it is not known to which repository a pull request is");
+            reviews.failed.notify_one();
+            return;
+        }
+    }
     let reworked = app.index.snapshot().reworked();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();

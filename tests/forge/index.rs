@@ -1,6 +1,8 @@
 //! The index on a real forge: real cargos publish, people merge, the forge says no or is away.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -9,6 +11,7 @@ use super::api::{base64, done, number, text};
 use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
 use super::scene::Repository;
+use super::trouble::{event, pull_request};
 use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::{get, request};
@@ -345,7 +348,13 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
     });
     let path = format!("{}/contents/README.md", theirs.api());
     let sha = text(&caller.read(&path), "sha");
-    let change = json!({ "content": base64("theirs"), "sha": sha, "message": "theirs" });
+    let mut change = json!({ "content": base64("theirs"), "sha": sha, "message": "theirs" });
+    change["new_branch"] = json!("proposed");
+    done(caller.send("PUT", &path, &change), 200);
+    let pull = json!({ "head": "proposed", "base": "main", "title": "theirs" });
+    let pull = caller.send("POST", &format!("{}/pulls", theirs.api()), &pull);
+    let head = text(&done(pull, 201)["head"], "sha");
+    change.as_object_mut().unwrap().remove("new_branch");
     done(caller.send("PUT", &path, &change), 200);
 
     for _ in 0..2 {
@@ -360,6 +369,14 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
     let known = beside.registry.data().join("forge-repository");
     let known = fs::read_to_string(known).unwrap();
     assert_eq!(known.trim(), beside.repository.id.to_string());
+    // A start judges all pull requests that are open, but none of another repository.
+    // Nor is one judged of which the forge tells.
+    let told = event("pull_request", HOOK_SECRET, &pull_request(1, &head));
+    told.send(beside.registry.port).succeeds();
+    sleep(Duration::from_secs(2));
+    let said = caller.read(&format!("{}/commits/{head}/status", theirs.api()));
+    assert_eq!(said["total_count"], 0, "{said}");
+    assert!(!beside.registry.log().contains("a pull request was judged"));
 }
 
 #[test]

@@ -920,7 +920,7 @@ fn a_token_that_is_revoked_in_mid_flight_is_replaced_without_a_restart() {
 }
 
 /// An event as the forge sends it, signed with this secret.
-fn event(kind: &str, secret: &str, body: &str) -> Request {
+pub fn event(kind: &str, secret: &str, body: &str) -> Request {
     request("POST", "/crates/webhook")
         .header("X-GitHub-Event", kind)
         .header("X-Hub-Signature-256", &signature(secret, body.as_bytes()))
@@ -929,7 +929,7 @@ fn event(kind: &str, secret: &str, body: &str) -> Request {
 }
 
 /// An event of a pull request that was opened.
-fn pull_request(number: i64, head: &str) -> String {
+pub fn pull_request(number: i64, head: &str) -> String {
     let side = |name: &str| json!({ "ref": name, "sha": head });
     let sides = json!({ "head": side("x"), "base": side("main") });
     json!({ "action": "opened", "number": number, "pull_request": sides }).to_string()

@@ -124,6 +124,7 @@ impl Upstream {
         limits: Limits,
     ) -> Result<(), UpstreamFault> {
         let token = self.token()?;
+        self.runtime.block_on(self.must_be_same())?;
         let token = token.to_str().expect("it is a word and its base64");
         command
             // By the environment, which nobody else on the machine can read, unlike arguments.

@@ -10,10 +10,7 @@ use crate::domain::{
     Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
     Standing, TeamName,
 };
-use crate::forge::{ForgeFault, Permission, Repository, Showing};
-
-/// The most teams of a crate that our own account asks about, one question each.
-const TEAMS_MAX: usize = 20;
+use crate::forge::{ForgeFault, Permission, Repository, Showing, TEAMS_ASKED_MAX};
 
 /// What somebody wants to change.
 #[derive(Debug, Clone, Copy)]
@@ -243,8 +240,15 @@ impl Gate {
         ids: &[u64],
         robot: &Secret,
     ) -> Result<Vec<u64>, GateFault> {
+        if ids.len() > TEAMS_ASKED_MAX {
+            warn!(
+                teams = ids.len(),
+                login = %person.login,
+                "of more than {TEAMS_ASKED_MAX} teams the forge is not asked who is in there"
+            );
+        }
         let mut found = Vec::new();
-        for id in ids.iter().take(TEAMS_MAX) {
+        for id in ids.iter().take(TEAMS_ASKED_MAX) {
             let asked = self.forge.is_member(*id, &person.login, person.id, robot);
             match asked.await {
                 Ok(true) => found.push(*id),

@@ -7,11 +7,9 @@ use super::forge::{Examined, Seen};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::app::Data;
 use crate::domain::{Owners, Secret, first_of, harmless};
-use crate::forge::{ForgeFault, Showing};
+use crate::forge::{ForgeFault, Showing, TEAMS_ASKED_MAX};
 use crate::index::{Crate, Snapshot};
 
-/// The most teams that are asked about, one question each.
-pub(super) const TEAMS_MAX: usize = 50;
 /// How many crates and teams are named.
 const NAMED_MAX: usize = 5;
 
@@ -65,7 +63,7 @@ impl Examined<'_> {
             true if teams.is_empty() => return None,
             true => Verdict::Good(format!(
                 "the robot is told who is in them ({} of {})",
-                teams.len().min(TEAMS_MAX),
+                teams.len().min(TEAMS_ASKED_MAX),
                 teams.len()
             )),
             false => self.hidden(&listed(&hidden)),
@@ -80,7 +78,7 @@ impl Examined<'_> {
         robot: &Secret,
     ) -> Result<Vec<String>, ForgeFault> {
         let mut hidden = Vec::new();
-        for (id, name) in teams.iter().take(TEAMS_MAX) {
+        for (id, name) in teams.iter().take(TEAMS_ASKED_MAX) {
             let path = format!("/teams/{id}");
             match self.forge.look(&path, Showing::Token(robot)).await {
                 Ok(Some(_)) => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::forge::Examined;
-use super::owners::{TEAMS_MAX, listed};
+use super::owners::listed;
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::domain::{RepositoryPath, Secret, harmless};
 use crate::forge::{ForgeFault, Permission, Showing, TEAMS_ASKED_MAX};
@@ -46,7 +46,7 @@ impl Examined<'_> {
             None if looked.teams.is_empty() => return None,
             None => Verdict::Good(format!(
                 "the robot is told who has one ({} of {} teams)",
-                looked.teams.len().min(TEAMS_MAX),
+                looked.teams.len().min(TEAMS_ASKED_MAX),
                 looked.teams.len()
             )),
         };

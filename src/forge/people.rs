@@ -7,7 +7,7 @@ use super::client::Bytes;
 use super::{Account, Forge, ForgeFault, Permission, Showing, Team};
 use crate::domain::{Login, Person, RepositoryPath, Secret};
 
-/// Of how many teams of one repository it is asked who is in there, one question each.
+/// Of how many teams of one repository or crate it is asked who is in there, one question each.
 pub const TEAMS_ASKED_MAX: usize = 50;
 /// What both forges say of the teams of a repository that belongs to an account.
 const NO_ORGANISATION: &str = "not owned by an organization";

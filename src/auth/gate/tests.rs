@@ -992,6 +992,27 @@ mod writing {
     }
 
     #[tokio::test]
+    async fn of_fifty_teams_it_is_asked_who_is_in_there() {
+        let bench = bench(holds()).await;
+        // A token that does not tell its teams.
+        let scopes = &["read:user", "write:repository"];
+        bench.double.world().tokens.get_mut(BOB).unwrap().scopes = scopes;
+        for (place, may) in [(1, true), (21, true), (50, true), (51, false)] {
+            let teams = (1..=51).map(|number| match number == place {
+                true => Team::new(100 + number, "acme", "His", &[8]),
+                false => Team::new(100 + number, "acme", "Another", &[]),
+            });
+            bench.double.world().teams.truncate(1);
+            bench.double.world().teams.extend(teams);
+            let teams: Vec<String> = (1..=51)
+                .map(|number| format!("{{ name = \"acme:t{number}\", id = {} }}", 100 + number))
+                .collect();
+            let owners = format!("users = []\nteams = [{}]", teams.join(", "));
+            assert_eq!(bench.may(BOB, &owners, Can::Publish).await, may, "{place}");
+        }
+    }
+
+    #[tokio::test]
     async fn members_of_an_owning_team_publish() {
         let bench = bench(holds()).await;
         assert!(bench.may(BOB, TEAMS, Can::Publish).await);

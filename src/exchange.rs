@@ -7,20 +7,17 @@
 use std::io;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
 use crate::app::{App, Caller, Visitor};
-use crate::auth::{GateFault, GuestOrder, MintFault, Minted, SpentFault};
+use crate::auth::{GUEST_MAX, GateFault, GuestOrder, MintFault, Minted, SpentFault};
 use crate::domain::{
     Actor, Can, CrateName, CrateScope, Job, Only, RepositoryPath, Scopes, Secret, Visibility,
 };
 use crate::index::Snapshot;
-
-/// Longer than any token lives that is made here.
-const GIVEN_BACK: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the token shall be limited to.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +77,9 @@ pub enum ExchangeFault {
     /// The disk does not remember it.
     #[error("the exchange could not be written down, so there was none; try again later")]
     NotWritten(#[source] io::Error),
+    /// Nor that a token is good no more.
+    #[error("the token could not be taken back; it ends by itself in fifteen minutes at most")]
+    NotTakenBack(#[source] io::Error),
 }
 
 /// Makes a token for whom the forge vouches.
@@ -113,9 +113,12 @@ pub async fn give_back(app: &App, caller: &Caller) -> Result<(), ExchangeFault> 
         return Err(ExchangeFault::NotOfGuest);
     };
     let (spent, grant, now) = (Arc::clone(&app.spent), Arc::clone(grant), Timestamp::now());
-    let until = now.checked_add(GIVEN_BACK).unwrap_or(Timestamp::MAX);
+    // No token that is made here is good for longer.
+    let until = now.checked_add(GUEST_MAX).unwrap_or(Timestamp::MAX);
     let work = move || spent.give_back(grant.token_id, until, now);
-    written(spawn_blocking(work).await.map_err(io::Error::other))
+    let given_back = spawn_blocking(work).await.map_err(io::Error::other);
+    let given_back = given_back.and_then(|done| done.map_err(io::Error::other));
+    given_back.map_err(ExchangeFault::NotTakenBack)
 }
 
 async fn spend(

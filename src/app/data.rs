@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::{AppFault, LOOK_AGAIN};
-use crate::auth::Spent;
+use crate::auth::{GIVEN_BACK, Spent};
 use crate::blobs::Blobs;
 use crate::disk;
 use crate::domain::CommitId;
@@ -155,8 +155,9 @@ impl<'a> Data<'a> {
 
     /// Removes what commands left that were killed: a copy of a key, the half of a record.
     pub(super) fn clean(&self) {
-        let folders = ["tokens", "spent"].map(|name| self.folder.join(name));
-        for folder in [self.keys()].into_iter().chain(folders) {
+        let [tokens, spent] = ["tokens", "spent"].map(|name| self.folder.join(name));
+        let given_back = spent.join(GIVEN_BACK);
+        for folder in [self.keys(), tokens, spent, given_back] {
             if let Err(cause) = disk::remove_old_leftovers(&folder) {
                 warn!(%cause, folder = %folder.display(), "temporary files were not removed");
             }

@@ -35,10 +35,10 @@ pub use id_token::IdTokenFault;
 pub use issuer::{Issuer, MintFault, Minted};
 pub use key_search::KeySearch;
 pub use keys::{KeyFault, KeyId, KeyIdFault, TokenKeys};
-pub use order::{CRATE_SCOPES_MAX, GuestOrder, Lifetime, OrderFault, TokenOrder};
+pub use order::{CRATE_SCOPES_MAX, GUEST_MAX, GuestOrder, Lifetime, OrderFault, TokenOrder};
 pub use permission::{AuthFault, NotPermitted};
 pub use remembered::Holds;
-pub use spent::{Spent, SpentFault};
+pub use spent::{GIVEN_BACK, Spent, SpentFault};
 pub use standing::Wish;
 #[cfg(any(test, fuzzing))]
 pub use verify::fuzzing::token;

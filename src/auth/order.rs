@@ -28,7 +28,7 @@ pub struct TokenOrder {
 }
 
 /// The longest that a token for a guest is good.
-const GUEST_MAX: SignedDuration = SignedDuration::from_mins(15);
+pub const GUEST_MAX: SignedDuration = SignedDuration::from_mins(15);
 
 /// A short token that somebody of the forge asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

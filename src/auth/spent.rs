@@ -3,6 +3,9 @@
 //! Each is an empty file whose name has a hash and the second at which it may be forgotten, so that nothing is good
 //! again after a restart. The hashes are in memory too. Another server that shares the folder takes no id-token again,
 //! for it looks for the same file; of a token that was given back it hears at its next start.
+//!
+//! Whoever has an account at the forge can give tokens back, as many as they like: those have a memory of their own, so
+//! that no exchange finds the other one full.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,18 +21,27 @@ use thiserror::Error;
 use crate::disk;
 use crate::domain::{Cksum, TokenId};
 
-/// The most that are remembered; a thousand jobs an hour are some thousand.
+/// The most that are remembered of each; a thousand jobs an hour are some thousand.
 const ENTRIES_MAX: usize = 100_000;
 /// After so many more it is looked which may be forgotten.
 const FORGET_EACH: usize = 1_000;
+/// The folder of those that were given back, in that of those that were exchanged.
+pub const GIVEN_BACK: &str = "given-back";
 /// How far the clock of the forge may be from ours, in seconds: an id-token is taken for so long after its end.
 const LEEWAY_SECS: i64 = 60;
 
 /// By what something is known again.
 type Mark = [u8; 32];
 
-/// The memory, and the folder that outlives it.
+/// What was exchanged, and what was given back.
+#[derive(Debug)]
 pub struct Spent {
+    exchanged: Memory,
+    given_back: Memory,
+}
+
+/// A memory, and the folder that outlives it.
+struct Memory {
     folder: PathBuf,
     /// Each mark and the second at which it may be forgotten.
     known: Mutex<HashMap<Mark, i64>>,
@@ -42,7 +54,7 @@ pub enum SpentFault {
     #[error("it was used before")]
     Already,
     /// There is no room.
-    #[error("more than {ENTRIES_MAX} tokens were exchanged lately; try again later")]
+    #[error("more than {ENTRIES_MAX} tokens came lately; try again later")]
     Full,
     /// It could not be written down.
     #[error("it could not be written down: {0}")]
@@ -52,6 +64,44 @@ pub enum SpentFault {
 impl Spent {
     /// Reads what `folder` holds, which need not exist yet, and removes what may be forgotten.
     pub fn open(folder: PathBuf, now: Timestamp) -> io::Result<Self> {
+        Ok(Self {
+            given_back: Memory::open(folder.join(GIVEN_BACK), now)?,
+            exchanged: Memory::open(folder, now)?,
+        })
+    }
+
+    /// Spends what ends at `until`, once: durable when this returns.
+    pub fn spend(&self, mark: Mark, until: Timestamp, now: Timestamp) -> Result<(), SpentFault> {
+        self.exchanged.keep(mark, until, now)
+    }
+
+    /// Whether that was spent, here or by another server that shares the folder.
+    pub fn is_spent(&self, mark: &Mark, until: Timestamp) -> bool {
+        self.exchanged.knows(mark) || self.exchanged.has_file(mark, until)
+    }
+
+    /// Takes a token of ours back, until it would have ended.
+    pub fn give_back(
+        &self,
+        token: TokenId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), SpentFault> {
+        match self.given_back.keep(mark_of(token), until, now) {
+            // Twice is as good as once.
+            Err(SpentFault::Already) => Ok(()),
+            given_back => given_back,
+        }
+    }
+
+    /// Whether a token of ours was given back.
+    pub fn is_given_back(&self, token: TokenId) -> bool {
+        self.given_back.knows(&mark_of(token))
+    }
+}
+
+impl Memory {
+    fn open(folder: PathBuf, now: Timestamp) -> io::Result<Self> {
         let mut known = HashMap::new();
         let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -76,8 +126,8 @@ impl Spent {
         })
     }
 
-    /// Spends what ends at `until`, once: durable when this returns.
-    pub fn spend(&self, mark: Mark, until: Timestamp, now: Timestamp) -> Result<(), SpentFault> {
+    /// Remembers what ends at `until`, once: durable when this returns.
+    fn keep(&self, mark: Mark, until: Timestamp, now: Timestamp) -> Result<(), SpentFault> {
         let until = forgotten_at(until);
         {
             let mut known = self.lock();
@@ -114,30 +164,6 @@ impl Spent {
             }
             made => made.map(|()| true),
         }
-    }
-
-    /// Takes a token of ours back, until it would have ended.
-    pub fn give_back(
-        &self,
-        token: TokenId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), SpentFault> {
-        match self.spend(mark_of(token), until, now) {
-            // Twice is as good as once.
-            Err(SpentFault::Already) => Ok(()),
-            given_back => given_back,
-        }
-    }
-
-    /// Whether that was spent, here or by another server that shares the folder.
-    pub fn is_spent(&self, mark: &Mark, until: Timestamp) -> bool {
-        self.knows(mark) || self.has_file(mark, until)
-    }
-
-    /// Whether a token of ours was given back.
-    pub fn is_given_back(&self, token: TokenId) -> bool {
-        self.knows(&mark_of(token))
     }
 
     fn knows(&self, mark: &Mark) -> bool {
@@ -186,9 +212,9 @@ fn parse(name: &str) -> Option<(Mark, i64)> {
     Some((*mark.as_bytes(), until.parse().ok()?))
 }
 
-impl fmt::Debug for Spent {
+impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spent")
+        f.debug_struct("Memory")
             .field("folder", &self.folder)
             .finish_non_exhaustive()
     }
@@ -203,7 +229,7 @@ mod tests {
     }
 
     fn files(spent: &Spent) -> usize {
-        fs::read_dir(&spent.folder).map_or(0, Iterator::count)
+        fs::read_dir(&spent.exchanged.folder).map_or(0, Iterator::count)
     }
 
     #[test]
@@ -311,7 +337,7 @@ mod tests {
         let over = folder.path().join(name(&[1; 32], at(0).as_second()));
         fs::create_dir(&over).unwrap();
         let spent = Spent::open(folder.path().to_owned(), at(1)).unwrap();
-        assert!(spent.lock().is_empty() && over.exists());
+        assert!(spent.exchanged.lock().is_empty() && over.exists());
     }
 
     #[test]
@@ -320,12 +346,25 @@ mod tests {
         let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
         for number in 0..ENTRIES_MAX {
             let mark = Sha256::digest(number.to_le_bytes()).into();
-            spent.lock().insert(mark, at(60).as_second());
+            spent.exchanged.lock().insert(mark, at(60).as_second());
         }
         let full = spent.spend([1; 32], at(600), at(0));
         assert!(matches!(full, Err(SpentFault::Full)));
         spent.spend([1; 32], at(600), at(60)).unwrap();
-        assert_eq!(spent.lock().len(), 1);
+        assert_eq!(spent.exchanged.lock().len(), 1);
+    }
+
+    #[test]
+    fn however_many_are_given_back_there_is_room_for_an_exchange() {
+        let folder = tempfile::tempdir().unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        for number in 0..ENTRIES_MAX {
+            let mark = Sha256::digest(number.to_le_bytes()).into();
+            spent.given_back.lock().insert(mark, at(60).as_second());
+        }
+        let full = spent.give_back(TokenId::from([1; 16]), at(600), at(0));
+        assert!(matches!(full, Err(SpentFault::Full)));
+        spent.spend([1; 32], at(600), at(0)).unwrap();
     }
 
     #[test]
@@ -335,14 +374,14 @@ mod tests {
         let fill = |count: usize| {
             for number in 0..count {
                 let mark = Sha256::digest(number.to_le_bytes()).into();
-                spent.lock().insert(mark, at(60).as_second());
+                spent.exchanged.lock().insert(mark, at(60).as_second());
             }
         };
         fill(FORGET_EACH - 2);
         spent.spend([1; 32], at(600), at(60)).unwrap();
-        assert_eq!(spent.lock().len(), FORGET_EACH - 1);
+        assert_eq!(spent.exchanged.lock().len(), FORGET_EACH - 1);
         spent.spend([2; 32], at(600), at(60)).unwrap();
-        assert_eq!(spent.lock().len(), 2);
+        assert_eq!(spent.exchanged.lock().len(), 2);
     }
 
     #[test]
@@ -365,6 +404,6 @@ mod tests {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
-        assert_eq!((files(&spent), spent.lock().len()), (3, 0));
+        assert_eq!((files(&spent), spent.exchanged.lock().len()), (3, 0));
     }
 }

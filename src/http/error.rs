@@ -174,6 +174,10 @@ impl From<ExchangeFault> for ApiError {
                 error!(%cause, "an exchange of a token was not written down");
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            ExchangeFault::NotTakenBack(ref cause) => {
+                error!(%cause, "a token was not taken back");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         Self::new(status, fault.to_string())
     }

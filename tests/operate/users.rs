@@ -329,20 +329,22 @@ fn keys_and_records_are_their_owners_alone_whatever_the_umask() {
 }
 
 #[test]
-fn a_developer_who_comes_by_git_shell_pushes_and_reaches_nothing_else() {
+fn a_developer_whose_key_runs_one_program_pushes_and_reaches_nothing_else() {
     let Some(shared) = Shared::new() else {
         return;
     };
-    // What sshd does for a key with `restrict` and this command, but for the network.
+    // What sshd does for a key with this command, but for the network: whatever it is asked for, it runs that.
     let ssh = shared.program.path().join("ssh");
     let user = shared.as_user(SERVER).join(" ");
+    let repository = shared.registry.repository();
     let script = format!(
-        "#!/bin/sh\nfor last; do :; done\nexec env -i HOME=/ PATH=\"$PATH\" {user} git-shell -c \"$last\"\n"
+        "#!/bin/sh\nexec env -i HOME=/ PATH=\"$PATH\" {user} git-receive-pack {}\n",
+        repository.display()
     );
     fs::write(&ssh, script).unwrap();
     set_mode(&ssh, 0o755);
-    let url = format!("ssh://registry{}", shared.registry.repository().display());
-    let push = |words: &[&str]| {
+    let push_to = |path: &Path, words: &[&str]| {
+        let url = format!("ssh://registry{}", path.display());
         let command = format!("core.sshCommand={}", ssh.display());
         let by = ["-c", &command, "-c", "ssh.variant=simple", "push"];
         git(
@@ -350,6 +352,7 @@ fn a_developer_who_comes_by_git_shell_pushes_and_reaches_nothing_else() {
             &[&by, words, &[&*url, "HEAD:main"]].concat(),
         )
     };
+    let push = |words: &[&str]| push_to(&repository, words);
     for _ in 0..2 {
         shared.change();
         // It is served at once, though the server never looks by itself.
@@ -362,8 +365,15 @@ fn a_developer_who_comes_by_git_shell_pushes_and_reaches_nothing_else() {
     shared.person.catch_up();
     shared.person.write(LINES, "").commit("a line less");
     push(&[]).fails_with("foo-bar");
-    push(&["--receive-pack=git -c core.hooksPath=/dev/null receive-pack"])
-        .fails_with("unrecognized command");
+    push(&["--receive-pack=git -c core.hooksPath=/dev/null receive-pack"]).fails_with("foo-bar");
+    // A backup has no hooks.
+    let backup = shared.program.path().join("backup");
+    let words = ["backup", backup.to_str().unwrap()];
+    shared.registry.run(&words).succeeds();
+    give_to(SERVER, &backup);
+    push_to(&backup.join("index.git"), &[]).fails_with("foo-bar");
+    let words = ["verify", "--data", backup.to_str().unwrap()];
+    run(Command::new(program()).args(words), b"").succeeds();
     shared.publishes("1.1.0");
 }
 

@@ -55,8 +55,14 @@ impl App {
         deadline: Instant,
         find: impl AsyncFnOnce(Arc<Snapshot>) -> Result<Standing, E>,
     ) -> Result<bool, E> {
+        if !refusals.iter().any(Refusal::is_of_rights) {
+            return Ok(false);
+        }
         let on = self.index.snapshot();
-        if on.commit() == asked.on.commit() || !refusals.iter().any(Refusal::is_of_rights) {
+        let name = asked.change.action.krate();
+        let owners = |on: &Snapshot| on.find(name).map(|krate| Arc::clone(&krate.owners));
+        let create = |on: &Snapshot| on.registry().policy.create.clone();
+        if owners(&on) == owners(&asked.on) && create(&on) == create(&asked.on) {
             return Ok(false);
         }
         let found = timeout_at(deadline, find(Arc::clone(&on))).await;

@@ -76,6 +76,18 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The crate that it is about.
+    pub fn krate(&self) -> &CrateName {
+        match self {
+            Self::Publish { line, .. } => &line.name,
+            Self::Yank { name, .. }
+            | Self::AddOwners { name, .. }
+            | Self::RemoveOwners { name, .. } => name,
+        }
+    }
+}
+
 /// Why a change may not happen: nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {

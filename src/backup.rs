@@ -113,6 +113,8 @@ pub fn back_up(
     let copied = copy(&source, from, &data.place(), to, tell)?;
     // A key that was taken away to end its tokens must not come back with a restore.
     SmallFiles::read(&from.join("keys"))?.alone_in(&to.join("keys"))?;
+    // Last: the backup is good, however long this takes.
+    data.place().merge_packs();
     Ok(copied)
 }
 

@@ -120,9 +120,14 @@ impl Incoming<'_> {
             "update-ref",
             git::command(git_dir).args(["update-ref", "-d", INCOMING]),
         )?;
-        // Each copy brought one, and nobody else does it here.
-        maintenance::merge_once(git_dir);
         Ok(self.commit)
+    }
+}
+
+impl Place {
+    /// Merges the packs, of which each copy to here brings one more, if there are many and nobody else does it.
+    pub fn merge_packs(&self) {
+        maintenance::merge_once(&self.git_dir);
     }
 }
 

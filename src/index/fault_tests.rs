@@ -100,9 +100,12 @@ impl Waiting {
 
     /// As [`Waiting::ask`]; the folder `in_the_way` goes in the moment of the answer.
     fn ask_with(&self, action: Action, in_the_way: Option<PathBuf>) -> Asking {
+        self.ask_for(Ask::Change(change("alice", action)), in_the_way)
+    }
+
+    fn ask_for(&self, ask: Ask, in_the_way: Option<PathBuf>) -> Asking {
         let queue = self.queue.clone();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let ask = Ask::Change(change("alice", action));
         let mut asking: Asking =
             Box::pin(async move { queue::submit(&queue, ask, Blob::Kept, deadline).await });
         let tell = self.tell.clone();
@@ -354,13 +357,20 @@ fn git_in(git_dir: &Path, args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn with_too_many_packs_nothing_is_written() {
+async fn with_too_many_packs_no_crate_is_changed_and_a_token_can_be_revoked() {
     for (packs, is_written) in [(PACKS_MAX - 1, true), (PACKS_MAX, false)] {
         let waiting = Waiting::new(&["1.0.0"]).await;
         waiting.writer.flights.crowd.note(packs);
         let asked = waiting.ask(publish("a", "1.1.0", 1));
-        let (_folder, answers) = waiting.run(vec![asked]).await;
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let revoke = Operation::RevokeToken {
+            id: [7; 16].into(),
+            until: at,
+        };
+        let revoked = waiting.ask_for(Ask::Operation(revoke, at), None);
+        let (_folder, answers) = waiting.run(vec![asked, revoked]).await;
         assert_eq!(answers[0].is_ok(), is_written, "{answers:?}");
+        assert!(answers[1].is_ok(), "{answers:?}");
         let is_told = is_unavailable(&answers[0], "packs, which cannot be merged");
         assert_ne!(is_told, is_written, "{answers:?}");
     }

@@ -10,7 +10,7 @@ use super::change::Refusal;
 use super::edit::{Edit, Verdict};
 use super::message::Draft;
 use super::object::{PackObject, commit_id};
-use super::queue::{Blob, Ticket};
+use super::queue::{Ask, Blob, Ticket};
 use super::rule::{self, By};
 use super::writer::{Tip, Writer};
 use super::written::WriteFault;
@@ -50,6 +50,11 @@ impl Group {
     /// Judges a change on the group so far; answers it at once where the answer does not depend on the group.
     pub(super) fn add(&mut self, ticket: Ticket, writer: &Writer) {
         let ask = ticket.ask();
+        if let Ask::Change(_) = ask
+            && let Err(reason) = writer.flights.crowd.check()
+        {
+            return ticket.answer(Err(WriteFault::Unavailable(reason)));
+        }
         let durable = &writer.tip.snapshot;
         match ask.judge(&self.tip.snapshot) {
             Ok(Verdict::Edit(edit)) => match self.commit(*edit, ask.at(), ticket.blob(), writer) {

@@ -856,6 +856,7 @@ async fn a_copy_that_is_brought_up_to_date_again_and_again_has_few_packs() {
         let landed = fixture.lands("alice", publish("a", &version, 1)).await;
         let incoming = source.copy_to(landed.commit, &copy).unwrap();
         incoming.accept().unwrap();
+        copy.merge_packs();
     }
     let count = pack::how_many(&copy.packs()).unwrap();
     assert!(count < 32, "{count} packs");

@@ -267,9 +267,8 @@ impl Writer {
         objects: Vec<PackObject>,
         tickets: impl Iterator<Item = &'a mut Ticket>,
     ) -> Result<(), Failure> {
-        let before = self.tip.snapshot.commit;
-        let commit = next.snapshot.commit;
-        let _flight = self.flights.write_if_few().map_err(Failure::NotDone)?;
+        let (before, commit) = (self.tip.snapshot.commit, next.snapshot.commit);
+        let _flight = self.flights.write();
         let begun = Instant::now();
         let pack = self.packs.write(&objects).map_err(|cause| {
             error!(%cause, "a pack was not written");
@@ -292,6 +291,7 @@ impl Writer {
         };
         match moved {
             Ok(()) => {
+                self.flights.crowd.add_one();
                 let took = begun.elapsed().as_secs_f64();
                 self.measures.tip_seconds.observe(took);
             }

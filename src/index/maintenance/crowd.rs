@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From so many on it is told; of those that are merged there are some dozens.
 const MANY: usize = 1_000;
-/// With so many nothing more is written, for whoever opens the repository must still be able to: gix tells at most
+/// With so many no crate is changed any more, for whoever opens the repository must still be able to: gix tells at most
 /// 32,767 packs from each other, and Linux maps at most 65,530 files into a process, two of each pack.
 pub(in crate::index) const PACKS_MAX: usize = 10_000;
 
@@ -18,7 +18,8 @@ impl Crowd {
         self.0.store(packs, Ordering::Relaxed);
     }
 
-    pub(super) fn add_one(&self) {
+    /// One more was written, and stays.
+    pub(in crate::index) fn add_one(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -27,12 +28,12 @@ impl Crowd {
         Some(self.0.load(Ordering::Relaxed)).filter(|packs| *packs >= MANY)
     }
 
-    /// Says why no more may be written, if there are so many.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Says why no crate may be changed, if there are so many; what the operator does has still room.
+    pub(in crate::index) fn check(&self) -> Result<(), String> {
         match self.too_many().filter(|packs| *packs >= PACKS_MAX) {
             None => Ok(()),
             Some(packs) => Err(format!(
-                "the index has {packs} packs, which cannot be merged; nothing is written until they are, and the log of the server says what hinders it"
+                "the index has {packs} packs, which cannot be merged; no crate is changed until they are, and the log of the server says what hinders it"
             )),
         }
     }

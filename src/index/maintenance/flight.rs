@@ -25,6 +25,7 @@ pub(in crate::index) struct Flights {
     copied: Arc<Laps>,
     left: Arc<Mutex<Left>>,
     call: SyncSender<()>,
+    /// How many packs there are.
     pub(in crate::index) crowd: Crowd,
 }
 
@@ -42,7 +43,6 @@ struct Left {
 pub(in crate::index) struct Flight {
     laps: Arc<Laps>,
     call: SyncSender<()>,
-    crowd: Crowd,
 }
 
 /// A moment between beginnings and ends.
@@ -65,18 +65,11 @@ impl Flights {
         self.begin(&self.written)
     }
 
-    /// As [`Flights::write`], unless there are too many packs; says so then.
-    pub(in crate::index) fn write_if_few(&self) -> Result<Flight, String> {
-        self.crowd.check()?;
-        Ok(self.write())
-    }
-
     fn begin(&self, laps: &Arc<Laps>) -> Flight {
         laps.fetch_add(1, Ordering::SeqCst);
         Flight {
             laps: Arc::clone(laps),
             call: self.call.clone(),
-            crowd: self.crowd.clone(),
         }
     }
 
@@ -131,7 +124,6 @@ impl Flights {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.crowd.add_one();
         let flights = self.laps.fetch_add(1, Ordering::SeqCst) / 2 + 1;
         if flights.is_multiple_of(CALL_AFTER) {
             // If there is a call already, it is enough.

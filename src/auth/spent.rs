@@ -96,7 +96,9 @@ impl Spent {
 
     /// Whether a token of ours was given back.
     pub fn is_given_back(&self, token: TokenId) -> bool {
-        self.given_back.knows(&mark_of(token))
+        let mark = mark_of(token);
+        // Earlier versions kept both in one folder.
+        self.given_back.knows(&mark) || self.exchanged.knows(&mark)
     }
 }
 
@@ -292,6 +294,16 @@ mod tests {
         for spent in [spent, Spent::open(folder.path().to_owned(), at(1)).unwrap()] {
             assert!(spent.is_given_back(one) && !spent.is_given_back(other));
         }
+    }
+
+    #[test]
+    fn a_token_that_was_given_back_when_all_lay_in_one_folder_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (TokenId::from([1; 16]), TokenId::from([2; 16]));
+        let before = name(&mark_of(one), forgotten_at(at(600)));
+        fs::write(folder.path().join(before), "").unwrap();
+        let spent = Spent::open(folder.path().to_owned(), at(0)).unwrap();
+        assert!(spent.is_given_back(one) && !spent.is_given_back(other));
     }
 
     #[test]

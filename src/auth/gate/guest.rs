@@ -56,11 +56,15 @@ impl Guest {
         Some(Self { who, proof })
     }
 
-    /// Refuses whose id-token was exchanged: what it was exchanged for is limited, and would limit nothing.
+    /// Refuses a job whose id-token was exchanged: what it was exchanged for is limited, and would limit nothing. A
+    /// person may exchange theirs again and again.
     pub async fn must_not_be_spent(&self, spent: &Arc<Spent>) -> Result<(), GateFault> {
-        let GuestProof::Signed { once, until, .. } = self.proof else {
+        let (Who::Job(_) | Who::Task(_), GuestProof::Signed { once, until, .. }) =
+            (&self.who, &self.proof)
+        else {
             return Ok(());
         };
+        let (once, until) = (*once, *until);
         let spent = Arc::clone(spent);
         match spawn_blocking(move || spent.is_spent(&once, until)).await {
             Ok(false) => Ok(()),
@@ -98,6 +102,32 @@ impl fmt::Display for Guest {
             Who::Person(person) => person.login.fmt(f),
             Who::Job(job) => job.repository.fmt(f),
             Who::Task(task) => write!(f, "job {task} of the forge"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_persons_id_token_it_is_not_asked_whether_it_was_exchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (now, until) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let spent = Arc::new(Spent::open(folder.path().to_owned(), now).unwrap());
+        spent.spend([1; 32], until, now).unwrap();
+        let login = "alice".parse().unwrap();
+        for (who, is_refused) in [
+            (Who::Person(Person { login, id: 7 }), false),
+            (Who::Task(1), true),
+        ] {
+            let proof = GuestProof::Signed {
+                groups: Vec::new(),
+                once: [1; 32],
+                until,
+            };
+            let asked = Guest { who, proof }.must_not_be_spent(&spent).await;
+            assert_eq!(asked.is_err(), is_refused, "{asked:?}");
         }
     }
 }

@@ -105,6 +105,9 @@ impl Reviews {
     async fn catch_up(&self, app: &Arc<App>, soonest: Instant) -> Result<(), ForgeFault> {
         if self.forge.is_index_taken().await? {
             // What is proposed to another repository is nothing to us, nor is what is said there.
+            info!(
+                "no pull request is judged: another repository has the name of the index repository"
+            );
             return Ok(());
         }
         let mut open = self.forge.open_pull_requests(&self.index).await?;
@@ -260,7 +263,13 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     let _turn = reviews.turn.lock().await;
     match reviews.forge.is_index_taken().await {
         Ok(false) => {}
-        Ok(true) => return,
+        Ok(true) => {
+            info!(
+                number,
+                "a pull request is left out: another repository has the name of the index repository"
+            );
+            return;
+        }
         Err(reason) => {
             warn!(number, %reason, "it is not known to which repository a pull request is");
             reviews.failed.notify_one();

@@ -1,8 +1,6 @@
 //! The index on a real forge: real cargos publish, people merge, the forge says no or is away.
 
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -373,7 +371,9 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
     // Nor is one judged of which the forge tells.
     let told = event("pull_request", HOOK_SECRET, &pull_request(1, &head));
     told.send(beside.registry.port).succeeds();
-    sleep(Duration::from_secs(2));
+    for said in ["no pull request is judged", "a pull request is left out"] {
+        eventually(said, || beside.registry.log().contains(said).then_some(()));
+    }
     let said = caller.read(&format!("{}/commits/{head}/status", theirs.api()));
     assert_eq!(said["total_count"], 0, "{said}");
     assert!(!beside.registry.log().contains("a pull request was judged"));

@@ -1,7 +1,7 @@
 //! Publishing over HTTP, against the flushes of the disk itself.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,12 @@ const ALONE: usize = 60;
 const ALONE_AT_ONCE: usize = 10;
 /// How long it may take until packs are merged.
 const MERGE_WAIT: Duration = Duration::from_secs(120);
-/// For so long an ext4 without a journal gives no inode of a file that is gone to another, and looks past it for each new
-/// file.
+/// Fewer packs than these are no reason for the server to merge,
+const FEW_PACKS: usize = 8;
+/// and those that are there after it has looked twice stay.
+const STAYS_AFTER: Duration = Duration::from_secs(40);
+/// At least for so long an ext4 without a journal gives no inode of a file that is gone to another, and looks past it for
+/// each new file: deletions of the last minutes make the baseline slower, and the server too.
 const INODE_WAIT: Duration = Duration::from_secs(6);
 /// What the baseline is called.
 const DISK: &str = "new file + fsync + rename + fsync(dir)";
@@ -80,15 +84,21 @@ impl Publisher {
     pub fn rest(&self) -> anyhow::Result<()> {
         let folder = self.data.path().join("index.git/objects/pack");
         let started = Instant::now();
+        let (mut before, mut changed) = (Vec::new(), started);
         loop {
             let files = fs::read_dir(&folder)?;
-            let packs: Vec<_> = files
+            let mut packs: Vec<_> = files
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .filter(|path| path.extension().is_some_and(|kind| kind == "idx"))
                 .collect();
-            if let [pack] = packs.as_slice()
-                && pack.with_extension("bitmap").exists()
-            {
+            packs.sort();
+            if packs != before {
+                (before, changed) = (packs.clone(), Instant::now());
+            }
+            // A few that came after the last merge stay for good.
+            let is_left = packs.len() < FEW_PACKS && changed.elapsed() > STAYS_AFTER;
+            let has_bitmap = |pack: &PathBuf| pack.with_extension("bitmap").exists();
+            if (packs.len() == 1 || is_left) && packs.iter().any(has_bitmap) {
                 return self.server.settle();
             }
             ensure!(

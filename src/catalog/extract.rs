@@ -11,6 +11,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::Value;
 
+use crate::domain::read_document;
+
 /// How far an archive is unpacked to find its manifest, in bytes: Cargo packs it among the first files.
 const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The largest manifest that is read, in bytes.
@@ -80,8 +82,8 @@ impl Extract {
 
     /// Reads the manifest of a `.crate` file.
     pub(super) fn read(file: impl Read) -> Result<Self, ExtractFault> {
-        let manifest: Manifest = toml::from_str(&manifest_of(file)?)
-            .map_err(|error| ExtractFault::Manifest(one_line(error.message(), 200)))?;
+        let manifest: Manifest = read_document(&manifest_of(file)?)
+            .map_err(|fault| ExtractFault::Manifest(one_line(&fault.to_string(), 200)))?;
         let package = manifest.package;
         let get = |key: &str| package.as_ref()?.get(key);
         let keywords = get("keywords").and_then(Value::as_array);

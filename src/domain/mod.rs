@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod arbitrary;
 mod dependency;
+mod document;
 mod feature;
 mod forge;
 mod grant;
@@ -28,6 +29,7 @@ mod version;
 mod visibility;
 
 pub use dependency::{Dependency, DependencyKind};
+pub use document::{DocumentFault, read_document};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
 pub use forge::{RepositoryPath, RepositoryPathFault};
 pub use grant::{Can, CrateScope, Grant, Only, ScopeFault, Scopes};

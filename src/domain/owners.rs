@@ -15,6 +15,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::document::read_document;
 use super::first_of;
 use super::grant::Can;
 use super::principal::{Actor, Standing};
@@ -217,7 +218,7 @@ impl Owners {
             return Err(OwnerFault::TooLarge(text.len()));
         }
         let owners: Self =
-            toml::from_str(text).map_err(|error| OwnerFault::Syntax(error.message().to_owned()))?;
+            read_document(text).map_err(|fault| OwnerFault::Syntax(fault.to_string()))?;
         if owners.users.len() + owners.teams.len() > OWNERS_MAX {
             return Err(OwnerFault::TooMany);
         }

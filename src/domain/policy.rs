@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::document::read_document;
 use super::limits::{LimitFault, Limits};
 use super::name::CrateName;
 use super::owners::Creators;
@@ -68,8 +69,8 @@ impl Policy {
         if text.len() > POLICY_BYTES_MAX {
             return Err(PolicyFault::TooLarge);
         }
-        let policy: Self = toml::from_str(text)
-            .map_err(|error| PolicyFault::Syntax(error.message().to_owned()))?;
+        let policy: Self =
+            read_document(text).map_err(|fault| PolicyFault::Syntax(fault.to_string()))?;
         policy.limits.check()?;
         Ok(policy)
     }

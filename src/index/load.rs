@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gix::objs::Kind;
 use thiserror::Error;
 
-use crate::domain::{BlobId, CommitId, CrateName, IndexPath, Owners, Policy};
+use crate::domain::{BlobId, CommitId, CrateName, IndexPath, Owners, Policy, read_document};
 
 use super::crates::Crates;
 use super::damage;
@@ -358,7 +358,7 @@ fn parse_revoked(bytes: &[u8]) -> Result<Revoked, LoadFault> {
 
 fn parse_toml<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, LoadFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| broken(path, &error))?;
-    toml::from_str(text).map_err(|error| broken(path, &error.message()))
+    read_document(text).map_err(|fault| broken(path, &fault))
 }
 
 fn broken(path: &str, reason: &dyn ToString) -> LoadFault {

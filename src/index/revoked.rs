@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::domain::TokenId;
+use crate::domain::{TokenId, read_document};
 
 /// The most tokens that can be revoked at one time.
 pub(super) const REVOKED_MAX: usize = 100_000;
@@ -70,7 +70,7 @@ impl Revoked {
         }
         let form = |error: &dyn ToString| RevokedFault::Form(error.to_string());
         let text = std::str::from_utf8(bytes).map_err(|error| form(&error))?;
-        let file: File = toml::from_str(text).map_err(|error| form(&error.message()))?;
+        let file: File = read_document(text).map_err(|fault| form(&fault))?;
         if file.tokens.len() > REVOKED_MAX {
             return Err(RevokedFault::TooMany);
         }

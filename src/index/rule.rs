@@ -15,7 +15,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::domain::{Cksum, CommitId, CrateName, IndexFile, IndexPath, Owners, Policy, harmless};
+use crate::domain::{
+    Cksum, CommitId, CrateName, IndexFile, IndexPath, Owners, Policy, harmless, read_document,
+};
 
 use super::object::{Body, Collision};
 use super::registry_files::{
@@ -244,8 +246,8 @@ impl<'a> Sorted<'a> {
                 CONFIG_JSON => next.config_json = file.body.clone(),
                 ALLOWED_SIGNERS => next.allowed_signers = Bytes::from(file.bytes.clone()),
                 REGISTRY_TOML => {
-                    next.identity = toml::from_str(text()?)
-                        .map_err(|error| unreadable(error.message().to_owned()))?;
+                    next.identity =
+                        read_document(text()?).map_err(|fault| unreadable(fault.to_string()))?;
                 }
                 REVOKED_TOML => {
                     let revoked = Revoked::parse(&file.bytes);

@@ -26,8 +26,9 @@ use super::faults::{Faults, quoted};
 use super::files::Files;
 use super::frame::{Metadata, MetadataFault};
 use crate::domain::{
-    Cksum, CrateName, CrateVersion, Dependency, Features, IndexLine, Limits, NameFault, OwnUrls,
-    PlainText, PubTime, RegistryUrl, Requirements, TextFault, VersionFault,
+    Cksum, CrateName, CrateVersion, Dependency, DocumentFault, Features, IndexLine, Limits,
+    NameFault, OwnUrls, PlainText, PubTime, RegistryUrl, Requirements, TextFault, VersionFault,
+    read_document,
 };
 
 use self::about::About;
@@ -212,7 +213,7 @@ pub fn read(
         release,
         mut faults,
     } = Read::nothing(upload);
-    let table = toml::from_str(manifest).map_err(|error| toml_fault(manifest, &error));
+    let table = read_document(manifest).map_err(|fault| toml_fault(manifest, &fault));
     let Some(table) = faults.note(table) else {
         return Read { release, faults };
     };
@@ -248,10 +249,10 @@ pub fn read(
     Read { release, faults }
 }
 
-fn toml_fault(manifest: &str, error: &toml::de::Error) -> ManifestFault {
+fn toml_fault(manifest: &str, fault: &DocumentFault) -> ManifestFault {
     ManifestFault::Toml {
-        line: line_of(manifest, error.span().map_or(0, |span| span.start)),
-        message: quoted(error.message()),
+        line: line_of(manifest, fault.at),
+        message: quoted(&fault.to_string()),
     }
 }
 

@@ -22,6 +22,12 @@ fn toml_that_every_reader_takes() {
         refuses("ManifestFault::Toml, a NUL", "# \0\n"),
         @"400 Bad Request: `Cargo.toml` cannot be read, line 4: invalid comment character, expected printable characters"
     );
+    let level = |inner: String| format!("{{ {}a = {inner} }}", "a.".repeat(75));
+    let deep = (0..20).fold("1".to_owned(), |inner, _| level(inner));
+    assert_snapshot!(
+        refuses("ManifestFault::Toml, nested too deep", &format!("[package.metadata]\na = {deep}")),
+        @"400 Bad Request: `Cargo.toml` cannot be read, line 5: tables, arrays and parts of keys stand more than 80 deep in one another"
+    );
 
     let marked = format!("\u{feff}{MANIFEST}");
     assert_snapshot!(

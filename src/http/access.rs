@@ -2,6 +2,7 @@
 //!
 //! A handler gets the index only from here, so that none forgets to ask.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -89,8 +90,7 @@ impl Request {
             .app
             .authenticate_by_any_key(self.authorization())
             .await?;
-        let name = grant.bearer.name();
-        Span::current().record("principal", field::display(name.as_str()));
+        self.is_from(grant.bearer.name().as_str());
         Ok(grant)
     }
 
@@ -124,7 +124,7 @@ impl Request {
         let (gate, token) = self.to_gate(fault)?;
         let peer = self.asked.peer.0.ip();
         gate.may_read(&token, peer, Timestamp::now()).await?;
-        Span::current().record("principal", "a reader of the forge");
+        self.is_from("a reader of the forge");
         Ok(())
     }
 
@@ -133,8 +133,14 @@ impl Request {
         let peer = self.asked.peer.0.ip();
         let guest = gate.guest(&token, peer, Timestamp::now()).await?;
         guest.must_not_be_spent(&self.app.spent).await?;
-        Span::current().record("principal", field::display(&guest));
+        self.is_from(&guest);
         Ok(Visitor::Guest(Arc::clone(gate), Box::new(guest)))
+    }
+
+    /// It is known now who asks.
+    fn is_from(&self, principal: impl Display) {
+        Span::current().record("principal", field::display(principal));
+        self.asked.sender_is_known();
     }
 
     fn authorization(&self) -> Option<&[u8]> {

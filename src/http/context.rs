@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use warp::http::HeaderMap;
 
@@ -30,6 +31,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whoever sent this is nobody who may hold the place of others by being slow.
+    pub(super) fn sender_is_known(&self) {
+        self.progress.is_known.store(true, Ordering::Relaxed);
+    }
+
     /// Resolves when others want the place of this connection: whoever only waits for something then gives it up.
     pub fn room_wanted(&self) -> impl Future<Output = ()> + Send + use<> {
         self.progress.room_wanted()

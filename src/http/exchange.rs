@@ -27,7 +27,7 @@ use super::connection::Leave;
 use super::context::{Asked, PeerAddr, RequestId, Response};
 use super::envelope::envelope;
 use super::routes::Routes;
-use super::stall::{Pace, Stalled};
+use super::stall::{Pace, Stalled, Terms};
 
 /// The longest request target that is answered, in bytes.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -42,6 +42,8 @@ pub(super) struct Progress {
     leave: watch::Receiver<Leave>,
     /// Whether a request has come.
     pub(super) has_served: AtomicBool,
+    /// Whether it is known who sent the latest one.
+    pub(super) is_known: AtomicBool,
     /// Whether the body of the latest request was left unread.
     pub(super) has_unread_body: AtomicBool,
     /// How far the latest answer is.
@@ -59,6 +61,7 @@ impl Progress {
         Self {
             leave,
             has_served: AtomicBool::default(),
+            is_known: AtomicBool::default(),
             has_unread_body: AtomicBool::default(),
             answer: AnswerState::default(),
             taking: Stalled::default(),
@@ -85,6 +88,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response {
     progress.has_served.store(true, Ordering::Relaxed);
+    progress.is_known.store(false, Ordering::Relaxed);
     progress.answer.begin();
     // Also if nobody is asked for it: a client that is refused may be sending it all the same.
     let mut request = request.map(|body| WatchedBody::new(body, Arc::clone(&progress)));
@@ -310,7 +314,7 @@ impl WatchedBody {
     fn new(body: Incoming, progress: Arc<Progress>) -> Self {
         let this = Self {
             body,
-            pace: Pace::default(),
+            pace: Pace::new(Terms::OF_STRANGERS),
             progress,
         };
         this.note();
@@ -342,6 +346,10 @@ impl Body for WatchedBody {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         let Poll::Ready(ready) = &frame else {
+            // Only now has whoever asks for the body had the time to know the sender.
+            if this.progress.is_known.load(Ordering::Relaxed) {
+                this.pace.set_terms(Terms::PATIENT);
+            }
             this.pace.waits(&this.progress.giving);
             return Poll::Pending;
         };

@@ -20,12 +20,31 @@ use super::exchange::Progress;
 const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// How often it is looked whether the kernel takes more: by itself it only says so once half of that is gone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// The least that a peer has to give or take in a second while others want its place, in bytes.
-const PACE_MIN: u32 = 2_000;
-/// How far it may be behind.
-const GRACE: Duration = Duration::from_secs(5);
 
-/// Since when a peer is waited for, as its connection sees it: earlier by as much as it was behind before.
+/// What a peer has to do while others want its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// The least that it has to give or take in a second, in bytes.
+    pace: u32,
+    /// How far it may be behind.
+    grace: Duration,
+}
+
+impl Terms {
+    /// For whoever is known, and for whoever takes an answer.
+    pub(super) const PATIENT: Self = Self {
+        pace: 2_000,
+        grace: Duration::from_secs(5),
+    };
+    /// For whoever gives a body before anybody knows who it is: the little that strangers have to say comes at once, and
+    /// they could hold all places with it.
+    pub(super) const OF_STRANGERS: Self = Self {
+        pace: 64_000,
+        grace: Duration::from_secs(1),
+    };
+}
+
+/// When a peer that is waited for will be too far behind.
 #[derive(Default)]
 pub(super) struct Stalled(Mutex<Option<Instant>>);
 
@@ -34,11 +53,12 @@ impl Stalled {
     pub(super) async fn for_long(&self) {
         loop {
             let now = Instant::now();
-            let over = self.get().unwrap_or(now) + GRACE;
-            if over <= now {
-                return;
+            match self.get() {
+                Some(over) if over <= now => return,
+                Some(over) => sleep_until(over).await,
+                // Nobody is too far behind before that.
+                None => sleep_until(now + Terms::OF_STRANGERS.grace).await,
             }
-            sleep_until(over).await;
         }
     }
 
@@ -46,24 +66,37 @@ impl Stalled {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    fn set(&self, over: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = over;
     }
 }
 
 /// How far behind a peer is: the time for which it was waited for, less the time that its bytes may take.
-#[derive(Default)]
 pub(super) struct Pace {
+    terms: Terms,
     waits_since: Option<Instant>,
     behind: Duration,
 }
 
 impl Pace {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            waits_since: None,
+            behind: Duration::ZERO,
+        }
+    }
+
     /// The peer is waited for.
     pub(super) fn waits(&mut self, stalled: &Stalled) {
         if self.waits_since.is_none() {
             stalled.set(Some(self.waits_from(Instant::now())));
         }
+    }
+
+    /// Other terms hold from now on.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     /// The peer is waited for no longer: it has given or taken so many bytes, or there is nothing more to wait for.
@@ -75,16 +108,17 @@ impl Pace {
         }
     }
 
+    /// When it will have been waited for too long.
     fn waits_from(&mut self, now: Instant) -> Instant {
         self.waits_since = Some(now);
-        now - self.behind
+        now + self.terms.grace - self.behind
     }
 
     fn went_on_at(&mut self, now: Instant, bytes: usize) {
         if let Some(since) = self.waits_since.take() {
             self.behind += now - since;
         }
-        let may_take = Duration::from_secs(bytes as u64) / PACE_MIN;
+        let may_take = Duration::from_secs(bytes as u64) / self.terms.pace;
         self.behind = self.behind.saturating_sub(may_take);
     }
 }
@@ -122,7 +156,7 @@ impl StallGuard {
         Self {
             tcp,
             idle,
-            pace: Pace::default(),
+            pace: Pace::new(Terms::PATIENT),
             waiting: None,
             progress,
             bare: Vec::new(),
@@ -260,11 +294,11 @@ mod tests {
     fn whoever_keeps_a_modest_pace_is_never_too_far_behind() {
         // 20 kB/s as a network carries them, and as one process of a machine tells another that it took some; 3 kB/s.
         for (bytes, millis) in [(1_400, 70), (65_536, 3_277), (1_400, 467)] {
-            let (mut pace, mut now) = (Pace::default(), Instant::now());
+            let (mut pace, mut now) = (Pace::new(Terms::PATIENT), Instant::now());
             for _ in 0..10_000 {
-                let since = pace.waits_from(now);
+                let over = pace.waits_from(now);
                 now += Duration::from_millis(millis);
-                assert!(now - since < GRACE, "{bytes} bytes each {millis} ms");
+                assert!(now < over, "{bytes} bytes each {millis} ms");
                 pace.went_on_at(now, bytes);
             }
         }
@@ -272,24 +306,26 @@ mod tests {
 
     #[test]
     fn whoever_trickles_is_soon_too_far_behind_whatever_came_before() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        pace.waits_from(start);
-        pace.went_on_at(start, 10 << 20);
-        let mut now = start;
-        while now - pace.waits_from(now) < GRACE {
-            now += Duration::from_millis(500);
-            pace.went_on_at(now, 1);
-            assert!(now - start < 2 * GRACE);
+        for (terms, bytes) in [(Terms::PATIENT, 1), (Terms::OF_STRANGERS, 5_000)] {
+            let (mut pace, start) = (Pace::new(terms), Instant::now());
+            pace.waits_from(start);
+            pace.went_on_at(start, 10 << 20);
+            let mut now = start;
+            while now < pace.waits_from(now) {
+                now += Duration::from_millis(500);
+                pace.went_on_at(now, bytes);
+                assert!(now - start < 2 * terms.grace, "{terms:?}");
+            }
         }
     }
 
     #[test]
     fn what_the_server_does_meanwhile_is_no_delay_of_its_client() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (Pace::new(Terms::OF_STRANGERS), Instant::now());
         for _ in 0..100 {
-            let since = pace.waits_from(now);
+            let over = pace.waits_from(now);
             now += Duration::from_millis(1);
-            assert!(now - since < GRACE);
+            assert!(now < over);
             pace.went_on_at(now, 10);
             now += Duration::from_secs(60);
         }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::serve::ServeLimits;
 use super::*;
@@ -140,6 +140,41 @@ async fn bodies_that_trickle_give_way_to_other_clients() {
         let mut other = bench.send(GET).await;
         let answer = head(&mut other).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_strangers_come_soon_or_give_way() {
+    const LENGTH: usize = 64_000;
+    let bench = Bench::start().await;
+    for head_of_slow in [
+        format!("{EXCHANGE}content-length: {LENGTH}\r\n\r\n"),
+        event(LENGTH).replace("expect: 100-continue\r\n", ""),
+    ] {
+        let mut slow = Vec::new();
+        for _ in 0..PLACES {
+            slow.push(bench.send(&head_of_slow).await);
+        }
+        let mut other = bench.send(GET).await;
+        // Each gives ten kilobytes a second, and would be done before its time is over.
+        let givers = slow.into_iter().map(|mut stream| {
+            tokio::spawn(async move {
+                for _ in 0..LENGTH / 1000 {
+                    // Whoever has lost its place cannot go on.
+                    if stream.write_all(&[b' '; 1000]).await.is_err() {
+                        break;
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
+                stream
+            })
+        });
+        let givers: Vec<_> = givers.collect();
+        assert!(head(&mut other).await.starts_with("HTTP/1.1 200"));
+        for giver in givers {
+            let answer = head(&mut giver.await.unwrap()).await;
+            assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        }
     }
 }
 

@@ -339,7 +339,8 @@ fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, 
         ReviewFault::Rule { .. }
         | ReviewFault::Forbidden(_)
         | ReviewFault::Conflict
-        | ReviewFault::TooLarge(_) => ("failure", fault.to_string()),
+        | ReviewFault::TooLarge(_)
+        | ReviewFault::TooMuchMemory(_) => ("failure", fault.to_string()),
         _ => ("error", fault.to_string()),
     }
 }
@@ -356,7 +357,9 @@ mod tests {
         assert_eq!(state(ReviewFault::Conflict, false), "failure");
         assert_eq!(state(ReviewFault::Conflict, true), "error");
         for is_branch_bad in [false, true] {
-            assert_eq!(state(ReviewFault::TooLarge(64), is_branch_bad), "failure");
+            for fault in [ReviewFault::TooLarge(64), ReviewFault::TooMuchMemory(64)] {
+                assert_eq!(state(fault, is_branch_bad), "failure");
+            }
             let fault = ReviewFault::Io(std::io::Error::other("no room"));
             assert_eq!(state(fault, is_branch_bad), "error");
             // What heals the branch.

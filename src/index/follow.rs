@@ -31,6 +31,7 @@ const PATIENCE_WITH_FETCHES: u32 = 2;
 const FETCH: Limits = Limits {
     time: Duration::from_secs(120),
     file_bytes: 1 << 30,
+    memory_bytes: 4 << 30,
 };
 /// How long git may tell nothing of how far it is: to flush the largest pack that comes takes less on a slow disk.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -117,7 +118,10 @@ impl Writer {
             Ok(Some(found)) => match self.bring(found) {
                 Ok(found) => self.follow(found),
                 Err(fault) => {
-                    if !matches!(fault, UpstreamFault::TooLarge(_)) {
+                    if !matches!(
+                        fault,
+                        UpstreamFault::TooLarge(_) | UpstreamFault::TooMuchMemory(_)
+                    ) {
                         patience = PATIENCE_WITH_FETCHES;
                     }
                     Err(fault.to_string())

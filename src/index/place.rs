@@ -50,6 +50,7 @@ pub(super) struct Recovered {
 const COPY: Limits = Limits {
     time: Duration::from_secs(3600),
     file_bytes: 16 << 30,
+    memory_bytes: 16 << 30,
 };
 
 impl Place {

@@ -35,6 +35,9 @@ pub enum ReviewFault {
     /// It is more than is looked at.
     #[error("it brings more than {0} bytes, so it is not looked at")]
     TooLarge(u64),
+    /// It is made so that git needs more than it gets.
+    #[error("git needs more than {0} bytes of memory for it, so it is not looked at")]
+    TooMuchMemory(u64),
     /// It cannot be had from the forge.
     #[error(transparent)]
     Upstream(UpstreamFault),
@@ -50,7 +53,9 @@ pub enum ReviewFault {
 const FETCH: Limits = Limits {
     time: Duration::from_secs(120),
     file_bytes: 64 << 20,
+    memory_bytes: 1 << 30,
 };
+
 impl Index {
     /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into what is
     /// served.
@@ -88,6 +93,7 @@ impl From<UpstreamFault> for ReviewFault {
     fn from(fault: UpstreamFault) -> Self {
         match fault {
             UpstreamFault::TooLarge(bytes) => Self::TooLarge(bytes),
+            UpstreamFault::TooMuchMemory(bytes) => Self::TooMuchMemory(bytes),
             other => Self::Upstream(other),
         }
     }

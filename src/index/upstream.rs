@@ -106,6 +106,9 @@ pub enum UpstreamFault {
     /// What is new there is more than is taken.
     #[error("what is to be fetched from the forge has more than {0} bytes, so it is not taken")]
     TooLarge(u64),
+    /// Git would have to hold too much of it at once.
+    #[error("git needs more than {0} bytes of memory for it, so it is not taken")]
+    TooMuchMemory(u64),
     /// The git program did not do it.
     #[error("git fails on the commits of the forge: {0}")]
     Git(String),

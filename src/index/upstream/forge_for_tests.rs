@@ -156,12 +156,17 @@ impl Forge {
 
     /// Makes a commit on `parent` with a file of so many bytes of noise at `path`, and nothing else.
     pub(crate) fn commit_noise(&self, parent: &str, path: &str, bytes: usize) -> String {
-        let file = self.folder.path().join("noise");
         let mut noise = vec![0; bytes];
         getrandom::fill(&mut noise).unwrap();
-        fs::write(&file, noise).unwrap();
+        self.commit_file(parent, path, &noise)
+    }
+
+    /// Makes a commit on `parent` with a file of these bytes at `path`, and nothing else.
+    pub(crate) fn commit_file(&self, parent: &str, path: &str, bytes: &[u8]) -> String {
+        let file = self.folder.path().join("file");
+        fs::write(&file, bytes).unwrap();
         let blob = self.git(&["hash-object", "-w", file.to_str().unwrap()]);
-        let index = self.folder.path().join("noise-index");
+        let index = self.folder.path().join("file-index");
         let _ = fs::remove_file(&index);
         let git = |words: &[&str]| {
             let output = std::process::Command::new("git")
@@ -184,7 +189,7 @@ impl Forge {
             path,
         ]);
         let tree = git(&["write-tree"]);
-        git(&["commit-tree", "-p", parent, "-m", "noise", &tree])
+        git(&["commit-tree", "-p", parent, "-m", "edit by hand", &tree])
     }
 
     /// Commits to the branch what a person would: the file at `path` with `from` replaced by `to`.

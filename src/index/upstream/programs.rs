@@ -23,6 +23,9 @@ use crate::git;
 const MERGE: Limits = Limits {
     time: Duration::from_secs(30),
     file_bytes: 64 << 20,
+    // A file of 30 MB of line feeds, which come as 30 kB, would take more than 2 GB. One that yanks 20,000 of 100,000
+    // crates, each of which has new versions meanwhile, takes less than 256 MB.
+    memory_bytes: 1 << 30,
 };
 /// Where the client in this process finds the certificates that it trusts, if not with the system's, and how git is
 /// told to find them there, too.
@@ -40,6 +43,8 @@ pub(in super::super) struct Limits {
     pub(in super::super) time: Duration,
     /// The largest file that it may write, in bytes.
     pub(in super::super) file_bytes: u64,
+    /// The most memory that it may have of its own, in bytes: files that it maps do not count.
+    pub(in super::super) memory_bytes: u64,
 }
 
 /// A folder for objects that shall not be in the repository, although they build on what is there.
@@ -91,6 +96,9 @@ impl Upstream {
         let mut merge = quarantine.command();
         merge.args(["merge-tree", "--write-tree", "--no-messages", &good, &head]);
         let merged = self.run(merge, "", MERGE)?;
+        if has_no_memory(&merged) {
+            return Err(UpstreamFault::TooMuchMemory(MERGE.memory_bytes));
+        }
         // 1 is a conflict, anything beyond it a failure; but that of two that have nothing in common is none of ours.
         let is_unrelated = said(&merged.stderr).contains("unrelated histories");
         if merged.status.code() == Some(1) || is_unrelated {
@@ -148,6 +156,9 @@ impl Upstream {
             .args(["--no-write-fetch-head", "--no-auto-gc", "--stdin", "--"])
             .arg(self.url.load().as_str());
         let fetched = self.run(command, &format!("{refspec}\n"), limits)?;
+        if has_no_memory(&fetched) {
+            return Err(UpstreamFault::TooMuchMemory(limits.memory_bytes));
+        }
         match succeeded(fetched) {
             // Of this git says only that a program of its own failed.
             Err(_) if has_cut_file(&objects.join("pack"), limits.file_bytes) => {
@@ -204,6 +215,7 @@ impl Limits {
             maximum: Some(most),
         };
         prlimit(Some(process), Resource::Fsize, limit(self.file_bytes))?;
+        prlimit(Some(process), Resource::Data, limit(self.memory_bytes))?;
         // The kernel ends it at the second.
         prlimit(Some(process), Resource::Cpu, limit(self.time.as_secs()))?;
         Ok(())
@@ -260,6 +272,13 @@ fn has_cut_file(folder: &Path, bytes: u64) -> bool {
         is_begun && entry.metadata().is_ok_and(|file| file.len() >= bytes)
     };
     fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_cut)))
+}
+
+/// Whether a program failed for want of memory: git says so itself, or what it calls does.
+fn has_no_memory(output: &Output) -> bool {
+    let said = said(&output.stderr).to_lowercase();
+    let words = ["out of memory", "cannot allocate memory"];
+    !output.status.success() && words.iter().any(|words| said.contains(words))
 }
 
 fn succeeded(output: Output) -> Result<Output, UpstreamFault> {

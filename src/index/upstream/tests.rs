@@ -9,7 +9,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
-use super::super::{Action, Branch, Index, Landed, OpenFault, Place, WriteFault, refs};
+use super::super::{
+    Action, Branch, Index, Landed, OpenFault, Place, ReviewFault, WriteFault, refs,
+};
 use super::forge_for_tests::{Forge, Trouble};
 use super::{Limits, Quarantine, UpstreamFault};
 
@@ -572,6 +574,7 @@ async fn what_is_too_large_to_be_fetched_is_refused_as_that() {
     const LIMITS: Limits = Limits {
         time: Duration::from_secs(60),
         file_bytes: 1 << 20,
+        memory_bytes: 1 << 30,
     };
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;
@@ -580,6 +583,36 @@ async fn what_is_too_large_to_be_fetched_is_refused_as_that() {
     let large = forge.commit_noise("main", "large", 2 << 20);
     forge.git(&["update-ref", "refs/pull/2/head", &large]);
     forge.git(&["update-ref", "refs/heads/main", &large]);
+    let too_large = Err(UpstreamFault::TooLarge(1 << 20));
+    let expected = [Ok(()), too_large.clone(), too_large];
+    assert_eq!(fetched(&sidecar, &forge, LIMITS).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_much_memory_to_be_fetched_is_refused_as_that() {
+    const LIMITS: Limits = Limits {
+        time: Duration::from_secs(60),
+        file_bytes: 1 << 20,
+        memory_bytes: 48 << 20,
+    };
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    let small = forge.commit_noise("main", "small", 1000);
+    forge.git(&["update-ref", "refs/pull/1/head", &small]);
+    let large = forge.commit_file("main", "large", &vec![b'\n'; 64 << 20]);
+    forge.git(&["update-ref", "refs/pull/2/head", &large]);
+    forge.git(&["update-ref", "refs/heads/main", &large]);
+    let too_much = Err(UpstreamFault::TooMuchMemory(48 << 20));
+    let expected = [Ok(()), too_much.clone(), too_much];
+    assert_eq!(fetched(&sidecar, &forge, LIMITS).await, expected);
+}
+
+/// What becomes of two pull requests and the branch, if they are fetched within these limits.
+async fn fetched(
+    sidecar: &Sidecar,
+    forge: &Forge,
+    limits: Limits,
+) -> [Result<(), UpstreamFault>; 3] {
     let upstream = forge.upstream();
     let git_dir = sidecar.folder.path().join("index.git");
     let fetched = spawn_blocking(move || {
@@ -589,13 +622,28 @@ async fn what_is_too_large_to_be_fetched_is_refused_as_that() {
             git_dir: &git_dir,
             objects: &objects,
         };
-        let apart = |name| upstream.fetch_apart(&quarantine, name, LIMITS);
-        let branch = upstream.fetch(&git_dir, LIMITS).map(drop);
+        let apart = |name| upstream.fetch_apart(&quarantine, name, limits);
+        let branch = upstream.fetch(&git_dir, limits).map(drop);
         [apart("refs/pull/1/head"), apart("refs/pull/2/head"), branch]
     });
-    let too_large = Err(UpstreamFault::TooLarge(1 << 20));
-    let expected = [Ok(()), too_large.clone(), too_large];
-    assert_eq!(fetched.await.unwrap(), expected);
+    fetched.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_of_many_lines_takes_no_more_memory_than_it_may() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let line_feeds = forge.commit_file("main", "1/a", &vec![b'\n'; 30_000_000]);
+    forge.git(&["update-ref", "refs/pull/1/head", &line_feeds]);
+    // Both sides have the file otherwise, so git compares its lines.
+    sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+    let (upstream, head) = (forge.upstream(), line_feeds.parse().unwrap());
+    let Sidecar { folder, index } = sidecar;
+    let judged =
+        spawn_blocking(move || index.judge_merge(&blobs(folder.path()), &upstream, 1, head));
+    let fault = judged.await.unwrap().unwrap_err();
+    assert!(matches!(fault, ReviewFault::TooMuchMemory(_)), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,6 +170,7 @@ fn the_unit_is_one_that_systemd_understands() {
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
         "StateDirectory=sidecargo",
+        "OOMPolicy=continue",
     ] {
         assert!(text.lines().any(|line| line == setting), "{setting}");
     }

@@ -215,6 +215,7 @@ impl App {
             watch,
             disk: Probe::of(
                 vec![blobs.incoming_folder(), index.packs()],
+                blobs.kept_by(),
                 index.ref_folders(),
             ),
             fetches: fetches(&index, &config.fetch),

@@ -168,6 +168,15 @@ impl Blobs {
         self.folder.join("incoming")
     }
 
+    /// What has to be there, and to be such that it may be written to, for a file to be kept.
+    pub fn kept_by(&self) -> Vec<PathBuf> {
+        let folders = prefixes().map(|prefix| self.folder.join(prefix));
+        [self.folder.join(ID_FILE)]
+            .into_iter()
+            .chain(folders)
+            .collect()
+    }
+
     /// A file to receive an upload into; gone when dropped.
     pub fn incoming(&self) -> io::Result<TempFile> {
         TempFile::create_held(&self.incoming_folder())

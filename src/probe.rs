@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -24,15 +25,21 @@ const PROBE_OF_REFS: &str = "sidecargo-probe.lock";
 const PROBE_FILES: usize = 2;
 
 /// Writes a little to each folder that publishes write to, and removes it again. In a folder of refs each file but a
-/// lock would be one, so of those it asks whether they may be written to.
+/// lock would be one, so of those it asks whether they may be written to, as it does of the many where crate files lie.
 ///
 /// It is flushed only if a flush failed before, of a crate file perhaps, and then refs are tried too: a flush costs as
 /// much as a publish.
 #[derive(Debug)]
 pub struct Probe {
-    folders: Vec<PathBuf>,
-    refs: Vec<PathBuf>,
+    places: Arc<Places>,
     state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct Places {
+    folders: Vec<PathBuf>,
+    asked: Vec<PathBuf>,
+    refs: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -45,11 +52,16 @@ struct State {
 }
 
 impl Probe {
-    /// For these folders, which exist, and these folders of refs, which git may take away for a while.
-    pub fn of(folders: Vec<PathBuf>, refs: Vec<PathBuf>) -> Self {
-        Self {
+    /// For these folders, which exist, others and files that are only `asked` about, and these folders of refs, which
+    /// git may take away for a while.
+    pub fn of(folders: Vec<PathBuf>, asked: Vec<PathBuf>, refs: Vec<PathBuf>) -> Self {
+        let places = Places {
             folders,
+            asked,
             refs,
+        };
+        Self {
+            places: Arc::new(places),
             state: Mutex::default(),
         }
     }
@@ -69,9 +81,9 @@ impl Probe {
         let forgiven = state.forgiven;
         // One that nobody waits for any more, because its client left, is waited for by the next who asks.
         let running = state.running.get_or_insert_with(|| {
-            let (folders, refs) = (self.folders.clone(), self.refs.clone());
+            let places = Arc::clone(&self.places);
             let failed = disk::failed_flushes();
-            spawn_blocking(move || try_all(&folders, &refs, failed != forgiven).map(|()| failed))
+            spawn_blocking(move || places.try_all(failed != forgiven).map(|()| failed))
         });
         let fault = match timeout(PATIENCE, running).await {
             Ok(ended) => {
@@ -90,25 +102,31 @@ impl Probe {
     }
 }
 
-fn try_all(folders: &[PathBuf], refs: &[PathBuf], is_flushed: bool) -> Result<(), String> {
-    let told = |folder: &Path, cause: &io::Error| {
-        format!("nothing can be written to {}: {cause}", folder.display())
-    };
-    let mut files = Vec::new();
-    for folder in folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
-        let file = TempFile::create(folder).and_then(|file| fill(file, folder, is_flushed));
-        files.push(file.map_err(|cause| told(folder, &cause))?);
-    }
-    for folder in refs {
-        let may_write = match is_flushed {
-            true => TempFile::create_at(folder.join(PROBE_OF_REFS))
-                .and_then(|file| fill(file, folder, true))
-                .map(drop),
-            false => access(folder, Access::WRITE_OK).map_err(io::Error::from),
+impl Places {
+    fn try_all(&self, is_flushed: bool) -> Result<(), String> {
+        let told = |place: &Path, cause: &io::Error| {
+            format!("nothing can be written to {}: {cause}", place.display())
         };
-        disk::if_there(may_write).map_err(|cause| told(folder, &cause))?;
+        let mut files = Vec::new();
+        for folder in self.folders.iter().flat_map(|folder| [folder; PROBE_FILES]) {
+            let file = TempFile::create(folder).and_then(|file| fill(file, folder, is_flushed));
+            files.push(file.map_err(|cause| told(folder, &cause))?);
+        }
+        let may_write = |place: &Path| access(place, Access::WRITE_OK).map_err(io::Error::from);
+        for place in &self.asked {
+            may_write(place).map_err(|cause| told(place, &cause))?;
+        }
+        for folder in &self.refs {
+            let tried = match is_flushed {
+                true => TempFile::create_at(folder.join(PROBE_OF_REFS))
+                    .and_then(|file| fill(file, folder, true))
+                    .map(drop),
+                false => may_write(folder),
+            };
+            disk::if_there(tried).map_err(|cause| told(folder, &cause))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn fill(mut file: TempFile, folder: &Path, is_flushed: bool) -> io::Result<TempFile> {
@@ -132,7 +150,7 @@ mod tests {
         let (first, second) = (folder.path().join("first"), folder.path().join("second"));
         fs::create_dir(&first).unwrap();
         fs::create_dir(&second).unwrap();
-        let probe = Probe::of(vec![first.clone(), second.clone()], Vec::new());
+        let probe = Probe::of(vec![first.clone(), second.clone()], Vec::new(), Vec::new());
         let now = Instant::now();
         assert_eq!(probe.fault_at(now).await, None);
         for folder in [&first, &second] {
@@ -150,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn who_asked_before_it_was_found_is_told_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let probe = Probe::of(vec![folder.path().to_owned()], Vec::new());
+        let probe = Probe::of(vec![folder.path().to_owned()], Vec::new(), Vec::new());
         // It took nine seconds, say.
         let asked = Instant::now().checked_sub(KNOWN_FOR * 9).unwrap();
         assert_eq!(probe.fault_at(asked).await, None);

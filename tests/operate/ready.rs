@@ -31,20 +31,26 @@ pub fn wait_for(registry: &Registry, status: u16) -> String {
 }
 
 #[test]
-fn a_folder_that_takes_no_file_is_named_until_it_does() {
+fn what_a_publish_writes_to_is_named_until_it_takes_a_file() {
     let registry = Registry::start();
     let token = registry.token("alice");
     assert_eq!(wait_for(&registry, 200), "ok\n");
-    for folder in ["blobs/incoming", "index.git/objects/pack"] {
-        let folder = registry.data().join(folder);
-        let aside = folder.with_extension("aside");
-        fs::rename(&folder, &aside).unwrap();
+    let first = format!("blobs/{}", &Release::new("krate", "1.0.0").cksum()[..2]);
+    for place in [
+        "blobs/incoming",
+        "blobs/store-id",
+        &first,
+        "index.git/objects/pack",
+    ] {
+        let place = registry.data().join(place);
+        let aside = place.with_extension("aside");
+        fs::rename(&place, &aside).unwrap();
         let why = wait_for(&registry, 503);
-        assert!(why.contains(folder.to_str().unwrap()), "{why}");
+        assert!(why.contains(place.to_str().unwrap()), "{why}");
         get("/healthz").send(registry.port).succeeds();
         let cannot = Release::new("krate", "1.0.0").publish(registry.port, &token);
         assert_eq!(cannot.status, 503, "{cannot:?}");
-        fs::rename(&aside, &folder).unwrap();
+        fs::rename(&aside, &place).unwrap();
         wait_for(&registry, 200);
     }
     Release::new("krate", "1.0.0")
@@ -53,7 +59,7 @@ fn a_folder_that_takes_no_file_is_named_until_it_does() {
 }
 
 #[test]
-fn a_folder_of_refs_that_takes_none_is_named_until_it_does() {
+fn a_folder_that_is_read_only_is_named_until_it_is_not() {
     if !rustix::process::geteuid().is_root() {
         tools::skip("only root can make a folder read-only for everybody");
         return;
@@ -61,18 +67,20 @@ fn a_folder_of_refs_that_takes_none_is_named_until_it_does() {
     let registry = Registry::start();
     let token = registry.token("alice");
     assert_eq!(wait_for(&registry, 200), "ok\n");
-    let refs = registry.repository().join("refs/heads");
-    let mount = |words: &[&str]| {
-        let mut mount = Command::new("mount");
-        run(mount.args(words).arg(&refs), b"").succeeds();
-    };
-    mount(&["--bind", refs.to_str().unwrap()]);
-    let mounted = Mounted(&refs);
-    mount(&["-o", "remount,bind,ro"]);
-    let why = wait_for(&registry, 503);
-    assert!(why.contains(refs.to_str().unwrap()), "{why}");
-    drop(mounted);
-    wait_for(&registry, 200);
+    for folder in ["index.git/refs/heads", "blobs/ff"] {
+        let folder = registry.data().join(folder);
+        let mount = |words: &[&str]| {
+            let mut mount = Command::new("mount");
+            run(mount.args(words).arg(&folder), b"").succeeds();
+        };
+        mount(&["--bind", folder.to_str().unwrap()]);
+        let mounted = Mounted(&folder);
+        mount(&["-o", "remount,bind,ro"]);
+        let why = wait_for(&registry, 503);
+        assert!(why.contains(folder.to_str().unwrap()), "{why}");
+        drop(mounted);
+        wait_for(&registry, 200);
+    }
     Release::new("krate", "1.0.0")
         .publish(registry.port, &token)
         .succeeds();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{ConfigFault, mistake};
+use super::{ConfigFault, LogFilter, mistake};
 use crate::domain::{PublicUrl, RegistryName, RepositoryPath, Visibility};
 
 /// The largest configuration file, in bytes.
@@ -121,11 +121,11 @@ pub struct FetchConfig {
 }
 
 /// The section `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// Levels by module, in the language of tracing's `EnvFilter`.
-    pub filter: String,
+    /// Levels by module.
+    pub filter: LogFilter,
     /// For whom its lines are.
     pub format: LogFormat,
 }
@@ -189,15 +189,6 @@ impl Default for FetchConfig {
             total_secs: 1800,
             cpu_secs: 60,
             remembered_mb: 64,
-        }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-            format: LogFormat::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Nothing here reads the process's environment or folder by itself: the caller hands both in.
 
 mod file;
+mod filter;
 mod forge;
 mod mistake;
 mod show;
@@ -11,6 +12,7 @@ mod sources;
 mod validate;
 
 pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, LogFormat, RawConfig, RawForge};
+pub use filter::{FilterFault, LogFilter};
 pub use forge::{ForgeConfig, TOKEN_VARIABLE};
 pub use sources::{Arguments, Environment};
 

@@ -286,7 +286,7 @@ fn command_line_over_environment_over_file() {
     .unwrap();
     assert_eq!(config.data, folder.path().join("file"));
     assert_eq!(config.listen.port(), 1);
-    assert_eq!(config.log.filter, "warn");
+    assert_eq!(config.log.filter, "warn".parse().unwrap());
 
     let all_variables = variables(&[
         file_variable,
@@ -304,7 +304,7 @@ fn command_line_over_environment_over_file() {
     assert_eq!(config.public_url(config.listen).as_str(), "http://variable");
     assert_eq!(config.name.as_str(), "variable");
     assert_eq!(config.visibility, Visibility::Private);
-    assert_eq!(config.log.filter, "debug");
+    assert_eq!(config.log.filter, "debug".parse().unwrap());
 
     let arguments = Arguments {
         config: None,
@@ -398,6 +398,7 @@ fn a_wrong_value_is_refused_with_its_key() {
         assert!(fault.contains(key), "{text}: {fault}");
     }
 }
+        ("[log]\nfilter = 'warning'", "`log.filter`"),
 
 #[test]
 fn a_mistake_is_told_with_its_place_and_without_a_value() {
@@ -481,6 +482,8 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
     }
 }
 
+        ("SIDECARGO_LOG", "SECRET"),
+        ("SIDECARGO_LOG", "hyper=SECRET"),
 #[test]
 fn a_wrong_variable_is_refused_with_its_name() {
     for name in [
@@ -496,6 +499,7 @@ fn a_wrong_variable_is_refused_with_its_name() {
     }
 }
 
+        "SIDECARGO_LOG",
 #[test]
 fn a_missing_or_endless_file_is_refused() {
     let environment = variables(&[("SIDECARGO_CONFIG", "none.toml")]);

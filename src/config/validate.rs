@@ -3,8 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use tracing_subscriber::EnvFilter;
-
 use super::{Config, ConfigFault, FetchConfig, HttpConfig, RawConfig, forge};
 use crate::domain::Visibility;
 
@@ -29,9 +27,6 @@ pub(super) fn complete(
     within("index.poll_secs", raw.index.poll_secs, 1, SECS_MAX)?;
     check_http(&raw.http)?;
     check_fetch(&raw.fetch)?;
-    if let Err(fault) = EnvFilter::try_new(&raw.log.filter) {
-        return refuse("log.filter", fault.to_string());
-    }
     let visibility = raw.visibility.unwrap_or_default();
     // With a forge, it may become private any day.
     let is_open = visibility == Visibility::Public && raw.forge.url.is_none();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -104,6 +105,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let bound = listener.local_addr()?;
     // Asked for before anything is announced, so that whoever sees the server can also end it in order.
     let end = end_signal()?;
+    // What is written beyond a limit of sizes (`ulimit -f`) fails then, as on a full disk, and does not end the process.
+    // Programs that it starts are ended all the same.
+    let _ignored = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let limits = http::ServeLimits::from(&config.http);
     let app = tokio::task::spawn_blocking(move || App::open(config, bound)).await??;
     let app = Arc::new(app);

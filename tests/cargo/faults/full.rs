@@ -8,6 +8,7 @@ use std::process::Command;
 use super::{Target, is_root, system};
 use crate::common::http::get;
 use crate::common::metrics::Metrics;
+use crate::common::registry::Registry;
 use crate::common::tools;
 use crate::common::upload::Release;
 use crate::operate::ready;
@@ -86,4 +87,20 @@ fn a_full_disk_takes_nothing_and_gives_everything_also_after_a_restart() {
     target.has_once(&late);
     target.registry.stop();
     drop(small);
+}
+
+#[test]
+fn a_limit_of_sizes_is_a_full_disk_and_not_the_end_of_the_server() {
+    // In blocks of 512 bytes or of 1024.
+    let limited = "ulimit -f 2000 && exec \"$0\" \"$@\"";
+    let registry = Registry::start_under(&["sh", "-c", limited]);
+    let token = registry.token("alice");
+    let large = Release::large("krate", "1.0.0", 4_000_000);
+    let refused = large.publish(registry.port, &token);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    let log = registry.log();
+    assert!(log.contains("File too large"), "{log}");
+    Release::new("krate", "1.0.0")
+        .publish(registry.port, &token)
+        .succeeds();
 }

@@ -18,6 +18,8 @@ const ALARMS: [StatusCode; 2] = [
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::SERVICE_UNAVAILABLE,
 ];
+/// The same for one route: events that somebody else signed, or the forge with another secret.
+const ALARM_OF_ONE: (&str, StatusCode) = ("webhook", StatusCode::UNAUTHORIZED);
 /// The route of a request that none took, or that ended by a fault of ours.
 const NO_ROUTE: &str = "none";
 
@@ -30,7 +32,7 @@ pub(super) struct Answered(IntCounterVec);
 pub(super) struct AnsweredBy {
     all: IntCounterVec,
     route: &'static str,
-    /// A place for each of the [`STATUSES`] and one for the others, filled when it first occurs but for the [`ALARMS`].
+    /// A place for each of the [`STATUSES`] and one for the others, filled when it first occurs but for alarms.
     by_status: [OnceLock<IntCounter>; STATUSES.len() + 1],
 }
 
@@ -55,7 +57,9 @@ impl Answered {
             route,
             by_status: [const { OnceLock::new() }; STATUSES.len() + 1],
         };
-        for status in ALARMS {
+        let (alarmed, status) = ALARM_OF_ONE;
+        let alarms = ALARMS.into_iter();
+        for status in alarms.chain((route == alarmed).then_some(status)) {
             by.counter(status);
         }
         by

@@ -118,6 +118,7 @@ fn what_alerts_look_for_is_there_before_it_happens() {
         requests("publish", 500),
         requests("publish", 503),
         requests("none", 500),
+        requests("webhook", 401),
     ] {
         let line = format!("{series} 0");
         let is_there = metrics.text.lines().any(|it| it == line);

@@ -85,6 +85,7 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
             return refuse(key, reason.to_owned());
         }
     }
+    let set = first_set(&raw);
     let missing = |key, has| refuse(key, format!("it is missing, but `{has}` is there"));
     match (raw.url, raw.repository) {
         (Some(url), Some(repository)) => Ok(Some(ForgeConfig {
@@ -101,14 +102,34 @@ pub(super) fn complete(raw: RawForge, folder: &Path) -> Result<Option<ForgeConfi
         })),
         (Some(_), None) => missing("forge.repository", "forge.url"),
         (None, Some(_)) => missing("forge.url", "forge.repository"),
-        (None, None) if raw.token_file.is_some() => missing("forge.url", "forge.token_file"),
-        (None, None) if raw.webhook_secret_file.is_some() => {
-            missing("forge.url", "forge.webhook_secret_file")
-        }
-        (None, None) if raw.client_id.is_some() => missing("forge.url", "forge.client_id"),
-        (None, None) if raw.issuer.is_some() => missing("forge.url", "forge.issuer"),
-        (None, None) => Ok(None),
+        (None, None) => match set {
+            Some(key) => missing("forge.url", key),
+            None => Ok(None),
+        },
     }
+}
+
+/// A key of the section whose value is none that holds without a forge as well.
+fn first_set(raw: &RawForge) -> Option<&'static str> {
+    let default = RawForge::default();
+    let keys = [
+        ("forge.token_file", raw.token_file.is_some()),
+        (
+            "forge.webhook_secret_file",
+            raw.webhook_secret_file.is_some(),
+        ),
+        ("forge.client_id", raw.client_id.is_some()),
+        ("forge.issuer", raw.issuer.is_some()),
+        ("forge.reviewers", raw.reviewers.is_some()),
+        ("forge.told_at", raw.told_at.is_some()),
+        ("forge.poll_secs", raw.poll_secs != default.poll_secs),
+        (
+            "forge.unreachable_secs",
+            raw.unreachable_secs != default.unreachable_secs,
+        ),
+    ];
+    keys.into_iter()
+        .find_map(|(key, is_set)| is_set.then_some(key))
 }
 
 /// Whether somebody may have written the secret itself in the place of its file: the name of one is shown and logged.

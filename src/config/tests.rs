@@ -144,6 +144,13 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
         ),
         ("client_id = \"1\"".to_owned(), "`forge.url`"),
         ("issuer = \"http://a\"".to_owned(), "`forge.url`"),
+        ("reviewers = \"r\"".to_owned(), "`forge.url`"),
+        ("told_at = \"http://a\"".to_owned(), "`forge.url`"),
+        (
+            "poll_secs = 5".to_owned(),
+            "`forge.url` is not valid: it is missing, but `forge.poll_secs` is there",
+        ),
+        ("unreachable_secs = 5".to_owned(), "`forge.url`"),
         (
             format!("{url}\n{repository}\nclient_id = \"a b\""),
             "`forge.client_id`",
@@ -160,7 +167,8 @@ fn half_a_forge_is_refused_with_the_key_that_is_missing() {
         let fault = from_text(&format!("[forge]\n{written}")).unwrap_err();
         assert!(fault.contains(key), "{written}: {fault}");
     }
-    assert_eq!(from_text("[forge]\npoll_secs = 5").unwrap().forge, None);
+    // As in the example, which has no forge.
+    assert_eq!(from_text("[forge]\npoll_secs = 30").unwrap().forge, None);
 }
 
 #[test]
@@ -390,6 +398,7 @@ fn a_wrong_value_is_refused_with_its_key() {
         ("[fetch]\nchildren_max = 100000", "`fetch.children_max`"),
         ("[fetch]\nremembered_mb = 100000", "`fetch.remembered_mb`"),
         ("[log]\nfilter = 'sidecargo=loud'", "`log.filter`"),
+        ("[log]\nfilter = 'warning'", "`log.filter`"),
         ("[log]\nformat = 'xml'", "format"),
         // Nothing that is shown can be a secret.
         ("public_url = 'http://me:secret@host/'", "public_url"),
@@ -398,7 +407,6 @@ fn a_wrong_value_is_refused_with_its_key() {
         assert!(fault.contains(key), "{text}: {fault}");
     }
 }
-        ("[log]\nfilter = 'warning'", "`log.filter`"),
 
 #[test]
 fn a_mistake_is_told_with_its_place_and_without_a_value() {
@@ -474,6 +482,8 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
         ("SIDECARGO_LISTEN", "SECRET"),
         ("SIDECARGO_NAME", "a SECRET"),
         ("SIDECARGO_VISIBILITY", "SECRET"),
+        ("SIDECARGO_LOG", "SECRET"),
+        ("SIDECARGO_LOG", "hyper=SECRET"),
     ] {
         let environment = variables(&[(name, value)]);
         let loaded = Config::load(&Arguments::default(), &environment, Path::new("/x"));
@@ -482,8 +492,6 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
     }
 }
 
-        ("SIDECARGO_LOG", "SECRET"),
-        ("SIDECARGO_LOG", "hyper=SECRET"),
 #[test]
 fn a_wrong_variable_is_refused_with_its_name() {
     for name in [
@@ -491,6 +499,7 @@ fn a_wrong_variable_is_refused_with_its_name() {
         "SIDECARGO_PUBLIC_URL",
         "SIDECARGO_NAME",
         "SIDECARGO_VISIBILITY",
+        "SIDECARGO_LOG",
     ] {
         let environment = variables(&[(name, "No Such/Thing?")]);
         let loaded = Config::load(&Arguments::default(), &environment, Path::new("/x"));
@@ -499,7 +508,6 @@ fn a_wrong_variable_is_refused_with_its_name() {
     }
 }
 
-        "SIDECARGO_LOG",
 #[test]
 fn a_missing_or_endless_file_is_refused() {
     let environment = variables(&[("SIDECARGO_CONFIG", "none.toml")]);

@@ -7,6 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+
 use crate::Bench;
 use crate::client::{Client, request};
 use crate::gitea::{Gitea, USER};
@@ -67,7 +69,8 @@ pub fn publishes(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         // Both with the same crates; of ours not one may fail.
         let releases: Vec<Release> = (0..EIGHT).map(|_| registry.release(CRATE_BYTES)).collect();
         let took = registry.upload_all(&releases, 8)?;
-        eight.add(rate(releases.len(), took), theirs.publish(&releases, 8)?);
+        let (good, their_time) = theirs.publish(&releases, 8)?;
+        eight.add(rate(releases.len(), took), rate(good, their_time));
     }
     Ok(vec![alone, many, eight])
 }
@@ -86,7 +89,12 @@ pub fn reads(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         .iter()
         .flat_map(|krate| versions(krate).map(|version| Release::small(&krate.name, &version)));
     let uploads: Vec<Release> = uploads.collect();
-    theirs.publish(&uploads, 1)?;
+    let (good, _) = theirs.publish(&uploads, 1)?;
+    ensure!(
+        good == uploads.len(),
+        "Gitea took {good} of {} versions",
+        uploads.len()
+    );
     let path = |base: &str| -> Vec<(String, Option<String>)> {
         some.iter()
             .map(|krate| (format!("{base}{}", krate.path()), None))
@@ -242,8 +250,8 @@ impl TheirRegistry {
         request("PUT", &path, &headers, &release.body())
     }
 
-    /// How many of the releases it acknowledges in a second, from so many clients at once.
-    fn publish(&self, releases: &[Release], clients: usize) -> anyhow::Result<f64> {
+    /// How many of the releases it acknowledges, from so many clients at once, and how long that takes.
+    fn publish(&self, releases: &[Release], clients: usize) -> anyhow::Result<(usize, Duration)> {
         let uploads: Vec<Vec<u8>> = releases.iter().map(|it| self.upload(it)).collect();
         let started = Instant::now();
         let good = thread::scope(|scope| {
@@ -266,6 +274,6 @@ impl TheirRegistry {
             }
             anyhow::Ok(good)
         })?;
-        Ok(good as f64 / started.elapsed().as_secs_f64())
+        Ok((good, started.elapsed()))
     }
 }

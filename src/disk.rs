@@ -7,7 +7,7 @@ mod leftovers;
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -258,6 +258,12 @@ fn create_from(temp: TempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder_of(path))
 }
 
+/// Gives a file one more name, for a while: it is not made durable.
+pub fn name_again(path: &Path, name: &Path) -> io::Result<()> {
+    // Where the file is another user's the system may refuse it; a symbolic link takes longer to make.
+    fs::hard_link(path, name).or_else(|_| symlink(std::path::absolute(path)?, name))
+}
+
 /// Creates a folder and its parents, durable.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     create_folder_with_mode(path, 0o755)
@@ -352,6 +358,23 @@ mod tests {
 
     use super::leftovers::TEMP_FILE_LIFE;
     use super::*;
+
+    #[test]
+    fn a_file_has_one_more_name_also_where_the_system_links_it_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "text").unwrap();
+        // The second lies on another file system.
+        for (number, path) in [path.as_path(), Path::new("/proc/version")]
+            .iter()
+            .enumerate()
+        {
+            let name = folder.path().join(number.to_string());
+            name_again(path, &name).unwrap();
+            assert_eq!(fs::read(&name).unwrap(), fs::read(path).unwrap());
+            assert_eq!(name.is_symlink(), number == 1);
+        }
+    }
 
     #[test]
     fn only_what_is_not_there_is_passed_over() {

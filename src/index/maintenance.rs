@@ -17,6 +17,7 @@ mod job;
 mod new_pack;
 mod packs;
 mod plan;
+mod rest;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ use history::History;
 use job::Job;
 use packs::Listed;
 use plan::{BUSY, Plan, QUIET, Tolerance};
+use rest::Rest;
 
 /// How long a pack that no reader finds any more can still be opened by one who had found it before.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -55,8 +57,8 @@ const GRACE: Duration = Duration::from_secs(3600);
 const HIDDEN_MAX: usize = 256;
 /// How often it is looked without being called; it is quiet if nothing was written for so long.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long nothing is tried after something failed, and until the same is told again.
-const REST: Duration = Duration::from_secs(600);
+/// After how long the same is told again.
+const TOLD: Duration = Duration::from_secs(600);
 /// How long the end of the process waits for the thread.
 const END_WAIT: Duration = Duration::from_secs(2);
 /// A third of a busy processor: with less the packs would pile up, and every reader would pay.
@@ -150,10 +152,7 @@ pub(super) fn merge_once(git_dir: &Path) {
     let history = History::of(git_dir, Vec::new());
     let flights = Flights::new(sync_channel(1).0);
     let mut keeper = Keeper::new(git_dir, history, flights, Arc::default());
-    if let Err(fault) = keeper.tend(BUSY) {
-        let reason = chain(&fault);
-        warn!(reason, "packs were not merged; all stays as it is");
-    }
+    while keeper.merge(BUSY) > 0 {}
     keeper.discard(Duration::ZERO, 0);
 }
 
@@ -166,6 +165,7 @@ struct Keeper {
     /// Packs that no reader finds any more, by their paths without extension, and since when.
     hidden: VecDeque<(PathBuf, Instant)>,
     history: History,
+    rest: Rest,
     /// When it was told last that there is no room, and that there are many packs.
     no_room_told: Option<Instant>,
     crowd_told: Option<Instant>,
@@ -180,6 +180,7 @@ impl Keeper {
             is_over,
             hidden: VecDeque::new(),
             history,
+            rest: Rest::default(),
             no_room_told: None,
             crowd_told: None,
         }
@@ -193,44 +194,56 @@ impl Keeper {
         let mut seen = self.flights.in_flight();
         let mut tolerance = BUSY;
         while !self.is_over() {
-            let pause = self.turn(tolerance);
-            self.wait(called, pause);
+            // What was merged may be a part of what is due.
+            while self.turn(tolerance) > 0 {}
+            if self.is_over() {
+                return;
+            }
+            // Called, or not for so long.
+            let _ = called.recv_timeout(LOOK);
             let now = self.flights.in_flight();
             tolerance = if now == seen { QUIET } else { BUSY };
             seen = now;
         }
     }
 
-    /// Does what is due, and tells how long to pause.
-    fn turn(&mut self, tolerance: Tolerance) -> Duration {
+    /// Does what is due, and tells how many packs were merged.
+    fn turn(&mut self, tolerance: Tolerance) -> usize {
         self.discard(GRACE, HIDDEN_MAX);
-        let pause = match self.history.is_known_broken() {
-            // What is damaged is left as it is.
-            true => LOOK,
-            false => match self.tend(tolerance) {
-                Err(fault) if !self.is_over() => {
-                    let reason = chain(&fault);
-                    warn!(reason, "packs were not merged; all stays as it is");
-                    REST
-                }
-                _ => LOOK,
-            },
+        let is_crowded = self.flights.crowd.too_many().is_some();
+        // What is damaged is left as it is.
+        let may_merge =
+            !self.history.is_known_broken() && self.rest.is_over(Instant::now(), is_crowded);
+        let merged = match may_merge {
+            true => self.merge(tolerance),
+            false => 0,
         };
-        self.count();
+        self.count(merged);
         // Last, for it may take a while: meanwhile more packs come.
         match self.history.is_whole(&self.is_over) {
-            true => pause,
-            false => LOOK,
+            true => merged,
+            false => {
+                // Once it is whole again, what failed for that need not wait.
+                self.rest = Rest::default();
+                0
+            }
         }
     }
 
-    /// Waits to be called; after a failure calls are not heard for a while, but for the last.
-    fn wait(&self, called: &Receiver<()>, pause: Duration) {
-        let until = Instant::now() + pause;
-        while !self.is_over() {
-            let left = until.saturating_duration_since(Instant::now());
-            if called.recv_timeout(left).is_err() || pause == LOOK {
-                return;
+    /// Merges what is due at once, and tells how many packs that were; after a failure nothing is tried for a while.
+    fn merge(&mut self, tolerance: Tolerance) -> usize {
+        match self.tend(tolerance) {
+            Ok(merged) => {
+                self.rest = Rest::default();
+                merged
+            }
+            Err(fault) => {
+                if !self.is_over() {
+                    let reason = chain(&fault);
+                    warn!(reason, "packs were not merged; all stays as it is");
+                    self.rest.begin(Instant::now());
+                }
+                0
             }
         }
     }
@@ -240,7 +253,7 @@ impl Keeper {
     }
 
     /// Looks at the packs and does what is due.
-    fn tend(&mut self, tolerance: Tolerance) -> Result<(), Fault> {
+    fn tend(&mut self, tolerance: Tolerance) -> Result<usize, Fault> {
         let in_flight = self.flights.in_flight();
         let listed = packs::list(&self.folder)?;
         self.do_what_fits(tolerance, &listed, in_flight)
@@ -252,7 +265,7 @@ impl Keeper {
         tolerance: Tolerance,
         listed: &[Listed],
         in_flight: Moment,
-    ) -> Result<(), Fault> {
+    ) -> Result<usize, Fault> {
         let sizes: Vec<u64> = listed.iter().map(|pack| pack.objects).collect();
         match self.carry_out(tolerance.plan(&sizes), listed, in_flight) {
             Err(fault @ Fault::NoRoom { free, .. }) => {
@@ -267,41 +280,47 @@ impl Keeper {
         }
     }
 
-    /// Counts the packs, and tells if there are many: what hinders a merge may have been told long ago.
-    fn count(&mut self) {
+    /// Counts the packs, and tells if there are many and none was merged: what hinders that may have been told long ago.
+    fn count(&mut self, merged: usize) {
         // A folder that cannot be read was told.
         let Ok(packs) = pack::how_many(&self.folder) else {
             return;
         };
         self.flights.crowd.note(packs);
-        if self.flights.crowd.too_many().is_some() && is_due(&mut self.crowd_told) {
+        let are_many = self.flights.crowd.too_many().is_some();
+        if are_many && merged == 0 && is_due(&mut self.crowd_told) {
             error!(packs, "packs pile up, for they cannot be merged");
         }
     }
 
-    /// Does it with the packs that were listed after the moment `in_flight`.
-    fn carry_out(&mut self, plan: Plan, listed: &[Listed], in_flight: Moment) -> Result<(), Fault> {
-        let (old, others) = match plan {
-            Plan::Rest => return Ok(()),
-            Plan::Merge(count) => listed.split_at(count),
-            Plan::Renew => (listed, [].as_slice()),
+    /// Does it with the packs that were listed after the moment `in_flight`; tells how many went.
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        listed: &[Listed],
+        in_flight: Moment,
+    ) -> Result<usize, Fault> {
+        let old = match plan {
+            Plan::Rest => return Ok(0),
+            Plan::Merge(count) => &listed[..count],
+            Plan::Renew => listed,
         };
         let started = Instant::now();
         self.check_room(old)?;
-        let new = match others {
-            [] => self.pack_all()?,
-            _ => self.pack_contents(old, others)?,
+        let new = match plan {
+            Plan::Renew => self.pack_all()?,
+            _ => self.pack_contents(old)?,
         };
         // A pack that was listed while it was in flight stays one that may be taken back, until it has landed.
         if self.flights.is_still(in_flight) {
-            return Ok(());
+            return Ok(0);
         }
-        let hidden = packs::hide(&self.folder, old, others, &new)?;
+        let hidden = packs::hide(&self.folder, old, &new)?;
         let (merged, now) = (hidden.len(), Instant::now());
         self.hidden
             .extend(hidden.into_iter().map(|stem| (stem, now)));
         self.discard(GRACE, HIDDEN_MAX);
-        if others.is_empty() {
+        if plan == Plan::Renew {
             self.write_commit_graph()?;
         }
         info!(
@@ -310,7 +329,7 @@ impl Keeper {
             duration_ms = started.elapsed().as_millis(),
             "packs were merged"
         );
-        Ok(())
+        Ok(merged)
     }
 
     /// For the history up to what clients of git see: all of that is durable.
@@ -353,7 +372,7 @@ impl Keeper {
 
 /// Whether it is long ago that it was told; then it is now.
 fn is_due(told: &mut Option<Instant>) -> bool {
-    let is_due = told.is_none_or(|told| told.elapsed() > REST);
+    let is_due = told.is_none_or(|told| told.elapsed() > TOLD);
     if is_due {
         *told = Some(Instant::now());
     }

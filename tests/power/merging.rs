@@ -142,9 +142,13 @@ struct Merge<'a> {
 impl<'a> Merge<'a> {
     fn of(recording: &'a Recording) -> Self {
         let steps = &recording.steps;
-        let is_in =
-            |path: &Path, start: &str| path.starts_with(PACKS) && name(path).starts_with(start);
-        let is_old = |step: &Step| matches!(step, Step::Rename { from, .. } if is_in(from, "pack-") && name(from).ends_with(".idx"));
+        let is_temporary = |path: &Path, start: &str| name(path).starts_with(start);
+        let is_index = |path: &Path| {
+            path.starts_with(PACKS)
+                && name(path).starts_with("pack-")
+                && name(path).ends_with(".idx")
+        };
+        let is_old = |step: &Step| matches!(step, Step::Rename { from, .. } if is_index(from));
         let find = |from: usize, is_it: &dyn Fn(&Step) -> bool| {
             from + steps[from..]
                 .iter()
@@ -153,10 +157,10 @@ impl<'a> Merge<'a> {
         };
         let begun = find(
             0,
-            &|step| matches!(step, Step::Open { path, .. } if is_in(path, "tmp_pack_")),
+            &|step| matches!(step, Step::Open { path, .. } if is_temporary(path, "tmp_pack_")),
         );
         let named = find(begun, &|step| match step {
-            Step::Rename { from, .. } | Step::Link { from, .. } => is_in(from, "tmp_idx_"),
+            Step::Rename { from, .. } | Step::Link { from, .. } => is_temporary(from, "tmp_idx_"),
             _ => false,
         });
         let hides = find(named, &is_old);

@@ -1,8 +1,10 @@
 //! The packs that git makes of others.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::disk;
 use crate::git;
 
 use super::super::pack;
@@ -11,22 +13,24 @@ use super::packs::Listed;
 use super::{Fault, Keeper};
 
 impl Keeper {
-    /// A pack with all that these packs hold and the others do not.
-    pub(super) fn pack_contents(
-        &self,
-        old: &[Listed],
-        others: &[Listed],
-    ) -> Result<PathBuf, Fault> {
-        let mut command = self.pack_objects();
-        command.arg("--stdin-packs");
+    /// A pack with all that these packs hold.
+    ///
+    /// Git sees no others: it looks for an object in one pack after the other, and follows the history as far as it can.
+    pub(super) fn pack_contents(&self, old: &[Listed]) -> Result<PathBuf, Fault> {
+        let seen = pack::folder_apart(&self.git_dir, "merged")?;
+        let folder = seen.path().join("pack");
+        fs::create_dir(&folder)?;
         let mut input = String::new();
-        for (mark, packs) in [("", old), ("^", others)] {
-            for pack in packs {
-                input += mark;
-                input += &pack.file_name();
-                input.push('\n');
+        for pack in old {
+            for name in [pack.file_name("pack"), pack.file_name("idx")] {
+                disk::name_again(&self.folder.join(&name), &folder.join(&name))?;
             }
+            input += &pack.file_name("pack");
+            input.push('\n');
         }
+        let mut command = self.pack_objects();
+        command.env("GIT_OBJECT_DIRECTORY", seen.path());
+        command.arg("--stdin-packs");
         self.new_pack(command, input)
     }
 

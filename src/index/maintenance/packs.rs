@@ -26,9 +26,9 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// What git calls it.
-    pub(super) fn file_name(&self) -> String {
-        let path = self.stem.with_extension("pack");
+    /// What git calls this part of it.
+    pub(super) fn file_name(&self, part: &str) -> String {
+        let path = self.stem.with_extension(part);
         let name = path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
@@ -74,27 +74,18 @@ pub(super) fn fitting(packs: &[Listed], free: u64) -> usize {
     packs.iter().take_while(fits).count()
 }
 
-/// Hides from readers all of the `old` packs whose every object is in packs that stay: `new` and `others`.
+/// Hides from readers all of the `old` packs whose every object is in the `new` one.
 ///
 /// Gives the hidden ones. Their files stay for whoever had found them before.
-pub(super) fn hide(
-    folder: &Path,
-    old: &[Listed],
-    others: &[Listed],
-    new: &Path,
-) -> Result<Vec<PathBuf>, Fault> {
-    let mut staying = Vec::new();
-    for stem in others.iter().map(|pack| pack.stem.as_path()).chain([new]) {
-        staying.extend(open(&stem.with_extension("idx"))?);
-    }
+pub(super) fn hide(folder: &Path, old: &[Listed], new: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let Some(staying) = open(&new.with_extension("idx"))? else {
+        return Ok(Vec::new());
+    };
     let mut superseded = Vec::new();
     for pack in old.iter().filter(|pack| pack.stem != new) {
         let path = pack.stem.with_extension("idx");
         let Some(index) = open(&path)? else { continue };
-        let stays = |entry| {
-            let id = index.oid_at_index(entry);
-            staying.iter().rev().any(|index| index.lookup(id).is_some())
-        };
+        let stays = |entry| staying.lookup(index.oid_at_index(entry)).is_some();
         if (0..index.num_objects()).all(stays) {
             superseded.push(path);
         }

@@ -13,6 +13,10 @@ pub(super) const QUIET: Tolerance = Tolerance {
     objects: (256, 8192),
 };
 
+/// The most packs that become one at once. Git looks for each object in one pack after the other, so the price of a merge
+/// is the square of their number: of 500 it takes a second, of 10,000 minutes.
+const SLICE: usize = 512;
+
 /// How much may lie about before something is done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tolerance {
@@ -25,7 +29,7 @@ pub(super) struct Tolerance {
 }
 
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
     /// Nothing.
     Rest,
@@ -39,8 +43,12 @@ impl Tolerance {
     /// What to do with packs of so many objects each, the smallest first.
     ///
     /// A pack is merged if it has less than twice the objects of all smaller ones together. So what is left doubles
-    /// from pack to pack, and an object is copied again only when its pack doubles.
+    /// from pack to pack, and an object is copied again only when its pack doubles. Where more are due than become one at
+    /// once, the smallest do, and what is left is planned anew.
     pub(super) fn plan(&self, sizes: &[u64]) -> Plan {
+        if sizes.len() > SLICE {
+            return self.merge(sizes);
+        }
         let total: u64 = sizes.iter().sum();
         let largest = sizes.last().copied().unwrap_or_default();
         let (least, most) = self.objects;
@@ -68,7 +76,7 @@ impl Tolerance {
         }
         match count {
             0 => Plan::Rest,
-            count => Plan::Merge(count),
+            count => Plan::Merge(count.min(SLICE)),
         }
     }
 }

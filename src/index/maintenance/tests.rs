@@ -44,7 +44,7 @@ impl Resting {
         Self { folder, keeper }
     }
 
-    fn carry_out(&mut self, plan: Plan) -> Result<(), Fault> {
+    fn carry_out(&mut self, plan: Plan) -> Result<usize, Fault> {
         let in_flight = self.keeper.flights.in_flight();
         let listed = packs::list(&self.keeper.folder).unwrap();
         self.keeper.carry_out(plan, &listed, in_flight)
@@ -120,7 +120,7 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     }
     let broken = Arc::clone(&resting.keeper.history.broken);
     for _ in 0..2 {
-        assert_eq!(resting.keeper.turn(QUIET), LOOK);
+        assert_eq!(resting.keeper.turn(QUIET), 0);
         let reason = broken.load_full().unwrap();
         assert!(
             reason.contains(lost.trim()) && !reason.contains('\n'),
@@ -216,6 +216,11 @@ fn small_packs_are_merged_and_large_ones_only_when_they_double() {
     assert_eq!(QUIET.plan(&small(7, &[1_000])), Plan::Merge(7));
     assert_eq!(QUIET.plan(&[255, 10_000]), Plan::Rest);
     assert_eq!(QUIET.plan(&[256, 10_000]), Plan::Renew);
+    // Many are merged in slices, however much they have.
+    assert_eq!(plan(&small(511, &[10_000])), Plan::Renew);
+    assert_eq!(plan(&small(512, &[10_000])), Plan::Merge(512));
+    assert_eq!(plan(&small(10_000, &[10_000])), Plan::Merge(512));
+    assert_eq!(QUIET.merge(&small(513, &[])), Plan::Merge(512));
 }
 
 #[test]
@@ -371,22 +376,47 @@ async fn a_pack_that_may_still_be_taken_back_is_nobodys_second_copy() {
     let in_flight = flights.in_flight();
     let listed = packs::list(&folder).unwrap();
     assert_eq!((listed.len(), listed[7].objects), (8, 101));
-    let (old, others) = listed.split_at(7);
 
     // It has not landed: nothing is hidden.
     let merge = Plan::Merge(7);
-    resting.keeper.carry_out(merge, &listed, in_flight).unwrap();
-    assert_eq!(resting.packs(), 9);
+    let merged = resting.keeper.carry_out(merge, &listed, in_flight);
+    assert_eq!((merged.unwrap(), resting.packs()), (0, 9));
 
-    // It is taken back: the pack that has its object, too, stays, and only that.
-    let new = resting.keeper.pack_contents(old, others).unwrap();
+    // It is taken back: what it had of others is in the pack that was made of those.
+    let new = resting.keeper.pack_contents(&listed[..7]).unwrap();
     written.remove();
     drop(flight);
-    let hidden = packs::hide(&folder, old, others, &new).unwrap();
-    assert_eq!((hidden.len(), resting.packs()), (6, 2));
+    let hidden = packs::hide(&folder, &listed[..7], &new).unwrap();
+    assert_eq!((hidden.len(), resting.packs()), (7, 1));
     assert!(resting.objects().is_superset(&objects));
-    resting.carry_out(Plan::Renew).unwrap();
-    assert_eq!(resting.packs(), 1);
+    drop(resting.open_whole(&objects));
+}
+
+#[tokio::test]
+async fn a_pack_stays_if_one_of_its_objects_is_not_in_the_new_one() {
+    let resting = Resting::with_packs(6).await;
+    let objects = resting.objects();
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    let new = resting.keeper.pack_contents(&listed[..4]).unwrap();
+    let hidden = packs::hide(&resting.keeper.folder, &listed, &new).unwrap();
+    assert_eq!((hidden.len(), resting.packs()), (4, 4));
+    assert_eq!(resting.objects(), objects);
+    fs::remove_file(new.with_extension("idx")).unwrap();
+    let hidden = packs::hide(&resting.keeper.folder, &listed[4..], &new).unwrap();
+    assert_eq!(hidden.len(), 0, "the new one is gone");
+}
+
+#[tokio::test]
+async fn what_was_merged_before_a_kill_is_merged_again() {
+    let mut resting = Resting::with_packs(20).await;
+    let objects = resting.objects();
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    // Killed before the old packs were hidden.
+    drop(resting.keeper.pack_contents(&listed[..15]).unwrap());
+    assert_eq!(resting.packs(), 22);
+    assert_eq!(resting.carry_out(Plan::Merge(15)).unwrap(), 15);
+    assert_eq!(resting.packs(), 7);
+    assert_eq!(resting.objects(), objects);
     drop(resting.open_whole(&objects));
 }
 
@@ -397,7 +427,7 @@ async fn a_kill_at_any_step_leaves_a_whole_repository() {
         let objects = resting.objects();
         let folder = resting.keeper.folder.clone();
         let listed = packs::list(&folder).unwrap();
-        let (old, others) = listed.split_at(15);
+        let old = &listed[..15];
         match step {
             // While git writes, and between two of its renames.
             0 => {
@@ -407,11 +437,11 @@ async fn a_kill_at_any_step_leaves_a_whole_repository() {
                 fs::write(new.with_extension("rev"), b"RIDX").unwrap();
             }
             // Before the first old pack is hidden.
-            1 => drop(resting.keeper.pack_contents(old, others).unwrap()),
+            1 => drop(resting.keeper.pack_contents(old).unwrap()),
             // After some were.
             2 => {
-                let new = resting.keeper.pack_contents(old, others).unwrap();
-                let hidden = packs::hide(&folder, &old[..7], others, &new).unwrap();
+                let new = resting.keeper.pack_contents(old).unwrap();
+                let hidden = packs::hide(&folder, &old[..7], &new).unwrap();
                 assert_eq!(hidden.len(), 7);
             }
             // After all were, and while git writes the graph.
@@ -574,26 +604,50 @@ async fn a_registry_with_very_many_packs_is_verified_and_served_and_they_are_mer
 }
 
 #[tokio::test]
-async fn a_call_that_waits_is_heard_at_once_but_not_after_a_failure() {
-    let mut resting = Resting::with_packs(0).await;
-    let (call, called) = sync_channel(2);
-    let left = |keeper: &Keeper, pause| {
-        (0..2).for_each(|_| call.send(()).unwrap());
-        keeper.wait(&called, pause);
-        called.try_iter().count()
-    };
-    assert_eq!(left(&resting.keeper, LOOK), 1);
+async fn after_a_failure_it_rests_for_a_while_and_counts_what_piles_up() {
+    let mut resting = Resting::with_packs(9).await;
+    multiply_pack(&resting.keeper.folder, 1_000);
+    let odd =
+        ["pack", "idx"].map(|part| resting.keeper.folder.join("pack-odd").with_extension(part));
+    odd.iter().for_each(|path| fs::write(path, "odd").unwrap());
+    assert_eq!(resting.keeper.turn(QUIET), 0);
+    odd.iter().for_each(|path| fs::remove_file(path).unwrap());
+    let keeper = &mut resting.keeper;
+    (keeper.crowd_told, keeper.flights.crowd) = Default::default();
+
+    assert_eq!(keeper.turn(QUIET), 0, "it rests");
+    assert_eq!(keeper.flights.crowd.too_many(), Some(1_010));
+    assert!(keeper.crowd_told.is_some());
+    let now = Instant::now();
+    assert!(!keeper.rest.is_over(now, true) && keeper.rest.is_over(now + LOOK, true));
+    keeper.rest = Rest::default();
+    assert_eq!(keeper.turn(QUIET), 512);
+    assert_eq!(keeper.turn(QUIET), 499);
+    assert_eq!(keeper.turn(QUIET), 0);
     assert_eq!(
-        left(&resting.keeper, Duration::ZERO),
-        0,
-        "the pause goes by"
+        (keeper.flights.crowd.too_many(), resting.packs()),
+        (None, 1)
     );
-    assert_eq!(resting.keeper.turn(QUIET), LOOK);
-    fs::remove_dir_all(&resting.keeper.folder).unwrap();
-    assert_eq!(resting.keeper.turn(QUIET), REST);
-    // At the end nothing is waited for.
+}
+
+#[tokio::test]
+async fn a_success_ends_what_failures_have_made_longer() {
+    let mut resting = Resting::with_packs(0).await;
+    let away = resting.folder.path().join("away");
+    fs::rename(&resting.keeper.folder, &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(resting.keeper.merge(QUIET), 0);
+    }
+    let is_over = |resting: &Resting| resting.keeper.rest.is_over(Instant::now() + LOOK, false);
+    assert!(!is_over(&resting));
+    fs::rename(&away, &resting.keeper.folder).unwrap();
+    assert_eq!(resting.keeper.merge(QUIET), 0);
+    assert!(is_over(&resting));
+    // What the end of the process interrupts is no failure.
     resting.keeper.is_over.store(true, Ordering::Release);
-    resting.keeper.wait(&called, REST);
+    fs::rename(&resting.keeper.folder, &away).unwrap();
+    assert_eq!(resting.keeper.merge(QUIET), 0);
+    assert!(resting.keeper.rest.is_over(Instant::now(), false));
 }
 
 #[tokio::test]

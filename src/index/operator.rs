@@ -8,7 +8,7 @@ use crate::domain::{Capability, PlainText, TokenId, Visibility};
 use super::edit::{Edit, Verdict};
 use super::message::Message;
 use super::registry_files::{ALLOWED_SIGNERS, Identity, REVOKED_TOML, RegistryFiles};
-use super::revoked::{self, REVOKED_MAX};
+use super::revoked::REVOKED_MAX;
 use super::signature::Signer;
 use super::snapshot::Snapshot;
 
@@ -74,7 +74,7 @@ fn revoke(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<Verdict, OperationFault> {
-    if on.revoked.contains(&id) || !revoked::is_needed(until, now) {
+    if on.revoked.contains(&id) {
         return Ok(Verdict::Unchanged);
     }
     let revoked = on.revoked.with(id, until, now);

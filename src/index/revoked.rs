@@ -78,12 +78,13 @@ impl Revoked {
         Ok(Self(entries.map(|entry| (entry.id, entry.until)).collect()))
     }
 
-    /// With one more token, and at the moment `now` without those that need no entry any longer.
+    /// With one more token, and at the moment `now` without others that need no entry any longer.
     pub(super) fn with(&self, id: TokenId, until: Timestamp, now: Timestamp) -> Self {
         let mut entries = self.0.clone();
         entries.insert(id, until);
         if entries.len() > KEPT_MIN {
-            entries.retain(|_, until| is_needed(*until, now));
+            // Whoever asks may know better than the clock.
+            entries.retain(|other, until| *other == id || is_needed(*until, now));
         }
         Self(entries)
     }
@@ -105,7 +106,7 @@ impl Revoked {
 }
 
 /// Whether a token that is good until `until` needs an entry at the moment `now`.
-pub(super) fn is_needed(until: Timestamp, now: Timestamp) -> bool {
+fn is_needed(until: Timestamp, now: Timestamp) -> bool {
     now.duration_since(until) < KEPT_AFTER
 }
 
@@ -161,6 +162,9 @@ mod tests {
         let later = revoked.with(id(2), at(99), at(25));
         assert!(!later.contains(&id(1)) && later.contains(&id(2)));
         assert_eq!(later.len(), KEPT_MIN + 1);
+        // The last one stays, whatever the clock says of it.
+        let expired = revoked.with(id(2), at(1), at(90_000));
+        assert!(expired.contains(&id(2)) && expired.len() == 1);
         assert!(!is_needed(Timestamp::MIN, Timestamp::MAX));
         assert!(is_needed(Timestamp::MAX, Timestamp::MIN));
     }

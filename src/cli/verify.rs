@@ -18,7 +18,7 @@ use super::{Settings, progress};
 /// nothing could be verified.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Only what came after this commit, which is taken for good.
+    /// Only what came after this commit, which is taken for good; of one of people, after the registry's own before it.
     #[arg(long, value_name = "COMMIT")]
     since: Option<String>,
     /// Prints one JSON object: the report, or `errors` if nothing could be verified.
@@ -73,7 +73,10 @@ impl Verify {
 }
 
 fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let tip = report.tip.map(|tip| tip.to_string()).unwrap_or_default();
+    let mut tip = report.tip.map(|tip| tip.to_string()).unwrap_or_default();
+    if let Some(since) = report.since {
+        tip += &format!(", after {since}");
+    }
     let Report {
         commits,
         signed,

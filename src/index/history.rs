@@ -300,16 +300,16 @@ fn contains(objects: &Objects, start: CommitId, wanted: CommitId) -> bool {
     false
 }
 
-/// The newest commit up to `tip` along first parents that bears the signature of `signer`, else the first of all.
-pub(super) fn newest_signed_by(
+/// The newest commit up to `tip` along first parents that bears a signature of ours, else the first of all.
+pub(super) fn newest_signed(
     objects: &Objects,
     tip: CommitId,
-    signer: Option<&signature::Signer>,
+    is_ours: impl Fn(&signature::Signer) -> bool,
 ) -> Result<CommitId, HistoryFault> {
     let mut id = tip;
     loop {
         let commit = read(objects, id)?;
-        if signer.is_some() && signature::signer_of(&commit.bytes).as_ref() == signer {
+        if signature::signer_of(&commit.bytes).is_some_and(|signer| is_ours(&signer)) {
             return Ok(id);
         }
         match commit.parents.first() {

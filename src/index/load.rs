@@ -110,6 +110,11 @@ pub(super) fn revoked(git_dir: &Path, commit: CommitId) -> Result<Revoked, LoadF
     parse_revoked(&top_file(git_dir, commit, REVOKED_TOML)?)
 }
 
+/// The keys that the repository trusts, without reading the rest.
+pub(super) fn allowed_signers(git_dir: &Path, commit: CommitId) -> Result<Vec<u8>, LoadFault> {
+    top_file(git_dir, commit, ALLOWED_SIGNERS)
+}
+
 fn top_file(git_dir: &Path, commit: CommitId, name: &str) -> Result<Vec<u8>, LoadFault> {
     let objects = Objects::open(git_dir)?;
     let root = objects.commit(commit)?.tree;

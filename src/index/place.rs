@@ -258,7 +258,8 @@ impl Place {
         {
             return Ok(shown);
         }
-        history::newest_signed_by(&objects, tip, signer).map_err(|fault| match fault {
+        let is_ours = |it: &Signer| Some(it) == signer;
+        history::newest_signed(&objects, tip, is_ours).map_err(|fault| match fault {
             HistoryFault::Unreadable { fault, .. } => OpenFault::Load(fault),
             other => OpenFault::History(other),
         })

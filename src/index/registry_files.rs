@@ -67,10 +67,7 @@ pub struct RegistryFiles {
 impl RegistryFiles {
     /// Whether signatures of this key count.
     pub(super) fn trusts(&self, signer: &Signer) -> bool {
-        let is_its_line = |line: &[u8]| line == signer.line().as_bytes();
-        self.allowed_signers
-            .split(|byte| *byte == b'\n')
-            .any(is_its_line)
+        signer.is_among(&self.allowed_signers)
     }
 }
 

@@ -87,6 +87,12 @@ impl Signer {
         &self.line
     }
 
+    /// Whether it is one of those that the bytes of an `allowed_signers` name.
+    pub(super) fn is_among(&self, allowed_signers: &[u8]) -> bool {
+        let mut lines = allowed_signers.split(|byte| *byte == b'\n');
+        lines.any(|line| line == self.line.as_bytes())
+    }
+
     /// The key's fingerprint as OpenSSH shows it: `SHA256:` and 43 characters.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint

@@ -29,6 +29,9 @@ const FAULTS_MAX: usize = 100;
 pub struct Report {
     /// The tip that was verified.
     pub tip: Option<CommitId>,
+    /// The commit after which it was verified, if not all was; it is taken for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<CommitId>,
     /// Commits that were looked at.
     pub commits: u64,
     /// Those of the registry among them, each with a good signature.
@@ -83,7 +86,8 @@ pub enum VerifyFault {
     },
 }
 
-/// Verifies the index at `place` from its first commit on, or from `since`, which is then taken for good.
+/// Verifies the index at `place` from its first commit on, or from `since`, which is then taken for good; if that is a
+/// commit of people, from the registry's own before it.
 ///
 /// It reads and never writes, so a server may run meanwhile. `tell` hears after each step how many commits are left.
 /// A history that breaks a rule ends it, since nothing behind that has a meaning; all other faults are gathered.
@@ -116,12 +120,13 @@ pub fn verify(
         proof.add(tip, &what, format!("rm {}", quoted(&torn.path)));
     }
     let start = match since {
-        Some(since) => since,
+        Some(since) => proof.beginning(since, tip, shown.unwrap_or(tip)),
         None => match proof.first_commit(tip) {
             Some(first) => first,
             None => return Ok(proof.report),
         },
     };
+    proof.report.since = since.map(|_| start);
     let state = match load::load_from(open(place)?, start) {
         Ok(state) => state,
         Err(source) if since.is_some() => {
@@ -133,7 +138,9 @@ pub fn verify(
             return Ok(proof.report);
         }
     };
-    proof.seen.add_with_parents(&objects, start);
+    proof
+        .seen
+        .add_with_parents(&objects, since.unwrap_or(start));
     if since.is_none() && state.snapshot.crates().next().is_some() {
         let what = "the first commit of an index holds no crates";
         proof.add(start, &what, proof.show(start, None));
@@ -188,6 +195,22 @@ struct Proof<'a> {
 }
 
 impl Proof<'_> {
+    /// The commit of the registry at which to begin so as to judge what came after `since`.
+    ///
+    /// What people committed between two of them is one step: in the midst of it the index need not be good. The keys are
+    /// those at a commit that is known to be good, because people may have brought others and taken them off again.
+    fn beginning(&self, since: CommitId, tip: CommitId, good: CommitId) -> CommitId {
+        let newest = |trusted: Vec<u8>| {
+            history::newest_signed(self.objects, since, |signer| signer.is_among(&trusted)).ok()
+        };
+        // What nothing leads from, or cannot be read, is told by whoever goes from there.
+        history::leads(self.objects, since, tip)
+            .ok()
+            .and_then(|()| load::allowed_signers(&self.place.git_dir, good).ok())
+            .and_then(newest)
+            .unwrap_or(since)
+    }
+
     /// The first commit of all, which must bear the signature of a key that it names itself.
     fn first_commit(&mut self, tip: CommitId) -> Option<CommitId> {
         let mut id = tip;

@@ -333,6 +333,66 @@ fn a_commit_too_large_for_an_index_that_was_merged_is_read_and_no_fault() {
 }
 
 #[test]
+fn from_a_commit_of_people_on_means_from_that_of_the_registry_before_it() {
+    let (mut registry, token) = registry();
+    let ours = git::tip(&registry.repository());
+    let person = Person::of(&registry);
+    // Together they are no step, as the hooks and the whole history know.
+    let forged = person
+        .replace(LINES, "\"yanked\":false", "\"yanked\": false")
+        .commit("forge");
+    let reverted = person.revert();
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    Release::new("a", "1.2.0")
+        .publish(registry.port, &token)
+        .succeeds();
+    let tip = git::tip(&registry.repository());
+    registry.run(&["verify"]).succeeds();
+    for since in [&forged, &reverted] {
+        let said = registry.run(&["verify", "--since", since]).succeeds();
+        said.prints(&format!(
+            "the index is as it must be at {tip}, after {ours}; commits: 3, signed by the registry: 1"
+        ));
+        let json = registry
+            .run(&["verify", "--since", since, "--json"])
+            .succeeds();
+        let json: Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(json["since"], ours);
+    }
+    let said = registry.run(&["verify", "--since", &tip]).succeeds();
+    said.prints(&format!("at {tip}, after {tip}; commits: 0,"));
+
+    // One that people signed with a key which they brought and took off again is theirs.
+    let person = Person::of(&registry);
+    let key = person.path().join(".git/key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+        .arg(&key)
+        .status();
+    if made.is_err() {
+        return;
+    }
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let signers = person.read("allowed_signers");
+    let line = format!("registry namespaces=\"git\" {}\n", public.trim_end());
+    person.write("allowed_signers", &(signers + &line));
+    let (format, key) = (
+        "gpg.format=ssh",
+        format!("user.signingKey={}", key.display()),
+    );
+    person.git(&["add", "--all"]);
+    person.git(&[
+        "-c", format, "-c", &key, "commit", "--quiet", "-S", "-m", "signed",
+    ]);
+    let theirs = person.git(&["rev-parse", "HEAD"]);
+    person.revert();
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    let said = registry.run(&["verify", "--since", &theirs]).succeeds();
+    said.prints(&format!("after {tip}; commits: 2,"));
+    registry.knows_its_files();
+}
+
+#[test]
 fn a_commit_that_was_only_merged_is_no_beginning() {
     let (mut registry, _) = registry();
     let person = Person::of(&registry);

@@ -8,9 +8,9 @@ mod forge;
 pub use asked::Asked;
 pub use caller::{Caller, Visitor};
 pub(crate) use data::Data;
+use data::Lock;
 
 use std::env;
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,7 +103,7 @@ pub struct App {
     /// Addresses that reach this process on this machine, whatever the public one is, and the index on the forge.
     other_urls: OwnUrls,
     /// Held as long as the process may write.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The registry cannot be opened.

@@ -28,6 +28,13 @@ pub(crate) struct Data<'a> {
     folder: &'a Path,
 }
 
+/// As long as there is this value no other process writes in the data folder.
+pub(crate) struct Lock {
+    _file: File,
+    /// If it can be held.
+    _folder: Option<File>,
+}
+
 impl<'a> Data<'a> {
     pub(crate) fn new(folder: &'a Path) -> Self {
         Self { folder }
@@ -89,10 +96,11 @@ impl<'a> Data<'a> {
 
     /// Whether another process may be writing here, also where nothing can be written.
     fn is_served(&self) -> bool {
-        match File::open(self.lock_file()) {
+        let is_held = match File::open(self.lock_file()) {
             Ok(file) => file.try_lock_shared().is_err(),
             Err(cause) => cause.kind() != io::ErrorKind::NotFound,
-        }
+        };
+        is_held || self.hold(File::try_lock_shared).is_err()
     }
 
     fn lock_file(&self) -> PathBuf {
@@ -143,7 +151,7 @@ impl<'a> Data<'a> {
     }
 
     /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
-    pub(crate) fn open_index(&self) -> Result<(Index, File), AppFault> {
+    pub(crate) fn open_index(&self) -> Result<(Index, Lock), AppFault> {
         let place = self.existing_place()?;
         self.check_user()?;
         let lock = self.lock()?;
@@ -203,20 +211,39 @@ impl<'a> Data<'a> {
         Err(AppFault::IndexGone(git_dir))
     }
 
-    /// Makes sure that no other process writes here; the lock ends with the file.
-    pub(crate) fn lock(&self) -> Result<File, AppFault> {
+    /// Makes sure that no other process writes here.
+    pub(crate) fn lock(&self) -> Result<Lock, AppFault> {
         disk::create_folder(self.folder).map_err(|source| self.fault(source))?;
         let path = self.lock_file();
         let file = File::create(&path).map_err(|source| self.fault(disk::about(&path)(source)))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Lock {
+                _file: file,
+                _folder: self.hold(File::try_lock)?,
+            }),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
             Err(TryLockError::Error(source)) => Err(self.fault(source)),
         }
     }
 
+    /// Holds the folder itself, too: somebody may remove the file under the hands of whoever holds that.
+    fn hold(
+        &self,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<File>, AppFault> {
+        let Ok(folder) = File::open(self.folder) else {
+            return Ok(None);
+        };
+        match lock(&folder) {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
+            // Not every file system of a network can hold a folder; there the file alone counts.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
     /// As [`Data::lock`], and patient: it must not be called where other work waits.
-    pub(super) fn lock_within(&self, patience: Duration) -> Result<File, AppFault> {
+    pub(super) fn lock_within(&self, patience: Duration) -> Result<Lock, AppFault> {
         let started = Instant::now();
         loop {
             match self.lock() {

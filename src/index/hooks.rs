@@ -15,6 +15,7 @@ use crate::domain::CommitId;
 use super::copy::is_ancestor;
 use super::history::{HistoryFault, Walk};
 use super::objects::Objects;
+use super::rule::Violation;
 use super::writer::Tip;
 use super::{OpenFault, Place, load, refs};
 
@@ -57,10 +58,20 @@ pub enum PushFault {
         "commit {0} bears a signature of the registry that is not its own; nothing was changed: make the commit anew (`git commit --amend --no-edit`), and push again"
     )]
     Forged(CommitId),
+    /// A commit that it brings does what no commit may.
+    #[error(
+        "commit {commit} breaks a rule of the index: {violation}; nothing was changed: {}, and push again", .violation.amendment()
+    )]
+    Rule {
+        /// The commit; of several that are judged together the one since which it is so.
+        commit: CommitId,
+        /// What it does.
+        violation: Box<Violation>,
+    },
     /// The branch is that of a forge.
     #[error("this repository follows the index on a forge: push there, or open a pull request")]
     OfForge,
-    /// What it pushes may not be.
+    /// The branch as it is may not be, or it cannot be followed.
     #[error(transparent)]
     History(HistoryFault),
     /// It could take others along in a power cut.
@@ -105,7 +116,12 @@ pub(super) fn judge_from(
         objects = objects.and(folder).map_err(OpenFault::Load)?;
     }
     let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
-    Ok(Walk::from(state, &objects, &has_blob).to(new, &mut |_| {})?)
+    match Walk::from(state, &objects, &has_blob).to(new, &mut |_| {}) {
+        Err(HistoryFault::Rule { commit, violation }) if objects.is_brought(commit) => {
+            Err(PushFault::Rule { commit, violation })
+        }
+        went => Ok(went?),
+    }
 }
 
 impl From<HistoryFault> for PushFault {

@@ -144,6 +144,14 @@ impl Objects {
         self.stores.iter().any(|store| store.exists(&oid))
     }
 
+    /// Whether a commit lies in a folder that was added, and not in the repository.
+    pub(super) fn is_brought(&self, commit: CommitId) -> bool {
+        let oid = gix::ObjectId::from_bytes_or_panic(commit.as_bytes());
+        let (own, added) = self.stores.split_at(1);
+        let have = |stores: &[gix::odb::HandleArc]| stores.iter().any(|store| store.exists(&oid));
+        have(added) && !have(own)
+    }
+
     /// Whether a commit has this id, or what has it cannot be read.
     pub(super) fn can_be_commit(&self, id: CommitId) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(id.as_bytes());

@@ -81,9 +81,10 @@ impl Index {
         };
         match judge_from(tip, &self.git_dir, blobs, merged, Some(folder.path())) {
             Err(PushFault::Open(fault)) => Err(fault.into()),
-            Err(PushFault::History(HistoryFault::Rule { violation, .. })) => {
-                Err(ReviewFault::Rule { head, violation })
-            }
+            Err(
+                PushFault::Rule { violation, .. }
+                | PushFault::History(HistoryFault::Rule { violation, .. }),
+            ) => Err(ReviewFault::Rule { head, violation }),
             judged => Ok(judged?),
         }
     }

@@ -132,13 +132,25 @@ impl Violation {
 
     /// What makes a branch good again whose commit does this.
     pub(super) fn cure(&self) -> &'static str {
+        // A revert would drop the line.
+        self.lost_file().unwrap_or("revert it")
+    }
+
+    /// What lets a commit in that does this and is on no branch yet.
+    pub(super) fn amendment(&self) -> &'static str {
+        self.lost_file().unwrap_or("amend the commit")
+    }
+
+    /// What is to be done if it is no fault of the commit but of the store.
+    fn lost_file(&self) -> Option<&'static str> {
         match self {
-            // A revert would drop the line.
             Self::Line {
                 fault: LineViolation::NoBlob { .. },
                 ..
-            } => "publish the very same file again, or put it back from a backup of the store",
-            _ => "revert it",
+            } => {
+                Some("publish the very same file again, or put it back from a backup of the store")
+            }
+            _ => None,
         }
     }
 }

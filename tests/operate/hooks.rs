@@ -80,6 +80,8 @@ fn a_forbidden_push_is_refused_and_an_allowed_one_is_served_at_once() {
     let ran = refused(&registry, &person, "HEAD:main", said);
     assert!(ran.stderr.contains(&bad), "{ran}");
     assert!(ran.stdout.contains("pre-receive hook declined"), "{ran}");
+    let advice = "nothing was changed: amend the commit, and push again";
+    assert!(ran.stderr.contains(advice), "the branch is good: {ran}");
     assert_eq!(served(&registry), before);
     get("/readyz").send(registry.port).succeeds();
 
@@ -303,7 +305,9 @@ fn a_push_that_heals_a_bad_branch_is_let_in_and_wakes_the_server() {
         .write("README.md", "more of it\n")
         .commit("more of it");
     let said = "`1/a` has lost the line of version `1.1.0`";
-    refused(&registry, &person, "HEAD:main", said);
+    let ran = refused(&registry, &person, "HEAD:main", said);
+    let advice = "revert it, and the index goes on";
+    assert!(ran.stderr.contains(advice), "the branch is not: {ran}");
     person.git(&["reset", "--quiet", "--hard", "HEAD^"]);
     person.revert();
     person.push("HEAD:main", Receive::AsSetUp).succeeds();

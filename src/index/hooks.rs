@@ -10,11 +10,11 @@ use tracing::warn;
 
 use crate::blobs::Blobs;
 use crate::disk::{self, about};
-use crate::domain::CommitId;
+use crate::domain::{BlobId, CommitId};
 
 use super::copy::is_ancestor;
 use super::history::{HistoryFault, Walk};
-use super::objects::Objects;
+use super::objects::{OBJECT_BYTES_MAX, Objects};
 use super::rule::Violation;
 use super::writer::Tip;
 use super::{OpenFault, Place, load, refs};
@@ -68,6 +68,16 @@ pub enum PushFault {
         /// What it does.
         violation: Box<Violation>,
     },
+    /// It brings an object that no index has, be it taken off again by a later commit: every clone would pay for it.
+    #[error(
+        "the object {id} has {bytes} bytes, and none of an index may have more than {OBJECT_BYTES_MAX}, also if a later commit takes it off again; nothing was changed: make the commits anew without it (`git log --find-object={id}` names them), and push again"
+    )]
+    TooLarge {
+        /// The object.
+        id: BlobId,
+        /// How large it is.
+        bytes: u64,
+    },
     /// The branch is that of a forge.
     #[error("this repository follows the index on a forge: push there, or open a pull request")]
     OfForge,
@@ -114,6 +124,9 @@ pub(super) fn judge_from(
     let mut objects = Objects::open(git_dir).map_err(OpenFault::Load)?.hashed();
     if let Some(folder) = incoming {
         objects = objects.and(folder).map_err(OpenFault::Load)?;
+    }
+    if let Some((id, bytes)) = objects.too_large().map_err(OpenFault::Load)? {
+        return Err(PushFault::TooLarge { id, bytes });
     }
     let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
     match Walk::from(state, &objects, &has_blob).to(new, &mut |_| {}) {

@@ -10,7 +10,7 @@ use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
 use gix::odb::Store;
 use gix::odb::store::init::{Options, Slots};
 
-use crate::domain::{CommitId, TreeId};
+use crate::domain::{BlobId, CommitId, TreeId};
 
 use super::damage::is_closed;
 use super::load::LoadFault;
@@ -18,7 +18,7 @@ use super::object::id_of;
 use super::pack;
 
 /// The largest object that is read, in bytes.
-const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub(super) const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// How many packs may come while one value lasts, beside those that are there.
 const COMING_MAX: usize = 8192;
@@ -150,6 +150,23 @@ impl Objects {
         let (own, added) = self.stores.split_at(1);
         let have = |stores: &[gix::odb::HandleArc]| stores.iter().any(|store| store.exists(&oid));
         have(added) && !have(own)
+    }
+
+    /// An object in a folder that was added which is larger than any that is read, with its size, if there is one.
+    pub(super) fn too_large(&self) -> Result<Option<(BlobId, u64)>, LoadFault> {
+        for store in &self.stores[1..] {
+            let what = "the list of new objects";
+            for id in store.iter().map_err(|error| self.fault(what, &error))? {
+                let id = id.map_err(|error| self.fault(what, &error))?;
+                let header = store.try_header(&id);
+                let header =
+                    header.map_err(|error| self.fault(&format!("the object {id}"), &error))?;
+                if let Some(header) = header.filter(|header| header.size > OBJECT_BYTES_MAX) {
+                    return Ok(Some((BlobId::from(bytes_of(id)), header.size)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a commit has this id, or what has it cannot be read.

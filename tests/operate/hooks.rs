@@ -166,6 +166,33 @@ fn other_refs_and_what_is_no_step_forward_are_refused() {
 }
 
 #[test]
+fn a_push_may_not_bring_what_is_too_large_for_an_index_even_if_it_takes_it_off_again() {
+    let registry = Registry::start_with(NO_POLL);
+    let person = Person::of(&registry);
+    let readme = person.read("README.md");
+    let large = |bytes: u64| {
+        let file = fs::File::create(person.path().join("README.md")).unwrap();
+        file.set_len(bytes).unwrap();
+        person.commit("large");
+        person.write("README.md", &readme).commit("small again");
+    };
+    large((128 << 20) + 1);
+    let object = person.git(&["rev-parse", "HEAD^:README.md"]);
+    let said = format!("the object {object} has 134217729 bytes, and none of an index may have");
+    // As single objects, and as a pack.
+    refused(&registry, &person, "HEAD:main", &said);
+    for number in 0..100 {
+        person
+            .write("README.md", &format!("{number}\n"))
+            .commit("more");
+    }
+    refused(&registry, &person, "HEAD:main", &said);
+    person.catch_up();
+    large(128 << 20);
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+}
+
+#[test]
 fn a_push_is_judged_when_no_server_runs_too() {
     let mut registry = Registry::start();
     publish(&registry);

@@ -323,7 +323,7 @@ fn a_commit_too_large_for_an_index_that_was_merged_is_read_and_no_fault() {
     person.write("README.md", "hello again\n").commit("more");
     person.git(&["checkout", "--quiet", "main"]);
     person.git(&["merge", "--quiet", "--no-ff", "--no-edit", "side"]);
-    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    person.push("HEAD:main", Receive::Packed).succeeds();
     Release::new("a", "1.2.0")
         .publish(registry.port, &token)
         .succeeds();

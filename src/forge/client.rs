@@ -26,6 +26,8 @@ const TURNS: usize = 8;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How many entries a list has, on each page of it.
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
+/// How often one question is sent on to another name: once for an owner that was renamed, and once for the repository.
+const RENAMED_MAX: usize = 4;
 /// After how long a busy forge may be asked again if it does not say.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -206,13 +208,14 @@ impl Forge {
         sent: Sent,
         bytes: Bytes,
     ) -> Result<Answer, ForgeFault> {
+        let mut url = url;
         let mut response = self.send(url.clone(), showing, sent.clone()).await?;
-        let is_renamed = matches!(
-            response.status(),
-            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
-        );
-        if is_renamed && let Some(renamed) = self.renamed(&url, &response) {
-            response = self.send(renamed, showing, sent).await?;
+        for _ in 0..RENAMED_MAX {
+            let Some(renamed) = self.renamed(&url, &response) else {
+                break;
+            };
+            url = renamed;
+            response = self.send(url.clone(), showing, sent.clone()).await?;
         }
         self.pause.hear(response.status(), response.headers());
         answer(response, bytes).await
@@ -257,6 +260,13 @@ impl Forge {
 
     /// Where a renamed owner or repository is now: the same question under another name, at this very forge.
     fn renamed(&self, asked: &Url, response: &Response) -> Option<Url> {
+        let is_renamed = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
+        );
+        if !is_renamed {
+            return None;
+        }
         let location = response.headers().get(LOCATION)?.to_str().ok()?;
         let url = asked.join(location).ok()?;
         let is_here = url.origin() == asked.origin() && url.username().is_empty();

@@ -135,7 +135,7 @@ async fn what_a_token_may_write_is_seen_by_the_first_step_of_a_push() {
 }
 
 #[tokio::test]
-async fn a_rename_is_followed_once_and_to_this_forge_alone() {
+async fn a_rename_is_followed_to_this_forge_alone() {
     let double = ForgeDouble::start(world()).await;
     let stranger = ForgeDouble::start(world()).await;
     let forge = forge(&double);
@@ -165,6 +165,38 @@ async fn a_rename_is_followed_once_and_to_this_forge_alone() {
     )]
     .into();
     assert_eq!(forge.may_token_write(&old, &secret(ALICE)).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_few_renames_are_followed_and_each_to_this_forge_alone() {
+    let double = ForgeDouble::start(world()).await;
+    let stranger = ForgeDouble::start(world()).await;
+    let forge = forge(&double);
+    let names = ["a", "b", "c", "d", "e"].map(|name| {
+        let path: &'static str = format!("/api/v1/repos/acme/{name}").leak();
+        path
+    });
+    let index = "/api/v1/repos/acme/index";
+    let ask = async |from: &str| {
+        let from = path(&format!("acme/{from}"));
+        forge
+            .repository(&from, Showing::Token(&secret(ALICE)))
+            .await
+    };
+    let next = names.iter().skip(1).chain([&index]);
+    double.world().redirects = { names.iter().zip(next) }
+        .map(|(from, to)| (*from, (*to).to_owned()))
+        .collect();
+    assert_eq!(ask("b").await.unwrap().id, 1);
+    let asked = double.world().asked.len();
+    let fault = ask("a").await.unwrap_err();
+    assert!(matches!(fault, ForgeFault::Odd(_)), "{fault}");
+    assert_eq!(double.world().asked.len(), asked + 5);
+    let elsewhere = format!("{}{index}", stranger.url());
+    double.world().redirects.insert(names[4], elsewhere);
+    let fault = ask("b").await.unwrap_err();
+    assert!(matches!(fault, ForgeFault::Odd(_)), "{fault}");
+    assert_eq!(stranger.asked("/"), 0, "no token went elsewhere");
 }
 
 #[tokio::test]

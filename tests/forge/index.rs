@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::api::{base64, done, number, text};
 use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
-use super::scene::Repository;
+use super::scene::{Repository, Visibility};
 use super::trouble::{event, pull_request};
 use crate::common::cargos::View;
 use crate::common::git;
@@ -314,6 +314,41 @@ fn a_forge_that_takes_nothing_says_why_in_cargos_own_terminal() {
         !beside.registry.log().contains(good.trim()),
         "the token is in the log"
     );
+}
+
+#[test]
+fn the_index_repository_is_found_where_its_owner_has_another_name_too() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let alice = forge.user("alice");
+    let renamed = forge.rename(&beside.repository, "boxes");
+    let owner = forge.rename_user(&beside.owner, "olivia");
+    let moved = Repository {
+        owner: owner.login,
+        ..renamed
+    };
+    let local = beside.person(View::Sparse);
+    let reads = beside.token(&alice, &DEVELOPER);
+    let eve = beside.token(&forge.user("eve"), &DEVELOPER);
+    for version in ["0.1.0", "0.1.1"] {
+        publish(&local, version).succeeds();
+        // Whose token that is, the forge says.
+        publish(&beside.developer(&reads), "0.2.0").fails_with("is not an owner");
+        assert_eq!(forge.tip(&moved), git::tip(&beside.registry.repository()));
+        beside.registry.stop();
+        beside.registry.start_again();
+    }
+    // Who may read is asked there, too.
+    forge.show(&moved, Visibility::Private);
+    eventually("nobody reads without a token", || {
+        let config = get("/crates/index/config.json");
+        (config.send(beside.registry.port).status == 401).then_some(())
+    });
+    forge.collaborate(&moved, &alice, "read");
+    for (token, status) in [(&reads, 200), (&eve, 403)] {
+        let read = beside.read(token);
+        assert_eq!(read.status, status, "{read:?}");
+    }
 }
 
 #[test]

@@ -60,8 +60,8 @@ struct State {
     /// Whether of what is fetched only the first half comes.
     cuts_fetches: bool,
     pushes: usize,
-    /// The path of the repository, as it is called at present.
-    renamed: Option<String>,
+    /// The names that the repository had, and to what each was changed.
+    renamed: Vec<(String, String)>,
 }
 
 /// A forge with one empty repository; it ends with the runtime of the test.
@@ -141,9 +141,10 @@ impl Forge {
         self.state.lock().unwrap().pushes
     }
 
-    /// Gives the repository another name; at the old one clients are told of it.
-    pub(crate) fn rename(&self, name: &str) {
-        self.state.lock().unwrap().renamed = Some(name.to_owned());
+    /// Gives the repository another name; at this one clients are told of it.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let renamed = (from.to_owned(), to.to_owned());
+        self.state.lock().unwrap().renamed.push(renamed);
     }
 
     /// A hook that judges each push.
@@ -255,11 +256,11 @@ async fn answer(
     if is_down {
         return Err(cut());
     }
-    if let Some(name) = renamed
-        && path.starts_with("/acme/crates.git/")
-    {
-        let place = path.replace("/acme/crates.git/", &format!("/acme/{name}/"));
-        let place = format!("{place}?{query}");
+    let told = { renamed.iter() }.find_map(|(from, to)| {
+        let rest = path.strip_prefix(&format!("/{from}/"))?;
+        Some(format!("/{to}/{rest}?{query}"))
+    });
+    if let Some(place) = told {
         let response = Response::builder().status(301).header("Location", place);
         return Ok(response.body(Full::default()).unwrap());
     }

@@ -710,14 +710,19 @@ async fn a_first_copy_that_broke_leaves_nothing_of_what_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_was_renamed_is_found() {
+async fn a_repository_that_was_renamed_is_found_unless_it_is_sent_in_a_circle() {
     let forge = Forge::start().await;
     let sidecar = Sidecar::start(&forge).await;
-    forge.rename("boxes.git");
+    // Its owner, too.
+    forge.rename("acme/crates.git", "corp/crates.git");
+    forge.rename("corp/crates.git", "corp/boxes");
     sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
     forge.edit("main", "1/a", "\"yanked\":false", "\"yanked\":true");
     sidecar.look().await.unwrap();
     assert_eq!(forge.tip(), sidecar.commit());
+    forge.rename("corp/boxes", "acme/crates.git");
+    let fault = sidecar.look().await.unwrap_err();
+    assert!(fault.to_string().contains("from place to place"), "{fault}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,9 @@ use super::{NotPushed, TokenFault, Upstream, UpstreamFault};
 /// The largest answer that is read, in bytes: refs of one name, or the report of a push with what hooks say.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 
+/// How often one request is sent on to another place.
+const RENAMED_MAX: usize = 4;
+
 /// Why a request was not answered as it should be.
 pub(super) enum Trouble {
     /// Nothing was sent.
@@ -46,8 +49,8 @@ impl Upstream {
         self.must_be_same().await.map_err(Err)?;
         let (until, body) = (Instant::now() + time, body.into());
         let mut base = Url::clone(&self.url.load());
-        // A repository that was renamed answers once with its new place.
-        for _ in 0..2 {
+        // A repository that was renamed answers with its new place, and so did its owner before.
+        for _ in 0..=RENAMED_MAX {
             let url = format!("{}/{service}", base.as_str().trim_end_matches('/'));
             let request = self
                 .client

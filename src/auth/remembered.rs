@@ -92,6 +92,8 @@ struct Good {
     asked: Instant,
     /// When the token itself ends, if it says so.
     expires: Option<Timestamp>,
+    /// Whether the forge was there when it was asked last, and said neither yes nor no.
+    is_doubted: bool,
 }
 
 #[derive(Clone)]
@@ -204,7 +206,31 @@ impl Remembered {
     pub(super) fn good(&self, hash: TokenHash, expires: Option<Timestamp>) {
         let asked = Instant::now();
         self.bad.remove(&hash);
-        self.good.insert(hash, Good { asked, expires });
+        let good = Good {
+            asked,
+            expires,
+            is_doubted: false,
+        };
+        self.good.insert(hash, good);
+    }
+
+    /// The forge is there, and says neither yes nor no: until it does, or is away, nobody reads on who does not wait for
+    /// its answer.
+    pub(super) fn doubt(&self, hash: &TokenHash) {
+        self.set_doubted(hash, true);
+    }
+
+    /// The forge is away, so the last yes holds.
+    pub(super) fn trust(&self, hash: &TokenHash) {
+        self.set_doubted(hash, false);
+    }
+
+    fn set_doubted(&self, hash: &TokenHash, is_doubted: bool) {
+        if let Some(good) = self.good.get(hash)
+            && good.is_doubted != is_doubted
+        {
+            self.good.insert(*hash, Good { is_doubted, ..good });
+        }
     }
 
     pub(super) fn bad(&self, hash: TokenHash, fault: GateFault) {
@@ -233,7 +259,15 @@ impl Remembered {
 
     /// What a question about a token that was good comes to, if that is told in time. Who has waited for nothing spares
     /// the others it, until the forge answers in time, and for as long only as a good answer holds in any case.
-    pub(super) async fn in_time(&self, mut told: Told) -> Option<Result<(), GateFault>> {
+    pub(super) async fn in_time(
+        &self,
+        hash: &TokenHash,
+        mut told: Told,
+    ) -> Option<Result<(), GateFault>> {
+        if self.good.get(hash).is_some_and(|good| good.is_doubted) {
+            // The limits of the question end this.
+            return told.wait_for(Option::is_some).await.ok()?.clone();
+        }
         if self.late.is_within(self.holds.late) {
             return None;
         }
@@ -339,17 +373,17 @@ mod tests {
             ..Holds::with_unreachable(Duration::ZERO)
         });
         let (tell, told) = watch::channel(None);
-        assert_eq!(remembered.in_time(told.clone()).await, None);
+        assert_eq!(remembered.in_time(&[1; 32], told.clone()).await, None);
         remembered.holds.patience = Duration::from_secs(3600);
-        let spared = poll!(pin!(remembered.in_time(told.clone())));
+        let spared = poll!(pin!(remembered.in_time(&[1; 32], told.clone())));
         assert_eq!(spared, Poll::Ready(None));
         // Once that is some time ago, it is waited for again.
         remembered.holds.late = Duration::ZERO;
-        let mut waits = pin!(remembered.in_time(told.clone()));
+        let mut waits = pin!(remembered.in_time(&[1; 32], told.clone()));
         assert!(poll!(&mut waits).is_pending());
         tell.send_replace(Some(Err(GateFault::MayNotRead)));
         assert_eq!(waits.await, Some(Err(GateFault::MayNotRead)));
         let (_, broken_off) = watch::channel(None);
-        assert_eq!(remembered.in_time(broken_off).await, None);
+        assert_eq!(remembered.in_time(&[1; 32], broken_off).await, None);
     }
 }

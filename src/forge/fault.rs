@@ -48,6 +48,11 @@ impl ForgeFault {
     /// What can come of a question, in one word each.
     pub(super) const OUTCOMES: [&str; 5] = ["answered", "refused", "busy", "unreachable", "odd"];
 
+    /// Whether the forge cannot be asked at all, whatever the question is.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy { .. })
+    }
+
     /// Whether the same question may well be answered later.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -104,10 +104,7 @@ impl GateFault {
     /// Whether the forge cannot be asked at all, whoever wants to know what. What is odd about one answer says nothing
     /// of the others: it may be about the very token that was shown.
     pub(super) fn is_away(&self) -> bool {
-        let away = |fault: &ForgeFault| {
-            matches!(fault, ForgeFault::Unreachable(_) | ForgeFault::Busy { .. })
-        };
-        matches!(self, Self::Forge(fault) if away(fault))
+        matches!(self, Self::Forge(fault) if fault.is_away())
     }
 }
 

@@ -65,12 +65,13 @@ impl Gate {
             return self.ask(hash, &reader, now).await;
         }
         let told = self.ask_beside(hash, reader, now);
-        match self.remembered.in_time(told).await {
-            Some(Err(GateFault::Forge(_))) | None => {
+        match self.remembered.in_time(&hash, told).await {
+            Some(Err(fault)) if !fault.is_away() => Err(fault),
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => {
                 self.remembered.count(Look::Outlasted);
                 Ok(())
             }
-            Some(answer) => answer,
         }
     }
 
@@ -150,8 +151,9 @@ impl Gate {
             Err(fault) if fault.is_away() => {
                 self.uncount(turn);
                 self.remembered.failed();
+                self.remembered.trust(&hash);
             }
-            Err(GateFault::Forge(_)) => {}
+            Err(GateFault::Forge(_)) => self.remembered.doubt(&hash),
             Err(fault) => self.remembered.bad(hash, fault.clone()),
         }
     }

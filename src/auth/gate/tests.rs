@@ -363,7 +363,7 @@ mod reading {
     async fn who_could_read_goes_on_while_the_forge_is_away() {
         let bench = bench(forgetful()).await;
         bench.reads(ALICE).await.unwrap();
-        for trouble in [Trouble::Status(502), Trouble::Busy("0"), Trouble::Html] {
+        for trouble in [Trouble::Status(502), Trouble::Busy("0")] {
             bench.double.world().trouble = trouble;
             assert_eq!(bench.reads(ALICE).await, Ok(()));
             let new = bench.reads(BOB).await.unwrap_err();
@@ -518,6 +518,39 @@ mod reading {
             bench.reads(ALICE).await,
             Err(GateFault::Refused(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn a_forge_that_is_there_and_says_neither_yes_nor_no_lets_nobody_read_on() {
+        let bench = bench(forgetful()).await;
+        bench.reads(ALICE).await.unwrap();
+        for trouble in [Trouble::Html, Trouble::Status(418), Trouble::Huge] {
+            bench.double.world().trouble = trouble;
+            let odd = bench.reads(ALICE).await;
+            assert!(matches!(odd, Err(GateFault::Forge(_))), "{odd:?}");
+        }
+        // While it is away, who could read reads on.
+        for trouble in [Trouble::Status(502), Trouble::None] {
+            bench.double.world().trouble = trouble;
+            assert_eq!(bench.reads(ALICE).await, Ok(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn nor_if_it_takes_its_time_to_say_neither() {
+        let bench = of_a_forge_that_was_late().await;
+        bench.double.world().trouble = Trouble::Html;
+        assert_eq!(bench.reads(ALICE).await, Ok(()), "it is not waited for");
+        bench.are_answered().await;
+        for _ in 0..2 {
+            let odd = bench.reads(ALICE).await;
+            assert!(matches!(odd, Err(GateFault::Forge(_))), "{odd:?}");
+        }
+        bench.double.world().trouble = Trouble::Status(502);
+        for _ in 0..2 {
+            assert_eq!(bench.reads(ALICE).await, Ok(()));
+            bench.are_answered().await;
+        }
     }
 
     #[tokio::test]

@@ -94,7 +94,7 @@ pub struct App {
     pub keepers: Arc<Semaphore>,
     /// What judges pull requests, if the index is on a forge.
     pub reviews: Option<Reviews>,
-    /// What looks whether everybody may read, if a forge decides that.
+    /// What lets the index say who may read, where a forge or the configuration decides that while it is served.
     pub watch: Option<Watch>,
     /// Whether the disk takes what is written.
     pub disk: Probe,
@@ -182,9 +182,7 @@ impl App {
         let client = of_forge.as_ref().map(|(_, client)| client);
         let branch = forge::branch(&config, client)?;
         let mut settings = settings(&config, &public_url);
-        let watch = of_forge
-            .as_ref()
-            .and_then(|(of_forge, client)| forge::watch(of_forge, client, &mut settings));
+        let watch = forge::watch(&config, client, &mut settings);
         let gate = of_forge.as_ref().map(|(settings, client)| {
             Arc::new(forge::gate(settings, Arc::clone(client), &public_url))
         });
@@ -248,11 +246,12 @@ impl App {
         })
     }
 
-    /// Who may read: the stricter of what the index says and of what the forge said last.
+    /// Who may read: the strictest of what the configuration says, the index, and what the forge said last.
     pub fn visibility(&self, snapshot: &Snapshot) -> Visibility {
-        match &self.watch {
-            Some(watch) if watch.is_closed() => Visibility::Private,
-            _ => snapshot.registry().identity.visibility,
+        let is_closed = self.watch.as_ref().is_some_and(Watch::is_closed);
+        match self.config.visibility {
+            Visibility::Public if !is_closed => snapshot.registry().identity.visibility,
+            _ => Visibility::Private,
         }
     }
 

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::app::Data;
 use crate::config::Config;
-use crate::domain::{PublicUrl, Secret, harmless};
+use crate::domain::{PublicUrl, Secret, Visibility, harmless};
 use crate::git;
 
 /// For one request to the server.
@@ -57,6 +57,7 @@ pub async fn examine(config: &Config, owner: Option<Secret>, tell: Tell<'_>) {
     tell(find("git", program(config.forge.is_some())));
     let data = Data::new(&config.data);
     tell(find("store", store(&data)));
+    tell(find("who may read", readers(config, &data)));
     tell(find("keys", keys(&data.keys())));
     let client = Client::builder()
         .timeout(REQUEST_TIME)
@@ -113,6 +114,24 @@ fn store(data: &Data<'_>) -> Result<String, String> {
         false => Err(format!(
             "the crate files are those of the store {found}, and the index belongs to {wanted}: bring the folders of one registry together"
         )),
+    }
+}
+
+/// Whether the index, by which clients go, says of who may read what decides that.
+fn readers(config: &Config, data: &Data<'_>) -> Result<String, String> {
+    let place = data.existing_place().map_err(|fault| fault.to_string())?;
+    let identity = place.identity().map_err(|fault| fault.to_string())?;
+    let hindered = "nobody reads without a token, but the index does not say so, so Cargo sends none: the server tries that commit again and again, and its log says what hinders it";
+    match (config.visibility, identity.visibility) {
+        (Visibility::Private, Visibility::Public) => {
+            Err(format!("the configuration says `private`: {hindered}"))
+        }
+        (Visibility::Public, Visibility::Private) if config.forge.is_none() => Err(
+            "the configuration says `public`, and the index `private`: start the server again, whose log says what hinders that commit"
+                .to_owned(),
+        ),
+        (_, Visibility::Private) => Ok("whoever has a token that may".to_owned()),
+        (_, Visibility::Public) => Ok("everybody".to_owned()),
     }
 }
 

@@ -3,9 +3,11 @@
 //! The forge is asked now and then, as somebody without a token. What was public once is on other machines already, so
 //! a registry is closed at the first word, and opened only when the forge has said so twice, with a minute between.
 //! While it cannot be asked, what the index says holds.
+//!
+//! Where the configuration says that the registry is private, nobody is asked, and it is seen to that the index says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::domain::{RepositoryPath, Visibility};
-use crate::forge::{Forge, ForgeFault};
+use crate::forge::Forge;
 use crate::index::{self, Index, Operation, WriteFault};
 
 /// How far two answers lie apart before the registry is opened.
@@ -22,19 +24,29 @@ const SURE: Duration = Duration::from_secs(60);
 /// How long the commit that says so may take; it is tried again at the next look.
 const COMMIT_TIME: Duration = Duration::from_secs(20);
 
-/// Looks who may read.
+/// Looks who may read, and lets the index say it.
 #[derive(Debug)]
 pub struct Watch {
-    forge: Arc<Forge>,
-    /// The index repository.
-    index: RepositoryPath,
+    /// Whose word it is; without a forge, the configuration's, which says private.
+    at_forge: Option<AtForge>,
     poll: Duration,
     /// Whether a registry that becomes private gets a secret for downloads.
     capability_downloads: bool,
     /// Whether nobody reads without a token, whatever the index says: the commit that says it may take a while.
     is_closed: AtomicBool,
     opening: Mutex<Opening>,
+    /// Why the index does not say it yet, as it was told last.
+    hindered: Mutex<Option<String>>,
     hastened: Notify,
+}
+
+/// The repository whose visibility is the registry's.
+#[derive(Debug)]
+pub struct AtForge {
+    /// Who is asked.
+    pub forge: Arc<Forge>,
+    /// The index repository.
+    pub index: RepositoryPath,
 }
 
 /// Since when the forge says that everybody may read, while the registry is private.
@@ -71,25 +83,39 @@ impl Opening {
 }
 
 impl Watch {
-    /// A watch that was told by a first answer, if there was one.
-    pub fn new(
-        forge: Arc<Forge>,
-        index: RepositoryPath,
+    /// A watch over a registry that the configuration closes: it sees to it that the index says so.
+    pub fn of_configuration(poll: Duration, capability_downloads: bool) -> Self {
+        Self::new(None, poll, capability_downloads, true)
+    }
+
+    /// A watch that was told by a first answer.
+    pub fn of_forge(
+        at_forge: AtForge,
         poll: Duration,
         capability_downloads: bool,
         first: Option<Visibility>,
     ) -> Self {
-        let opening = match first {
-            Some(Visibility::Public) => Opening(Some(Instant::now())),
-            _ => Opening::default(),
-        };
+        let is_closed = first == Some(Visibility::Private);
+        let watch = Self::new(Some(at_forge), poll, capability_downloads, is_closed);
+        if first == Some(Visibility::Public) {
+            *watch.lock() = Opening(Some(Instant::now()));
+        }
+        watch
+    }
+
+    fn new(
+        at_forge: Option<AtForge>,
+        poll: Duration,
+        capability_downloads: bool,
+        is_closed: bool,
+    ) -> Self {
         Self {
-            forge,
-            index,
+            at_forge,
             poll,
             capability_downloads,
-            is_closed: AtomicBool::new(first == Some(Visibility::Private)),
-            opening: Mutex::new(opening),
+            is_closed: AtomicBool::new(is_closed),
+            opening: Mutex::default(),
+            hindered: Mutex::default(),
             hastened: Notify::new(),
         }
     }
@@ -104,13 +130,10 @@ impl Watch {
         self.hastened.notify_one();
     }
 
-    /// Looks for ever.
+    /// Looks for ever; or, if it is the configuration's word, until the index says the same.
     pub async fn follow(&self, index: &Index) {
-        loop {
-            let wait = match self.now(index) {
-                Visibility::Private => self.lock().wait(Instant::now()),
-                Visibility::Public => None,
-            };
+        while self.at_forge.is_some() || !says_private(index) {
+            let wait = self.lock().wait(Instant::now());
             let pause = wait.map_or(self.poll, |wait| wait.min(self.poll));
             // Either will do.
             let _ = timeout(pause, self.hastened.notified()).await;
@@ -120,32 +143,49 @@ impl Watch {
 
     /// Asks the forge once, and does what follows.
     pub async fn look(&self, index: &Index, now: Instant) {
-        let answer = match self.forge.visibility(&self.index).await {
-            Ok(answer) => Some(answer),
-            Err(ForgeFault::Unreachable(_) | ForgeFault::Busy { .. }) => None,
-            Err(reason) => {
-                warn!(%reason, "it is not known who may read the index repository on the forge");
-                None
-            }
-        };
+        let answer = self.ask().await;
         let heard = self.lock().hear(answer, self.now(index), now);
         // Again, as long as the commit that closes it has not come about.
         let private = answer.filter(|answer| *answer == Visibility::Private);
         let Some(to) = heard.or(private) else {
             return;
         };
+        let is_closed = to == Visibility::Private;
         // Closed before the commit, and opened with it.
-        self.is_closed
-            .store(to == Visibility::Private, Ordering::Release);
+        if self.is_closed.swap(is_closed, Ordering::AcqRel) != is_closed {
+            info!(visibility = %to, "who may read is otherwise now");
+        }
         if to == index.snapshot().registry().identity.visibility {
             return;
         }
         match self.commit(index, to).await {
             Ok(()) => {
-                info!(visibility = %to, "the registry is as the index repository on the forge")
+                info!(visibility = %to, "the index says who may read");
+                *lock(&self.hindered) = None;
             }
+            Err(reason) => self.tell(to, reason.to_string()),
+        }
+    }
+
+    /// Says why the index does not say it yet, unless that is what was said last.
+    fn tell(&self, to: Visibility, reason: String) {
+        let mut hindered = lock(&self.hindered);
+        if hindered.as_ref() != Some(&reason) {
+            warn!(reason, visibility = %to, "the index does not say yet who may read");
+            *hindered = Some(reason);
+        }
+    }
+
+    async fn ask(&self) -> Option<Visibility> {
+        let Some(AtForge { forge, index }) = &self.at_forge else {
+            return Some(Visibility::Private);
+        };
+        match forge.visibility(index).await {
+            Ok(answer) => Some(answer),
+            Err(fault) if fault.is_away() => None,
             Err(reason) => {
-                warn!(%reason, visibility = %to, "the index does not say yet who may read");
+                warn!(%reason, "it is not known who may read the index repository on the forge");
+                None
             }
         }
     }
@@ -171,9 +211,17 @@ impl Watch {
             .map(drop)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Opening> {
-        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Opening> {
+        lock(&self.opening)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn says_private(index: &Index) -> bool {
+    index.snapshot().registry().identity.visibility == Visibility::Private
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
-use crate::visibility::Watch;
+use crate::visibility::{AtForge, Watch};
 
 /// How long it is waited for the word that the name of the index repository was not taken.
 const TAKEN_TIME: Duration = Duration::from_secs(2);
@@ -88,31 +88,35 @@ pub(super) fn client(config: &ForgeConfig, data: &Data<'_>) -> Result<Arc<Forge>
     Ok(Arc::new(forge.with_index(index)))
 }
 
-/// What follows the visibility of the index repository, unless the registry is private in any case. The forge is asked
-/// once now: what it says of a registry that is just made holds, and so does that one is to be private.
+/// What lets the index say who may read, if that can be decided while it is served: by the forge, unless the registry is
+/// private in any case. The forge is asked once now: what it says of a registry that is just made holds, and so does that
+/// one is to be private.
 pub(super) fn watch(
-    forge: &ForgeConfig,
-    client: &Arc<Forge>,
+    config: &Config,
+    client: Option<&Arc<Forge>>,
     settings: &mut Settings,
 ) -> Option<Watch> {
+    let capability_downloads = settings.capability_downloads;
     if settings.visibility == Visibility::Private {
-        return None;
+        let of_forge = config.forge.as_ref().map(|forge| forge.poll_secs);
+        let poll = Duration::from_secs(of_forge.unwrap_or(config.index.poll_secs));
+        return Some(Watch::of_configuration(poll, capability_downloads));
     }
+    let (forge, client) = (config.forge.as_ref()?, client?);
     let asked = client.visibility(&forge.repository);
     let first = Handle::current().block_on(asked);
     if let Err(reason) = &first {
         warn!(%reason, "it is not known who may read the index repository on the forge; what the index says holds");
     }
+    let at_forge = AtForge {
+        forge: Arc::clone(client),
+        index: forge.repository.clone(),
+    };
     let first = first.ok();
     settings.visibility = first.unwrap_or(Visibility::Private);
     settings.keeps_visibility = first != Some(Visibility::Private);
-    Some(Watch::new(
-        Arc::clone(client),
-        forge.repository.clone(),
-        Duration::from_secs(forge.poll_secs),
-        settings.capability_downloads,
-        first,
-    ))
+    let poll = Duration::from_secs(forge.poll_secs);
+    Some(Watch::of_forge(at_forge, poll, capability_downloads, first))
 }
 
 /// The gate for those whom the forge knows; nothing is asked of it yet.

@@ -19,7 +19,7 @@ use crate::domain::{Secret, Visibility};
 use crate::forge::double::*;
 use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
 use crate::publish::tarball_builder::Tarball;
-use crate::visibility::Watch;
+use crate::visibility::{AtForge, Watch};
 
 const ALICE: &str = "a000000000000000000000000000000000000001";
 const READER: &str = "a000000000000000000000000000000000000002";
@@ -71,12 +71,16 @@ fn gate(double: &ForgeDouble) -> Arc<Gate> {
     Arc::new(Gate::new(Arc::new(forge), index, names, holds, patience))
 }
 
+/// What follows the double, which it has not heard yet.
 fn watch(double: &ForgeDouble) -> Watch {
     let url = double.url().parse().unwrap();
     let forge = Forge::new(&url, Robot::None, ForgeLimits::default());
     let index = "acme/crates".parse().unwrap();
-    let poll = Duration::from_secs(3600);
-    Watch::new(Arc::new(forge), index, poll, true, None)
+    let at_forge = AtForge {
+        forge: Arc::new(forge),
+        index,
+    };
+    Watch::of_forge(at_forge, Duration::from_secs(3600), true, None)
 }
 
 impl Bench {

@@ -32,7 +32,9 @@ impl Writer {
                 done => return done,
             }
         }
-        warn!("they come into force at a start once the forge takes them");
+        warn!(
+            "they come into force at a start once the forge takes them; but that the registry is private is in force now"
+        );
         Ok(())
     }
 
@@ -63,7 +65,9 @@ impl Writer {
             "the settings differ from those of the index"
         );
         if !is_standing {
-            warn!("they come into force at a start once the branch is good again");
+            warn!(
+                "they come into force at a start once the branch is good again; but that the registry is private is in force now"
+            );
             return Ok(());
         }
         self.write_own(edit).map_err(OpenFault::Configure)

@@ -10,6 +10,7 @@ use crate::common::git;
 use crate::common::http::{Reply, Request, get, request};
 use crate::common::registry::Registry;
 use crate::common::upload::Release;
+use crate::common::watch::eventually;
 
 const PRIVATE: &str = "visibility = \"private\"\n";
 const WITH_CAPABILITY: &str = "visibility = \"private\"\ncapability_downloads = true\n";
@@ -311,6 +312,59 @@ fn restarts_change_who_may_read_by_commits() {
             "make the registry private",
         ]
     );
+}
+
+#[test]
+fn what_the_configuration_hides_is_hidden_before_the_index_says_so() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    registry.stop();
+    let repository = registry.repository();
+    let git = |words: &[&str]| {
+        let who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
+        let ran = git::git(&repository, &[&who, words].concat());
+        ran.succeeds().stdout.trim().to_owned()
+    };
+    let good = git::tip(&repository);
+    let empty = git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+    let bad = git(&["commit-tree", "-m", "nothing", "-p", &good, &empty]);
+    git(&["update-ref", "refs/heads/main", &bad]);
+    registry.knows_its_files();
+
+    registry.start_again_with(PRIVATE);
+    let anonymous = |path: &str| get(path).send(registry.port).status;
+    let says_private = || {
+        let reply = get("/crates/index/config.json").token(&token);
+        let config = reply.send(registry.port).succeeds().json();
+        config["auth-required"] == true
+    };
+    for path in [
+        "/crates/index/config.json",
+        "/crates/index/kr/at/krate",
+        "/crates/dl/krate/1.0.0/download",
+        "/crates/git/info/refs?service=git-upload-pack",
+    ] {
+        assert_eq!(anonymous(path), 401, "{path}");
+    }
+    assert!(!says_private());
+    let examined = || {
+        let path = registry.config_path();
+        let words = ["doctor", "--config", path.to_str().unwrap()];
+        let ran = registry.run(&words);
+        let mut lines = ran.stdout.lines();
+        let line = lines.find(|line| line.contains("who may read: "));
+        line.unwrap_or_else(|| panic!("{ran}")).to_owned()
+    };
+    let said = examined();
+    let is_told = said.starts_with("mend") && said.contains("the configuration says `private`");
+    assert!(is_told, "{said}");
+
+    git(&["update-ref", "refs/heads/main", &good]);
+    eventually("the index says so", || says_private().then_some(()));
+    assert_eq!(subjects(&registry)[0], "make the registry private");
+    assert!(examined().starts_with("good"), "{}", examined());
 }
 
 fn subjects(registry: &Registry) -> Vec<String> {

@@ -361,7 +361,8 @@ impl Registry {
         }
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Its configuration; where it listens, it is told otherwise.
+    pub fn config_path(&self) -> PathBuf {
         self.folder.path().join("sidecargo.toml")
     }
 

@@ -82,6 +82,8 @@ pub struct Beside<'forge> {
     pub robot: User,
     pub repository: Repository,
     pub registry: Registry,
+    /// What the registry is configured with.
+    pub config: String,
     /// The folder with the files `token` and `hook`.
     pub secret: TempDir,
 }
@@ -136,6 +138,7 @@ impl<'forge> Beside<'forge> {
         });
         Self {
             registry,
+            config,
             forge,
             owner,
             robot,

@@ -83,6 +83,7 @@ fn a_set_up_that_was_just_made_is_good() {
     let expected = [
         ("good", "git"),
         ("good", "store"),
+        ("good", "who may read"),
         ("good", "keys"),
         ("good", "server"),
         ("good", "public address"),
@@ -515,7 +516,7 @@ fn a_machine_without_a_forge_is_looked_at_too() {
     };
     let good = examine(&registry.data()).succeeds();
     let found = signs(&good);
-    assert_eq!(found.len(), 5, "{good}");
+    assert_eq!(found.len(), 6, "{good}");
     assert!(found.iter().all(|(sign, _)| *sign == "good"), "{good}");
     let none = examine(folder.path());
     assert!(!none.is_success(), "{none}");

@@ -121,6 +121,27 @@ fn the_registry_is_hidden_also_while_the_forge_does_not_take_the_commit_that_say
 }
 
 #[test]
+fn what_the_configuration_hides_is_hidden_although_the_forge_takes_no_commit() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let tip = beside.tip();
+    forge.collaborate(&beside.repository, &beside.robot, "read");
+    beside.registry.stop();
+    let private = format!("{}{}", Wanted::private().keys, beside.config);
+    beside.registry.start_again_with(&private);
+    assert_eq!(anonymous(&beside.registry), 401);
+    assert_eq!(forge.tip(&beside.repository), tip);
+    forge.collaborate(&beside.repository, &beside.robot, "write");
+    eventually("the index says so", || {
+        let is_said = beside
+            .file("config.json")
+            .contains("\"auth-required\":true");
+        is_said.then_some(())
+    });
+    assert_eq!(anonymous(&beside.registry), 401);
+}
+
+#[test]
 fn while_the_forge_is_away_a_registry_stays_as_it_was() {
     let Some(mut forge) = Gitea::start() else {
         return;
@@ -132,15 +153,22 @@ fn while_the_forge_is_away_a_registry_stays_as_it_was() {
     };
     let [mut open, mut hidden] = [open, hidden].map(|wanted| {
         let Beside {
-            registry, secret, ..
+            registry,
+            config,
+            secret,
+            ..
         } = Beside::start_as(&forge, &wanted);
-        (registry, secret)
+        (registry, config, secret)
     });
     forge.stop();
-    for ((registry, _secret), status) in [(&mut open, 200), (&mut hidden, 401)] {
+    for ((registry, config, _secret), status) in [(&mut open, 200), (&mut hidden, 401)] {
         assert_eq!(anonymous(registry), status);
         registry.stop();
         registry.start_again();
         assert_eq!(anonymous(registry), status);
+        // But for what the configuration says.
+        registry.stop();
+        registry.start_again_with(&format!("{}{config}", Wanted::private().keys));
+        assert_eq!(anonymous(registry), 401);
     }
 }

@@ -182,7 +182,7 @@ impl App {
         let client = of_forge.as_ref().map(|(_, client)| client);
         let branch = forge::branch(&config, client)?;
         let mut settings = settings(&config, &public_url);
-        let watch = forge::watch(&config, client, &mut settings);
+        let watch = forge::watch(&config, client, &data, &mut settings);
         let gate = of_forge.as_ref().map(|(settings, client)| {
             Arc::new(forge::gate(settings, Arc::clone(client), &public_url))
         });
@@ -196,6 +196,9 @@ impl App {
         };
         let is_known = data.place().git_dir.exists();
         let index = Index::open(&data.place(), &settings, &blobs, branch)?;
+        if let Some(watch) = &watch {
+            watch.mark(Some(index.snapshot().registry().identity.visibility));
+        }
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))
         {

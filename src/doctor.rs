@@ -122,10 +122,14 @@ fn readers(config: &Config, data: &Data<'_>) -> Result<String, String> {
     let place = data.existing_place().map_err(|fault| fault.to_string())?;
     let identity = place.identity().map_err(|fault| fault.to_string())?;
     let hindered = "nobody reads without a token, but the index does not say so, so Cargo sends none: the server tries that commit again and again, and its log says what hinders it";
+    let is_hidden = config.forge.is_some() && data.closed().exists();
     match (config.visibility, identity.visibility) {
         (Visibility::Private, Visibility::Public) => {
             Err(format!("the configuration says `private`: {hindered}"))
         }
+        (Visibility::Public, Visibility::Public) if is_hidden => Err(format!(
+            "the forge does not show everybody the index repository: {hindered}"
+        )),
         (Visibility::Public, Visibility::Private) if config.forge.is_none() => Err(
             "the configuration says `public`, and the index `private`: start the server again, whose log says what hinders that commit"
                 .to_owned(),

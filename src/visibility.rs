@@ -2,9 +2,12 @@
 //!
 //! The forge is asked now and then, as somebody without a token. What was public once is on other machines already, so
 //! a registry is closed at the first word, and opened only when the forge has said so twice, with a minute between.
-//! While it cannot be asked, what the index says holds.
+//! While it cannot be asked, what was known last holds: what the index says, unless the commit that closes the registry
+//! has not come about; that is written down ([`Mark`]), so that it holds at the next start too.
 //!
 //! Where the configuration says that the registry is private, nobody is asked, and it is seen to that the index says so.
+
+mod mark;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +15,22 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::domain::{RepositoryPath, Visibility};
 use crate::forge::Forge;
 use crate::index::{self, Index, Operation, WriteFault};
 
+pub use mark::Mark;
+
 /// How far two answers lie apart before the registry is opened.
 const SURE: Duration = Duration::from_secs(60);
 /// How long the commit that says so may take; it is tried again at the next look.
 const COMMIT_TIME: Duration = Duration::from_secs(20);
+/// How long a registry that is to be closed waits for that to be written down.
+const MARK_TIME: Duration = Duration::from_secs(1);
 
 /// Looks who may read, and lets the index say it.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ pub struct AtForge {
     pub forge: Arc<Forge>,
     /// The index repository.
     pub index: RepositoryPath,
+    /// Says that the registry is closed, as long as the index does not.
+    pub mark: Arc<Mark>,
 }
 
 /// Since when the forge says that everybody may read, while the registry is private.
@@ -95,7 +105,9 @@ impl Watch {
         capability_downloads: bool,
         first: Option<Visibility>,
     ) -> Self {
-        let is_closed = first == Some(Visibility::Private);
+        // A mark that may be there is one.
+        let is_closed =
+            first == Some(Visibility::Private) || at_forge.mark.is_there() != Some(false);
         let watch = Self::new(Some(at_forge), poll, capability_downloads, is_closed);
         if first == Some(Visibility::Public) {
             *watch.lock() = Opening(Some(Instant::now()));
@@ -148,10 +160,11 @@ impl Watch {
         // Again, as long as the commit that closes it has not come about.
         let private = answer.filter(|answer| *answer == Visibility::Private);
         let Some(to) = heard.or(private) else {
-            return;
+            return self.write_down(self.is_closed(), index).await;
         };
         let is_closed = to == Visibility::Private;
-        // Closed before the commit, and opened with it.
+        // Closed before the commit, and opened with it; and nobody is refused who might be let in after a start.
+        self.write_down(is_closed, index).await;
         if self.is_closed.swap(is_closed, Ordering::AcqRel) != is_closed {
             info!(visibility = %to, "who may read is otherwise now");
         }
@@ -162,6 +175,7 @@ impl Watch {
             Ok(()) => {
                 info!(visibility = %to, "the index says who may read");
                 *lock(&self.hindered) = None;
+                self.write_down(is_closed, index).await;
             }
             Err(reason) => self.tell(to, reason.to_string()),
         }
@@ -177,7 +191,7 @@ impl Watch {
     }
 
     async fn ask(&self) -> Option<Visibility> {
-        let Some(AtForge { forge, index }) = &self.at_forge else {
+        let Some(AtForge { forge, index, .. }) = &self.at_forge else {
             return Some(Visibility::Private);
         };
         match forge.visibility(index).await {
@@ -187,6 +201,27 @@ impl Watch {
                 warn!(%reason, "it is not known who may read the index repository on the forge");
                 None
             }
+        }
+    }
+
+    /// Writes down that the registry is closed, if it is and the index does not say so; waits for the disk.
+    pub fn mark(&self, index_says: Option<Visibility>) {
+        let is_needed = self.is_closed() && index_says != Some(Visibility::Private);
+        if let Some(AtForge { mark, .. }) = &self.at_forge {
+            put(mark, is_needed);
+        }
+    }
+
+    async fn write_down(&self, is_closed: bool, index: &Index) {
+        let Some(AtForge { mark, .. }) = &self.at_forge else {
+            return;
+        };
+        // What a power cut may still take from the index it does not say.
+        let is_needed = is_closed && !(says_private(index) && index.is_proven());
+        if mark.is_there() != Some(is_needed) {
+            let mark = Arc::clone(mark);
+            // A disk that hangs keeps no registry open.
+            let _ = timeout(MARK_TIME, spawn_blocking(move || put(&mark, is_needed))).await;
         }
     }
 
@@ -222,6 +257,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn says_private(index: &Index) -> bool {
     index.snapshot().registry().identity.visibility == Visibility::Private
+}
+
+/// Puts the mark there or takes it away; a registry that is closed stays so meanwhile, and it is tried again at the next
+/// look.
+fn put(mark: &Mark, is_needed: bool) {
+    if is_needed {
+        if let Err(cause) = mark.put() {
+            error!(%cause, "it is not written down that nobody reads without a token");
+        }
+    } else if let Err(cause) = mark.take_away() {
+        warn!(%cause, "a mark that is no longer needed was not removed");
+    }
 }
 
 #[cfg(test)]

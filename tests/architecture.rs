@@ -71,7 +71,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),
     ("webhook", &[]),
-    ("visibility", &["forge", "index"]),
+    ("visibility", &["disk", "forge", "index"]),
     ("yank", &["app", "auth", "index", "rates"]),
 ];
 

@@ -116,6 +116,11 @@ impl<'a> Data<'a> {
         self.folder.join("forge-repository")
     }
 
+    /// What is there while the registry is closed and its index does not say so.
+    pub(crate) fn closed(&self) -> PathBuf {
+        self.folder.join("closed")
+    }
+
     /// What can be made again; it may be deleted at any time.
     pub(super) fn cache(&self) -> PathBuf {
         self.folder.join("cache")
@@ -161,11 +166,17 @@ impl<'a> Data<'a> {
         Ok((index, lock))
     }
 
-    /// Removes what commands left that were killed: a copy of a key, the half of a record.
+    /// Removes what was left by whoever was killed: a copy of a key, the half of a record.
     pub(super) fn clean(&self) {
         let [tokens, spent] = ["tokens", "spent"].map(|name| self.folder.join(name));
         let given_back = spent.join(GIVEN_BACK);
-        for folder in [self.keys(), tokens, spent, given_back] {
+        for folder in [
+            self.folder.to_owned(),
+            self.keys(),
+            tokens,
+            spent,
+            given_back,
+        ] {
             if let Err(cause) = disk::remove_old_leftovers(&folder) {
                 warn!(%cause, folder = %folder.display(), "temporary files were not removed");
             }

@@ -15,7 +15,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
-use crate::visibility::{AtForge, Watch};
+use crate::visibility::{AtForge, Mark, Watch};
 
 /// How long it is waited for the word that the name of the index repository was not taken.
 const TAKEN_TIME: Duration = Duration::from_secs(2);
@@ -94,6 +94,7 @@ pub(super) fn client(config: &ForgeConfig, data: &Data<'_>) -> Result<Arc<Forge>
 pub(super) fn watch(
     config: &Config,
     client: Option<&Arc<Forge>>,
+    data: &Data<'_>,
     settings: &mut Settings,
 ) -> Option<Watch> {
     let capability_downloads = settings.capability_downloads;
@@ -106,17 +107,27 @@ pub(super) fn watch(
     let asked = client.visibility(&forge.repository);
     let first = Handle::current().block_on(asked);
     if let Err(reason) = &first {
-        warn!(%reason, "it is not known who may read the index repository on the forge; what the index says holds");
+        warn!(%reason, "it is not known who may read the index repository on the forge; what was known last holds");
     }
     let at_forge = AtForge {
         forge: Arc::clone(client),
         index: forge.repository.clone(),
+        mark: Arc::new(Mark::at(data.closed())),
     };
+    let poll = Duration::from_secs(forge.poll_secs);
     let first = first.ok();
+    let watch = Watch::of_forge(at_forge, poll, capability_downloads, first);
     settings.visibility = first.unwrap_or(Visibility::Private);
     settings.keeps_visibility = first != Some(Visibility::Private);
-    let poll = Duration::from_secs(forge.poll_secs);
-    Some(Watch::of_forge(at_forge, poll, capability_downloads, first))
+    // Before the index is opened, for that takes the forge, too, and the process may not live to see it. One that is not
+    // there yet will begin as the forge says.
+    let place = data.place();
+    let index_says = match place.git_dir.exists() {
+        true => place.identity().ok().map(|identity| identity.visibility),
+        false => Some(settings.visibility),
+    };
+    watch.mark(index_says);
+    Some(watch)
 }
 
 /// The gate for those whom the forge knows; nothing is asked of it yet.

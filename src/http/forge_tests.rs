@@ -1,6 +1,7 @@
 //! Requests with tokens of the forge, over a real socket, and a double of the forge behind.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::domain::{Secret, Visibility};
 use crate::forge::double::*;
 use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
 use crate::publish::tarball_builder::Tarball;
-use crate::visibility::{AtForge, Watch};
+use crate::visibility::{AtForge, Mark, Watch};
 
 const ALICE: &str = "a000000000000000000000000000000000000001";
 const READER: &str = "a000000000000000000000000000000000000002";
@@ -72,13 +73,14 @@ fn gate(double: &ForgeDouble) -> Arc<Gate> {
 }
 
 /// What follows the double, which it has not heard yet.
-fn watch(double: &ForgeDouble) -> Watch {
+fn watch(double: &ForgeDouble, data: &Path) -> Watch {
     let url = double.url().parse().unwrap();
     let forge = Forge::new(&url, Robot::None, ForgeLimits::default());
     let index = "acme/crates".parse().unwrap();
     let at_forge = AtForge {
         forge: Arc::new(forge),
         index,
+        mark: Arc::new(Mark::at(data.join("closed"))),
     };
     Watch::of_forge(at_forge, Duration::from_secs(3600), true, None)
 }
@@ -103,7 +105,7 @@ impl Bench {
         let limits = ServeLimits::from(&config.http);
         let mut app = App::open(config, address).unwrap();
         app.gate = Some(gate(&double));
-        app.watch = Some(watch(&double));
+        app.watch = Some(watch(&double, &app.config.data));
         let app = Arc::new(app);
         let routes = routes(Arc::clone(&app));
         let server = tokio::spawn(serve(listener, routes, limits, std::future::pending()));
@@ -274,4 +276,63 @@ async fn a_registry_is_as_public_as_its_index_repository() {
     show(true);
     assert_eq!(bench.look(at(80)).await, StatusCode::UNAUTHORIZED);
     assert_ne!(config().await, private);
+}
+
+/// The branch of the index has a commit that no rule lets in, so that nothing is written, or has it no more.
+fn spoil(bench: &Bench, is_spoilt: bool) {
+    let git = |words: &[&str]| {
+        let ran = std::process::Command::new("git")
+            .current_dir(bench.app.index.git_dir())
+            .args(["-c", "user.name=Bob", "-c", "user.email=bob@example.com"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    };
+    let good = bench.app.index.snapshot().commit().to_string();
+    let to = match is_spoilt {
+        false => good,
+        true => {
+            let empty = git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+            git(&["commit-tree", "-m", "nothing", "-p", &good, &empty])
+        }
+    };
+    git(&["update-ref", "refs/heads/main", &to]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_it_is_closed_is_written_down_as_long_as_the_index_does_not_say_so() {
+    let bench = Bench::start_as(Visibility::Public).await;
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    let show = |is_private| bench.double.world().repositories[0].is_private = is_private;
+    let mark = bench.app.config.data.join("closed");
+    let again = || watch(&bench.double, &bench.app.config.data).is_closed();
+    assert!(!mark.exists() && !again());
+    spoil(&bench, true);
+    // On a disk that does not take it, it is closed until the end of the process.
+    std::fs::create_dir(&mark).unwrap();
+    assert_eq!(bench.look(at(0)).await, StatusCode::UNAUTHORIZED);
+    std::fs::remove_dir(&mark).unwrap();
+    bench.double.world().trouble = Trouble::Status(502);
+    assert_eq!(bench.look(at(1)).await, StatusCode::UNAUTHORIZED);
+    assert!(mark.exists() && again());
+    // Shown again before the index says that it was hidden.
+    bench.double.world().trouble = Trouble::None;
+    show(false);
+    assert_eq!(bench.look(at(2)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(bench.look(at(61)).await, StatusCode::UNAUTHORIZED);
+    assert!(mark.exists() && again());
+    assert_eq!(bench.look(at(62)).await, StatusCode::OK);
+    assert!(!mark.exists() && !again());
+    // Hidden again, until the index says so.
+    show(true);
+    assert_eq!(bench.look(at(63)).await, StatusCode::UNAUTHORIZED);
+    assert!(mark.exists() && again());
+    spoil(&bench, false);
+    assert_eq!(bench.look(at(64)).await, StatusCode::UNAUTHORIZED);
+    assert!(!mark.exists());
+    let config = bench.read("index/config.json", ALICE).await.1;
+    assert!(config.contains("\"auth-required\":true"), "{config}");
 }

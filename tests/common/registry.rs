@@ -543,7 +543,7 @@ fn is_of_next_pack(path: &Path) -> bool {
 }
 
 /// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a file that is spare, a token's
-/// record, a key, the caches, the graph of commits, where the branch was before a push.
+/// record, a key, the caches, the graph of commits, where the branch was before a push, what the forge said last.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -555,6 +555,7 @@ fn is_of_the_store(path: &Path) -> bool {
         "index.git/objects/info/commit-graph",
         "index.git/sidecargo-pushed",
         "forge-repository",
+        "closed",
     ];
     if made.iter().any(|made| path == Path::new(made)) {
         return true;

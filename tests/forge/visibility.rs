@@ -5,6 +5,7 @@ use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
 use super::scene::Visibility;
 use crate::common::cargos::{Sandbox, View};
+use crate::common::git;
 use crate::common::http::{get, request};
 use crate::common::project::Project;
 use crate::common::registry::Registry;
@@ -118,6 +119,44 @@ fn the_registry_is_hidden_also_while_the_forge_does_not_take_the_commit_that_say
             .contains("\"auth-required\":true");
         is_said.then_some(())
     });
+}
+
+#[test]
+fn the_registry_stays_hidden_at_a_start_that_nobody_tells_so() {
+    let Some(mut forge) = Gitea::start() else {
+        return;
+    };
+    let Beside {
+        mut registry,
+        repository,
+        robot,
+        secret: _secret,
+        ..
+    } = Beside::start(&forge);
+    let mark = registry.data().join("closed");
+    forge.collaborate(&repository, &robot, "read");
+    forge.show(&repository, Visibility::Private);
+    eventually("nobody reads without a token", || {
+        (anonymous(&registry) == 401).then_some(())
+    });
+    assert!(mark.exists());
+    registry.kill();
+    forge.stop();
+    for _ in 0..2 {
+        registry.start_again();
+        assert_eq!(anonymous(&registry), 401);
+        registry.stop();
+    }
+    registry.start_again();
+    forge.start_again();
+    assert_eq!(anonymous(&registry), 401);
+    forge.collaborate(&repository, &robot, "write");
+    eventually("the index says so", || {
+        let shown = git::git(&registry.repository(), &["show", "main:config.json"]);
+        let is_said = shown.succeeds().stdout.contains("\"auth-required\":true");
+        (is_said && !mark.exists()).then_some(())
+    });
+    assert_eq!(anonymous(&registry), 401);
 }
 
 #[test]

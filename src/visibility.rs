@@ -3,7 +3,8 @@
 //! The forge is asked now and then, as somebody without a token. What was public once is on other machines already, so
 //! a registry is closed at the first word, and opened only when the forge has said so twice, with a minute between.
 //! While it cannot be asked, what was known last holds: what the index says, unless the commit that closes the registry
-//! has not come about; that is written down ([`Mark`]), so that it holds at the next start too.
+//! has not come about; that is written down ([`Mark`]), so that it holds at the next start too. A forge that is there
+//! and does not tell has not hidden the repository at once, but after a minute of that nobody knows that all may read.
 //!
 //! Where the configuration says that the registry is private, nobody is asked, and it is seen to that the index says so.
 
@@ -20,12 +21,12 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::domain::{RepositoryPath, Visibility};
-use crate::forge::Forge;
+use crate::forge::{Forge, ForgeFault};
 use crate::index::{self, Index, Operation, WriteFault};
 
 pub use mark::Mark;
 
-/// How far two answers lie apart before the registry is opened.
+/// How long the forge must say something that is not believed at once.
 const SURE: Duration = Duration::from_secs(60);
 /// How long the commit that says so may take; it is tried again at the next look.
 const COMMIT_TIME: Duration = Duration::from_secs(20);
@@ -42,7 +43,7 @@ pub struct Watch {
     capability_downloads: bool,
     /// Whether nobody reads without a token, whatever the index says: the commit that says it may take a while.
     is_closed: AtomicBool,
-    opening: Mutex<Opening>,
+    hearing: Mutex<Hearing>,
     /// Why the index does not say it yet, as it was told last.
     hindered: Mutex<Option<String>>,
     hastened: Notify,
@@ -59,34 +60,54 @@ pub struct AtForge {
     pub mark: Arc<Mark>,
 }
 
-/// Since when the forge says that everybody may read, while the registry is private.
-#[derive(Debug, Default)]
-struct Opening(Option<Instant>);
+/// What the forge says when it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Public,
+    Private,
+    /// Nothing that tells who may read.
+    Odd,
+}
 
-impl Opening {
-    /// What the registry must become after this answer, if it `is` something else.
-    fn hear(
-        &mut self,
-        answer: Option<Visibility>,
-        is: Visibility,
-        now: Instant,
-    ) -> Option<Visibility> {
-        match (answer, is) {
-            (Some(Visibility::Public), Visibility::Private) => {
-                let since = *self.0.get_or_insert(now);
-                (now.duration_since(since) >= SURE).then_some(Visibility::Public)
-            }
-            (Some(Visibility::Private), Visibility::Public) => Some(Visibility::Private),
-            _ => {
-                self.0 = None;
-                None
-            }
+impl Word {
+    /// None if the forge is away.
+    fn of(answer: &Result<Visibility, ForgeFault>) -> Option<Self> {
+        match answer {
+            Ok(Visibility::Public) => Some(Self::Public),
+            Ok(Visibility::Private) => Some(Self::Private),
+            Err(fault) if fault.is_away() => None,
+            Err(_) => Some(Self::Odd),
         }
     }
+}
 
-    /// How long until an answer could open the registry.
+/// What the forge says without a break, and since when, if that is not believed at once.
+#[derive(Debug, Default)]
+struct Hearing(Option<(Word, Instant)>);
+
+impl Hearing {
+    /// What the registry must become after this word, if it `is` something else.
+    fn hear(&mut self, word: Option<Word>, is: Visibility, now: Instant) -> Option<Visibility> {
+        let (word, to) = match (word, is) {
+            (Some(Word::Public), Visibility::Private) => (Word::Public, Visibility::Public),
+            (Some(Word::Odd), Visibility::Public) => (Word::Odd, Visibility::Private),
+            (word, is) => {
+                self.0 = None;
+                let is_hidden = word == Some(Word::Private) && is == Visibility::Public;
+                return is_hidden.then_some(Visibility::Private);
+            }
+        };
+        let since = match self.0 {
+            Some((same, since)) if same == word => since,
+            _ => now,
+        };
+        self.0 = Some((word, since));
+        (now.duration_since(since) >= SURE).then_some(to)
+    }
+
+    /// How long until a word could be believed.
     fn wait(&self, now: Instant) -> Option<Duration> {
-        let since = self.0?;
+        let (_, since) = self.0?;
         let wait = (since + SURE).saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
     }
@@ -103,15 +124,13 @@ impl Watch {
         at_forge: AtForge,
         poll: Duration,
         capability_downloads: bool,
-        first: Option<Visibility>,
+        first: &Result<Visibility, ForgeFault>,
     ) -> Self {
+        let first = Word::of(first);
         // A mark that may be there is one.
-        let is_closed =
-            first == Some(Visibility::Private) || at_forge.mark.is_there() != Some(false);
+        let is_closed = first == Some(Word::Private) || at_forge.mark.is_there() != Some(false);
         let watch = Self::new(Some(at_forge), poll, capability_downloads, is_closed);
-        if first == Some(Visibility::Public) {
-            *watch.lock() = Opening(Some(Instant::now()));
-        }
+        *watch.lock() = Hearing(first.map(|word| (word, Instant::now())));
         watch
     }
 
@@ -126,7 +145,7 @@ impl Watch {
             poll,
             capability_downloads,
             is_closed: AtomicBool::new(is_closed),
-            opening: Mutex::default(),
+            hearing: Mutex::default(),
             hindered: Mutex::default(),
             hastened: Notify::new(),
         }
@@ -155,11 +174,20 @@ impl Watch {
 
     /// Asks the forge once, and does what follows.
     pub async fn look(&self, index: &Index, now: Instant) {
-        let answer = self.ask().await;
-        let heard = self.lock().hear(answer, self.now(index), now);
+        let word = self.ask().await;
+        let heard = self.lock().hear(word, self.now(index), now);
+        if word == Some(Word::Odd) && heard.is_some() {
+            warn!(
+                "for a minute the forge has not told who may read the index repository, so nobody reads without a token"
+            );
+        }
         // Again, as long as the commit that closes it has not come about.
-        let private = answer.filter(|answer| *answer == Visibility::Private);
-        let Some(to) = heard.or(private) else {
+        let is_private = match word {
+            Some(Word::Private) => true,
+            Some(Word::Odd) => self.is_closed(),
+            Some(Word::Public) | None => false,
+        };
+        let Some(to) = heard.or(is_private.then_some(Visibility::Private)) else {
             return self.write_down(self.is_closed(), index).await;
         };
         let is_closed = to == Visibility::Private;
@@ -190,18 +218,16 @@ impl Watch {
         }
     }
 
-    async fn ask(&self) -> Option<Visibility> {
+    async fn ask(&self) -> Option<Word> {
         let Some(AtForge { forge, index, .. }) = &self.at_forge else {
-            return Some(Visibility::Private);
+            return Some(Word::Private);
         };
-        match forge.visibility(index).await {
-            Ok(answer) => Some(answer),
-            Err(fault) if fault.is_away() => None,
-            Err(reason) => {
-                warn!(%reason, "it is not known who may read the index repository on the forge");
-                None
-            }
+        let answer = forge.visibility(index).await;
+        let word = Word::of(&answer);
+        if let (Some(Word::Odd), Err(reason)) = (word, answer) {
+            warn!(%reason, "it is not known who may read the index repository on the forge");
         }
+        word
     }
 
     /// Writes down that the registry is closed, if it is and the index does not say so; waits for the disk.
@@ -246,8 +272,8 @@ impl Watch {
             .map(drop)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Opening> {
-        lock(&self.opening)
+    fn lock(&self) -> MutexGuard<'_, Hearing> {
+        lock(&self.hearing)
     }
 }
 
@@ -280,33 +306,61 @@ mod tests {
     fn it_is_closed_at_the_first_word_and_opened_at_the_second_of_two_a_minute_apart() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let mut opening = Opening::default();
-        assert_eq!(opening.hear(Some(Private), Public, at(0)), Some(Private));
-        assert_eq!(opening.hear(Some(Public), Public, at(0)), None);
-        assert_eq!(opening.hear(Some(Public), Private, at(1)), None);
-        assert_eq!(opening.wait(at(1)), Some(SURE));
-        assert_eq!(opening.hear(Some(Public), Private, at(60)), None);
-        assert_eq!(opening.hear(Some(Public), Private, at(61)), Some(Public));
-        assert_eq!(opening.wait(at(61)), None, "it is not asked all the time");
+        let mut hearing = Hearing::default();
+        let private = Some(Word::Private);
+        let public = Some(Word::Public);
+        assert_eq!(hearing.hear(private, Public, at(0)), Some(Private));
+        assert_eq!(hearing.hear(public, Public, at(0)), None);
+        assert_eq!(hearing.hear(public, Private, at(1)), None);
+        assert_eq!(hearing.wait(at(1)), Some(SURE));
+        assert_eq!(hearing.hear(public, Private, at(60)), None);
+        assert_eq!(hearing.hear(public, Private, at(61)), Some(Public));
+        assert_eq!(hearing.wait(at(61)), None, "it is not asked all the time");
         // As long as it did not come about.
-        assert_eq!(opening.hear(Some(Public), Private, at(62)), Some(Public));
-        assert_eq!(opening.hear(Some(Public), Public, at(63)), None);
-        assert_eq!(opening.hear(Some(Public), Private, at(64)), None);
+        assert_eq!(hearing.hear(public, Private, at(62)), Some(Public));
+        assert_eq!(hearing.hear(public, Public, at(63)), None);
+        assert_eq!(hearing.hear(public, Private, at(64)), None);
     }
 
     #[test]
     fn another_answer_or_none_between_the_two_begins_anew() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        for between in [Some(Private), None] {
-            let mut opening = Opening::default();
-            assert_eq!(opening.hear(Some(Public), Private, at(0)), None);
-            assert_eq!(opening.hear(between, Private, at(30)), None);
-            assert_eq!(opening.hear(Some(Public), Private, at(60)), None);
-            assert_eq!(opening.hear(Some(Public), Private, at(119)), None);
-            assert_eq!(opening.hear(Some(Public), Private, at(120)), Some(Public));
+        for (word, is, to) in [
+            (Word::Public, Private, Public),
+            (Word::Odd, Public, Private),
+        ] {
+            let others = [Word::Public, Word::Private, Word::Odd].map(Some);
+            for between in others.into_iter().chain([None]) {
+                if between == Some(word) {
+                    continue;
+                }
+                let mut hearing = Hearing::default();
+                assert_eq!(hearing.hear(Some(word), is, at(0)), None);
+                // A word that it is hidden closes what is open.
+                let closes = (is == Public && between == Some(Word::Private)).then_some(Private);
+                assert_eq!(hearing.hear(between, is, at(30)), closes);
+                assert_eq!(hearing.hear(Some(word), is, at(60)), None);
+                assert_eq!(hearing.hear(Some(word), is, at(119)), None);
+                assert_eq!(hearing.hear(Some(word), is, at(120)), Some(to));
+            }
         }
-        // What is not known changes nothing.
-        assert_eq!(Opening::default().hear(None, Public, at(0)), None);
+        // While it is away nothing changes.
+        assert_eq!(Hearing::default().hear(None, Public, at(0)), None);
+    }
+
+    #[test]
+    fn what_was_odd_and_is_told_again_opens_no_sooner_than_what_was_hidden() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut hearing = Hearing::default();
+        assert_eq!(hearing.hear(Some(Word::Odd), Public, at(0)), None);
+        assert_eq!(hearing.wait(at(20)), Some(Duration::from_secs(40)));
+        assert_eq!(hearing.hear(Some(Word::Odd), Public, at(60)), Some(Private));
+        assert_eq!(hearing.hear(Some(Word::Odd), Private, at(90)), None);
+        assert_eq!(hearing.hear(Some(Word::Public), Private, at(100)), None);
+        assert_eq!(hearing.hear(Some(Word::Public), Private, at(159)), None);
+        let opened = hearing.hear(Some(Word::Public), Private, at(160));
+        assert_eq!(opened, Some(Public));
     }
 }

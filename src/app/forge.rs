@@ -115,10 +115,9 @@ pub(super) fn watch(
         mark: Arc::new(Mark::at(data.closed())),
     };
     let poll = Duration::from_secs(forge.poll_secs);
-    let first = first.ok();
-    let watch = Watch::of_forge(at_forge, poll, capability_downloads, first);
-    settings.visibility = first.unwrap_or(Visibility::Private);
-    settings.keeps_visibility = first != Some(Visibility::Private);
+    let watch = Watch::of_forge(at_forge, poll, capability_downloads, &first);
+    settings.visibility = first.as_ref().copied().unwrap_or(Visibility::Private);
+    settings.keeps_visibility = first != Ok(Visibility::Private);
     // Before the index is opened, for that takes the forge, too, and the process may not live to see it. One that is not
     // there yet will begin as the forge says.
     let place = data.place();

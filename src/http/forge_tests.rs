@@ -18,7 +18,7 @@ use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Arguments, Config, Environment};
 use crate::domain::{Secret, Visibility};
 use crate::forge::double::*;
-use crate::forge::{Forge, ForgeLimits, KeyPatience, Robot};
+use crate::forge::{Forge, ForgeFault, ForgeLimits, KeyPatience, Robot};
 use crate::publish::tarball_builder::Tarball;
 use crate::visibility::{AtForge, Mark, Watch};
 
@@ -82,7 +82,8 @@ fn watch(double: &ForgeDouble, data: &Path) -> Watch {
         index,
         mark: Arc::new(Mark::at(data.join("closed"))),
     };
-    Watch::of_forge(at_forge, Duration::from_secs(3600), true, None)
+    let away = Err(ForgeFault::Unreachable("not yet".to_owned()));
+    Watch::of_forge(at_forge, Duration::from_secs(3600), true, &away)
 }
 
 impl Bench {
@@ -276,6 +277,35 @@ async fn a_registry_is_as_public_as_its_index_repository() {
     show(true);
     assert_eq!(bench.look(at(80)).await, StatusCode::UNAUTHORIZED);
     assert_ne!(config().await, private);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_forge_does_not_tell_for_a_minute_is_private() {
+    let bench = Bench::start_as(Visibility::Public).await;
+    let start = Instant::now();
+    let at = |secs| start + Duration::from_secs(secs);
+    bench.double.world().repositories[0].is_private = false;
+    let trouble = |trouble| bench.double.world().trouble = trouble;
+    for odd in [Trouble::Html, Trouble::Status(418), Trouble::Huge] {
+        trouble(odd.clone());
+        assert_eq!(bench.look(at(0)).await, StatusCode::OK);
+        assert_eq!(bench.look(at(59)).await, StatusCode::OK);
+        // It is away, or tells.
+        for passing in [Trouble::Status(502), Trouble::None] {
+            trouble(passing);
+            assert_eq!(bench.look(at(60)).await, StatusCode::OK);
+            trouble(odd.clone());
+            assert_eq!(bench.look(at(61)).await, StatusCode::OK);
+        }
+        assert_eq!(bench.look(at(120)).await, StatusCode::OK);
+        assert_eq!(bench.look(at(121)).await, StatusCode::UNAUTHORIZED);
+        let config = async || bench.read("index/config.json", ALICE).await.1;
+        trouble(Trouble::None);
+        assert!(config().await.contains("\"auth-required\":true"));
+        assert_eq!(bench.look(at(122)).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(bench.look(at(181)).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(bench.look(at(182)).await, StatusCode::OK);
+    }
 }
 
 /// The branch of the index has a commit that no rule lets in, so that nothing is written, or has it no more.

@@ -4,21 +4,22 @@
 //! Nothing that the forge has as a status is a judgement of ours: whoever may write there can put it. What was judged
 //! is known here alone, so a start judges all that are open.
 
+mod event;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
-use crate::forge::{Forge, ForgeFault, PullRequest, Said, Side, Status};
+use crate::forge::{Forge, ForgeFault, PullRequest, Said, Status};
 use crate::index::{self, ReviewFault, Upstream};
+pub use event::Event;
 
 /// The name of the status; a rule of protection on the forge can require it.
 const CONTEXT: &str = "sidecargo";
@@ -58,31 +59,6 @@ struct Verdict {
     state: &'static str,
     /// For which state of the index: see [`index::Snapshot::reworked`].
     reworked: CommitId,
-}
-
-/// What a forge tells of a pull request, as far as it matters.
-#[derive(Debug, Deserialize)]
-pub struct Event {
-    action: String,
-    number: u64,
-    pull_request: Sides,
-    #[serde(default)]
-    changes: Option<Changes>,
-}
-
-/// The commits that a pull request is about.
-#[derive(Debug, Deserialize)]
-struct Sides {
-    head: Side,
-    base: Side,
-}
-
-/// What became another, of an `edited` pull request.
-#[derive(Debug, Deserialize)]
-struct Changes {
-    /// The branch into which it shall be merged.
-    #[serde(rename = "ref")]
-    base: Option<IgnoredAny>,
 }
 
 impl Reviews {
@@ -174,19 +150,6 @@ impl Reviews {
         verdicts.get(&head).is_some_and(|verdict| {
             verdict.reworked == reworked && said.is_some_and(|said| said.state == verdict.state)
         })
-    }
-}
-
-impl Event {
-    /// Whether there is something new to be judged, on the branch that is the index.
-    fn is_new(&self) -> bool {
-        let is_news = match self.action.as_str() {
-            "opened" | "reopened" | "synchronized" | "synchronize" => true,
-            // Not for another title.
-            "edited" => { self.changes.as_ref() }.is_some_and(|changes| changes.base.is_some()),
-            _ => false,
-        };
-        is_news && self.pull_request.base.name == index::BRANCH
     }
 }
 
@@ -376,35 +339,5 @@ mod tests {
         assert_eq!(next, Ok(PAUSE), "what is due is not waited for");
         let looks = calm(&failed, Instant::now(), PAUSE);
         assert_eq!(looks.await, PAUSE_AFTER_FAULT, "nothing has failed");
-    }
-
-    fn event(action: &str, base: &str, changes: &str) -> Event {
-        let id = "1".repeat(40);
-        let json = format!(
-            r#"{{"action":"{action}","number":7,"more":{{}},{changes}"pull_request":{{"id":1,
-            "head":{{"label":"x","ref":"x","sha":"{id}"}},"base":{{"ref":"{base}","sha":"{id}"}}}}}}"#
-        );
-        serde_json::from_str(&json).unwrap()
-    }
-
-    #[test]
-    fn only_what_is_new_on_the_branch_is_judged() {
-        for action in ["opened", "reopened", "synchronized", "synchronize"] {
-            assert!(event(action, "main", "").is_new(), "{action}");
-            assert!(!event(action, "other", "").is_new(), "{action}");
-        }
-        for action in ["closed", "labeled", "edited", ""] {
-            assert!(!event(action, "main", "").is_new(), "{action}");
-        }
-    }
-
-    #[test]
-    fn one_that_was_edited_is_judged_again_only_for_another_branch() {
-        let title = r#""changes":{"title":{"from":"a"},"added_labels":null},"#;
-        let base = r#""changes":{"title":{"from":"a"},"ref":{"from":"other"}},"#;
-        for (changes, is_new) in [(title, false), (base, true), (r#""changes":null,"#, false)] {
-            assert_eq!(event("edited", "main", changes).is_new(), is_new);
-            assert!(!event("edited", "other", changes).is_new());
-        }
     }
 }

@@ -5,8 +5,9 @@
 //! is known here alone, so a start judges all that are open.
 
 mod event;
+mod verdicts;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,14 +21,17 @@ use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, PullRequest, Said, Status};
 use crate::index::{self, ReviewFault, Upstream};
 pub use event::Event;
+use verdicts::Verdicts;
 
 /// The name of the status; a rule of protection on the forge can require it.
 const CONTEXT: &str = "sidecargo";
 /// The state of one that may be merged, and that of one of which it is not known any more.
 const GOOD: &str = "success";
 const PENDING: &str = "pending";
-/// What is said of the latter.
+/// What is said of the latter, and what if nobody proposes it now.
 const AGAIN: &str = "judged again, for the branch is another now";
+const ONCE_PROPOSED: &str =
+    "what was said of it counts no more; it is judged again when somebody proposes it again";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
 /// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
@@ -47,16 +51,17 @@ pub struct Reviews {
     /// Held while one is judged.
     turn: Mutex<()>,
     /// What was judged of each newest commit; held while the forge is told.
-    verdicts: Mutex<HashMap<CommitId, Verdict>>,
+    verdicts: Mutex<Verdicts>,
     /// Whether one was judged since the last round began whose judgement waits for a branch that is good again.
     is_branch_blamed: AtomicBool,
     /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
 }
 
-/// What the forge was told of a commit.
-struct Verdict {
+/// What was judged of a commit.
+struct Judged {
     state: &'static str,
+    sentence: String,
     /// For which state of the index: see [`index::Snapshot::reworked`].
     reworked: CommitId,
 }
@@ -110,27 +115,69 @@ impl Reviews {
     }
 
     /// Tells the forge of those that were good for another state of the index than this that they are judged again, so
-    /// that nobody merges them meanwhile; they come first.
+    /// that nobody merges them meanwhile; they come first. One that is closed can be opened again and merged at once.
     async fn take_back(&self, open: &mut [PullRequest], reworked: CommitId) {
         let mut verdicts = self.verdicts.lock().await;
         let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
-        verdicts.retain(|head, _| heads.contains(head));
-        for (head, verdict) in verdicts.iter_mut() {
-            if verdict.state != GOOD || verdict.reworked == reworked {
-                continue;
-            }
-            match self.tell(*head, PENDING, AGAIN).await {
-                Ok(()) => verdict.state = PENDING,
+        verdicts.keep(&heads);
+        for head in verdicts.outdated(reworked, &heads) {
+            let is_open = heads.contains(&head);
+            let words = if is_open { AGAIN } else { ONCE_PROPOSED };
+            match self.withdraw(head, words).await {
+                Ok(()) if is_open => verdicts.put(head, PENDING, None),
+                Ok(()) => verdicts.forget(&head),
                 Err(reason) => {
                     warn!(commit.id = %head, %reason, "the forge was not told that one is judged again");
                     self.failed.notify_one();
                 }
             }
         }
-        open.sort_by_key(|open| match verdicts.get(&open.head.sha) {
-            Some(verdict) => !matches!(verdict.state, GOOD | PENDING),
-            None => true,
-        });
+        let is_first = |state| matches!(state, Some(GOOD | PENDING));
+        open.sort_by_key(|open| !is_first(verdicts.state(&open.head.sha)));
+    }
+
+    /// Takes back that a commit is good.
+    async fn withdraw(&self, head: CommitId, words: &str) -> Result<(), ForgeFault> {
+        let told = self.tell(head, PENDING, words).await;
+        if told.is_err() {
+            // What pull requests have left is removed some day, and then merged by nobody.
+            let said = self.forge.said(&self.index, head, CONTEXT).await;
+            if let Err(ForgeFault::NotFound) = said {
+                return Ok(());
+            }
+        }
+        told
+    }
+
+    /// Tells the forge what was judged of a commit, unless that is what it says.
+    async fn announce(
+        &self,
+        verdicts: &mut Verdicts,
+        head: CommitId,
+        judged: &Judged,
+        said: Option<Said>,
+    ) -> Result<(), ForgeFault> {
+        while let Some(oldest) = verdicts.in_the_way_of(&head) {
+            if verdicts.state(&oldest) == Some(GOOD) {
+                self.withdraw(oldest, ONCE_PROPOSED).await?;
+            }
+            verdicts.forget(&oldest);
+        }
+        let state = judged.state;
+        match state {
+            // Whether the forge heard it or not, should its answer be lost.
+            GOOD => verdicts.put(head, GOOD, judged.reworked),
+            _ => verdicts.doubt(&head),
+        }
+        let description = harmless(&judged.sentence, SENTENCE_MAX);
+        if said.is_none_or(|said| said.state != state || said.description != description) {
+            self.tell(head, state, &description).await?;
+        }
+        match state {
+            "error" => verdicts.forget(&head),
+            _ => verdicts.put(head, state, judged.reworked),
+        }
+        Ok(())
     }
 
     /// Puts the status on a commit.
@@ -147,9 +194,7 @@ impl Reviews {
     async fn stands(&self, app: &App, head: CommitId, said: Option<&Said>) -> bool {
         let reworked = app.index.snapshot().reworked();
         let verdicts = self.verdicts.lock().await;
-        verdicts.get(&head).is_some_and(|verdict| {
-            verdict.reworked == reworked && said.is_some_and(|said| said.state == verdict.state)
-        })
+        said.is_some_and(|said| verdicts.stands(&head, &said.state, reworked))
     }
 }
 
@@ -260,22 +305,21 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     };
     // Who takes back what is good for another state waits for this, or the index is seen to be another.
     let mut verdicts = reviews.verdicts.lock().await;
-    verdicts.remove(&head);
     if state == GOOD && app.index.snapshot().reworked() != reworked {
         (state, sentence) = (PENDING, AGAIN.to_owned());
     }
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
-    let description = harmless(&sentence, SENTENCE_MAX);
-    if said.is_none_or(|said| said.state != state || said.description != description)
-        && let Err(reason) = reviews.tell(head, state, &description).await
-    {
+    let judged = Judged {
+        state,
+        sentence,
+        reworked,
+    };
+    let announced = reviews.announce(&mut verdicts, head, &judged, said).await;
+    if let Err(reason) = &announced {
         warn!(number, %reason, "the forge was not told of a judgement");
-        reviews.failed.notify_one();
-        return;
     }
-    match state {
-        "error" => reviews.failed.notify_one(),
-        _ => drop(verdicts.insert(head, Verdict { state, reworked })),
+    if announced.is_err() || state == "error" {
+        reviews.failed.notify_one();
     }
 }
 

@@ -139,6 +139,16 @@ impl<'forge> Writer<'forge> {
         self.forge.protect(&self.repository, rule);
     }
 
+    /// Closes a pull request, or opens it again.
+    #[track_caller]
+    fn set_state(&self, proposed: &Proposed, state: &str) {
+        let path = format!("{}/pulls/{}", self.repository.api(), proposed.number);
+        done(
+            self.caller.send("PATCH", &path, &json!({ "state": state })),
+            201,
+        );
+    }
+
     #[track_caller]
     fn cannot_merge(&self, proposed: &Proposed) {
         let refused = self.caller.squash(&self.repository, proposed.number);
@@ -241,6 +251,38 @@ fn what_was_good_before_a_merge_is_taken_back_before_anything_is_judged_again() 
     );
     let (_, of_bad): (Vec<_>, Vec<_>) = states(&bad);
     assert_eq!(of_bad, ["failure"]);
+}
+
+#[test]
+fn what_was_good_is_taken_back_also_while_it_is_closed_and_of_what_a_pull_request_has_left() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
+    let closed = writer.propose("users", OWNERS_FILE, users());
+    let left = writer.propose("policy", "policy.toml", "# as it was\n");
+    for proposed in [&of_teams, &closed, &left] {
+        writer.waits_for(proposed, "success");
+    }
+    writer.set_state(&closed, "closed");
+    let later = Proposed {
+        number: left.number,
+        head: writer.commit("README.md", "read this\n", &json!({ "branch": "policy" })),
+    };
+    writer.waits_for(&later, "success");
+    writer.merges(&of_teams);
+    for proposed in [&closed, &left] {
+        let words = writer.waits_for(proposed, "pending");
+        assert!(words.contains("counts no more"), "{words}");
+    }
+    writer.waits_for(&later, "success");
+    writer.set_state(&closed, "open");
+    writer.cannot_merge(&closed);
+    let words = writer.waits_for(&closed, "failure");
+    assert!(words.ends_with("a crate needs an owner"), "{words}");
+    assert_eq!(writer.ready(), 200);
 }
 
 #[test]

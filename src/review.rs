@@ -5,6 +5,7 @@
 //! is known here alone, so a start judges all that are open.
 
 mod event;
+mod owners;
 mod verdicts;
 
 use std::collections::HashSet;
@@ -294,12 +295,14 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     let (mut state, mut sentence) = match judged.await {
         Ok(judged) => {
             let is_bad = is_branch_bad(app);
+            let (brought, judged) =
+                judged.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
             let judged = told(judged, is_bad);
             let is_blamed = is_bad && judged.0 == "error";
             reviews
                 .is_branch_blamed
                 .fetch_or(is_blamed, Ordering::Relaxed);
-            judged
+            reviews.misfit(&brought).await.unwrap_or(judged)
         }
         Err(_) => ("error", "an internal fault, which the log names".to_owned()),
     };

@@ -45,7 +45,9 @@ pub use name::{
     CRATE_NAME_BYTES_MAX, CanonicalName, CrateName, DependencyName, NameFault, Reserved,
     is_windows_device,
 };
-pub use owners::{Creators, Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, TeamName};
+pub use owners::{
+    Called, Creators, Leaver, Meant, Numbered, Owner, OwnerFault, OwnerName, Owners, TeamName,
+};
 pub use path::IndexPath;
 pub use policy::{Policy, PolicyFault};
 pub use principal::{Actor, Job, Person, Proof, Standing};

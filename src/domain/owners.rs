@@ -3,12 +3,14 @@
 mod creators;
 mod leave;
 mod name;
+mod numbered;
+mod words;
 
 pub use creators::Creators;
 pub use leave::{Leaver, Meant};
 pub use name::{OwnerName, TeamName};
+pub use numbered::{Called, Numbered};
 
-use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,15 +18,12 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::document::read_document;
-use super::first_of;
 use super::grant::Can;
 use super::principal::{Actor, Standing};
 use super::text::{Login, PlainText};
 
 /// The most owners that a crate may have.
 const OWNERS_MAX: usize = 200;
-/// How many of them a refusal names.
-const NAMED_MAX: usize = 20;
 /// The longest file, in bytes: room for that many names of the longest kind, each character escaped.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 /// What to do where the name of an owner does not tell which one shall leave.
@@ -209,7 +208,13 @@ impl Owners {
 
     /// The number of the repository.
     pub fn repository_id(&self) -> Option<u64> {
-        self.repository.as_ref().map(|repository| repository.id)
+        self.repository().map(|(_, id)| id)
+    }
+
+    /// The repository with its number.
+    pub fn repository(&self) -> Option<(&str, u64)> {
+        let repository = self.repository.as_ref()?;
+        Some((repository.name.as_str(), repository.id))
     }
 
     /// Reads the file.
@@ -294,41 +299,6 @@ impl Owners {
         let removed = removed.chain(teams_gone.map(|team| format!(" -{}", team.name)));
         added.chain(removed).collect()
     }
-
-    /// All of them by name, with the number that the forge has for each; whom a push has named twice once.
-    pub fn named(&self) -> impl Iterator<Item = (String, Option<u64>)> {
-        let users = { self.users.iter() }.map(|user| (user.login.to_string(), user.id));
-        let teams = { self.teams.iter() }.map(|team| (team.name.to_string(), Some(team.id)));
-        once(users).chain(once(teams))
-    }
-
-    /// The same with the numbers by which a forge knows people.
-    pub fn numbered(&self) -> String {
-        let users = self.users.iter().map(|user| match user.id {
-            Some(id) => format!("{} (number {id})", user.login),
-            None => format!("{} (without a number)", user.login),
-        });
-        let teams = self.teams.iter().map(|team| team.name.to_string());
-        first_of(users.chain(teams), NAMED_MAX)
-    }
-
-    /// The owners in words, for a refusal: `alice, bob`.
-    pub fn names(&self) -> String {
-        let users = self.users.iter().map(|user| user.login.to_string());
-        let teams = self.teams.iter().map(|team| team.name.to_string());
-        let pushers = self.repository.iter();
-        let pushers = pushers.map(|repository| format!("whoever writes to {}", repository.name));
-        first_of(users.chain(teams).chain(pushers), NAMED_MAX)
-    }
-}
-
-/// The first with each number, or with each name of those without one, in any case.
-fn once<'a>(
-    named: impl Iterator<Item = (String, Option<u64>)> + 'a,
-) -> impl Iterator<Item = (String, Option<u64>)> + 'a {
-    let mut seen = HashSet::new();
-    let key = |(name, id): &(String, Option<u64>)| id.ok_or_else(|| name.to_ascii_lowercase());
-    named.filter(move |entry| seen.insert(key(entry)))
 }
 
 impl User {

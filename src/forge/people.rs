@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use super::answers::{RawRight, RawUser};
 use super::client::Bytes;
 use super::{Account, Forge, ForgeFault, Permission, Showing, Team};
-use crate::domain::{Login, Person, RepositoryPath, Secret};
+use crate::domain::{Called, Login, OwnerName, Person, RepositoryPath, Secret};
 
 /// Of how many teams of one repository or crate it is asked who is in there, one question each.
 pub const TEAMS_ASKED_MAX: usize = 50;
@@ -25,6 +25,44 @@ impl Forge {
             Account::Person { login, id } => Ok(Person { login, id }),
             Account::Job { .. } => Err(ForgeFault::NotFound),
         }
+    }
+
+    /// The number that the forge has now for whatever is called so, asked by our own account; `None` if there is nothing
+    /// of that name, or it is not shown.
+    pub async fn number_of(&self, called: &Called) -> Result<Option<u64>, ForgeFault> {
+        let robot = self.robot_token()?;
+        let showing = Showing::Token(&robot);
+        let number = match called {
+            Called::User(login) => self.number_of_user(login, showing).await,
+            Called::Team(name) => match name.as_str().parse() {
+                Ok(OwnerName::Team(name)) => {
+                    let team = self.team(name.organisation(), name.team(), &robot).await;
+                    team.map(|team| team.id)
+                }
+                _ => return Ok(None),
+            },
+            Called::Repository(name) => match name.as_str().parse() {
+                Ok(path) => self.repository(&path, showing).await.map(|seen| seen.id),
+                Err(_) => return Ok(None),
+            },
+        };
+        match number {
+            Ok(number) => Ok(Some(number)),
+            Err(ForgeFault::NotFound | ForgeFault::Forbidden(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn number_of_user(&self, login: &Login, showing: Showing<'_>) -> Result<u64, ForgeFault> {
+        let named = match self.user_named(login, showing).await {
+            // The token lacks the scope for it, and most forges show accounts to everybody.
+            Err(ForgeFault::Forbidden(_)) => match self.user_named(login, Showing::Nobody).await {
+                Err(ForgeFault::Unauthenticated) => Err(ForgeFault::NotFound),
+                named => named,
+            },
+            named => named,
+        };
+        named.map(|person| person.id)
     }
 
     /// Whether an account is an organisation, as far as the token, or else our own, may ask that.

@@ -110,17 +110,17 @@ pub fn judge_push(
 ) -> Result<(), PushFault> {
     let good = place.good_commit(None)?;
     let state = load::load(&place.git_dir, good).map_err(OpenFault::Load)?;
-    judge_from(state, &place.git_dir, blobs, new, incoming)
+    judge_from(state, &place.git_dir, blobs, new, incoming).map(drop)
 }
 
-/// As [`judge_push`], from a state that is known to be good.
+/// As [`judge_push`], from a state that is known to be good; gives the one to which it leads.
 pub(super) fn judge_from(
     state: Tip,
     git_dir: &Path,
     blobs: &Blobs,
     new: CommitId,
     incoming: Option<&Path>,
-) -> Result<(), PushFault> {
+) -> Result<Tip, PushFault> {
     let mut objects = Objects::open(git_dir).map_err(OpenFault::Load)?.hashed();
     if let Some(folder) = incoming {
         objects = objects.and(folder).map_err(OpenFault::Load)?;
@@ -129,11 +129,13 @@ pub(super) fn judge_from(
         return Err(PushFault::TooLarge { id, bytes });
     }
     let has_blob = |cksum: &_| blobs.read(cksum).is_ok();
-    match Walk::from(state, &objects, &has_blob).to(new, &mut |_| {}) {
+    let mut walk = Walk::from(state, &objects, &has_blob);
+    match walk.to(new, &mut |_| {}) {
+        Ok(()) => Ok(walk.tip),
         Err(HistoryFault::Rule { commit, violation }) if objects.is_brought(commit) => {
             Err(PushFault::Rule { commit, violation })
         }
-        went => Ok(went?),
+        Err(fault) => Err(fault.into()),
     }
 }
 

@@ -24,6 +24,7 @@ mod maintenance;
 mod measures;
 mod mend;
 mod message;
+mod numbered;
 mod object;
 mod objects;
 mod opening;

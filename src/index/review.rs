@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::blobs::Blobs;
 use crate::disk::TempFolder;
-use crate::domain::CommitId;
+use crate::domain::{CommitId, Numbered};
 
 use super::hooks::{PushFault, judge_from};
 use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
@@ -58,7 +59,8 @@ const FETCH: Limits = Limits {
 
 impl Index {
     /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into what is
-    /// served.
+    /// served; gives the owners with numbers that it brings, each with a file that names it. Whether those are the ones
+    /// that are called so, nobody knows here.
     ///
     /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
     pub fn judge_merge(
@@ -67,7 +69,7 @@ impl Index {
         upstream: &Upstream,
         number: u64,
         head: CommitId,
-    ) -> Result<(), ReviewFault> {
+    ) -> Result<Vec<(Numbered, String)>, ReviewFault> {
         let folder = TempFolder::create(self.git_dir.join("review"))?;
         fs::create_dir(folder.path().join("pack"))?;
         let quarantine = Quarantine {
@@ -79,13 +81,14 @@ impl Index {
         let Some(merged) = upstream.merge_apart(&quarantine, tip.snapshot.commit, head)? else {
             return Err(ReviewFault::Conflict);
         };
+        let before = Arc::clone(&tip.snapshot);
         match judge_from(tip, &self.git_dir, blobs, merged, Some(folder.path())) {
             Err(PushFault::Open(fault)) => Err(fault.into()),
             Err(
                 PushFault::Rule { violation, .. }
                 | PushFault::History(HistoryFault::Rule { violation, .. }),
             ) => Err(ReviewFault::Rule { head, violation }),
-            judged => Ok(judged?),
+            judged => Ok(judged?.snapshot.numbered_owners(Some(&before))),
         }
     }
 }

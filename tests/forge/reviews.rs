@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::api::{Caller, base64, done, number, text};
-use super::beside::{Beside, HOOK_SECRET, publish};
+use super::beside::{Beside, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
-use super::scene::Repository;
+use super::scene::{Repository, User, Visibility};
 use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::get;
@@ -283,6 +283,101 @@ fn what_was_good_is_taken_back_also_while_it_is_closed_and_of_what_a_pull_reques
     let words = writer.waits_for(&closed, "failure");
     assert!(words.ends_with("a crate needs an owner"), "{words}");
     assert_eq!(writer.ready(), 200);
+}
+
+#[test]
+fn an_owner_whose_number_is_anothers_is_not_let_in() {
+    let Some(forge) = Gitea::shared() else { return };
+    let wanted = Wanted {
+        scopes: &["write:repository", "read:organization"],
+        ..Wanted::default()
+    };
+    let beside = Beside::start_as(forge, &wanted);
+    let writer = Writer::of(&beside);
+    let (alice, mallory) = (forge.user("alice"), forge.user("mallory"));
+    let number_of =
+        |user: &User| number(&forge.admin().read(&format!("/users/{}", user.login)), "id");
+    let (alices, mallorys) = (number_of(&alice), number_of(&mallory));
+    let acme = forge.organisation("acme");
+    let team = forge.team(&acme, "Platform", "write");
+    forge.join(&team, &beside.robot);
+    let others = forge.organisation("others");
+    let unseen = forge.team(&others, "Platform", "write");
+    let sources = forge.repository(&alice.login, "greeter", Visibility::Public);
+    let hidden = forge.repository(&alice.login, "hidden", Visibility::Private);
+    let before = beside.file(OWNERS_FILE);
+    let mut count = 0;
+    let mut propose = |file: &str, text: &str| {
+        count += 1;
+        writer.propose(&format!("change-{count}"), file, text)
+    };
+    let of_alice = |id: i64| format!("{{ login = \"{}\", id = {id} }}", alice.login);
+    let of_team = |name: &str, id: i64| format!("teams = [{{ name = \"{name}\", id = {id} }}]");
+    let of_sources = |sources: &Repository, id: i64| {
+        let Repository { owner, name, .. } = sources;
+        format!("repository = {{ name = \"{owner}/{name}\", id = {id} }}")
+    };
+    let platform = format!("{acme}:Platform");
+    for (good, misfit, told) in [
+        (
+            format!("users = [{}]", of_alice(alices)),
+            format!("users = [{}]", of_alice(mallorys)),
+            format!(
+                "`{}` in `{OWNERS_FILE}` is number {alices} on the forge, not {mallorys}",
+                alice.login
+            ),
+        ),
+        (
+            of_team(&platform, team.id),
+            of_team(&platform, unseen.id),
+            format!(
+                "`{platform}` in `{OWNERS_FILE}` is number {} on the forge, not {}",
+                team.id, unseen.id
+            ),
+        ),
+        (
+            of_sources(&sources, sources.id),
+            of_sources(&sources, hidden.id),
+            format!("is number {} on the forge, not {}", sources.id, hidden.id),
+        ),
+    ] {
+        let with = |owners: &str| match owners.starts_with("users") {
+            true => format!("{owners}\n"),
+            false => format!("{before}{owners}\n"),
+        };
+        let words = writer.waits_for(&propose(OWNERS_FILE, &with(&misfit)), "failure");
+        assert!(words.contains(&told), "{words}");
+        let words = writer.waits_for(&propose(OWNERS_FILE, &with(&good)), "success");
+        assert_eq!(words, GOOD);
+    }
+    // What the forge does not show the registry is neither.
+    for (owners, told) in [
+        (of_sources(&hidden, hidden.id), "has no such repository"),
+        (
+            of_team(&format!("{others}:Platform"), unseen.id),
+            "has no such team",
+        ),
+        (
+            "users = [{ login = \"no-such-user\", id = 1 }]".to_owned(),
+            "has no such account",
+        ),
+    ] {
+        let text = match owners.starts_with("users") {
+            true => format!("{owners}\n"),
+            false => format!("{before}{owners}\n"),
+        };
+        let words = writer.waits_for(&propose(OWNERS_FILE, &text), "error");
+        assert!(words.contains(told), "{words}");
+    }
+    let create = format!("create = {{ users = [{}] }}\n", of_alice(mallorys));
+    let words = writer.waits_for(&propose("policy.toml", &create), "failure");
+    assert!(words.contains("` in `policy.toml` is number"), "{words}");
+    let many: Vec<String> = (1..=51)
+        .map(|id| format!("{{ login = \"a{id}\", id = {id} }}"))
+        .collect();
+    let many = format!("users = [{}]\n", many.join(", "));
+    let words = writer.waits_for(&propose(OWNERS_FILE, &many), "failure");
+    assert!(words.contains("propose them in parts"), "{words}");
 }
 
 #[test]

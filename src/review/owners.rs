@@ -1,0 +1,75 @@
+//! Whether the owners that a pull request brings are those whom people take them for: the number decides on a forge, and
+//! who reviews reads the name.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Reviews;
+use crate::domain::{Called, Numbered};
+
+/// Of how many owners of one pull request the forge is asked.
+const ASKED_MAX: usize = 50;
+/// For all these questions.
+const ALL_TIME: Duration = Duration::from_secs(60);
+
+/// The state and the words of a judgement.
+type Told = (&'static str, String);
+
+impl Reviews {
+    /// What is against the owners that a pull request brings, each with the file that names it; `None` if nothing is.
+    pub(super) async fn misfit(&self, brought: &[(Numbered, String)]) -> Option<Told> {
+        if brought.len() > ASKED_MAX {
+            let count = brought.len();
+            let sentence = format!(
+                "it brings {count} owners with numbers, and of {ASKED_MAX} at most the forge is asked whether they have these; propose them in parts"
+            );
+            return Some(("failure", sentence));
+        }
+        match timeout(ALL_TIME, self.ask_of(brought)).await {
+            Ok(told) => told,
+            Err(_) => {
+                let secs = ALL_TIME.as_secs();
+                let sentence = format!(
+                    "whether its owners have these numbers was not told within {secs} seconds"
+                );
+                Some(("error", sentence))
+            }
+        }
+    }
+
+    /// One of whom it is known that the number is another's outweighs those of whom nothing is.
+    async fn ask_of(&self, brought: &[(Numbered, String)]) -> Option<Told> {
+        let mut unknown = None;
+        for (Numbered { called, id }, file) in brought {
+            let why = match self.forge.number_of(called).await {
+                Ok(Some(number)) if number == *id => continue,
+                Ok(Some(number)) => {
+                    let sentence = format!(
+                        "`{called}` in `{file}` is number {number} on the forge, not {id}, and the number decides: write the one that belongs to the name"
+                    );
+                    return Some(("failure", sentence));
+                }
+                Ok(None) => format!(
+                    "the forge has no such {}, or does not show it to the registry's own account",
+                    kind(called)
+                ),
+                Err(fault) => fault.to_string(),
+            };
+            unknown.get_or_insert_with(|| {
+                let sentence =
+                    format!("whether `{called}` in `{file}` is number {id} is not known: {why}");
+                ("error", sentence)
+            });
+        }
+        unknown
+    }
+}
+
+fn kind(called: &Called) -> &'static str {
+    match called {
+        Called::User(_) => "account",
+        Called::Team(_) => "team",
+        Called::Repository(_) => "repository",
+    }
+}

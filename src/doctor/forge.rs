@@ -75,6 +75,7 @@ impl<'a> Examined<'a> {
         match self.snapshot() {
             Ok(snapshot) => {
                 tell(find("owners", self.numbered(&snapshot)));
+                self.names(&snapshot).await.map(&mut *tell);
                 self.teams(&snapshot, &robot).await.map(&mut *tell);
                 self.rights(&snapshot, &robot).await.map(&mut *tell);
             }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::forge::{Examined, Seen};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::app::Data;
-use crate::domain::{Owners, Secret, first_of, harmless};
+use crate::domain::{Numbered, Owners, Secret, first_of, harmless};
 use crate::forge::{ForgeFault, Showing, TEAMS_ASKED_MAX};
 use crate::index::{Crate, Snapshot};
 
 /// How many crates and teams are named.
 const NAMED_MAX: usize = 5;
+/// Of how many owners the forge is asked whether they have their numbers.
+const NUMBERS_ASKED_MAX: usize = 200;
 
 impl Examined<'_> {
     /// The crates as they are served.
@@ -43,6 +45,43 @@ impl Examined<'_> {
                 self.settings.url
             )),
         }
+    }
+
+    /// Whether each owner with a number is the one who is called so: the number decides, and people read the name;
+    /// nothing if there are none.
+    pub(super) async fn names(&self, snapshot: &Snapshot) -> Option<Finding> {
+        let what = "names of those who own";
+        let all = snapshot.numbered_owners(None);
+        if all.is_empty() {
+            return None;
+        }
+        let asked = all.len().min(NUMBERS_ASKED_MAX);
+        let (mut strayed, mut hidden) = (Vec::new(), 0);
+        for (Numbered { called, id }, file) in &all[..asked] {
+            match self.forge.number_of(called).await {
+                Ok(Some(number)) if number == *id => {}
+                Ok(Some(number)) => {
+                    let name = harmless(&called.to_string(), WORDS_MAX);
+                    strayed.push(format!(
+                        "{name} in {file}, who is number {number} and not {id}"
+                    ));
+                }
+                Ok(None) => hidden += 1,
+                Err(fault) => return Some(find(what, Err(fault.to_string()))),
+            }
+        }
+        let seen = match strayed.is_empty() {
+            true => Ok(format!(
+                "{} of {} have the numbers that stand beside them, and {hidden} the forge does not have or does not show",
+                asked - hidden,
+                all.len()
+            )),
+            false => Err(format!(
+                "another has the number that stands beside {}; the number decides: if it is the right one, write the name that belongs to it, and else take it out, by a pull request",
+                listed(&strayed)
+            )),
+        };
+        Some(find(what, seen))
     }
 
     /// Whether the server's own account is told who is in the teams that own crates; nothing if there are none.

@@ -418,6 +418,25 @@ fn owners_whom_the_forge_does_not_know_or_show_are_told() {
     forge.join(&team, &acme.robot);
     let said = patient.says("teams of owners");
     assert!(said.starts_with("good"), "{said}");
+
+    // Who is called so has another number, or has none.
+    let said = patient.says("names of those who own");
+    assert!(
+        said.starts_with("good") && said.contains("1 of 2"),
+        "{said}"
+    );
+    let alice = forge.user("alice");
+    let text = text.replace("\"rita\", id = 7", &format!("\"{}\", id = 7", alice.login));
+    put("owners/gr/ee/greeter.toml", &text);
+    let number = forge.admin().read(&format!("/users/{}", alice.login))["id"].take();
+    let strayed = format!(
+        "`{} in owners/gr/ee/greeter.toml, who is number {number} and not 7`",
+        alice.login
+    );
+    eventually("the change is in force", || {
+        let said = patient.says("names of those who own");
+        (said.starts_with("mend") && said.contains(&strayed)).then_some(())
+    });
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use protection::{Allowed, reviewing};
 pub use reviewers::{lacking, team_named};
 use told::{Outcome, is_so};
 pub use told::{SetupFault, Step};
-use wanted::{BRANCH, EVENTS, IDENTITY_FILE, differing, same_members, settings, tells_all};
+use wanted::{BRANCH, EVENTS, IDENTITY_FILE, differing, keys, same_members, settings, tells_all};
 pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
@@ -151,7 +151,11 @@ impl Plan {
         }
     }
 
-    /// No way to merge that leaves more than one commit, and nothing that belongs to other repositories.
+    /// Pull requests, no way to merge them that leaves more than one commit, and nothing that belongs to other
+    /// repositories.
+    ///
+    /// All of it is sent if something is otherwise: where pull requests are off, a forge shows no way to merge, and has
+    /// them all once they are on.
     async fn settings(
         &self,
         forge: &Owner,
@@ -163,12 +167,16 @@ impl Plan {
         wanted["description"] = format!("The index of the Cargo registry `{}`", self.name).into();
         wanted["website"] = format!("{url}/me").into();
         self.visibility(forge, found, tell).await?;
-        let what = "its settings: squash as the only way to merge, no issues, no wiki";
+        let what =
+            "its settings: pull requests, squash as the only way to merge, no issues, no wiki";
         match differing(&wanted, found) {
             None => tell(&is_so(what)),
-            Some(change) => {
-                let call = (Method::PATCH, &*self.api(""), change);
-                self.change(forge, what, call, tell).await?;
+            Some(_) => {
+                if !self.is_dry {
+                    forge.write(Method::PATCH, &self.api(""), &wanted).await?;
+                    self.must_have(forge, &wanted).await?;
+                }
+                tell(&self.changed(what));
             }
         }
         let what = "its topics";
@@ -181,6 +189,15 @@ impl Plan {
         let path = self.api("/topics");
         let call = (Method::PUT, &*path, json!({ "topics": wanted }));
         self.change(forge, what, call, tell).await.map(drop)
+    }
+
+    /// Whether the repository has these settings now.
+    async fn must_have(&self, forge: &Owner, wanted: &Value) -> Result<(), SetupFault> {
+        let found = forge.read(&self.api("")).await?;
+        match keys(differing(wanted, &found.unwrap_or_default())) {
+            strayed if strayed.is_empty() => Ok(()),
+            strayed => Err(SetupFault::NotKept(strayed.join(", "))),
+        }
     }
 
     /// A step of its own for an adopted repository: that everybody sees it, or no longer, must not go by unnoticed.

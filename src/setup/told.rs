@@ -90,6 +90,11 @@ pub enum SetupFault {
         "there is no repository `{0}`, and this token can make one only for its own account or its organisations"
     )]
     NotOurs(RepositoryPath),
+    /// The settings are not what was sent.
+    #[error(
+        "the forge took the settings of the repository, but they are still otherwise than they must be: {0}; look at its settings there, and whether the forge has switched off for all repositories what is lacking (`DISABLED_REPO_UNITS`)"
+    )]
+    NotKept(String),
     /// The rule is not what was sent.
     #[error(
         "the forge took the protection of `main`, but it is still otherwise than it must be: {0}; look at its branch protection in the settings of the repository"

@@ -11,11 +11,12 @@ pub(super) const EVENTS: [&str; 2] = ["push", "pull_request"];
 /// Ways to merge that not every forge shows: to say that it was done elsewhere, and that the forge finds out.
 const NOT_EVERYWHERE: [&str; 2] = ["allow_manual_merge", "autodetect_manual_merge"];
 
-/// What the repository `found` must have: no way to merge that leaves more than one commit, and nothing that belongs to
-/// other repositories. What the forge does not show is left out.
+/// What the repository `found` must have: pull requests, no way to merge them that leaves more than one commit, and
+/// nothing that belongs to other repositories. What the forge does not show is left out.
 pub(super) fn settings(found: &Value) -> Value {
     let mut wanted = json!({
         "default_branch": BRANCH,
+        "has_pull_requests": true,
         "has_issues": false,
         "has_wiki": false,
         "has_projects": false,
@@ -107,9 +108,14 @@ mod tests {
 
     #[test]
     fn what_is_otherwise_is_named() {
-        for key in ["has_wiki", "allow_manual_merge", "autodetect_manual_merge"] {
+        for (key, other) in [
+            ("has_wiki", true),
+            ("has_pull_requests", false),
+            ("allow_manual_merge", true),
+            ("autodetect_manual_merge", true),
+        ] {
             let mut found = settings(&Value::Null);
-            found[key] = true.into();
+            found[key] = other.into();
             assert_eq!(otherwise_set(&found), [key]);
         }
     }

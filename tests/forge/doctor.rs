@@ -160,12 +160,11 @@ fn what_somebody_changed_is_told_with_its_cure() {
         said.starts_with("mend") && said.contains("enable_status_check"),
         "{said}"
     );
-    acme.change("PATCH", "", &json!({ "has_wiki": true }), 200);
-    let said = patient.says("settings of the repository");
-    assert!(
-        said.starts_with("mend") && said.contains("has_wiki"),
-        "{said}"
-    );
+    for (key, other) in [("has_wiki", true), ("has_pull_requests", false)] {
+        acme.change("PATCH", "", &json!({ key: other }), 200);
+        let said = patient.says("settings of the repository");
+        assert!(said.starts_with("mend") && said.contains(key), "{said}");
+    }
     acme.change("DELETE", "/branch_protections/main", &Value::Null, 204);
     assert!(
         patient

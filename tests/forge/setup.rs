@@ -439,6 +439,53 @@ fn what_was_merged_elsewhere_is_no_way_to_merge() {
 }
 
 #[test]
+fn where_pull_requests_were_off_one_run_makes_all_right() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    forge.empty_repository(&acme.name, "crates", Visibility::Private);
+    for _ in 0..2 {
+        acme.change("PATCH", "", &json!({ "has_pull_requests": false }), 200);
+        let made = acme.init(&[]).succeeds();
+        let done = lines_of(&made, "done");
+        assert!(done[0].contains("its settings: pull requests"), "{made}");
+        let shown = acme.read("");
+        for (key, value) in [
+            ("has_pull_requests", true),
+            ("allow_merge_commits", false),
+            ("allow_rebase", false),
+            ("allow_rebase_explicit", false),
+            ("allow_fast_forward_only_merge", false),
+            ("allow_manual_merge", false),
+            ("allow_squash_merge", true),
+        ] {
+            assert_eq!(shown[key], value, "{key}");
+        }
+        let again = acme.init(&[]).succeeds();
+        assert_eq!(lines_of(&again, "done"), [""; 0], "{again}");
+    }
+}
+
+#[test]
+fn settings_that_the_forge_did_not_keep_are_no_success() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let between = Between::start(forge.port);
+    let open = json!({ "has_wiki": true, "allow_rebase": true });
+    acme.change("PATCH", "", &open, 200);
+    acme.init_at(&between.url(), &[]).succeeds();
+    let asked = between.seen(Step::Other);
+    acme.change("PATCH", "", &open, 200);
+    // They are sent and read back, and six questions about other things follow.
+    let mut trouble = vec![Trouble::AtMost(usize::MAX); asked - 8];
+    trouble.push(Trouble::Answer(204));
+    between.next(Step::Other, &trouble);
+    let failed = acme.init_at(&between.url(), &[]);
+    let failed = failed.fails_with("otherwise than they must be: allow_rebase, has_wiki;");
+    assert_eq!(lines_of(&failed, "done"), [""; 0], "{failed}");
+}
+
+#[test]
 fn who_is_on_a_list_unseen_is_taken_off_too() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);

@@ -120,7 +120,10 @@ impl Gate {
         };
         self.remembered.count(Look::Asked);
         match &guest {
-            Ok(_) => self.uncount(turn),
+            Ok(_) => {
+                self.uncount(turn);
+                self.remembered.seen(hash);
+            }
             Err(GateFault::Unknown) => self.remembered.bad(hash, GateFault::Unknown),
             Err(fault) if fault.is_away() => {
                 self.uncount(turn);
@@ -146,7 +149,7 @@ impl Gate {
         self.remembered.len()
     }
 
-    /// The right to ask about a token. One that the forge alone knows and that was never good counts against its
+    /// The right to ask about a token. One that the forge alone knows and that was not good lately counts against its
     /// address, and waits for a place among those: so many good ones at once are none too many.
     async fn question(
         &self,
@@ -155,7 +158,8 @@ impl Gate {
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Option<Turn<'_>>, GateFault> {
-        if !is_opaque(token) || self.remembered.is_known(hash, now) {
+        let is_known = self.remembered.is_known(hash, now) || self.remembered.is_seen(hash);
+        if is_known || !is_opaque(token) {
             return Ok(None);
         }
         let too_many = |wait_secs| {

@@ -20,6 +20,9 @@ use crate::measure;
 /// former.
 const GOOD_MAX: usize = 10_000;
 const BAD_MAX: usize = 10_000;
+/// How many tokens are remembered that the forge knew when somebody came to change something, and how long.
+const SEEN_MAX: usize = 10_000;
+const SEEN_TIME: Duration = Duration::from_secs(3600);
 
 /// The SHA-256 of a token: the text itself is not kept.
 pub(super) type TokenHash = [u8; 32];
@@ -55,11 +58,13 @@ impl Holds {
     }
 }
 
-/// The two memories, and who is being asked about.
+/// The memories, and who is being asked about.
 pub(super) struct Remembered {
     holds: Holds,
     good: Cache<TokenHash, Good>,
     bad: Cache<TokenHash, Bad>,
+    /// When the forge knew them last. That says no more than that they are not made up.
+    seen: Cache<TokenHash, Instant>,
     flights: Mutex<HashMap<TokenHash, Arc<tokio::sync::Mutex<()>>>>,
     beside: Mutex<HashMap<TokenHash, Told>>,
     failed: Last,
@@ -126,6 +131,7 @@ impl Remembered {
             holds,
             good: Cache::new(GOOD_MAX),
             bad: Cache::new(BAD_MAX),
+            seen: Cache::new(SEEN_MAX),
             flights: Mutex::default(),
             beside: Mutex::default(),
             failed: Last::default(),
@@ -175,6 +181,17 @@ impl Remembered {
     /// Whether it may read, or could some time ago.
     pub(super) fn is_known(&self, hash: &TokenHash, now: Timestamp) -> bool {
         matches!(self.known(hash, now), Known::Good | Known::Stale)
+    }
+
+    /// The forge knows the token.
+    pub(super) fn seen(&self, hash: TokenHash) {
+        self.seen.insert(hash, Instant::now());
+    }
+
+    /// Whether the forge knew the token lately.
+    pub(super) fn is_seen(&self, hash: &TokenHash) -> bool {
+        let seen = self.seen.get(hash);
+        seen.is_some_and(|seen| seen.elapsed() < SEEN_TIME)
     }
 
     pub(super) fn hash(token: &Secret) -> TokenHash {
@@ -236,6 +253,7 @@ impl Remembered {
     pub(super) fn bad(&self, hash: TokenHash, fault: GateFault) {
         let asked = Instant::now();
         self.good.remove(&hash);
+        self.seen.remove(&hash);
         self.bad.insert(hash, Bad { asked, fault });
     }
 

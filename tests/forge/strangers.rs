@@ -204,6 +204,30 @@ fn a_storm_of_unknown_tokens_is_held_off_and_work_goes_on() {
     });
 }
 
+#[test]
+fn a_storm_does_not_stop_who_published_a_moment_ago_on_a_public_registry() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let port = beside.registry.port;
+    let token = beside.token(&beside.owner, &DEVELOPER);
+    let publish = |version: &str| Release::new("greeter", version).publish(port, &token);
+    publish("0.1.0").succeeds();
+    let add = |token: &str| {
+        let request = request("PUT", "/crates/api/v1/crates/greeter/owners");
+        request
+            .body(r#"{"users":["olga"]}"#)
+            .token(token)
+            .send(port)
+    };
+    let statuses = (0..25).map(|number| add(&format!("{number:040x}")).status);
+    let statuses: Vec<u16> = statuses.collect();
+    assert_eq!(statuses[..20], [401; 20]);
+    assert_eq!(statuses[24], 429);
+    publish("0.1.1").succeeds();
+    let yank = request("DELETE", "/crates/api/v1/crates/greeter/0.1.0/yank");
+    yank.token(&token).send(port).succeeds();
+}
+
 /// Ends the storm, also when the test fails.
 struct End<'a>(&'a AtomicBool);
 

@@ -596,6 +596,42 @@ mod reading {
         assert_eq!(read, Ok(()));
     }
 
+    /// As on a public registry, which nobody asks about reading.
+    #[tokio::test]
+    async fn who_wrote_a_moment_ago_writes_on_in_a_storm_until_the_forge_says_no() {
+        let bench = bench(Holds {
+            bad: Duration::from_secs(3600),
+            ..forgetful()
+        })
+        .await;
+        bench.stands(ALICE, None, Can::Publish).await.unwrap();
+        let made_up = (0..25).map(|number| secret(format!("{number:040x}")));
+        let mut answers = Vec::new();
+        for token in made_up {
+            answers.push(bench.gate.guest(&token, peer(), at(0)).await.unwrap_err());
+        }
+        assert_eq!(answers[19], GateFault::Unknown);
+        assert!(matches!(answers[20], GateFault::TooMany { .. }));
+        for _ in 0..3 {
+            bench.stands(ALICE, None, Can::Publish).await.unwrap();
+        }
+        let new = bench.stands(BOB, None, Can::Publish).await;
+        assert!(matches!(new, Err(GateFault::TooMany { .. })), "{new:?}");
+        let asked = bench.double.asked("/");
+        bench.double.world().tokens.remove(ALICE);
+        for _ in 0..3 {
+            let gone = bench.stands(ALICE, None, Can::Publish).await;
+            assert_eq!(gone, Err(GateFault::Unknown));
+        }
+        assert_eq!(bench.double.asked("/"), asked + 1);
+        assert!(
+            !bench
+                .gate
+                .remembered
+                .is_seen(&Remembered::hash(&secret(ALICE)))
+        );
+    }
+
     #[tokio::test]
     async fn a_token_of_ours_speaks_for_a_guest_if_the_forge_knows_them() {
         let bench = bench(holds()).await;

@@ -300,8 +300,24 @@ impl Change {
             return Ok(());
         }
         let name = krate.name.clone();
-        let (who, owners) = self.in_words(&krate.owners, can);
+        let (who, mut owners) = self.in_words(&krate.owners, can);
+        owners += &self.way_in(krate, can);
         Err(Refusal::NotAnOwner { who, name, owners })
+    }
+
+    /// How what no request can change is changed in the index.
+    fn way_in(&self, krate: &Crate, can: Can) -> String {
+        let file = IndexPath::of(&krate.name).owners_file();
+        match &self.by.actor {
+            Actor::Job(job) => format!(
+                "; its jobs publish this crate once a pull request on the index has put `repository = {{ name = \"{}\", id = {} }}` into `{file}`",
+                job.repository, job.repository_id
+            ),
+            _ if can == Can::Own && krate.owners.users().next().is_none() => format!(
+                "; only people who are named there change owners: name some by a pull request on the index, in `{file}`, as `users = [{{ login = \"alice\", id = 7 }}]`"
+            ),
+            _ => String::new(),
+        }
     }
 
     /// The caller, and who they are not.

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use serde_json::json;
 use tempfile::TempDir;
 
+use super::api::{base64, done};
 use super::gitea::Gitea;
 use super::scene::{Repository, User, Visibility};
 use crate::common::cargos::{Sandbox, View};
@@ -203,6 +205,24 @@ impl<'forge> Beside<'forge> {
             &["show", &format!("main:{path}")],
         );
         shown.succeeds().stdout
+    }
+
+    /// Gives a file of the index another text, as somebody who may write to the branch does, and waits until the server
+    /// has followed.
+    #[track_caller]
+    pub fn put(&self, path: &str, text: &str) {
+        let file = format!("{}/contents/{path}", self.repository.api());
+        let caller = self.forge.token(&self.owner, &["all"]).text;
+        let caller = self.forge.with_token(&caller);
+        let change = json!({
+            "content": base64(text),
+            "sha": caller.read(&file)["sha"],
+            "message": format!("edit {path}"),
+        });
+        done(caller.send("PUT", &file, &change), 200);
+        eventually("the server has followed", || {
+            (self.file(path) == text).then_some(())
+        });
     }
 
     /// Asks the sparse index for its configuration, with this as the `Authorization` header.

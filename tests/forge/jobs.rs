@@ -180,6 +180,21 @@ fn a_workflow_publishes_with_the_token_of_its_job_and_no_secret() {
     // From then on, those who push there publish too, and its next jobs.
     let person = beside.developer(&beside.token(&sources.owner, &DEVELOPER));
     publish(&person, "0.1.1").succeeds();
+    let listed = ["owner", "--list", "greeter", "--registry", "crates"];
+    let listed = person.cargo(&person.work(), &listed).succeeds().stdout;
+    let told = format!("{full_name} (whoever pushes to this repository, and its jobs)\n");
+    assert_eq!(listed, told);
+    // Who owns it is not the forge's to say; nobody does, and it is told what to do about it.
+    let add = [
+        "owner",
+        "--add",
+        &sources.owner.login,
+        "greeter",
+        "--registry",
+        "crates",
+    ];
+    let refused = person.cargo(&person.work(), &add);
+    refused.fails_with("name some by a pull request on the index, in `owners/gr/ee/greeter.toml`");
     let checkout = sources.push(&beside, "0.1.2");
     let job = runner.take();
     beside.registry.look_for(&job.token);
@@ -251,7 +266,19 @@ fn a_job_that_may_only_read_or_is_of_another_repository_publishes_nothing() {
     );
     let files: [(&str, &[u8]); 2] = [("Cargo.toml", text.as_bytes()), ("src/lib.rs", b"")];
     third.crate_file = tarball("other", "0.2.0", &files);
-    assert_refused(&third.publish(port, &own.token), ELSEWHERE);
+    let refused = third.publish(port, &own.token);
+    assert_refused(&refused, ELSEWHERE);
+    assert_refused(
+        &refused,
+        "as `repository = { name = \"alice/greeter\", id = 12 }`",
+    );
+    // It gets one by a commit on the branch.
+    let linked = format!(
+        "users = []\nrepository = {{ name = \"{}/{}\", id = {} }}\n",
+        sources.owner.login, sources.repository.name, sources.repository.id
+    );
+    beside.put("owners/ot/he/other.toml", &linked);
+    third.publish(port, &own.token).succeeds();
     own.end();
     job.end();
 }

@@ -53,7 +53,7 @@ pub enum GateFault {
     Archived,
     /// A job whose repository is not known, or not this crate's.
     #[error(
-        "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`"
+        "a job may publish a crate of the repository that it runs for, with a token that may write there; a new crate must name that repository in its Cargo.toml, as `package.repository`, and one that is there in its file below `owners/` of the index, as `repository = {{ name = \"alice/greeter\", id = 12 }}`, which a pull request there sets"
     )]
     OtherRepository,
     /// A job of which the forge tells only that it is one, as Forgejo before 16 and Gitea before 1.26 do.

@@ -14,6 +14,8 @@ use crate::owners::{self, Edit};
 
 /// The largest list of owners that is read, in bytes.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Who a repository among the owners stands for.
+const OF_A_REPOSITORY: &str = "whoever pushes to this repository, and its jobs";
 
 #[derive(Serialize)]
 struct Users {
@@ -24,7 +26,8 @@ struct Users {
 struct User {
     id: u32,
     login: String,
-    /// What Cargo shows beside the login: the forge's number, where several are recorded under one.
+    /// What Cargo shows beside the login: the forge's number, where several are recorded under one, and who a
+    /// repository stands for.
     name: Option<String>,
 }
 
@@ -47,6 +50,12 @@ pub async fn list_owners(path: NamePath, request: Request) -> Result<Response, A
         name: is_shared(login).then(|| in_words(*id)),
         login: login.clone(),
     });
+    let repository = owners.repository().map(|(name, id)| User {
+        id: number_of(name, Some(id)),
+        name: Some(OF_A_REPOSITORY.to_owned()),
+        login: name.to_owned(),
+    });
+    let users = users.chain(repository);
     Ok(json(&Users {
         users: users.collect(),
     }))

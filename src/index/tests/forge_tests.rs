@@ -150,6 +150,40 @@ async fn on_a_forge_the_number_is_the_owner() {
 }
 
 #[tokio::test]
+async fn what_only_a_pull_request_changes_is_told_with_its_line() {
+    let fixture = Fixture::new();
+    let alice = || person("alice", 7);
+    let published = fixture.submit_as(alice(), publish("a", "1.0.0", 1)).await;
+    published.unwrap();
+    let refused = fixture.submit_as(job(), publish("a", "1.0.1", 2)).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "`acme/serde` is not an owner of the crate `a`; its owners are alice; its jobs publish this crate once a pull \
+         request on the index has put `repository = { name = \"acme/serde\", id = 12 }` into `owners/1/a.toml`"
+    );
+    let published = fixture.submit_as(job(), publish("b", "1.0.0", 3)).await;
+    published.unwrap();
+    let add = Action::AddOwners {
+        name: "b".parse().unwrap(),
+        owners: vec![Owner::User {
+            login: "alice".parse().unwrap(),
+            id: Some(7),
+        }],
+    };
+    let pusher = Standing {
+        repositories: vec![12],
+        ..alice()
+    };
+    let refused = fixture.submit_as(pusher, add).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "`alice` is not an owner of the crate `b`; its owners are whoever writes to acme/serde; only people who are \
+         named there change owners: name some by a pull request on the index, in `owners/1/b.toml`, as \
+         `users = [{ login = \"alice\", id = 7 }]`"
+    );
+}
+
+#[tokio::test]
 async fn who_signed_in_is_told_why_their_team_may_not_be_known() {
     let fixture = Fixture::new();
     let alice = || person("alice", 7);

@@ -10,7 +10,10 @@ use crate::domain::{
     Actor, Can, Job, Owner, OwnerName, Owners, Person, PlainText, Proof, RepositoryPath, Secret,
     Standing, TeamName,
 };
-use crate::forge::{ForgeFault, Permission, Repository, Showing, TEAMS_ASKED_MAX};
+use crate::forge::{ForgeFault, Permission, Repository, Showing, TEAMS_ASKED_MAX, TokenInfo};
+
+/// What Gitea says to a token that is limited so and asks for another thing.
+const PUBLIC_ALONE: &str = "limited to public";
 
 /// What somebody wants to change.
 #[derive(Debug, Clone, Copy)]
@@ -186,15 +189,12 @@ impl Gate {
 
     /// Whether the token may write anywhere, as its scopes say or the first step of a push to the index repository.
     async fn must_be_writing(&self, token: &Secret) -> Result<(), GateFault> {
-        if self
-            .forge
-            .kind()
-            .await
-            .map_err(GateFault::Forge)?
-            .tells_scopes()
-            && let Ok(info) = self.forge.token_info(token).await
-            && info.may_write()
-        {
+        let kind = self.forge.kind().await.map_err(GateFault::Forge)?;
+        let told = match kind.tells_scopes() {
+            true => self.forge.token_info(token).await.ok(),
+            false => None,
+        };
+        if told.as_ref().is_some_and(TokenInfo::may_write) {
             return Ok(());
         }
         let answer = self.forge.may_token_write(&self.index, token).await;
@@ -203,6 +203,12 @@ impl Gate {
             match seen.await {
                 // That is no fault of the token.
                 Ok(seen) if seen.is_archived => return Err(GateFault::Archived),
+                Err(ForgeFault::Forbidden(words)) if words.contains(PUBLIC_ALONE) => {
+                    return Err(GateFault::PublicOnly);
+                }
+                Err(ForgeFault::NotFound) if told.is_some_and(|it| it.is_for_public_alone()) => {
+                    return Err(GateFault::PublicOnly);
+                }
                 Err(ForgeFault::NotFound) => return Err(GateFault::MayNotRead),
                 _ => {}
             }

@@ -109,7 +109,12 @@ impl TokenInfo {
     /// Whether it may write to every repository that its owner may write to.
     pub fn may_write(&self) -> bool {
         let has = |wanted: &str| self.scopes.iter().any(|scope| scope == wanted);
-        (has("write:repository") || has("all")) && !has("public-only")
+        (has("write:repository") || has("all")) && !self.is_for_public_alone()
+    }
+
+    /// Whether it is limited to what everybody sees.
+    pub fn is_for_public_alone(&self) -> bool {
+        self.scopes.iter().any(|scope| scope == "public-only")
     }
 }
 

@@ -134,6 +134,7 @@ impl From<GateFault> for ApiError {
             | GateFault::JobMayNotRead
             | GateFault::NoName(_)
             | GateFault::ReadOnly(_)
+            | GateFault::PublicOnly
             | GateFault::OtherRepository
             | GateFault::NamelessJob
             | GateFault::HiddenRepository(_)

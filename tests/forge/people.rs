@@ -108,6 +108,19 @@ fn a_token_that_is_too_narrow_is_told_what_it_needs() {
 }
 
 #[test]
+fn a_token_that_is_limited_to_what_is_public_is_told_so_on_a_private_registry() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start_as(forge, &Wanted::private());
+    let alice = forge.user("alice");
+    forge.collaborate(&beside.repository, &alice, "read");
+    let limited = [&["public-only"][..], &DEVELOPER].concat();
+    let token = beside.token(&alice, &limited);
+    let refused = Release::new("greeter", "0.1.0").publish(beside.registry.port, &token);
+    let said = refused.refusal();
+    assert!(said.contains("make one without that limit"), "{said}");
+}
+
+#[test]
 fn a_token_that_was_taken_back_writes_no_more_although_it_read_a_moment_ago() {
     let Some(forge) = Gitea::shared() else { return };
     let beside = Beside::start_as(forge, &Wanted::private());

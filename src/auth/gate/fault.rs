@@ -23,7 +23,7 @@ pub enum GateFault {
     Refused(String),
     /// The index repository is not shown to it.
     #[error(
-        "this token may not read the index repository of this registry on the forge; it needs the scope `read:repository`, and its owner the right to read there"
+        "this token may not read the index repository of this registry on the forge; it needs the scope `read:repository` and no limit to what is public (`public-only`), and its owner the right to read there"
     )]
     MayNotRead,
     /// Somebody who may read by a team, perhaps.
@@ -46,6 +46,11 @@ pub enum GateFault {
         "this token may not write on the forge, so it may change nothing here; give it the scope `write:repository` ({0})"
     )]
     ReadOnly(ForgeFault),
+    /// The token is limited to what everybody sees.
+    #[error(
+        "this token is limited to what is public on the forge (`public-only`), and the index repository of this registry is not; make one without that limit"
+    )]
+    PublicOnly,
     /// Nobody may write.
     #[error(
         "the index repository is archived on the forge, so nothing is written; whoever administers it can take that back"

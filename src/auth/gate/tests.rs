@@ -1044,6 +1044,20 @@ mod writing {
     }
 
     #[tokio::test]
+    async fn a_token_that_is_limited_to_what_is_public_is_told_so() {
+        let bench = bench(holds()).await;
+        let scopes = &["public-only", "write:repository", "read:user"];
+        {
+            let mut world = bench.double.world();
+            world.version = "1.27.0";
+            // Such a token is shown nothing of a private repository.
+            world.tokens.insert(EVE, Token::of_user(9, scopes));
+        }
+        let fault = bench.stands(EVE, None, Can::Publish).await.unwrap_err();
+        assert_eq!(fault, GateFault::PublicOnly);
+    }
+
+    #[tokio::test]
     async fn of_whom_the_policy_names_the_forge_is_asked_too() {
         let bench = bench(holds()).await;
         for (file, may) in [(TEAMS, true), (ALICES, false)] {

@@ -1,8 +1,12 @@
 //! Who reads a private registry, who does not, and what happens while the forge cannot be asked.
 
+use std::ffi::OsString;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+
+use tempfile::TempDir;
 
 use super::beside::{Beside, DEVELOPER, Wanted, publish};
 use super::gitea::Gitea;
@@ -104,7 +108,7 @@ fn while_the_forge_is_away_its_readers_read_on_and_nobody_else_does_anything() {
     let Some(mut forge) = Gitea::start() else {
         return;
     };
-    let (registry, _secret, known, unseen) = {
+    let (mut registry, _secret, known, unseen) = {
         let beside = Beside::start_as(&forge, &Wanted::private());
         let reader = forge.user("rita");
         forge.collaborate(&beside.repository, &reader, "read");
@@ -145,6 +149,35 @@ fn while_the_forge_is_away_its_readers_read_on_and_nobody_else_does_anything() {
         assert!(said.contains("it decides who may do this"), "{said}");
     }
     assert!(questions("unreachable") > 0.0 && looks("remembered") + looks("outlasted") > 0.0);
+    // After a restart it is not known any more who read before; what is the registry's own it knows.
+    registry.stop();
+    registry.start_again();
+    assert_eq!(statuses(&registry, Some(&known)), [503; 6]);
+    assert_eq!(statuses(&registry, Some(&own)), [200; 6]);
+    // A stolen one is refused with all others while their key is gone.
+    let (keys, away) = (registry.data().join("keys"), TempDir::new().unwrap());
+    let of_tokens = || {
+        let files = fs::read_dir(&keys)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let is_it = |name: &OsString| name.to_string_lossy().starts_with("token-");
+        files.filter(is_it).collect::<Vec<OsString>>()
+    };
+    registry.stop();
+    for name in of_tokens() {
+        fs::rename(keys.join(&name), away.path().join(&name)).unwrap();
+    }
+    registry.start_again();
+    assert_eq!(statuses(&registry, Some(&own)), [401; 6]);
+    registry.stop();
+    for entry in fs::read_dir(away.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_string_lossy().ends_with(".pk8") {
+            fs::copy(away.path().join(&name), keys.join(&name)).unwrap();
+        }
+    }
+    registry.start_again();
+    assert_eq!(statuses(&registry, Some(&own)), [200; 6]);
     forge.start_again();
     assert_eq!(statuses(&registry, Some(&unseen)), [200; 6]);
     Release::new("greeter", "0.1.1")

@@ -1,7 +1,7 @@
 //! Measures Sidecargo against what people use today, and prints a table.
 //!
 //! `benches/run` gets what it needs and calls it. Each figure and its baseline are measured in turn, in one run on one
-//! machine; the table has the medians of several rounds, `target/tmp/speed/samples.json` every sample. An
+//! machine; the table has the medians of several rounds, `target/tmp/speed/samples.json` what each round gave. An
 //! answer of this server that fails ends the run, and so do, before a load, other bytes than the baseline's.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 

@@ -197,7 +197,7 @@ impl App {
         let is_known = data.place().git_dir.exists();
         let index = Index::open(&data.place(), &settings, &blobs, branch)?;
         if let Some(watch) = &watch {
-            watch.mark(Some(index.snapshot().registry().identity.visibility));
+            watch.mark_beside(&index);
         }
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))

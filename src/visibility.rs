@@ -230,7 +230,8 @@ impl Watch {
         word
     }
 
-    /// Writes down that the registry is closed, if it is and the index does not say so; waits for the disk.
+    /// Writes down that the registry is closed, if it is and the index, as far as that is known, does not say so; waits
+    /// for the disk.
     pub fn mark(&self, index_says: Option<Visibility>) {
         let is_needed = self.is_closed() && index_says != Some(Visibility::Private);
         if let Some(AtForge { mark, .. }) = &self.at_forge {
@@ -238,12 +239,16 @@ impl Watch {
         }
     }
 
+    /// The same for an index that was opened.
+    pub fn mark_beside(&self, index: &Index) {
+        self.mark(says_for_good(index).then_some(Visibility::Private));
+    }
+
     async fn write_down(&self, is_closed: bool, index: &Index) {
         let Some(AtForge { mark, .. }) = &self.at_forge else {
             return;
         };
-        // What a power cut may still take from the index it does not say.
-        let is_needed = is_closed && !(says_private(index) && index.is_proven());
+        let is_needed = is_closed && !says_for_good(index);
         if mark.is_there() != Some(is_needed) {
             let mark = Arc::clone(mark);
             // A disk that hangs keeps no registry open.
@@ -285,6 +290,11 @@ fn says_private(index: &Index) -> bool {
     index.snapshot().registry().identity.visibility == Visibility::Private
 }
 
+/// What a power cut may still take from the index it does not say.
+fn says_for_good(index: &Index) -> bool {
+    says_private(index) && index.is_proven()
+}
+
 /// Puts the mark there or takes it away; a registry that is closed stays so meanwhile, and it is tried again at the next
 /// look.
 fn put(mark: &Mark, is_needed: bool) {
@@ -300,6 +310,7 @@ fn put(mark: &Mark, is_needed: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forge::{ForgeLimits, Robot};
     use Visibility::{Private, Public};
 
     #[test]
@@ -320,6 +331,29 @@ mod tests {
         assert_eq!(hearing.hear(public, Private, at(62)), Some(Public));
         assert_eq!(hearing.hear(public, Public, at(63)), None);
         assert_eq!(hearing.hear(public, Private, at(64)), None);
+    }
+
+    #[test]
+    fn the_mark_goes_only_if_the_index_is_known_to_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("closed");
+        let url = "http://localhost:1".parse().unwrap();
+        let at_forge = AtForge {
+            forge: Arc::new(Forge::new(&url, Robot::None, ForgeLimits::default())),
+            index: "acme/crates".parse().unwrap(),
+            mark: Arc::new(Mark::at(path.clone())),
+        };
+        let watch = Watch::of_forge(at_forge, Duration::from_secs(30), false, &Ok(Private));
+        for (index_says, is_there) in [
+            (Some(Private), false),
+            (None, true),
+            (Some(Public), true),
+            (None, true),
+            (Some(Private), false),
+        ] {
+            watch.mark(index_says);
+            assert_eq!(path.exists(), is_there, "{index_says:?}");
+        }
     }
 
     #[test]

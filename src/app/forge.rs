@@ -119,13 +119,9 @@ pub(super) fn watch(
     settings.visibility = first.as_ref().copied().unwrap_or(Visibility::Private);
     settings.keeps_visibility = first != Ok(Visibility::Private);
     // Before the index is opened, for that takes the forge, too, and the process may not live to see it. One that is not
-    // there yet will begin as the forge says.
-    let place = data.place();
-    let index_says = match place.git_dir.exists() {
-        true => place.identity().ok().map(|identity| identity.visibility),
-        false => Some(settings.visibility),
-    };
-    watch.mark(index_says);
+    // there yet may come from the forge, and say anything.
+    let identity = data.place().identity().ok();
+    watch.mark(identity.map(|identity| identity.visibility));
     Some(watch)
 }
 

@@ -188,6 +188,9 @@ fn copy(
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
     let data = Data::new(from);
+    // What cannot be looked at may be there.
+    let is_closed = || data.closed().try_exists().unwrap_or(true);
+    let was_closed = is_closed();
     let (incoming, left_out) = data.read(|source| {
         let commit = data.newest_good(source)?;
         let left_out = data.branch_beyond(source, commit)?;
@@ -210,7 +213,15 @@ fn copy(
     }
     SmallFiles::read(&from.join("tokens"))?.add_to(&to.join("tokens"))?;
     keys.add_to(&to.join("keys"))?;
+    // A registry that was closed when this index was read, or is now, is closed where it is restored.
+    let (mark, is_closed) = (Data::new(to).closed(), was_closed || is_closed());
+    if is_closed {
+        disk::replace(&mark, b"").map_err(write_fault(&mark))?;
+    }
     let commit = incoming.accept()?;
+    if !is_closed {
+        disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
+    }
     // Only now: the commit that was the tip before may not trust a newer key.
     keys.replace_in(&to.join("keys"))?;
     Ok(Copied {

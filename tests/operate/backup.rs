@@ -235,6 +235,25 @@ fn no_backup_is_made_without_a_signing_key_and_none_loses_its_own() {
 }
 
 #[test]
+fn what_is_closed_is_closed_in_its_backup_and_where_that_is_restored() {
+    let registry = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    let mark = registry.data().join("closed");
+    for (number, is_closed) in [true, false, true].into_iter().enumerate() {
+        match is_closed {
+            true => fs::write(&mark, "").unwrap(),
+            false => fs::remove_file(&mark).unwrap(),
+        }
+        registry.run(&["backup", &backup]).succeeds();
+        assert_eq!(path.join("closed").exists(), is_closed);
+        let (restored, copy) = folder(&scratch, &number.to_string());
+        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        assert_eq!(restored.join("closed").exists(), is_closed);
+    }
+}
+
+#[test]
 fn a_registry_is_not_copied_into_itself() {
     let registry = Registry::start();
     let data = registry.data();

@@ -274,11 +274,13 @@ fn has_cut_file(folder: &Path, bytes: u64) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_cut)))
 }
 
-/// Whether a program failed for want of memory: git says so itself, or what it calls does.
+/// Whether a program failed for want of memory: git says so itself, or what it calls does. What it repeats of the forge's
+/// words is about the forge.
 fn has_no_memory(output: &Output) -> bool {
     let said = said(&output.stderr).to_lowercase();
     let words = ["out of memory", "cannot allocate memory"];
-    !output.status.success() && words.iter().any(|words| said.contains(words))
+    let mut ours = { said.lines() }.filter(|line| !line.starts_with("remote: "));
+    !output.status.success() && ours.any(|line| words.iter().any(|words| line.contains(words)))
 }
 
 fn succeeded(output: Output) -> Result<Output, UpstreamFault> {
@@ -294,7 +296,35 @@ fn said(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use super::*;
+
+    #[test]
+    fn want_of_memory_is_that_of_a_program_here() {
+        let ours = "fatal: Out of memory, malloc failed";
+        let theirs = "remote: fatal: Out of memory, malloc failed";
+        for (code, said, is_ours) in [
+            (1, ours.to_owned(), true),
+            (1, format!("{theirs}\n{ours}"), true),
+            (
+                1,
+                "error: mmap failed: Cannot allocate memory".to_owned(),
+                true,
+            ),
+            (1, format!("{theirs}\nfatal: early EOF"), false),
+            (1, "fatal: bad object".to_owned(), false),
+            (0, ours.to_owned(), false),
+        ] {
+            let output = Output {
+                status: ExitStatus::from_raw(code << 8),
+                stdout: Vec::new(),
+                stderr: said.clone().into_bytes(),
+            };
+            assert_eq!(has_no_memory(&output), is_ours, "{said}");
+        }
+    }
 
     #[test]
     fn git_trusts_the_certificates_that_this_process_trusts() {

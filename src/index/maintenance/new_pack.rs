@@ -31,7 +31,15 @@ impl Keeper {
         let mut command = self.pack_objects();
         command.env("GIT_OBJECT_DIRECTORY", seen.path());
         command.arg("--stdin-packs");
-        self.new_pack(command, input)
+        self.new_pack(command, input).map_err(|fault| match fault {
+            // Nobody finds a file there afterwards.
+            Fault::Git { what, said } => {
+                let [seen, real] = [folder.as_path(), &self.folder].map(|it| it.to_string_lossy());
+                let said = said.replace(&*seen, &real);
+                Fault::Git { what, said }
+            }
+            other => other,
+        })
     }
 
     /// A pack with all objects there are, reachable or not, with a bitmap.

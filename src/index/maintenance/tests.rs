@@ -407,6 +407,22 @@ async fn a_pack_stays_if_one_of_its_objects_is_not_in_the_new_one() {
 }
 
 #[tokio::test]
+async fn a_torn_pack_is_named_where_it_lies() {
+    let mut resting = Resting::with_packs(20).await;
+    let listed = packs::list(&resting.keeper.folder).unwrap();
+    let torn = listed[3].stem.with_extension("pack");
+    let mut bytes = fs::read(&torn).unwrap();
+    // Between the head of its first object and its checksum.
+    let end = bytes.len() - 20;
+    bytes[20..end].fill(0xaa);
+    fs::remove_file(&torn).unwrap();
+    fs::write(&torn, bytes).unwrap();
+    let fault = resting.carry_out(Plan::Merge(15)).unwrap_err().to_string();
+    assert!(fault.contains(torn.to_str().unwrap()), "{fault}");
+    assert_eq!(resting.packs(), 21);
+}
+
+#[tokio::test]
 async fn what_was_merged_before_a_kill_is_merged_again() {
     let mut resting = Resting::with_packs(20).await;
     let objects = resting.objects();

@@ -1,8 +1,11 @@
 mod right_tests;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::poll;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -551,6 +554,9 @@ mod reading {
             assert_eq!(bench.reads(ALICE).await, Ok(()));
             bench.are_answered().await;
         }
+        // It was away, so what it says next is not waited for.
+        let _answers = bench.hold();
+        assert_eq!(poll!(pin!(bench.reads(ALICE))), Poll::Ready(Ok(())));
     }
 
     #[tokio::test]
@@ -1186,8 +1192,12 @@ mod writing {
     #[tokio::test]
     async fn an_archived_repository_lets_nobody_publish() {
         let bench = bench(holds()).await;
+        let bob = changed(bench.person(), "sub", json!("8"));
+        let bob = changed(bob, "preferred_username", json!("bob"));
+        let signed_in = bench.people.sign(&bob);
+        assert!(bench.may(&signed_in, SERDES, Can::Publish).await);
         bench.double.world().repositories[1].is_archived = true;
-        for token in [BOB, JOB] {
+        for token in [BOB, JOB, &signed_in] {
             assert!(!bench.may(token, SERDES, Can::Publish).await, "{token}");
         }
         // That of the index is the reason, not the token.

@@ -1,5 +1,6 @@
 //! The power goes while packs are merged, by git and by a thread of the server.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -174,21 +175,28 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// The flushes that are asked for until the first old pack is hidden, each with its path.
-    fn flushes_before_hiding(&self) -> Vec<(usize, &'a Path)> {
-        let steps = &self.recording.steps[self.begun..self.hides];
-        let flush = |step: &'a Step| match step {
-            Step::SyncBegun { path, number } => Some((*number, path.as_path())),
-            _ => None,
-        };
-        steps.iter().filter_map(flush).collect()
+    /// What is flushed until the first old pack is hidden.
+    fn flushed_before_hiding(&self) -> BTreeSet<&'a Path> {
+        flushes(&self.recording.steps[self.begun..self.hides])
+            .map(|(_, path)| path)
+            .collect()
+    }
+
+    /// The recording without any flush of this path, also if another thread has asked for one meanwhile.
+    fn without_flushes_of(&self, path: &Path) -> Recording {
+        let steps = &self.recording.steps[self.begun..=self.hidden];
+        let numbers = flushes(steps).filter(|(_, found)| *found == path);
+        let all = self.recording.without_flush(usize::MAX);
+        numbers.fold(all, |recording, (number, _)| {
+            recording.without_flush(number)
+        })
     }
 
     /// Whether all packs become one.
     fn makes_bitmap(&self) -> bool {
-        let flushes = self.flushes_before_hiding();
-        let mut paths = flushes.iter().map(|(_, path)| name(path));
-        paths.any(|name| name.starts_with("tmp_bitmap_"))
+        let flushed = self.flushed_before_hiding();
+        let mut names = flushed.iter().map(|path| name(path));
+        names.any(|name| name.starts_with("tmp_bitmap_"))
     }
 
     /// The last old pack is hidden, and some of that is on the disk, in so many ways.
@@ -199,6 +207,14 @@ impl<'a> Merge<'a> {
             fate: Fate::Mixed(seed),
         })
     }
+}
+
+/// The flushes that are asked for, each with its number and its path.
+fn flushes(steps: &[Step]) -> impl Iterator<Item = (usize, &Path)> {
+    steps.iter().filter_map(|step| match step {
+        Step::SyncBegun { path, number } => Some((*number, path.as_path())),
+        _ => None,
+    })
 }
 
 fn name(path: &Path) -> &str {
@@ -223,16 +239,16 @@ fn no_flush_of_a_merge_can_be_left_out() {
     let merge = Merge::of(recording);
     let cuts: Vec<Cut> = merge.cuts_when_hidden(8).collect();
     assert_none(&recording.losses(&cuts));
-    let flushes = merge.flushes_before_hiding();
-    // An index can be made again from its pack, and the mark is for packs that are written in their place. What else a
-    // server makes at its start lies beside the repository.
-    let is_needed = |path: &Path| {
+    // Of what git writes an index can be made again from its pack. Whatever else is flushed meanwhile is the start's.
+    let is_needed = |path: &&Path| {
         let name = name(path);
-        path.starts_with("index.git") && !name.starts_with("tmp_idx_") && !name.ends_with(".keep")
+        let is_of_git = name.starts_with("tmp_") && !name.starts_with("tmp_idx_");
+        is_of_git || *path == Path::new(PACKS)
     };
-    let flushes: Vec<_> = flushes.iter().filter(|(_, path)| is_needed(path)).collect();
-    for (number, path) in &flushes {
-        let without = recording.without_flush(*number);
+    let flushed = merge.flushed_before_hiding();
+    let flushed: Vec<&Path> = flushed.into_iter().filter(is_needed).collect();
+    for path in &flushed {
+        let without = merge.without_flushes_of(path);
         // Without the names of the new pack no file is torn: it is not there.
         let is_it = |loss: &String| *path != Path::new(PACKS) || !loss.contains("this is torn");
         // In about one of two ways the pack's own name comes to the disk all the same, and then nothing is lost.
@@ -242,10 +258,8 @@ fn no_flush_of_a_merge_can_be_left_out() {
     }
     // Newer versions of git write one file more.
     for part in ["tmp_pack_", "tmp_bitmap_", "pack"] {
-        let count = flushes
-            .iter()
-            .filter(|(_, path)| name(path).starts_with(part));
-        assert_eq!(count.count(), 1, "{part} in {flushes:?}");
+        let count = flushed.iter().filter(|path| name(path).starts_with(part));
+        assert_eq!(count.count(), 1, "{part} in {flushed:?}");
     }
 }
 

@@ -109,6 +109,13 @@ mod tests {
             format!("[{}a]\nb={}", "a.".repeat(40), level("1")),
             format!("[{}a]\n{}b=1", "a.".repeat(40), "b.".repeat(40)),
             format!("[[{}a]]\nb=[{}]", "a.".repeat(40), level("1")),
+            format!("{}a={}1{}", "a.".repeat(45), "[".repeat(45), "]".repeat(45)),
+            format!(
+                "{}a=[\n{}1{}]",
+                "a.".repeat(45),
+                "[".repeat(44),
+                "]".repeat(44)
+            ),
             format!(
                 "a={}",
                 (0..85).fold("1".to_owned(), |inner, _| level(&inner))

@@ -16,7 +16,7 @@ use crate::app::{AppFault, Data};
 use crate::audit::{self, AuditFault};
 use crate::blobs::Blobs;
 use crate::disk::{self, TempFolder};
-use crate::domain::{Cksum, CommitId};
+use crate::domain::{Cksum, CommitId, Visibility};
 use crate::index::{CopyFault, KeyFault, Place};
 
 /// The largest file beside the index that is copied, in bytes: a key or the record of a token.
@@ -190,7 +190,9 @@ fn copy(
     let data = Data::new(from);
     // What cannot be looked at may be there.
     let is_closed = || data.closed().try_exists().unwrap_or(true);
-    let was_closed = is_closed();
+    let says_private =
+        || { source.identity() }.is_ok_and(|it| it.visibility == Visibility::Private);
+    let (was_closed, said_private) = (is_closed(), says_private());
     let (incoming, left_out) = data.read(|source| {
         let commit = data.newest_good(source)?;
         let left_out = data.branch_beyond(source, commit)?;
@@ -213,17 +215,19 @@ fn copy(
     }
     SmallFiles::read(&from.join("tokens"))?.add_to(&to.join("tokens"))?;
     keys.add_to(&to.join("keys"))?;
-    // A registry that was closed when this index was read, or is now, is closed where it is restored.
-    let (mark, is_closed) = (Data::new(to).closed(), was_closed || is_closed());
+    // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
+    // index has come to say so meanwhile, which took the file away.
+    let mark = Data::new(to).closed();
+    let is_closed = was_closed || is_closed() || (!said_private && says_private());
     if is_closed {
         disk::replace(&mark, b"").map_err(write_fault(&mark))?;
     }
     let commit = incoming.accept()?;
+    // Only now: the commit that was the tip before may not trust a newer key.
+    keys.replace_in(&to.join("keys"))?;
     if !is_closed {
         disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
     }
-    // Only now: the commit that was the tip before may not trust a newer key.
-    keys.replace_in(&to.join("keys"))?;
     Ok(Copied {
         commit,
         left_out,

@@ -128,7 +128,7 @@ fn readers(config: &Config, data: &Data<'_>) -> Result<String, String> {
             Err(format!("the configuration says `private`: {hindered}"))
         }
         (Visibility::Public, Visibility::Public) if is_hidden => Err(format!(
-            "the forge did not show everybody the index repository when it last told of it for sure: {hindered}; if it shows it now, that counts after a minute"
+            "the forge hid the index repository, or told nothing of it for a minute: {hindered}; if it shows it now, the server believes that after a minute"
         )),
         (Visibility::Public, Visibility::Private) if config.forge.is_none() => Err(
             "the configuration says `public`, and the index `private`: start the server again, whose log says what hinders that commit"

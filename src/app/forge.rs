@@ -118,10 +118,9 @@ pub(super) fn watch(
     let watch = Watch::of_forge(at_forge, poll, capability_downloads, &first);
     settings.visibility = first.as_ref().copied().unwrap_or(Visibility::Private);
     settings.keeps_visibility = first != Ok(Visibility::Private);
-    // Before the index is opened, for that takes the forge, too, and the process may not live to see it. One that is not
-    // there yet may come from the forge, and say anything.
-    let identity = data.place().identity().ok();
-    watch.mark(identity.map(|identity| identity.visibility));
+    // Before the index is opened, for that takes the forge, too, and the process may not live to see it: until then the
+    // index may become anything, and what is there now may not be durable.
+    watch.mark(None);
     Some(watch)
 }
 

@@ -279,7 +279,12 @@ fn has_cut_file(folder: &Path, bytes: u64) -> bool {
 fn has_no_memory(output: &Output) -> bool {
     let said = said(&output.stderr).to_lowercase();
     let words = ["out of memory", "cannot allocate memory"];
-    let mut ours = { said.lines() }.filter(|line| !line.starts_with("remote: "));
+    let is_ours = |line: &&str| {
+        !["remote: ", "fatal: remote error: "]
+            .iter()
+            .any(|it| line.starts_with(it))
+    };
+    let mut ours = said.lines().filter(is_ours);
     !output.status.success() && ours.any(|line| words.iter().any(|words| line.contains(words)))
 }
 
@@ -314,6 +319,11 @@ mod tests {
                 true,
             ),
             (1, format!("{theirs}\nfatal: early EOF"), false),
+            (
+                1,
+                "fatal: remote error: upload-pack: Out of memory".to_owned(),
+                false,
+            ),
             (1, "fatal: bad object".to_owned(), false),
             (0, ours.to_owned(), false),
         ] {

@@ -230,18 +230,20 @@ impl Watch {
         word
     }
 
-    /// Writes down that the registry is closed, if it is and the index, as far as that is known, does not say so; waits
-    /// for the disk.
-    pub fn mark(&self, index_says: Option<Visibility>) {
-        let is_needed = self.is_closed() && index_says != Some(Visibility::Private);
-        if let Some(AtForge { mark, .. }) = &self.at_forge {
-            put(mark, is_needed);
-        }
+    /// Writes down that the registry is closed, if it is; waits for the disk.
+    pub fn mark(&self) {
+        self.mark_unless(false);
     }
 
-    /// The same for an index that was opened.
+    /// The same, unless this index says it.
     pub fn mark_beside(&self, index: &Index) {
-        self.mark(says_for_good(index).then_some(Visibility::Private));
+        self.mark_unless(says_for_good(index));
+    }
+
+    fn mark_unless(&self, is_said: bool) {
+        if let Some(AtForge { mark, .. }) = &self.at_forge {
+            put(mark, self.is_closed() && !is_said);
+        }
     }
 
     async fn write_down(&self, is_closed: bool, index: &Index) {
@@ -344,16 +346,12 @@ mod tests {
             mark: Arc::new(Mark::at(path.clone())),
         };
         let watch = Watch::of_forge(at_forge, Duration::from_secs(30), false, &Ok(Private));
-        for (index_says, is_there) in [
-            (Some(Private), false),
-            (None, true),
-            (Some(Public), true),
-            (None, true),
-            (Some(Private), false),
-        ] {
-            watch.mark(index_says);
-            assert_eq!(path.exists(), is_there, "{index_says:?}");
+        for is_said in [true, false, false, true, false] {
+            watch.mark_unless(is_said);
+            assert_eq!(path.exists(), !is_said);
         }
+        watch.mark();
+        assert!(path.exists());
     }
 
     #[test]

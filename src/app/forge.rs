@@ -120,7 +120,7 @@ pub(super) fn watch(
     settings.keeps_visibility = first != Ok(Visibility::Private);
     // Before the index is opened, for that takes the forge, too, and the process may not live to see it: until then the
     // index may become anything, and what is there now may not be durable.
-    watch.mark(None);
+    watch.mark();
     Some(watch)
 }
 

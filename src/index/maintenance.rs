@@ -10,6 +10,7 @@
 //! an hour later, or at the next start.
 //! Whatever fails changes nothing.
 
+mod contents;
 mod crowd;
 mod flight;
 mod history;

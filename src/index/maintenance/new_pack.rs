@@ -8,6 +8,7 @@ use crate::disk;
 use crate::git;
 
 use super::super::pack;
+use super::contents::contents;
 use super::job::Job;
 use super::packs::Listed;
 use super::{Fault, Keeper};
@@ -15,31 +16,29 @@ use super::{Fault, Keeper};
 impl Keeper {
     /// A pack with all that these packs hold.
     ///
-    /// Git sees no others: it looks for an object in one pack after the other, and follows the history as far as it can.
+    /// Git sees no others: it looks for an object in one pack after the other.
     pub(super) fn pack_contents(&self, old: &[Listed]) -> Result<PathBuf, Fault> {
         let seen = pack::folder_apart(&self.git_dir, "merged")?;
         let folder = seen.path().join("pack");
         fs::create_dir(&folder)?;
-        let mut input = String::new();
         for pack in old {
             for name in [pack.file_name("pack"), pack.file_name("idx")] {
                 disk::name_again(&self.folder.join(&name), &folder.join(&name))?;
             }
-            input += &pack.file_name("pack");
-            input.push('\n');
         }
         let mut command = self.pack_objects();
         command.env("GIT_OBJECT_DIRECTORY", seen.path());
-        command.arg("--stdin-packs");
-        self.new_pack(command, input).map_err(|fault| match fault {
-            // Nobody finds a file there afterwards.
-            Fault::Git { what, said } => {
-                let [seen, real] = [folder.as_path(), &self.folder].map(|it| it.to_string_lossy());
-                let said = said.replace(&*seen, &real);
-                Fault::Git { what, said }
-            }
-            other => other,
-        })
+        self.new_pack(command, contents(seen.path())?)
+            .map_err(|fault| match fault {
+                // Nobody finds a file there afterwards.
+                Fault::Git { what, said } => {
+                    let [seen, real] =
+                        [folder.as_path(), &self.folder].map(|it| it.to_string_lossy());
+                    let said = said.replace(&*seen, &real);
+                    Fault::Git { what, said }
+                }
+                other => other,
+            })
     }
 
     /// A pack with all objects there are, reachable or not, with a bitmap.

@@ -61,7 +61,7 @@ fn twenty_thousand_publishes_leave_a_quick_repository() {
     let index = open(folder.path(), URL).unwrap();
     let mut took = Vec::new();
     for number in 0..PUBLISHES {
-        let name = format!("krate-{}", number % CRATES);
+        let name = spread(number % CRATES);
         let version = format!("1.{}.0", number / CRATES);
         let change = change("alice", publish(&name, &version, 1));
         let began = Instant::now();
@@ -88,6 +88,12 @@ fn twenty_thousand_publishes_leave_a_quick_repository() {
     assert_eq!(git_in(&git_dir, &["fsck", "--strict", "--full"]), "");
     let commits = git_in(&git_dir, &["rev-list", "--count", "main"]);
     assert_eq!(commits, format!("{}\n", PUBLISHES + 1));
+}
+
+/// The name of a crate: they lie in as many folders as crates do that people named.
+fn spread(number: usize) -> String {
+    let letters = [1, 26, 676, 17_576].map(|place| (b'a' + (number / place % 26) as u8) as char);
+    format!("{}-krate", letters.iter().collect::<String>())
 }
 
 fn report_packs(publishes: usize, git_dir: &Path) -> Vec<u64> {

@@ -260,8 +260,9 @@ impl Writer {
         // What is good before a fault was acknowledged, by another server or before a power cut.
         let good = next.snapshot.commit;
         if good != self.tip.snapshot.commit {
-            // Another registry of ours wrote whole files, of which the names may not be on the disk.
-            let kept = match is_foreign {
+            // What a registry of ours brought to the forge was fetched as whole files, of which the names may not be on the
+            // disk; without a forge somebody pushed it, however git keeps that.
+            let kept = match is_foreign || self.upstream.is_none() {
                 true => self.keep(good),
                 false => disk::sync_folder(&self.git_dir.join("objects/pack")),
             };

@@ -250,6 +250,54 @@ async fn what_people_pushed_stands_in_a_pack_of_ours() {
 }
 
 #[tokio::test]
+async fn what_the_registry_itself_made_stands_in_a_pack_of_ours_too_if_people_push_it() {
+    let mut fixture = fixture().await;
+    // As after a restore, when somebody has what came later.
+    let earlier = fixture.tip();
+    fixture.writes().await.unwrap();
+    let clone = fixture.clone_of();
+    let later = fixture.tip();
+    let folder = std::mem::replace(&mut fixture.folder, tempfile::tempdir().unwrap());
+    drop(fixture);
+    let restored = tempfile::tempdir().unwrap();
+    let mut copy = Command::new("cp");
+    copy.arg("-a")
+        .arg(folder.path().join("."))
+        .arg(restored.path());
+    assert!(copy.status().unwrap().success());
+    let git_dir = restored.path().join("index.git");
+    fs::remove_dir_all(&git_dir).unwrap();
+    let of_earlier = format!("{earlier}:refs/heads/main");
+    git_in(
+        restored.path(),
+        &[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "index.git",
+        ],
+    );
+    clone.git(&["push", "--quiet", git_dir.to_str().unwrap(), &of_earlier]);
+    let index = open(restored.path(), "http://localhost:1").unwrap();
+    let fixture = Fixture {
+        folder: restored,
+        index,
+    };
+
+    fixture.git(&["config", "transfer.unpackLimit", "100"]);
+    let main = "HEAD:refs/heads/main";
+    clone.git(&["push", "--quiet", git_dir.to_str().unwrap(), main]);
+    let git_dir = fixture.folder.path().join("index.git");
+    let loose = git_dir.join("objects").join(&later[..2]).join(&later[2..]);
+    assert!(loose.exists(), "git keeps small pushes loose");
+    fixture.lands("alice", publish("b", "1.0.0", 2)).await;
+    fixture.git(&["prune-packed"]);
+    assert!(!loose.exists(), "it is in no pack");
+    fixture.git(&["fsck", "--strict"]);
+}
+
+#[tokio::test]
 async fn what_people_may_not_do_is_never_shown_and_a_revert_heals_it() {
     let fixture = fixture().await;
     let good = fixture.tip();

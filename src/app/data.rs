@@ -31,8 +31,8 @@ pub(crate) struct Data<'a> {
 /// As long as there is this value no other process writes in the data folder.
 pub(crate) struct Lock {
     _file: File,
-    /// If it can be held.
-    _folder: Option<File>,
+    /// Those that can be held.
+    _folders: Vec<File>,
 }
 
 impl<'a> Data<'a> {
@@ -230,27 +230,32 @@ impl<'a> Data<'a> {
         match file.try_lock() {
             Ok(()) => Ok(Lock {
                 _file: file,
-                _folder: self.hold(File::try_lock)?,
+                _folders: self.hold(File::try_lock)?,
             }),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
             Err(TryLockError::Error(source)) => Err(self.fault(source)),
         }
     }
 
-    /// Holds the folder itself, too: somebody may remove the file under the hands of whoever holds that.
+    /// Holds the folder itself, too: somebody may remove the file under the hands of whoever holds that. And the
+    /// repository, to which another folder may lead by a symbolic link.
     fn hold(
         &self,
         lock: impl Fn(&File) -> Result<(), TryLockError>,
-    ) -> Result<Option<File>, AppFault> {
-        let Ok(folder) = File::open(self.folder) else {
-            return Ok(None);
-        };
-        match lock(&folder) {
-            Ok(()) => Ok(Some(folder)),
-            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
-            // Not every file system of a network can hold a folder; there the file alone counts.
-            Err(TryLockError::Error(_)) => Ok(None),
+    ) -> Result<Vec<File>, AppFault> {
+        let mut held = Vec::new();
+        for path in [self.folder.to_owned(), self.place().git_dir] {
+            let Ok(folder) = File::open(&path) else {
+                continue;
+            };
+            match lock(&folder) {
+                Ok(()) => held.push(folder),
+                Err(TryLockError::WouldBlock) => return Err(AppFault::Locked(path)),
+                // Not every file system of a network can hold a folder; there the file alone counts.
+                Err(TryLockError::Error(_)) => {}
+            }
         }
+        Ok(held)
     }
 
     /// As [`Data::lock`], and patient: it must not be called where other work waits.

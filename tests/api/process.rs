@@ -1,6 +1,9 @@
 //! The program's start and end.
 
+use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::http::get;
@@ -43,7 +46,28 @@ fn a_second_server_does_not_touch_the_data_of_the_first() {
         let rival = registry.run_rival();
         assert!(rival.contains(&why), "it names what is in use: {rival}");
         assert_eq!(registry.files(), before);
-        std::fs::remove_file(registry.data().join("lock")).unwrap();
+        fs::remove_file(registry.data().join("lock")).unwrap();
     }
     get("/healthz").send(registry.port).succeeds();
+}
+
+#[test]
+fn a_second_server_does_not_touch_a_repository_that_is_linked_into_its_own_data() {
+    let mut registry = Registry::start();
+    registry.stop();
+    registry.start_again();
+    let before = registry.files();
+    let other = tempfile::tempdir().unwrap();
+    let mut copy = Command::new("cp");
+    copy.arg("-a")
+        .arg(registry.data().join("."))
+        .arg(other.path());
+    assert!(copy.status().unwrap().success());
+    let repository = other.path().join("index.git");
+    fs::remove_dir_all(&repository).unwrap();
+    symlink(registry.repository(), &repository).unwrap();
+    let rival = registry.run_rival_on(other.path());
+    let why = format!("{} is in use by another sidecargo", repository.display());
+    assert!(rival.contains(&why), "it names what is in use: {rival}");
+    assert_eq!(registry.files(), before);
 }

@@ -173,10 +173,16 @@ impl Registry {
     /// Starts a second server on the same data, waits for it to give up, and gives what it said.
     #[track_caller]
     pub fn run_rival(&self) -> String {
+        self.run_rival_on(&self.data())
+    }
+
+    /// The same on another folder, which leads to the same repository.
+    #[track_caller]
+    pub fn run_rival_on(&self, data: &Path) -> String {
         let path = self.folder.path().join("rival-log");
         let mut rival = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(self.data())
+            .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&path).unwrap())

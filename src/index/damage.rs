@@ -93,6 +93,25 @@ pub(super) fn look_into(path: &Path) -> Option<Damaged> {
     Some(Damaged::new(path.to_owned(), reason))
 }
 
+/// A file of which the disk does not give all bytes: whoever has it mapped into memory is ended by a signal that it cannot
+/// survive.
+pub(super) fn unread(path: &Path) -> Option<Damaged> {
+    let read = || io::copy(&mut File::open(path)?, &mut io::sink());
+    match read() {
+        Err(cause) if is_of_disk(&cause) => {
+            let reason = format!("it cannot be read: {cause}");
+            Some(Damaged::new(path.to_owned(), reason))
+        }
+        _ => None,
+    }
+}
+
+/// Whether it is no matter of names and rights, by which nothing can be mapped either.
+fn is_of_disk(cause: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied};
+    !matches!(cause.kind(), NotFound | PermissionDenied)
+}
+
 /// Whether the pack is known not to be whole: it was read to its end, or it is gone.
 pub(super) fn is_torn(pack: &Path) -> io::Result<bool> {
     match has_its_checksum(pack) {

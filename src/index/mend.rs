@@ -14,7 +14,7 @@ use crate::disk::{self, about};
 use crate::domain::CommitId;
 use crate::git;
 
-use super::damage::{Damaged, cure, each, gone, look_into};
+use super::damage::{Damaged, cure, each, gone, look_into, unread};
 use super::load::LoadFault;
 use super::objects::Objects;
 use super::place::Place;
@@ -336,6 +336,13 @@ impl Place {
         packs.sort_unstable();
         let newest = packs.iter().rev().take(PACKS);
         Ok(newest.filter_map(|(_, path)| look_into(path)).collect())
+    }
+
+    /// Packs and indices of which the disk does not give all bytes; every byte is read.
+    pub fn unread(&self) -> io::Result<Vec<Damaged>> {
+        let mut files = self.packs_and_indices("idx")?;
+        files.extend(self.packs_and_indices("pack")?);
+        Ok(files.iter().filter_map(|path| unread(path)).collect())
     }
 
     pub(super) fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {

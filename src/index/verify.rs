@@ -119,6 +119,13 @@ pub fn verify(
         let what = format!("{torn}; git goes by it, and the next start removes it");
         proof.add(tip, &what, format!("rm {}", quoted(&torn.path)));
     }
+    let unread = place.unread().map_err(|source| place.io_fault(source))?;
+    for file in &unread {
+        proof.add(tip, file, format!("cat {} >/dev/null", quoted(&file.path)));
+    }
+    if !unread.is_empty() {
+        return Ok(proof.report);
+    }
     let start = match since {
         Some(since) => proof.beginning(since, tip, shown.unwrap_or(tip)),
         None => match proof.first_commit(tip) {

@@ -126,6 +126,20 @@ fn a_torn_file_by_which_git_goes_is_found() {
 }
 
 #[test]
+fn a_pack_that_the_disk_does_not_give_is_named() {
+    let (registry, _) = registry();
+    // Of a folder no byte can be read.
+    let name = format!("pack-{}.pack", "0".repeat(40));
+    let pack = registry.repository().join("objects/pack").join(&name);
+    fs::create_dir(&pack).unwrap();
+    let what = format!("{name}`: it cannot be read: Is a directory");
+    finds_and_looks(&registry, &git::tip(&registry.repository()), &what)
+        .fails_with("Is a directory");
+    fs::remove_dir(&pack).unwrap();
+    registry.run(&["verify"]).succeeds();
+}
+
+#[test]
 fn crate_files_are_hashed() {
     let (mut registry, _) = registry();
     registry.stop();

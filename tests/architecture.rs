@@ -200,6 +200,17 @@ fn only_disk_renames_and_flushes() {
 }
 
 #[test]
+fn nobody_panics_for_want_of_a_thread() {
+    for source in product_sources() {
+        assert!(
+            !source.product().contains("thread::spawn("),
+            "{}: `thread::Builder` gives an error where the system gives no thread",
+            source.path.display()
+        );
+    }
+}
+
+#[test]
 fn files_can_be_held_in_the_head_and_say_what_they_are() {
     for source in product_sources() {
         assert!(

@@ -32,8 +32,13 @@ pub(super) fn run(mut command: Command, input: &str, silence: Duration) -> io::R
         .process_group(0)
         .spawn()?;
     let (tell, written) = sync_channel(1);
-    listen(child.stdout.take(), tell.clone(), Written::Output);
-    listen(child.stderr.take(), tell, Written::Told);
+    let listening = listen(child.stdout.take(), tell.clone(), Written::Output)
+        .and_then(|()| listen(child.stderr.take(), tell, Written::Told));
+    if let Err(cause) = listening {
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        let _ = child.wait();
+        return Err(cause);
+    }
     if let Some(mut stdin) = child.stdin.take() {
         // One that ends without reading says why.
         let _ = stdin.write_all(input.as_bytes());
@@ -49,8 +54,8 @@ pub(super) fn run(mut command: Command, input: &str, silence: Duration) -> io::R
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-                // One that waits for a disk that hangs ends only with that.
-                thread::spawn(move || child.wait());
+                // One that waits for a disk that hangs ends only with that; if there is no thread, nobody waits for it.
+                let _ = thread::Builder::new().spawn(move || child.wait());
                 return Err(io::Error::other(format!(
                     "it told nothing for {} seconds and was ended",
                     silence.as_secs()
@@ -78,9 +83,9 @@ fn listen(
     pipe: Option<impl Read + Send + 'static>,
     tell: SyncSender<Written>,
     written: fn(Vec<u8>) -> Written,
-) {
-    let Some(mut pipe) = pipe else { return };
-    thread::spawn(move || {
+) -> io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    let listening = thread::Builder::new().spawn(move || {
         let mut buffer = [0; TOLD_BYTES_MAX];
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
             if tell.send(written(buffer[..count].to_vec())).is_err() {
@@ -88,6 +93,7 @@ fn listen(
             }
         }
     });
+    listening.map(drop)
 }
 
 #[cfg(test)]

@@ -6,20 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
 
 use crate::common::git::git;
-use crate::common::http::get;
+use crate::common::http::{get, request};
 use crate::common::person::Person;
 use crate::common::ran::{Ran, run};
 use crate::common::registry::{Registry, program};
 use crate::common::tools;
 use crate::common::upload::Release;
+use crate::common::watch::eventually;
 use crate::operate::ready::wait_for;
 
 const LINES: &str = "fo/o-/foo-bar";
 /// The server's user, which is nobody's on this machine, and its group.
 const SERVER: u32 = 10_001;
+/// That of a server which is alone with its user.
+const ALONE: u32 = 10_003;
 /// A developer in the server's group.
 const DEVELOPER: u32 = 10_002;
 /// Git heeds this on its command line alone, and would not touch what is another user's.
@@ -28,6 +32,7 @@ const SAFE: &str = "safe.directory=*";
 /// A registry whose server is a user of its own, and a clone in which root works.
 struct Shared {
     registry: Registry,
+    server: u32,
     person: Person,
     token: String,
     setpriv: String,
@@ -39,6 +44,10 @@ struct Shared {
 impl Shared {
     /// With `foo-bar` 1.0.0; `None` after the test was reported as skipped.
     fn new() -> Option<Self> {
+        Self::served_by(SERVER)
+    }
+
+    fn served_by(server: u32) -> Option<Self> {
         let setpriv = tools::setpriv()?.to_str().unwrap().to_owned();
         // It never looks after its branch by itself, so nothing is set right before it is looked at.
         let mut registry = Registry::start_with("[index]\npoll_secs = 86400\n");
@@ -49,11 +58,12 @@ impl Shared {
         registry.stop();
         let data = registry.data();
         set_mode(data.parent().unwrap(), 0o755);
-        give_to(SERVER, &data);
+        give_to(server, &data);
         let program = format!("git -c {SAFE} upload-pack");
         person.git(&["config", "remote.origin.uploadpack", &program]);
         let mut shared = Self {
             registry,
+            server,
             person,
             token,
             setpriv,
@@ -67,7 +77,7 @@ impl Shared {
     /// Starts the server.
     fn start(&mut self) {
         let copy = self.program.path().join("sidecargo");
-        let mut words = self.as_user(SERVER);
+        let mut words = self.as_user(self.server);
         // The first word is the program where it was built, which not every user may reach.
         let script = format!("umask {}; shift; exec \"$0\" \"$@\"", self.umask);
         words.extend(["sh", "-c", &script].map(str::to_owned));
@@ -622,4 +632,54 @@ fn root_backs_up_and_restores_a_registry_of_the_servers_user() {
     }
     shared.registry.knows_its_files();
     shared.start_anew();
+}
+
+/// How many tasks of a user there are, by which the kernel limits them.
+fn tasks_of(user: u32) -> u64 {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let is_its = |folder: &PathBuf| fs::metadata(folder).is_ok_and(|found| found.uid() == user);
+    let folders = processes.map(|process| process.path().join("task"));
+    let tasks = folders
+        .filter(is_its)
+        .filter_map(|folder| fs::read_dir(folder).ok());
+    tasks.map(Iterator::count).sum::<usize>() as u64
+}
+
+#[test]
+fn a_moment_without_processes_or_threads_ends_no_writer() {
+    let Some(shared) = Shared::served_by(ALONE) else {
+        return;
+    };
+    let limit = |tasks: Option<u64>| {
+        // Of a process of another user not even root may change it everywhere.
+        let mut words = shared.as_user(ALONE);
+        let soft = tasks.map_or("unlimited".to_owned(), |tasks| tasks.to_string());
+        words.extend(["prlimit".to_owned(), format!("--nproc={soft}:")]);
+        words.push(format!("--pid={}", shared.registry.pid()));
+        run(Command::new(&words[0]).args(&words[1..]), b"").succeeds();
+    };
+    let found = getrlimit(Resource::Nproc).current;
+    for free in 0..4 {
+        // The hooks would tell the server before there is a limit.
+        shared.change();
+        let program =
+            format!("--receive-pack=git -c {SAFE} -c core.hooksPath=/dev/null receive-pack");
+        git(
+            &shared.person.path(),
+            &["push", &program, "origin", "HEAD:main"],
+        )
+        .succeeds();
+        limit(Some(tasks_of(ALONE) + free));
+        // The commit is copied for it, by a program to whom two threads listen.
+        let path = "/crates/api/v1/crates/foo-bar/1.0.0/yank";
+        let asked = request("DELETE", path).token(&shared.token);
+        let _ = asked.send(shared.registry.port);
+        limit(found);
+        get("/healthz").send(shared.registry.port).succeeds();
+    }
+    let release = Release::new("foo-bar", "1.1.0");
+    eventually("it is written again", || {
+        let reply = release.publish(shared.registry.port, &shared.token);
+        (reply.status == 200).then_some(())
+    });
 }

@@ -32,10 +32,16 @@ impl Job {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let outputs = (
-            child.stdout.take().map(listen),
-            child.stderr.take().map(listen),
-        );
+        let listening = listen(child.stdout.take())
+            .and_then(|output| Ok((output, listen(child.stderr.take())?)));
+        let outputs = match listening {
+            Ok(outputs) => outputs,
+            Err(cause) => {
+                let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+                child.wait()?;
+                return Err(cause.into());
+            }
+        };
         if let Some(mut stdin) = child.stdin.take() {
             // A program that does not read to the end says why elsewhere.
             let _ = stdin.write_all(self.input.as_bytes());
@@ -63,8 +69,11 @@ impl Job {
 }
 
 /// Reads an output to its end, so that the program never waits, and keeps its beginning.
-fn listen(mut output: impl Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
+fn listen(output: Option<impl Read + Send + 'static>) -> io::Result<Option<JoinHandle<String>>> {
+    let Some(mut output) = output else {
+        return Ok(None);
+    };
+    let listening = thread::Builder::new().spawn(move || {
         let mut kept = Vec::new();
         // An output that cannot be read has nothing more to say.
         if (&mut output)
@@ -75,7 +84,8 @@ fn listen(mut output: impl Read + Send + 'static) -> JoinHandle<String> {
             let _ = io::copy(&mut output, &mut io::sink());
         }
         String::from_utf8_lossy(&kept).into_owned()
-    })
+    });
+    listening.map(Some)
 }
 
 fn heard(listener: Option<JoinHandle<String>>) -> String {

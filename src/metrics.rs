@@ -34,6 +34,8 @@ const LOOKS: &[(&str, &str, Look)] = &[
         |app| fact(!app.index.is_proven())),
     ("sidecargo_index_writer_up", "1 while the thread lives that writes the index.",
         |app| fact(app.index.has_writer())),
+    ("sidecargo_index_maintenance_up", "1 while the thread lives that merges packs.",
+        |app| fact(app.index.has_maintenance())),
     ("sidecargo_http_connections_max", "The most connections at one time, as configured or as the limit of open files allows.",
         |app| app.config.http.connections_max as f64),
     // Before its parts, so that what is freed in between is not taken off it twice.

@@ -31,8 +31,19 @@ fn must_have(has_writer: bool) -> Result<(), ApiError> {
     }
 }
 
+/// Sooner or later nobody writes where nobody merges.
+fn must_merge(has_maintenance: bool) -> Result<(), ApiError> {
+    match has_maintenance {
+        true => Ok(()),
+        false => Err(ApiError::unavailable(
+            "packs are not merged any more, for what does that has ended by a fault that the log names; start the server again",
+        )),
+    }
+}
+
 /// `/readyz`: reads are served, and what is written would be taken: the branch is good, its history is whole, what is
-/// served is durable, the disk takes a small file, nobody left a lock, the writer lives and comes on. If not, the reason.
+/// served is durable, packs are merged, the disk takes a small file, nobody left a lock, the writer lives and comes on. If
+/// not, the reason.
 /// A forge that cannot be reached, or took no push the last time, stops writes alone: that is told, and no fault.
 ///
 /// Of a private registry only those who may read it are told the reason: it can name a crate.
@@ -79,6 +90,7 @@ async fn look(request: &Request) -> Result<Ready, ApiError> {
             "the index cannot be cloned, for a part of its history is gone or damaged: {reason}; `sidecargo verify` names it"
         )));
     }
+    must_merge(index.has_maintenance())?;
     index.check_packs().map_err(ApiError::unavailable)?;
     if let Some(fault) = request.app.disk.fault().await {
         return Err(ApiError::unavailable(fault));
@@ -261,6 +273,13 @@ mod tests {
     fn a_server_without_its_writer_is_not_healthy() {
         assert!(must_have(true).is_ok());
         let status = must_have(false).unwrap_err().into_response().status();
+        assert_eq!(status, warp::http::StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_server_that_merges_no_packs_is_not_ready() {
+        assert!(must_merge(true).is_ok());
+        let status = must_merge(false).unwrap_err().into_response().status();
         assert_eq!(status, warp::http::StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -119,6 +119,11 @@ impl Maintenance {
         Ok((maintenance, flights))
     }
 
+    /// Whether it is at work: it ends before it is told to only by a fault of ours.
+    pub(super) fn is_up(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Why nobody can clone the history, if it was found not to be whole.
     pub(super) fn broken_history(&self) -> Option<Arc<String>> {
         self.broken.load_full()

@@ -315,6 +315,11 @@ impl Index {
         writer.is_some_and(|writer| !writer.is_finished())
     }
 
+    /// Whether packs are merged: that ends before the index, too, only by a fault of ours.
+    pub fn has_maintenance(&self) -> bool {
+        self.maintenance.is_up()
+    }
+
     /// Brings a change into the index; when this returns `Ok`, it is durable and both protocols serve it.
     pub async fn submit(&self, change: Change, deadline: Instant) -> Result<Landed, WriteFault> {
         self.submit_with(change, Blob::Kept, deadline).await

@@ -583,6 +583,16 @@ async fn an_index_whose_writer_has_ended_says_so() {
 }
 
 #[test]
+fn an_index_whose_packs_nobody_merges_says_so() {
+    let fixture = Fixture::new();
+    assert!(fixture.index.has_maintenance());
+    fixture.index.maintenance.end();
+    while fixture.index.has_maintenance() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn settings_that_cannot_be_written_are_no_start() {
     let Fixture { folder, index } = Fixture::new();
     drop(index);

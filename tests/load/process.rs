@@ -118,6 +118,7 @@ fn wait_for_rest(registry: &Registry, world: &World) {
             ("sidecargo_index_stalled", 0.0),
             ("sidecargo_index_unproven", 0.0),
             ("sidecargo_index_writer_up", 1.0),
+            ("sidecargo_index_maintenance_up", 1.0),
             ("sidecargo_catalog_unread", 0.0),
             (
                 "sidecargo_catalog_crates",

@@ -278,6 +278,7 @@ fn the_process_is_measured() {
     );
     assert_eq!(after.get(&build), 1.0);
     assert_eq!(after.get("sidecargo_index_writer_up"), 1.0);
+    assert_eq!(after.get("sidecargo_index_maintenance_up"), 1.0);
     assert_eq!(after.get("sidecargo_fetch_processes_max"), 16.0);
     assert_eq!(after.get("sidecargo_http_connections_max"), 512.0);
 }

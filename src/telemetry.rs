@@ -3,14 +3,16 @@
 //! Whoever logs waits for nobody who takes the log: not for a terminal that was stopped, not for a program that reads
 //! slowly, not for a disk that hangs. What finds no room is left out, and a line says how much that was.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use std::{mem, panic, thread};
+use std::{mem, thread};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use thiserror::Error;
-use tracing::{Dispatch, Metadata, Subscriber, dispatcher, warn};
+use tracing::{Dispatch, Level, Metadata, Subscriber, dispatcher, enabled, error, field, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -88,12 +90,29 @@ pub fn start(config: &LogConfig) -> Result<Log, TelemetryFault> {
         .map_err(TelemetryFault::Thread)?;
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        let is_told = enabled!(Level::ERROR);
+        if is_told {
+            tell_of(panic);
+        }
         // Nor does a panic wait for whoever takes nothing.
-        if LINES.flush(FLUSH_WAIT) {
+        if LINES.flush(FLUSH_WAIT) && !is_told {
             print(panic);
         }
     }));
     Ok(Log(()))
+}
+
+/// One line, as all others are, for whoever reads the log line by line.
+fn tell_of(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let has_backtrace = backtrace.status() == BacktraceStatus::Captured;
+    error!(
+        thread = thread::current().name(),
+        place = panic.location().map(field::display),
+        panic = panic.payload_as_str(),
+        backtrace = has_backtrace.then(|| backtrace.to_string()),
+        "a thread panicked"
+    );
 }
 
 /// Lines on their way from those who log to the one thread that writes.
@@ -397,6 +416,41 @@ mod tests {
         assert_eq!(lines[0]["status"], 200);
         assert_eq!(lines[0]["level"], "INFO");
         assert_eq!(lines[1]["cause"], "line\nbreak");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_json_too() {
+        let written = Written::default();
+        let sink = written.clone();
+        let config = LogConfig {
+            format: LogFormat::Json,
+            ..config("info")
+        };
+        let subscriber = subscriber(&config, false, move || sink.clone());
+        let print = Arc::new(panic::take_hook());
+        let (own, other) = (thread::current().id(), Arc::clone(&print));
+        panic::set_hook(Box::new(move |panic| match thread::current().id() == own {
+            true => tell_of(panic),
+            false => other(panic),
+        }));
+        tracing::subscriber::with_default(subscriber, || {
+            let number = 7;
+            panic::catch_unwind(|| panic!("fault\n{number}")).unwrap_err();
+        });
+        panic::set_hook(Box::new(move |panic| print(panic)));
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["message"], "a thread panicked");
+        assert_eq!(line["panic"], "fault\n7");
+        assert!(
+            line["place"]
+                .as_str()
+                .unwrap()
+                .starts_with("src/telemetry.rs:"),
+            "{line}"
+        );
+        assert_eq!(line["thread"], thread::current().name().unwrap());
     }
 
     #[test]

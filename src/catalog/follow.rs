@@ -36,7 +36,7 @@ impl Follower {
         let (stop, stopped) = watch::channel(false);
         Self {
             stop,
-            task: tokio::spawn(follow(catalog, stopped)),
+            task: tokio::spawn(follow(catalog, stopped, Catalog::make)),
         }
     }
 
@@ -54,14 +54,16 @@ impl Follower {
     }
 }
 
-async fn follow(catalog: Arc<Catalog>, mut stop: watch::Receiver<bool>) {
+/// What is done at a time.
+type Work = fn(&Catalog, &watch::Receiver<bool>);
+
+/// Does `work` at first, and then what each move of the index asks for.
+async fn follow(catalog: Arc<Catalog>, mut stop: watch::Receiver<bool>, mut work: Work) {
     let mut moves = catalog.moves.clone();
-    let mut work: fn(&Catalog, &watch::Receiver<bool>) = Catalog::make;
     loop {
         let (catalog, stop_now) = (Arc::clone(&catalog), stop.clone());
         if let Err(fault) = spawn_blocking(move || work(&catalog, &stop_now)).await {
-            error!(%fault, "the catalog is not followed any more");
-            break;
+            error!(%fault, "the catalog was not brought up to date; the next change tries again");
         }
         work = Catalog::catch_up;
         let moved = async {
@@ -135,6 +137,23 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::tests::Fixture;
+
+    #[tokio::test]
+    async fn a_catalog_that_met_a_fault_is_brought_up_to_date_by_the_next_change() {
+        let fixture = Fixture::new();
+        let catalog = fixture.catalog();
+        let (stop, stopped) = watch::channel(false);
+        let meets_a_fault: Work = |_, _| panic!("a fault");
+        let following = tokio::spawn(follow(Arc::clone(&catalog), stopped, meets_a_fault));
+        fixture.publish("a", "1.0.0", "it is found").await;
+        while catalog.crate_count() == 0 || catalog.unread_count() > 0 {
+            assert!(!following.is_finished());
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(true);
+        following.await.unwrap();
+    }
 
     #[test]
     fn a_large_catalog_is_written_seldom_and_never_late() {

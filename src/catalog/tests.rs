@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     /// A catalog as a new process has it.
-    fn catalog(&self) -> Arc<Catalog> {
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
         let folder = self.folder.path().join("cache");
         let blobs = Arc::clone(&self.blobs);
         Arc::new(Catalog::new(blobs, self.index.moves(), folder))

@@ -13,6 +13,8 @@ use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use tracing::{Level, enabled, error, info, warn};
 
 use sidecargo::app::App;
@@ -27,6 +29,9 @@ use super::{Settings, descriptors, notify};
 
 /// How long the end waits for work on files that nobody waits for any more.
 const END_WAIT: Duration = Duration::from_secs(5);
+/// How long a thread for work that waits stays without any, and how often it is used all the same.
+const KEEP_THREAD: Duration = Duration::from_secs(10);
+const USE_THREAD: Duration = Duration::from_secs(3);
 
 /// Options of `serve`, and of what looks at them.
 #[derive(Debug, Args)]
@@ -82,6 +87,7 @@ impl Serve {
         descriptors::make_room(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            .thread_keep_alive(KEEP_THREAD)
             .build()?;
         let served = runtime.block_on(serve(config));
         // A disk that hangs does not hold up the end.
@@ -108,8 +114,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // What is written beyond a limit of sizes (`ulimit -f`) fails then, as on a full disk, and does not end the process.
     // Programs that it starts are ended all the same.
     let _ignored = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    let keeping = tokio::spawn(keep_a_thread());
     let limits = http::ServeLimits::from(&config.http);
-    let app = tokio::task::spawn_blocking(move || App::open(config, bound)).await??;
+    let app = spawn_blocking(move || App::open(config, bound)).await??;
     let app = Arc::new(app);
     let control = Control::start(Arc::clone(&app))
         .inspect_err(|cause| error!(%cause, reason = ?cause.source(), "tokens and keys cannot be changed while this server runs"));
@@ -131,6 +138,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     });
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;
     notify::say("STOPPING=1");
+    keeping.abort();
     watching.abort();
     reviewing.abort();
     collecting.abort();
@@ -138,6 +146,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     follower.stop().await;
     info!("ended");
     Ok(())
+}
+
+/// Lets there always be a thread for work that waits: with one, work for which the system gives no other waits for its
+/// turn; without any, whoever has such work panics.
+async fn keep_a_thread() {
+    loop {
+        let _ = spawn_blocking(|| ()).await;
+        sleep(USE_THREAD).await;
+    }
 }
 
 /// Resolves at SIGTERM or Ctrl-C; a second one ends the process at once, which it survives like a kill.

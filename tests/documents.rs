@@ -160,6 +160,24 @@ fn the_proxy_tells_of_each_client_in_each_location() {
     }
 }
 
+/// A request that is sent into a connection while the server closes it is lost.
+#[test]
+fn the_proxy_closes_what_idles_before_the_server_does() {
+    let proxy = document("packaging/proxy.conf");
+    let upstream = proxy.split("upstream sidecargo {").nth(1).unwrap();
+    let block = upstream.split('}').next().unwrap();
+    let secs = between(block, "keepalive_timeout ", "s;");
+    let example = document("sidecargo.example.toml");
+    let header_secs = between(&example, "\nheader_secs = ", "\n");
+    assert!(2 * secs <= header_secs, "{secs} {header_secs}");
+}
+
+/// The number that stands there.
+fn between(text: &str, before: &str, after: &str) -> u64 {
+    let rest = text.split(before).nth(1).unwrap();
+    rest.split(after).next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn the_unit_is_one_that_systemd_understands() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/sidecargo.service");

@@ -115,6 +115,9 @@ pub enum AppFault {
     /// There is nothing in the folder yet.
     #[error("there is no registry in the data folder {}; `--data` names its folder", .0.display())]
     NoRegistry(PathBuf),
+    /// What is served would part from the registry of which it is the backup.
+    #[error("the data folder {folder} is a backup, and one that is served cannot be brought up to date any more; `sidecargo restore {folder} --data OTHER` makes a registry of it in another folder; if it shall be the registry from now on, remove the file `backup` in it", folder = .0.display())]
+    IsBackup(PathBuf),
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
     NoStore(PathBuf),
@@ -169,6 +172,7 @@ impl App {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         data.check_user()?;
+        data.check_is_no_backup()?;
         let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
@@ -308,6 +312,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
     let place = data.place();
     let started = Instant::now();
     data.check_user()?;
+    data.check_is_no_backup()?;
     while !place.git_dir.exists() {
         match data.lock() {
             Ok(_lock) => {

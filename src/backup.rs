@@ -1,6 +1,7 @@
 //! Copying a whole registry: to a backup while a server runs, and back.
 //!
-//! A backup is a data folder like any other: it can be verified, and served. It is consistent at one commit: the keys
+//! A backup is a data folder like any other, but for a mark by which it is not served: what is served changes, and could
+//! not be brought up to date any more. It is consistent at one commit: the keys
 //! are read first, since a key is trusted for good; then comes the index, then every `.crate` file that it names, then
 //! the tip, and then keys take the place of older ones.
 
@@ -23,6 +24,9 @@ use crate::index::{CopyFault, KeyFault, Place};
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How much of a crate file is copied at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// What the mark says to whoever looks into it.
+const MARK: &[u8] = b"This is a backup: `sidecargo restore` makes a registry of it elsewhere.\n";
 
 /// A registry was not copied.
 #[derive(Debug, Error)]
@@ -111,6 +115,9 @@ pub fn back_up(
     let data = Data::new(to);
     let _lock = data.lock()?;
     let copied = copy(&source, from, &data.place(), to, tell)?;
+    // Not before: a folder that is refused may be a registry.
+    let mark = data.backup_mark();
+    disk::replace(&mark, MARK).map_err(write_fault(&mark))?;
     // A key that was taken away to end its tokens must not come back with a restore.
     SmallFiles::read(&from.join("keys"))?.alone_in(&to.join("keys"))?;
     // Last: the backup is good, however long this takes.

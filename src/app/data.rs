@@ -121,6 +121,11 @@ impl<'a> Data<'a> {
         self.folder.join("closed")
     }
 
+    /// What is there if the folder is a backup: the registry is another one.
+    pub(crate) fn backup_mark(&self) -> PathBuf {
+        self.folder.join("backup")
+    }
+
     /// What can be made again; it may be deleted at any time.
     pub(super) fn cache(&self) -> PathBuf {
         self.folder.join("cache")
@@ -155,10 +160,19 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Refuses to change a backup: it would part from its registry.
+    pub(super) fn check_is_no_backup(&self) -> Result<(), AppFault> {
+        match self.backup_mark().exists() {
+            true => Err(AppFault::IsBackup(self.folder.to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Opens the index of a registry that no server runs, as its own files describe it, whatever the settings are.
     pub(crate) fn open_index(&self) -> Result<(Index, Lock), AppFault> {
         let place = self.existing_place()?;
         self.check_user()?;
+        self.check_is_no_backup()?;
         let lock = self.lock()?;
         let settings = Settings::recorded(&healed_identity(&place)?);
         let branch = Branch::Here { poll: COMMAND_POLL };

@@ -29,7 +29,7 @@ pub enum CopyFault {
     Load(#[from] LoadFault),
     /// The copy holds another history.
     #[error(
-        "the copy holds {there}, which does not lead to {commit}: it is of another registry, or the history was rewritten; copy into an empty folder"
+        "the copy holds {there}, which does not lead to {commit}: it is of another registry, the history was rewritten, or the copy was served and went its own way; copy into an empty folder"
     )]
     OtherHistory {
         /// The tip of the copy.

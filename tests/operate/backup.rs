@@ -254,6 +254,43 @@ fn what_is_closed_is_closed_in_its_backup_and_where_that_is_restored() {
 }
 
 #[test]
+fn a_backup_is_served_only_where_it_was_restored() {
+    let registry = Registry::start();
+    let token = registry.token("alice");
+    let first = Release::new("first", "1.0.0");
+    first.publish(registry.port, &token).succeeds();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let tip = git::tip(&path.join("index.git"));
+    for words in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["token", "create", "alice"],
+        &["key", "rotate"],
+    ] {
+        let words = [words, &["--data", &backup]].concat();
+        let refused = sidecargo(&words).fails_with("is a backup, and one that is served");
+        let way = format!("`sidecargo restore {backup} --data OTHER`");
+        assert!(refused.stderr.contains(&way), "{refused}");
+    }
+    assert_eq!(git::tip(&path.join("index.git")), tip);
+
+    let second = Release::new("second", "1.0.0");
+    second.publish(registry.port, &token).succeeds();
+    registry.run(&["backup", &backup]).succeeds();
+    verify(&backup);
+    let (restored, copy) = folder(&scratch, "restored");
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    assert!(!restored.join("backup").exists());
+    sidecargo(&["key", "rotate", "--data", &copy]).succeeds();
+    // As a copy is that was served: it went its own way. It stays what it is, a registry.
+    registry
+        .run(&["backup", &copy])
+        .fails_with("or the copy was served and went its own way");
+    assert!(!restored.join("backup").exists());
+}
+
+#[test]
 fn a_registry_is_not_copied_into_itself() {
     let registry = Registry::start();
     let data = registry.data();

@@ -240,7 +240,9 @@ impl Place {
         let folder = self.git_dir.join("hooks");
         disk::create_folder(&folder)?;
         let path = program.display().to_string().replace('\'', r"'\''");
-        let found = format!("#!/bin/sh\nexec '{path}' \"$@\"\n");
+        // It may have moved since: then the one on the path knows the rule, too.
+        let found =
+            format!("#!/bin/sh\n[ -x '{path}' ] && exec '{path}' \"$@\"\nexec sidecargo \"$@\"\n");
         install(&folder.join("sidecargo"), &found, |_| true)?;
         for (name, text) in HOOKS {
             let is_torn = |bytes: &[u8]| text.as_bytes().starts_with(bytes) || bytes.contains(&0);
@@ -334,9 +336,12 @@ mod tests {
         for (program, expected) in [
             (
                 "/usr/bin/sidecargo",
-                "#!/bin/sh\nexec '/usr/bin/sidecargo' \"$@\"\n",
+                "#!/bin/sh\n[ -x '/usr/bin/sidecargo' ] && exec '/usr/bin/sidecargo' \"$@\"\nexec sidecargo \"$@\"\n",
             ),
-            ("/it's new", "#!/bin/sh\nexec '/it'\\''s new' \"$@\"\n"),
+            (
+                "/it's new",
+                "#!/bin/sh\n[ -x '/it'\\''s new' ] && exec '/it'\\''s new' \"$@\"\nexec sidecargo \"$@\"\n",
+            ),
         ] {
             place.install_hooks(Path::new(program)).unwrap();
             assert_eq!(fs::read_to_string(&finder).unwrap(), expected);

@@ -1,5 +1,6 @@
 //! Pushes that the hooks of the repository judge.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -10,7 +11,7 @@ use crate::common::git::{self, Clone};
 use crate::common::http::get;
 use crate::common::person::{Person, Receive};
 use crate::common::ran::Ran;
-use crate::common::registry::Registry;
+use crate::common::registry::{Registry, program};
 use crate::common::upload::Release;
 
 const LINES: &str = "1/a";
@@ -370,6 +371,35 @@ fn hooks_of_the_operator_are_left_alone() {
     let mode = fs::metadata(&hook).unwrap().permissions().mode();
     assert_eq!(mode & 0o111, 0o111);
     registry.knows_its_files();
+}
+
+#[test]
+fn where_the_program_moved_the_hooks_run_the_one_on_the_path() {
+    let folder = TempDir::new().unwrap();
+    let old = folder.path().join("old");
+    symlink(program(), &old).unwrap();
+    let registry = Registry::start();
+    publish(&registry);
+    let finder = registry.repository().join("hooks/sidecargo");
+    let text = fs::read_to_string(&finder).unwrap();
+    let new = program();
+    let new = new.to_str().unwrap();
+    assert!(text.contains(new), "{text}");
+    fs::write(&finder, text.replace(new, old.to_str().unwrap())).unwrap();
+    let person = Person::of(&registry);
+    let path = format!(
+        "PATH={}:{}",
+        folder.path().display(),
+        env::var("PATH").unwrap()
+    );
+    let by_path = format!("--receive-pack=env '{path}' git receive-pack");
+    let push = || git::git(&person.path(), &["push", &by_path, "origin", "HEAD:main"]);
+    yank_by_hand(&person);
+    push().succeeds();
+    fs::rename(old, folder.path().join("sidecargo")).unwrap();
+    assert_eq!(served(&registry), person.read(LINES));
+    drop_a_line(&person);
+    push().fails_with("has lost the line");
 }
 
 #[test]

@@ -306,8 +306,8 @@ impl App {
 
 /// An issuer for the registry in a data folder, also while a server runs on it.
 ///
-/// If there is no registry yet, it is made as the server would make it.
-pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
+/// If there is no registry yet, it is made as the server would make it; then `tell` is called.
+pub fn issuer(config: &Config, tell: impl Fn()) -> Result<Issuer, AppFault> {
     let data = Data::new(&config.data);
     let place = data.place();
     let started = Instant::now();
@@ -324,6 +324,7 @@ pub fn issuer(config: &Config) -> Result<Issuer, AppFault> {
                 let blobs = data.blobs()?;
                 data.check_index(&blobs)?;
                 place.ensure(&settings(config, &public_url), blobs.id(), None)?;
+                tell();
             }
             // A server is making it at this moment.
             Err(AppFault::Locked(_)) if started.elapsed() < FOUNDING_WAIT => {

@@ -80,7 +80,12 @@ impl Token {
 impl Create {
     fn run(self) -> anyhow::Result<()> {
         let config = self.settings.load(Arguments::default())?;
-        let issuer = app::issuer(&config).context("no token was made")?;
+        // In the wrong folder that is not what was meant.
+        let tell = || {
+            let data = config.data.display();
+            eprintln!("sidecargo: there was no registry in {data}; a new one was made");
+        };
+        let issuer = app::issuer(&config, tell).context("no token was made")?;
         let all = Scopes::all();
         let scopes = Scopes {
             can: if self.can.is_empty() {

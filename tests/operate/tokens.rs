@@ -1,11 +1,15 @@
 //! `token list` and `token revoke`.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
+
+use tempfile::TempDir;
 
 use super::{assert_revoked, id_of, publish, subjects};
 use crate::common::git;
-use crate::common::registry::Registry;
+use crate::common::ran::run;
+use crate::common::registry::{Registry, program};
 use crate::common::upload::{Release, Uploading};
 
 #[test]
@@ -207,6 +211,26 @@ fn a_folder_without_a_registry_is_named_and_not_filled() {
             .fails_with("there is no registry in the data folder");
     }
     assert!(!data.exists());
+}
+
+#[test]
+fn a_token_that_makes_a_registry_says_so() {
+    let folder = TempDir::new().unwrap();
+    let create = || {
+        let mut command = Command::new(program());
+        command.args(["token", "create", "alice"]);
+        run(command.current_dir(folder.path()), b"").succeeds()
+    };
+    let data = folder.path().canonicalize().unwrap().join("sidecargo-data");
+    let said = format!(
+        "sidecargo: there was no registry in {}; a new one was made\n",
+        data.display()
+    );
+    let first = create();
+    assert!(first.stderr.starts_with(&said), "{first}");
+    assert_eq!(first.stdout.lines().count(), 1, "{first}");
+    let second = create();
+    assert!(!second.stderr.contains("was made"), "{second}");
 }
 
 #[test]

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use sidecargo::config::Arguments;
 use sidecargo::doctor::{self, Finding, Verdict};
 use sidecargo::domain::Secret;
 
-use super::{Settings, init};
+use super::{init, serve};
 
 /// Looks at a running set-up and says what to mend; 1 is the exit code if there is something. Nothing is changed.
 ///
@@ -18,12 +17,12 @@ use super::{Settings, init};
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
-    settings: Settings,
+    serve: serve::Serve,
 }
 
 impl Doctor {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.settings.load(Arguments::default())?;
+        let config = self.serve.config()?;
         let owner = init::owner_token().map(Secret::new);
         let mut out = std::io::stdout();
         let mut is_good = true;

@@ -67,6 +67,12 @@ impl Serve {
         Ok(())
     }
 
+    /// The configuration with which `serve` would run.
+    pub(super) fn config(self) -> anyhow::Result<Config> {
+        let (settings, more) = self.arguments();
+        settings.load(more)
+    }
+
     fn arguments(self) -> (Settings, Arguments) {
         let more = Arguments {
             listen: self.listen,

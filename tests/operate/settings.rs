@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::common::ran::{Ran, run};
-use crate::common::registry::program;
+use crate::common::registry::{Registry, program};
 
 fn show(folder: &TempDir, words: &[&str], variables: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(program());
@@ -54,6 +54,28 @@ fn config_show_refuses_what_serve_refuses() {
     let words = ["--config", path.to_str().unwrap()];
     show(&folder, &words, &[]).fails_with("unknown field `children`");
     show(&folder, &["--listen", "nowhere"], &[]).fails_with("--listen");
+}
+
+#[test]
+fn doctor_takes_the_options_of_serve() {
+    let registry = Registry::start();
+    let listen = format!("127.0.0.1:{}", registry.port);
+    let examined = registry.run(&["doctor", "--listen", &listen]).succeeds();
+    let found = format!("ready at http://{listen}");
+    assert!(examined.stdout.contains(&found), "{examined}");
+    let words = [
+        "--visibility",
+        "private",
+        "--public-url",
+        "http://none.invalid",
+    ];
+    let examined = registry.run(&[&["doctor", "--listen", &listen][..], &words].concat());
+    for said in [
+        "the configuration says `private`",
+        "http://none.invalid is not reached",
+    ] {
+        assert!(examined.stdout.contains(said), "{examined}");
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tracing::{Level, enabled, error, info, warn};
 
 use sidecargo::app::App;
 use sidecargo::catalog::Follower;
-use sidecargo::config::{Arguments, Config, LogFormat};
+use sidecargo::config::{Arguments, Config, LogFormat, listen_address};
 use sidecargo::control::Control;
 use sidecargo::domain::{PublicUrl, RegistryName, Visibility};
 use sidecargo::orphans::Orphans;
@@ -39,7 +39,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
     /// The address to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// The URL at which people reach the server, if it is not that of this machine.
     #[arg(long, value_name = "URL")]

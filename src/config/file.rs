@@ -1,12 +1,14 @@
 //! The configuration file as it is written.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -46,7 +48,11 @@ pub struct RawConfig {
 
 /// The section `[index]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the section `[index]`, its keys in the lines below"
+)]
 pub struct IndexConfig {
     /// How often it is looked whether somebody else moved the branch.
     pub poll_secs: u64,
@@ -54,7 +60,11 @@ pub struct IndexConfig {
 
 /// The section `[forge]` as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the section `[forge]`, its keys in the lines below"
+)]
 pub struct RawForge {
     /// Its base URL.
     pub url: Option<PublicUrl>,
@@ -80,7 +90,11 @@ pub struct RawForge {
 
 /// The section `[http]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the section `[http]`, its keys in the lines below"
+)]
 pub struct HttpConfig {
     /// For a request head, and for idling between two requests.
     pub header_secs: u64,
@@ -97,12 +111,48 @@ pub struct HttpConfig {
     /// For a publish, from the last byte of its body.
     pub publish_deadline_secs: u64,
     /// Networks of proxies that say for whom they ask.
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Networks; that of a single address may stand without a length.
+fn networks<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks = Vec::<Network>::deserialize(source)?;
+    Ok(networks.into_iter().map(|network| network.0).collect())
+}
+
+struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_str(NetworkText)
+    }
+}
+
+struct NetworkText;
+
+impl Visitor<'_> for NetworkText {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address or a network, such as 127.0.0.1 or 10.0.0.0/8")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Network, E> {
+        let address = |_| text.parse().map(|address: IpAddr| address.into());
+        let network = text.parse().or_else(address);
+        let fault = |_| E::invalid_value(Unexpected::Str(text), &self);
+        network.map(Network).map_err(fault)
+    }
 }
 
 /// The section `[fetch]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the section `[fetch]`, its keys in the lines below"
+)]
 pub struct FetchConfig {
     /// The most `git upload-pack` processes at one time.
     pub children_max: usize,
@@ -122,7 +172,11 @@ pub struct FetchConfig {
 
 /// The section `[log]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "the section `[log]`, its keys in the lines below"
+)]
 pub struct LogConfig {
     /// Levels by module.
     pub filter: LogFilter,

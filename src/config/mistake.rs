@@ -12,6 +12,8 @@ use crate::domain::excerpt;
 
 /// Of a shorter value nobody can say that it was repeated, and it is no secret.
 const VALUE_CHARS_MIN: usize = 4;
+/// What can be listened on.
+const ADDRESS: &str = "an IP address of this machine with a port, such as 127.0.0.1:8642";
 
 /// Key, line and column of the mistake in `text`, and its reason.
 pub(super) fn told(text: &str, fault: &Error) -> String {
@@ -55,7 +57,10 @@ pub(super) fn without_value(reason: &str, value: &str) -> String {
         .any(|it| reason.starts_with(it))
         && let Some((_, expected)) = reason.rsplit_once(", expected ")
     {
-        return format!("it must be {expected}");
+        return format!("it must be {}", in_our_words(expected));
+    }
+    if reason == "invalid socket address syntax" {
+        return format!("it must be {ADDRESS}");
     }
     let shown = excerpt(value);
     let reason = reason.replace(&format!("`{shown}`"), "it");
@@ -63,6 +68,17 @@ pub(super) fn without_value(reason: &str, value: &str) -> String {
     match is_long && [shown.as_str(), value].iter().any(|it| reason.contains(it)) {
         true => "its value is not allowed here".to_owned(),
         false => reason,
+    }
+}
+
+/// What would be right, where a library names a type of the program.
+fn in_our_words(expected: &str) -> &str {
+    match expected {
+        "u64" | "usize" => "a whole number, without quotes, point or sign",
+        "a boolean" => "`true` or `false`, without quotes",
+        "a sequence" => "a list, in brackets",
+        "socket address" => ADDRESS,
+        other => other,
     }
 }
 

@@ -14,7 +14,7 @@ mod validate;
 pub use file::{FetchConfig, HttpConfig, IndexConfig, LogConfig, LogFormat, RawConfig, RawForge};
 pub use filter::{FilterFault, LogFilter};
 pub use forge::{ForgeConfig, TOKEN_VARIABLE};
-pub use sources::{Arguments, Environment};
+pub use sources::{Arguments, Environment, listen_address};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

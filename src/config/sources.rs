@@ -1,7 +1,7 @@
 //! The environment and the command line, and which of them wins.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -96,6 +96,12 @@ pub(super) fn overlay(
         raw.log.filter = filter;
     }
     Ok(raw)
+}
+
+/// The address that an argument names.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|fault: AddrParseError| mistake::without_value(&fault.to_string(), text))
 }
 
 fn parse<T>(key: &'static str, value: Option<&OsString>) -> Result<Option<T>, ConfigFault>

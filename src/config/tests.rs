@@ -409,6 +409,14 @@ fn a_wrong_value_is_refused_with_its_key() {
 }
 
 #[test]
+fn a_proxy_may_be_named_by_its_address_alone() {
+    let text = "[http]\ntrusted_proxies = ['127.0.0.1', '::1', '10.0.0.0/8']";
+    let proxies = from_text(text).unwrap().http.trusted_proxies;
+    let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["127.0.0.1/32", "::1/128", "10.0.0.0/8"]);
+}
+
+#[test]
 fn a_mistake_is_told_with_its_place_and_without_a_value() {
     // Each value is one that somebody may have written there by mistake, and is not to get into the log.
     for (text, expected) in [
@@ -430,7 +438,27 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
         ),
         (
             "[forge]\npoll_secs = \"SECRET, expected it\"",
-            "`forge.poll_secs` in line 2, column 13: it must be u64",
+            "`forge.poll_secs` in line 2, column 13: it must be a whole number, without quotes, point or sign",
+        ),
+        (
+            "listen = 'SECRET:8642'",
+            "`listen` in line 1, column 10: it must be an IP address of this machine with a port, such as 127.0.0.1:8642",
+        ),
+        (
+            "listen = 8642",
+            "`listen` in line 1, column 10: it must be an IP address of this machine with a port, such as 127.0.0.1:8642",
+        ),
+        (
+            "log = 'SECRET'",
+            "`log` in line 1, column 7: it must be the section `[log]`, its keys in the lines below",
+        ),
+        (
+            "capability_downloads = 'SECRET'",
+            "`capability_downloads` in line 1, column 24: it must be `true` or `false`, without quotes",
+        ),
+        (
+            "[http]\ntrusted_proxies = '127.0.0.1'",
+            "`http.trusted_proxies` in line 2, column 19: it must be a list, in brackets",
         ),
         (
             "[log]\nformat = \"SECRET\"",
@@ -438,7 +466,7 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
         ),
         (
             "name = 'x'\n[http]\ntrusted_proxies = [\n  'SECRET']",
-            "`http.trusted_proxies` in line 4, column 3: ",
+            "`http.trusted_proxies` in line 4, column 3: it must be an address or a network, such as 127.0.0.1 or 10.0.0.0/8",
         ),
         (
             "[forge]\n\"tok\\u0065n\" = 1 SECRET",

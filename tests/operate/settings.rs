@@ -53,7 +53,8 @@ fn config_show_refuses_what_serve_refuses() {
     let path = file(&folder, "[fetch]\nchildren = 9\n");
     let words = ["--config", path.to_str().unwrap()];
     show(&folder, &words, &[]).fails_with("unknown field `children`");
-    show(&folder, &["--listen", "nowhere"], &[]).fails_with("--listen");
+    show(&folder, &["--listen", "80"], &[])
+        .fails_with("'--listen <ADDR>': it must be an IP address");
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub enum BackupFault {
     /// One of both folders cannot be used.
     #[error(transparent)]
     App(#[from] AppFault),
+    /// Another process works on the backup.
+    #[error("the backup {} is in use by another sidecargo, most often because it is being brought up to date; wait for its end, or name another folder", .0.display())]
+    InUse(PathBuf),
     /// The index was not copied.
     #[error(transparent)]
     Index(#[from] CopyFault),
@@ -113,7 +116,10 @@ pub fn back_up(
     let source = Data::new(from).existing_place()?;
     are_apart(from, to)?;
     let data = Data::new(to);
-    let _lock = data.lock()?;
+    let _lock = data.lock().map_err(|fault| match fault {
+        AppFault::Locked(folder) => BackupFault::InUse(folder),
+        other => other.into(),
+    })?;
     let copied = copy(&source, from, &data.place(), to, tell)?;
     // Not before: a folder that is refused may be a registry.
     let mark = data.backup_mark();

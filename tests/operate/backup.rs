@@ -262,6 +262,14 @@ fn a_backup_is_served_only_where_it_was_restored() {
     let scratch = TempDir::new().unwrap();
     let (path, backup) = folder(&scratch, "backup");
     registry.run(&["backup", &backup]).succeeds();
+    // Another backup holds it.
+    let lock = fs::File::open(path.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let ran = registry.run(&["backup", &backup]);
+    ran.fails_with(&format!(
+        "the backup {backup} is in use by another sidecargo"
+    ));
+    drop(lock);
     let tip = git::tip(&path.join("index.git"));
     for words in [
         &["serve", "--listen", "127.0.0.1:0"][..],

@@ -124,6 +124,9 @@ pub fn back_up(
     // Not before: a folder that is refused may be a registry.
     let mark = data.backup_mark();
     disk::replace(&mark, MARK).map_err(write_fault(&mark))?;
+    if let Some(number) = forge_repository(&Data::new(from))? {
+        write_forge_repository(&data, &number)?;
+    }
     // A key that was taken away to end its tokens must not come back with a restore.
     SmallFiles::read(&from.join("keys"))?.alone_in(&to.join("keys"))?;
     // Last: the backup is good, however long this takes.
@@ -201,6 +204,7 @@ fn copy(
     source.check_signing_key()?;
     let keys = SmallFiles::read(&from.join("keys"))?;
     let data = Data::new(from);
+    let number = forge_repository(&data)?;
     // What cannot be looked at may be there.
     let is_closed = || data.closed().try_exists().unwrap_or(true);
     let says_private =
@@ -228,6 +232,11 @@ fn copy(
     }
     SmallFiles::read(&from.join("tokens"))?.add_to(&to.join("tokens"))?;
     keys.add_to(&to.join("keys"))?;
+    let there = Data::new(to);
+    // What is there came later, or is the same.
+    if let (Some(number), None) = (&number, forge_repository(&there)?) {
+        write_forge_repository(&there, number)?;
+    }
     // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
     // index has come to say so meanwhile, which took the file away.
     let mark = Data::new(to).closed();
@@ -247,6 +256,17 @@ fn copy(
         crate_files: all,
         fresh,
     })
+}
+
+/// The number of the index repository on the forge, if there is one: its name may be another's when this is restored.
+fn forge_repository(data: &Data<'_>) -> Result<Option<Vec<u8>>, BackupFault> {
+    let path = data.forge_repository();
+    disk::if_there(fs::read(&path)).map_err(read_fault(&path))
+}
+
+fn write_forge_repository(data: &Data<'_>, number: &[u8]) -> Result<(), BackupFault> {
+    let path = data.forge_repository();
+    disk::replace(&path, number).map_err(write_fault(&path))
 }
 
 fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault> {

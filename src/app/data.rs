@@ -112,7 +112,7 @@ impl<'a> Data<'a> {
     }
 
     /// The number of the index repository on the forge.
-    pub(super) fn forge_repository(&self) -> PathBuf {
+    pub(crate) fn forge_repository(&self) -> PathBuf {
         self.folder.join("forge-repository")
     }
 

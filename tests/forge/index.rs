@@ -358,6 +358,9 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
     let person = beside.developer(&beside.registry.token("alice"));
     publish(&person, "0.1.0").succeeds();
     let good = beside.tip();
+    let backup = beside.secret.path().join("backup");
+    let copy = backup.to_str().unwrap();
+    beside.registry.run(&["backup", copy]).succeeds();
     // Its owner gets another name, and somebody else the old one, with a copy of all that they could read.
     let freed = beside.owner.login.clone();
     forge.rename_user(&beside.owner, "olivia");
@@ -390,13 +393,19 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
     change.as_object_mut().unwrap().remove("new_branch");
     done(caller.send("PUT", &path, &change), 200);
 
-    for _ in 0..2 {
+    // As it was, after a start, and where it is restored.
+    for round in 0..3 {
         let read = beside.read(&token);
         assert_eq!(read.status, 403, "{read:?}");
         publish(&person, "0.2.0")
             .fails_with("another repository has the name of the index repository");
         assert_eq!(git::tip(&beside.registry.repository()), good);
         beside.registry.stop();
+        if round == 1 {
+            let data = beside.registry.data();
+            fs::rename(&data, data.with_extension("lost")).unwrap();
+            beside.registry.run(&["restore", copy]).succeeds();
+        }
         beside.registry.start_again();
     }
     let known = beside.registry.data().join("forge-repository");

@@ -299,6 +299,34 @@ fn a_backup_is_served_only_where_it_was_restored() {
 }
 
 #[test]
+fn which_repository_of_the_forge_is_the_index_is_known_where_a_backup_is_restored() {
+    let registry = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    let number = |data: &Path| fs::read_to_string(data.join("forge-repository")).ok();
+    let restore = |name: &str, there: Option<&str>| {
+        let (restored, copy) = folder(&scratch, name);
+        fs::create_dir(&restored).unwrap();
+        if let Some(there) = there {
+            fs::write(restored.join("forge-repository"), there).unwrap();
+        }
+        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        number(&restored)
+    };
+    registry.run(&["backup", &backup]).succeeds();
+    assert_eq!(number(&path), None);
+    assert_eq!(restore("none", None), None);
+    for known in ["7\n", "12\n"] {
+        fs::write(registry.data().join("forge-repository"), known).unwrap();
+        registry.run(&["backup", &backup]).succeeds();
+        assert_eq!(number(&path).as_deref(), Some(known));
+    }
+    assert_eq!(restore("new", None).as_deref(), Some("12\n"));
+    // Whoever is told another one, is told it later.
+    assert_eq!(restore("told", Some("13\n")).as_deref(), Some("13\n"));
+}
+
+#[test]
 fn a_registry_is_not_copied_into_itself() {
     let registry = Registry::start();
     let data = registry.data();

@@ -35,8 +35,10 @@ pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Bra
     let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
     let client_fault = |cause| AppFault::Client(io::Error::other(cause));
     let upstream = upstream.map_err(client_fault)?;
+    let upstream = upstream.unless_taken(is_taken(Arc::clone(client), SAME_HOLDS));
+    let client = Arc::clone(client);
     Ok(Branch::Forge(
-        upstream.unless_taken(is_taken(Arc::clone(client), SAME_HOLDS)),
+        upstream.proving(Arc::new(move || client.prove_index())),
     ))
 }
 
@@ -84,6 +86,10 @@ fn untold(fault: ForgeFault) -> UpstreamFault {
 pub(super) fn client(config: &ForgeConfig, data: &Data<'_>) -> Result<Arc<Forge>, AppFault> {
     let index = IndexRepository::open(config.repository.clone(), data.forge_repository());
     let index = index.map_err(AppFault::ForgeRepository)?;
+    let index = match data.place().git_dir.exists() {
+        true => index.beside_an_index(),
+        false => index,
+    };
     let forge = Forge::new(&config.url, Robot::of(config), ForgeLimits::default());
     Ok(Arc::new(forge.with_index(index)))
 }

@@ -42,7 +42,7 @@ impl Forge {
     ) -> Result<Repository, ForgeFault> {
         let seen = self.of_name(path, showing).await?;
         match &self.index {
-            Some(index) if index.path == *path && !index.is(&seen) => Err(ForgeFault::NotFound),
+            Some(index) if index.path == *path => index.admit(seen)?.ok_or(ForgeFault::NotFound),
             _ => Ok(seen),
         }
     }
@@ -61,10 +61,18 @@ impl Forge {
         let Some(index) = &self.index else {
             return Ok(false);
         };
-        match self.own_index(&index.path).await {
-            Ok(seen) => Ok(seen.is_none()),
+        let robot = self.robot_token()?;
+        match self.of_name(&index.path, Showing::Token(&robot)).await {
+            Ok(seen) => Ok(!index.is(&seen)),
             Err(ForgeFault::NotFound) => Ok(false),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Hears that the branch of the index repository, as it was seen last, is that of the index.
+    pub fn prove_index(&self) {
+        if let Some(index) = &self.index {
+            index.prove();
         }
     }
 
@@ -73,7 +81,7 @@ impl Forge {
         let robot = self.robot_token()?;
         let seen = self.of_name(path, Showing::Token(&robot)).await?;
         match &self.index {
-            Some(index) if index.path == *path && !index.is(&seen) => Ok(None),
+            Some(index) if index.path == *path => index.admit(seen),
             _ => Ok(Some(seen)),
         }
     }

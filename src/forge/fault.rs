@@ -39,6 +39,11 @@ pub enum ForgeFault {
     /// An answer of more bytes than are read.
     #[error("the forge's answer is not understood: it has more than {0} bytes")]
     TooLong(usize),
+    /// A repository has the name of that of the index, of which it is not known whether it is that.
+    #[error(
+        "it is not known yet whether the repository on the forge is that of this index: its number is nowhere, and its branch was not seen to be the index's"
+    )]
+    Unproven,
     /// The server's own account has no token, or may not do what it has to.
     #[error("the server's own account at the forge cannot do its work: {0}")]
     Robot(String),
@@ -50,7 +55,10 @@ impl ForgeFault {
 
     /// Whether the forge cannot be asked at all, whatever the question is.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Busy { .. })
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::Busy { .. } | Self::Unproven
+        )
     }
 
     /// Whether the same question may well be answered later.
@@ -60,6 +68,7 @@ impl ForgeFault {
             | Self::Busy { .. }
             | Self::Odd(_)
             | Self::TooLong(_)
+            | Self::Unproven
             | Self::Robot(_) => true,
             Self::Unauthenticated | Self::Forbidden(_) | Self::NotFound | Self::NotFit(_) => false,
         }
@@ -73,7 +82,7 @@ impl ForgeFault {
             }
             Self::Busy { .. } => "busy",
             Self::Unreachable(_) => "unreachable",
-            Self::Odd(_) | Self::TooLong(_) | Self::Robot(_) => "odd",
+            Self::Odd(_) | Self::TooLong(_) | Self::Unproven | Self::Robot(_) => "odd",
         }
     }
 

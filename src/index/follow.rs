@@ -235,6 +235,9 @@ impl Writer {
 
     /// The branch is where the tip is, which who waits for that is told.
     fn go_on(&self) {
+        if let Some(upstream) = &self.upstream {
+            upstream.prove();
+        }
         if self.stalled.swap(None).is_some() {
             info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
             self.moved.send_modify(|_same| {});

@@ -60,10 +60,14 @@ pub type IsTaken = Arc<
     dyn Fn() -> Pin<Box<dyn Future<Output = Result<bool, UpstreamFault>> + Send>> + Send + Sync,
 >;
 
+/// Hears that the branch of the repository is that of the index.
+pub type Proven = Arc<dyn Fn() + Send + Sync>;
+
 /// A repository on the forge.
 #[derive(Clone)]
 pub struct Upstream {
     is_taken: Option<IsTaken>,
+    proven: Option<Proven>,
     pause: Arc<Pause>,
     /// As git clones it; where the forge said that it is, if it was renamed.
     url: Arc<ArcSwap<Url>>,
@@ -87,7 +91,7 @@ pub enum UpstreamFault {
     Closed(String),
     /// The repository was renamed, and its name given to another.
     #[error(
-        "another repository has the name of the index repository on the forge; set `forge.repository` to the new name of the right one"
+        "another repository has the name of the index repository on the forge; set `forge.repository` to the new name of the right one, or if this is to be it from now on, remove the file `forge-repository` from the data folder and start again"
     )]
     Taken,
     /// It may have been.
@@ -159,6 +163,7 @@ impl Upstream {
                 Url::parse(url).map_err(io::Error::other)?,
             )),
             is_taken: None,
+            proven: None,
             pause: Arc::default(),
             authorization,
             client,
@@ -172,6 +177,20 @@ impl Upstream {
     pub fn unless_taken(mut self, is_taken: IsTaken) -> Self {
         self.is_taken = Some(is_taken);
         self
+    }
+
+    /// The same, if this shall hear each time that the branch is seen to be that of the index.
+    #[must_use]
+    pub fn proving(mut self, proven: Proven) -> Self {
+        self.proven = Some(proven);
+        self
+    }
+
+    /// The branch has been looked at, and is that of the index.
+    pub(super) fn prove(&self) {
+        if let Some(proven) = &self.proven {
+            proven();
+        }
     }
 
     /// How often it is looked whether somebody else moved the branch.

@@ -424,6 +424,74 @@ fn whoever_takes_the_name_of_the_index_repository_has_no_part_in_it() {
 }
 
 #[test]
+fn a_repository_that_is_no_index_leaves_its_name_to_the_next() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let owner = beside.owner.login.clone();
+    beside.registry.stop();
+    fs::remove_dir_all(beside.registry.data()).unwrap();
+    let config = beside.config.replace("/crates\"", "/boxes\"");
+    fs::write(beside.registry.config_path(), &config).unwrap();
+    let path = beside.registry.config_path();
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        path.to_str().unwrap(),
+    ];
+    let wrong = forge.repository(&owner, "boxes", Visibility::Public);
+    forge.collaborate(&wrong, &beside.robot, "write");
+    let said = beside.registry.run(&serve);
+    said.fails_with("use an empty repository, without a README");
+    let gone = forge.admin().send("DELETE", &wrong.api(), &json!({}));
+    assert_eq!(gone.status, 204, "{gone:?}");
+    let right = forge.empty_repository(&owner, "boxes", Visibility::Public);
+    forge.collaborate(&right, &beside.robot, "write");
+    beside.registry.start_again_with(&config);
+    let known = beside.registry.data().join("forge-repository");
+    let known = fs::read_to_string(known).unwrap();
+    assert_eq!(known.trim(), right.id.to_string());
+}
+
+#[test]
+fn beside_an_index_nobody_has_a_right_by_a_repository_that_may_be_another() {
+    let Some(forge) = Gitea::shared() else { return };
+    let wanted = Wanted {
+        visibility: Visibility::Private,
+        ..Wanted::default()
+    };
+    let mut beside = Beside::start_as(forge, &wanted);
+    let alice = forge.user("alice");
+    let good = beside.tip();
+    beside.registry.stop();
+    // As in a backup that was taken before the number was known.
+    let known = beside.registry.data().join("forge-repository");
+    fs::remove_file(&known).unwrap();
+    let right = forge.rename(&beside.repository, "boxes");
+    let other = forge.repository(&beside.owner.login, "crates", Visibility::Public);
+    forge.collaborate(&other, &beside.robot, "write");
+    forge.collaborate(&right, &alice, "read");
+    let eve = beside.token(&forge.user("eve"), &DEVELOPER);
+    beside.registry.start_again();
+    let anonymous = get("/crates/index/config.json").send(beside.registry.port);
+    assert_eq!(anonymous.status, 401, "{anonymous:?}");
+    let read = beside.read(&eve);
+    assert_eq!(read.status, 503, "{read:?}");
+    assert!(read.text().contains("it is not known yet"), "{read:?}");
+    assert_eq!(git::tip(&beside.registry.repository()), good);
+    assert!(!known.exists());
+    // The right one shows itself by its branch.
+    beside.registry.stop();
+    let config = beside.config.replace("/crates\"", "/boxes\"");
+    beside.registry.start_again_with(&config);
+    let alice = beside.token(&alice, &DEVELOPER);
+    assert_eq!(beside.read(&alice).status, 200);
+    let known = fs::read_to_string(known).unwrap();
+    assert_eq!(known.trim(), right.id.to_string());
+}
+
+#[test]
 fn the_forge_shows_each_commit_of_the_registry_as_verified() {
     let Some(mut forge) = Gitea::start() else {
         return;

@@ -257,8 +257,9 @@ impl App {
     pub fn visibility(&self, snapshot: &Snapshot) -> Visibility {
         let is_closed = self.watch.as_ref().is_some_and(Watch::is_closed);
         match self.config.visibility {
-            Visibility::Public if !is_closed => snapshot.registry().identity.visibility,
-            _ => Visibility::Private,
+            Some(Visibility::Private) => Visibility::Private,
+            _ if is_closed => Visibility::Private,
+            _ => snapshot.registry().identity.visibility,
         }
     }
 
@@ -365,8 +366,8 @@ fn settings(config: &Config, public_url: &PublicUrl) -> Settings {
     Settings {
         name: config.name.clone(),
         public_url: public_url.clone(),
-        visibility: config.visibility,
-        keeps_visibility: false,
+        visibility: config.visibility.unwrap_or_default(),
+        keeps_visibility: config.visibility.is_none(),
         capability_downloads: config.capability_downloads,
     }
 }

@@ -122,15 +122,19 @@ fn readers(config: &Config, data: &Data<'_>) -> Result<String, String> {
     let place = data.existing_place().map_err(|fault| fault.to_string())?;
     let identity = place.identity().map_err(|fault| fault.to_string())?;
     let hindered = "nobody reads without a token, but the index does not say so, so Cargo sends none: the server tries that commit again and again, and its log says what hinders it";
-    let is_hidden = config.forge.is_some() && data.closed().exists();
+    let is_marked = data.closed().exists();
+    let has_forge = config.forge.is_some();
     match (config.visibility, identity.visibility) {
-        (Visibility::Private, Visibility::Public) => {
+        (Some(Visibility::Private), Visibility::Public) => {
             Err(format!("the configuration says `private`: {hindered}"))
         }
-        (Visibility::Public, Visibility::Public) if is_hidden => Err(format!(
+        (_, Visibility::Public) if has_forge && is_marked => Err(format!(
             "the forge hid the index repository, or told nothing of it for a minute: {hindered}; if it shows it now, the server believes that after a minute"
         )),
-        (Visibility::Public, Visibility::Private) if config.forge.is_none() => Err(
+        (None, Visibility::Public) if is_marked => Err(format!(
+            "the forge that this registry had hid the index repository: {hindered}; if everybody shall read, say so (`visibility = \"public\"`)"
+        )),
+        (Some(Visibility::Public), Visibility::Private) if !has_forge => Err(
             "the configuration says `public`, and the index `private`: start the server again, whose log says what hinders that commit"
                 .to_owned(),
         ),

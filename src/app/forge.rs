@@ -1,6 +1,8 @@
 //! What a registry needs whose index is on a forge.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tracing::warn;
 use super::{AppFault, Data};
 use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
+use crate::disk;
 use crate::domain::{PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
@@ -104,6 +107,9 @@ pub(super) fn watch(
     settings: &mut Settings,
 ) -> Option<Watch> {
     let capability_downloads = settings.capability_downloads;
+    if config.forge.is_none() {
+        heed_mark(config.visibility, &data.closed(), settings);
+    }
     if settings.visibility == Visibility::Private {
         let of_forge = config.forge.as_ref().map(|forge| forge.poll_secs);
         let poll = Duration::from_secs(of_forge.unwrap_or(config.index.poll_secs));
@@ -128,6 +134,25 @@ pub(super) fn watch(
     // index may become anything, and what is there now may not be durable.
     watch.mark();
     Some(watch)
+}
+
+/// What a forge that the registry had once said last holds without it, too, until the configuration says that everybody
+/// may read: nobody else can.
+fn heed_mark(said: Option<Visibility>, mark: &Path, settings: &mut Settings) {
+    match said {
+        Some(Visibility::Private) => {}
+        Some(Visibility::Public) => {
+            if let Err(cause) = disk::if_there(fs::remove_file(mark)) {
+                warn!(%cause, "a mark that is no longer needed was not removed");
+            }
+        }
+        // One that may be there is one.
+        None if mark.try_exists().unwrap_or(true) => {
+            settings.visibility = Visibility::Private;
+            settings.keeps_visibility = false;
+        }
+        None => {}
+    }
 }
 
 /// The gate for those whom the forge knows; nothing is asked of it yet.

@@ -32,8 +32,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The registry's name, the first segment of its paths.
     pub name: RegistryName,
-    /// Who may read.
-    pub visibility: Visibility,
+    /// Who may read; without a word of it, whoever may already, and everybody if the registry is new.
+    pub visibility: Option<Visibility>,
     /// Whether a Cargo that sends no token may download by a secret in the URL; only of a private registry.
     pub capability_downloads: bool,
     /// The repository.

@@ -82,8 +82,10 @@ impl Shown<'_> {
             environment.visibility.is_some(),
             "SIDECARGO_VISIBILITY",
         );
-        let visibility = of("visibility", visibility);
-        line(out, "visibility", &config.visibility, &visibility)?;
+        match &config.visibility {
+            Some(known) => line(out, "visibility", known, &of("visibility", visibility))?,
+            None => out.push_str("# visibility is what the index says, or the forge\n"),
+        }
         let capability = of("capability_downloads", None);
         let is_on = config.capability_downloads;
         line(out, "capability_downloads", &is_on, &capability)?;

@@ -27,11 +27,10 @@ pub(super) fn complete(
     within("index.poll_secs", raw.index.poll_secs, 1, SECS_MAX)?;
     check_http(&raw.http)?;
     check_fetch(&raw.fetch)?;
-    let visibility = raw.visibility.unwrap_or_default();
     // With a forge, it may become private any day.
-    let is_open = visibility == Visibility::Public && raw.forge.url.is_none();
+    let is_open = raw.visibility != Some(Visibility::Private) && raw.forge.url.is_none();
     if raw.capability_downloads && is_open {
-        let reason = "it is on, but `visibility` is `public`: everybody can download already";
+        let reason = "it is on, but `visibility` is not `private`: where everybody may read, all can download already";
         return refuse("capability_downloads", reason.to_owned());
     }
     let data = raw.data.unwrap_or_else(|| DEFAULT_DATA.into());
@@ -43,7 +42,7 @@ pub(super) fn complete(
         data: data_folder.join(data),
         listen: raw.listen.unwrap_or(listen),
         name: raw.name.unwrap_or_default(),
-        visibility,
+        visibility: raw.visibility,
         capability_downloads: raw.capability_downloads,
         index: raw.index,
         forge: forge::complete(raw.forge, file_folder)?,

@@ -13,6 +13,7 @@ use crate::common::upload::Release;
 use crate::common::watch::eventually;
 
 const PRIVATE: &str = "visibility = \"private\"\n";
+const PUBLIC: &str = "visibility = \"public\"\n";
 const WITH_CAPABILITY: &str = "visibility = \"private\"\ncapability_downloads = true\n";
 
 /// How a route asks for a token.
@@ -293,7 +294,7 @@ fn restarts_change_who_may_read_by_commits() {
     assert_eq!(config_json(&registry), with_capability);
 
     registry.stop();
-    registry.start_again_with("");
+    registry.start_again_with(PUBLIC);
     assert_eq!(config_json(&registry), public);
     get("/crates/index/kr/at/krate")
         .send(registry.port)
@@ -365,6 +366,34 @@ fn what_the_configuration_hides_is_hidden_before_the_index_says_so() {
     eventually("the index says so", || says_private().then_some(()));
     assert_eq!(subjects(&registry)[0], "make the registry private");
     assert!(examined().starts_with("good"), "{}", examined());
+}
+
+#[test]
+fn a_registry_is_opened_only_by_a_configuration_that_says_so() {
+    let mut registry = Registry::start_with(PRIVATE);
+    let mark = registry.data().join("closed");
+    let anonymous = |registry: &Registry| {
+        let config = get("/crates/index/config.json");
+        config.send(registry.port).status
+    };
+    let mut start = |config: &str, status: u16| {
+        registry.stop();
+        registry.start_again_with(config);
+        assert_eq!(anonymous(&registry), status, "{config:?}");
+        subjects(&registry)
+    };
+    let private = start("", 401);
+    assert_eq!(private.len(), 1, "nothing is new: {private:?}");
+    start(PUBLIC, 200);
+    assert_eq!(start("", 200).len(), 2);
+    // So a forge leaves one that it had hidden, if the index could not be told.
+    fs::write(&mark, "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(start("", 401)[0], "make the registry private");
+        assert!(mark.exists());
+    }
+    assert_eq!(start(PUBLIC, 200)[0], "make the registry public");
+    assert!(!mark.exists());
 }
 
 fn subjects(registry: &Registry) -> Vec<String> {

@@ -181,6 +181,37 @@ fn what_the_configuration_hides_is_hidden_although_the_forge_takes_no_commit() {
 }
 
 #[test]
+fn what_the_forge_hid_stays_hidden_without_it_until_the_configuration_says_otherwise() {
+    let Some(forge) = Gitea::shared() else { return };
+    let private = Wanted {
+        visibility: Visibility::Private,
+        ..Wanted::default()
+    };
+    // The index says it, or the file alone.
+    for (wanted, is_marked) in [(private, false), (Wanted::default(), true)] {
+        let mut beside = Beside::start_as(forge, &wanted);
+        if is_marked {
+            forge.collaborate(&beside.repository, &beside.robot, "read");
+            forge.show(&beside.repository, Visibility::Private);
+            eventually("nobody reads without a token", || {
+                (anonymous(&beside.registry) == 401).then_some(())
+            });
+        }
+        beside.registry.stop();
+        assert_eq!(beside.registry.data().join("closed").exists(), is_marked);
+        let forget = ["update-ref", "-d", "refs/sidecargo/upstream"];
+        git::git(&beside.registry.repository(), &forget).succeeds();
+        beside.registry.start_again_with("");
+        assert_eq!(anonymous(&beside.registry), 401);
+        beside.registry.stop();
+        beside
+            .registry
+            .start_again_with("visibility = \"public\"\n");
+        assert_eq!(anonymous(&beside.registry), 200);
+    }
+}
+
+#[test]
 fn while_the_forge_is_away_a_registry_stays_as_it_was() {
     let Some(mut forge) = Gitea::start() else {
         return;

@@ -558,7 +558,7 @@ fn all_that_a_registry_does_in_its_life_verifies() {
     registry.stop();
     registry.start_again_with(&settings(""));
     registry.stop();
-    registry.start_again_with("");
+    registry.start_again_with("visibility = \"public\"\n");
     Release::new("a", "2.1.0")
         .publish(registry.port, &bob)
         .succeeds();

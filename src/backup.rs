@@ -102,6 +102,8 @@ pub struct Copied {
     pub crate_files: usize,
     /// Those that were not there before.
     pub fresh: usize,
+    /// Whether nobody reads it without a token, although its index does not say so.
+    pub is_closed: bool,
 }
 
 /// Copies the registry in the data folder `from`, which a server may be using, to the folder `to`.
@@ -126,6 +128,10 @@ pub fn back_up(
     disk::replace(&mark, MARK).map_err(write_fault(&mark))?;
     if let Some(number) = forge_repository(&Data::new(from))? {
         write_forge_repository(&data, &number)?;
+    }
+    if !copied.is_closed {
+        let mark = data.closed();
+        disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
     }
     // A key that was taken away to end its tokens must not come back with a restore.
     SmallFiles::read(&from.join("keys"))?.alone_in(&to.join("keys"))?;
@@ -247,14 +253,12 @@ fn copy(
     let commit = incoming.accept()?;
     // Only now: the commit that was the tip before may not trust a newer key.
     keys.replace_in(&to.join("keys"))?;
-    if !is_closed {
-        disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
-    }
     Ok(Copied {
         commit,
         left_out,
         crate_files: all,
         fresh,
+        is_closed,
     })
 }
 

@@ -56,6 +56,7 @@ fn say(what: &str, copied: Copied) -> anyhow::Result<()> {
         left_out,
         crate_files,
         fresh,
+        is_closed: _,
     } = copied;
     if let Some(branch) = left_out {
         writeln!(

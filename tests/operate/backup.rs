@@ -250,6 +250,12 @@ fn what_is_closed_is_closed_in_its_backup_and_where_that_is_restored() {
         let (restored, copy) = folder(&scratch, &number.to_string());
         sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
         assert_eq!(restored.join("closed").exists(), is_closed);
+        // What was closed where it is restored stays so.
+        let (restored, copy) = folder(&scratch, &format!("closed-{number}"));
+        fs::create_dir(&restored).unwrap();
+        fs::write(restored.join("closed"), "").unwrap();
+        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        assert!(restored.join("closed").exists());
     }
 }
 

@@ -18,7 +18,7 @@ use crate::audit::{self, AuditFault};
 use crate::blobs::Blobs;
 use crate::disk::{self, TempFolder};
 use crate::domain::{Cksum, CommitId, Visibility};
-use crate::index::{CopyFault, KeyFault, Place};
+use crate::index::{CopyFault, Identity, KeyFault, Place};
 
 /// The largest file beside the index that is copied, in bytes: a key or the record of a token.
 const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -213,13 +213,13 @@ fn copy(
     let number = forge_repository(&data)?;
     // What cannot be looked at may be there.
     let is_closed = || data.closed().try_exists().unwrap_or(true);
-    let says_private =
-        || { source.identity() }.is_ok_and(|it| it.visibility == Visibility::Private);
-    let (was_closed, said_private) = (is_closed(), says_private());
-    let (incoming, left_out) = data.read(|source| {
+    let was_closed = is_closed();
+    let (incoming, left_out, copied) = data.read(|source| {
         let commit = data.newest_good(source)?;
         let left_out = data.branch_beyond(source, commit)?;
-        Ok::<_, BackupFault>((source.copy_to(commit, place)?, left_out))
+        let incoming = source.copy_to(commit, place)?;
+        let identity = source.identity_at(commit).map_err(AppFault::from)?;
+        Ok::<_, BackupFault>((incoming, left_out, identity))
     })?;
     let stored = data.existing_blobs()?;
     let store = to.join("blobs");
@@ -244,10 +244,12 @@ fn copy(
         write_forge_repository(&there, number)?;
     }
     // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
-    // index has come to say so meanwhile, which took the file away.
-    let mark = Data::new(to).closed();
-    let is_closed = was_closed || is_closed() || (!said_private && says_private());
+    // index has come to say so since the commit that was copied, which took the file away.
+    let is_private = |identity: &Identity| identity.visibility == Visibility::Private;
+    let is_hidden = || !is_private(&copied) && source.identity().is_ok_and(|now| is_private(&now));
+    let is_closed = was_closed || is_closed() || is_hidden();
     if is_closed {
+        let mark = Data::new(to).closed();
         disk::replace(&mark, b"").map_err(write_fault(&mark))?;
     }
     let commit = incoming.accept()?;

@@ -305,6 +305,32 @@ fn a_backup_is_served_only_where_it_was_restored() {
 }
 
 #[test]
+fn what_is_hidden_while_it_is_copied_is_closed_where_that_is_restored() {
+    let mut registry = Registry::start();
+    let token = registry.token("alice");
+    let release = Release::new("krate", "1.0.0");
+    release.publish(registry.port, &token).succeeds();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    let back_up = |registry: &mut Registry, config: &str| {
+        let data = registry.data();
+        // The index is copied by then, and its tip not yet taken.
+        let mut meanwhile = |_all, _left| {
+            registry.stop();
+            registry.start_again_with(config);
+        };
+        sidecargo::backup::back_up(&data, &path, &mut meanwhile).unwrap();
+        verify(&backup);
+        path.join("closed").exists()
+    };
+    let [public, private] = ["public", "private"].map(|it| format!("visibility = \"{it}\"\n"));
+    assert!(back_up(&mut registry, &private));
+    // The index of the next one says it itself.
+    assert!(!back_up(&mut registry, &private));
+    assert!(!back_up(&mut registry, &public));
+}
+
+#[test]
 fn which_repository_of_the_forge_is_the_index_is_known_where_a_backup_is_restored() {
     let registry = Registry::start();
     let scratch = TempDir::new().unwrap();

@@ -131,6 +131,11 @@ impl Registry {
         self.start_again_under(&[]);
     }
 
+    /// Starts it again, and does not wait until it serves.
+    pub fn begin_again(&mut self) {
+        self.begin(&[]);
+    }
+
     /// As [`Registry::start_again`], under a program as [`Registry::start_under`] has it.
     pub fn start_again_under(&mut self, runner: &[&str]) {
         assert!(self.server.is_none(), "it still runs");
@@ -377,13 +382,7 @@ impl Registry {
     }
 
     fn launch(&mut self, runner: &[&str]) {
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(self.log_path())
-            .unwrap();
-        let logged_before = usize::try_from(log.metadata().unwrap().len()).unwrap();
-        self.server = Some(self.spawn(runner, log));
+        let logged_before = self.begin(runner);
         let port = self.wait_for("a line with the address", |registry| {
             listening_port(registry.log().get(logged_before..)?)
         });
@@ -394,6 +393,18 @@ impl Registry {
             (reply.status == 200).then_some(())
         });
         self.remember_keys();
+    }
+
+    /// Gives how much was logged before.
+    fn begin(&mut self, runner: &[&str]) -> usize {
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.log_path())
+            .unwrap();
+        let logged_before = usize::try_from(log.metadata().unwrap().len()).unwrap();
+        self.server = Some(self.spawn(runner, log));
+        logged_before
     }
 
     fn spawn(&self, runner: &[&str], log: File) -> Child {

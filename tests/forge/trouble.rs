@@ -424,6 +424,29 @@ fn a_push_that_outlives_its_server_is_taken_once_or_not_at_all() {
 }
 
 #[test]
+fn a_server_that_is_killed_before_the_forge_took_that_it_is_closed_stays_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut scene = Scene::set(forge, NEVER);
+    let anonymous = |registry: &Registry| {
+        let config = get("/crates/index/config.json");
+        config.send(registry.port).status
+    };
+    assert_eq!(anonymous(&scene.registry), 200);
+    scene.registry.stop();
+    forge.show(&scene.repository, Visibility::Private);
+    scene.between.always(Step::Push, Some(Trouble::Hold));
+    scene.registry.begin_again();
+    scene.between.wait_until_held(1);
+    scene.registry.kill();
+    for step in [Step::Look, Step::Fetch, Step::Push, Step::Other] {
+        scene.between.always(step, Some(Trouble::CutBefore));
+    }
+    scene.between.let_go();
+    scene.registry.start_again();
+    assert_eq!(anonymous(&scene.registry), 401);
+}
+
+#[test]
 fn a_slow_forge_takes_what_was_given_up_or_does_not() {
     let Some(forge) = Gitea::shared() else { return };
     let scene = Scene::set(forge, NEVER);

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Finding, Tell, Verdict, WORDS_MAX, find};
+use crate::app::Data;
 use crate::config::{Config, ForgeConfig};
 use crate::domain::{Secret, Visibility, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
-use crate::forge::{Robot, Showing};
+use crate::forge::{IndexRepository, Robot, Showing};
+use crate::index::UpstreamFault;
 use crate::setup::{Allowed, is_told, lacking, otherwise_set, reviewing, team_named};
 use crate::webhook::check_secret;
 
@@ -151,12 +153,18 @@ impl<'a> Examined<'a> {
 
     async fn repository(&self, robot: &Secret) -> Result<Value, String> {
         let path = &self.settings.repository;
-        self.look(&self.api(""), robot).await.map_err(|fault| match fault {
+        let seen = self.look(&self.api(""), robot).await.map_err(|fault| match fault {
             ForgeFault::NotFound => format!(
                 "the forge has no `{path}`, or does not show it to the server's account: look at `forge.repository`, or let `sidecargo init` make it"
             ),
             fault => format!("{fault}: look at the server's token (`forge.token_file`)"),
-        })
+        })?;
+        let known = IndexRepository::open(path.clone(), Data::new(self.data).forge_repository());
+        let known = known.map_err(|fault| fault.to_string())?;
+        match known.is_another(seen["id"].as_u64()) {
+            true => Err(UpstreamFault::Taken.to_string()),
+            false => Ok(seen),
+        }
     }
 
     async fn may_push(&self, repository: &Value, robot: &Secret) -> Seen {

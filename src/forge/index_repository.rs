@@ -57,6 +57,11 @@ impl IndexRepository {
         self
     }
 
+    /// Whether the number is known not to be this one, which is that of the repository that bears its name.
+    pub fn is_another(&self, number: Option<u64>) -> bool {
+        self.id.get().is_some() && self.id.get() != number.as_ref()
+    }
+
     /// Whether the repository that bears its name is still the same.
     pub(super) fn is(&self, seen: &Repository) -> bool {
         let known = *self.id.get_or_init(|| seen.id);

@@ -212,6 +212,14 @@ fn what_somebody_changed_is_told_with_its_cure() {
         assert_eq!(is_told, sign == "mend", "{said}");
     }
 
+    let known = patient.registry.data().join("forge-repository");
+    let number = fs::read_to_string(&known).unwrap();
+    fs::write(&known, "1000000\n").unwrap();
+    let said = patient.says("index repository");
+    let is_told = said.contains("another repository has the name of the index repository");
+    assert!(said.starts_with("mend") && is_told, "{said}");
+    fs::write(&known, number).unwrap();
+
     let robot = format!("/collaborators/{}", acme.robot.login);
     acme.change("PUT", &robot, &json!({ "permission": "read" }), 204);
     forge.leave(&acme.reviewers, &acme.robot);

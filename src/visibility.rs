@@ -156,6 +156,11 @@ impl Watch {
         self.is_closed.load(Ordering::Acquire)
     }
 
+    /// Closes the registry until the forge has said twice that everybody may read.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
     /// Looks soon.
     pub fn hasten(&self) {
         self.hastened.notify_one();

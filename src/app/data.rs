@@ -116,6 +116,11 @@ impl<'a> Data<'a> {
         self.folder.join("forge-repository")
     }
 
+    /// Whether an index was here once, of which it is no longer known who might read it.
+    pub(super) fn has_lost_index(&self) -> bool {
+        !self.place().git_dir.exists() && self.forge_repository().exists()
+    }
+
     /// What is there while the registry is closed and its index does not say so.
     pub(crate) fn closed(&self) -> PathBuf {
         self.folder.join("closed")

@@ -130,6 +130,9 @@ pub(super) fn watch(
     let watch = Watch::of_forge(at_forge, poll, capability_downloads, &first);
     settings.visibility = first.as_ref().copied().unwrap_or(Visibility::Private);
     settings.keeps_visibility = first != Ok(Visibility::Private);
+    if data.has_lost_index() {
+        watch.close();
+    }
     // Before the index is opened, for that takes the forge, too, and the process may not live to see it: until then the
     // index may become anything, and what is there now may not be durable.
     watch.mark();

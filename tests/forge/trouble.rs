@@ -140,7 +140,9 @@ impl<'forge> Scene<'forge> {
 
     /// What the sparse index has of the crate, a version a line.
     fn served(&self) -> Vec<String> {
-        let reply = get("/crates/index/kr/at/krate").send(self.registry.port);
+        let reply = get("/crates/index/kr/at/krate")
+            .token(&self.token)
+            .send(self.registry.port);
         match reply.status {
             404 => Vec::new(),
             _ => versions(reply.succeeds().text()),
@@ -823,6 +825,10 @@ fn a_person_adopts_the_branch_that_was_rewritten() {
     moving.args([&data.join("index.git"), &before]);
     run(&mut moving, b"").succeeds();
     scene.registry.start_again();
+    // Who might read what is gone is not known, so the forge must say it for a minute.
+    let config = get("/crates/index/config.json").send(scene.registry.port);
+    assert_eq!(config.status, 401, "{config:?}");
+    assert!(data.join("closed").exists());
     scene.registry.run(&["verify"]).succeeds();
     let adopted = data.join("index.git");
     git(&before, &["fetch", adopted.to_str().unwrap(), "main"]).succeeds();

@@ -124,10 +124,9 @@ pub fn back_up(
     })?;
     let copied = copy(&source, from, &data.place(), to, tell)?;
     // Not before: a folder that is refused may be a registry.
-    let mark = data.backup_mark();
-    disk::replace(&mark, MARK).map_err(write_fault(&mark))?;
+    write(&data.backup_mark(), MARK)?;
     if let Some(number) = forge_repository(&Data::new(from))? {
-        write_forge_repository(&data, &number)?;
+        write(&data.forge_repository(), &number)?;
     }
     if !copied.is_closed {
         let mark = data.closed();
@@ -175,6 +174,10 @@ pub fn restore(
         ..place.clone()
     };
     let copied = copy(&source, backup, &coming, to, tell)?;
+    // Only the forge knows whether it hides the registry by now.
+    if coming.has_forge().map_err(AppFault::from)? {
+        write(&data.closed(), b"")?;
+    }
     disk::rename(unfinished.path(), &place.git_dir).map_err(write_fault(&place.git_dir))?;
     Ok(copied)
 }
@@ -241,7 +244,7 @@ fn copy(
     let there = Data::new(to);
     // What is there came later, or is the same.
     if let (Some(number), None) = (&number, forge_repository(&there)?) {
-        write_forge_repository(&there, number)?;
+        write(&there.forge_repository(), number)?;
     }
     // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
     // index has come to say so since the commit that was copied, which took the file away.
@@ -249,8 +252,7 @@ fn copy(
     let is_hidden = || !is_private(&copied) && source.identity().is_ok_and(|now| is_private(&now));
     let is_closed = was_closed || is_closed() || is_hidden();
     if is_closed {
-        let mark = Data::new(to).closed();
-        disk::replace(&mark, b"").map_err(write_fault(&mark))?;
+        write(&there.closed(), b"")?;
     }
     let commit = incoming.accept()?;
     // Only now: the commit that was the tip before may not trust a newer key.
@@ -270,9 +272,8 @@ fn forge_repository(data: &Data<'_>) -> Result<Option<Vec<u8>>, BackupFault> {
     disk::if_there(fs::read(&path)).map_err(read_fault(&path))
 }
 
-fn write_forge_repository(data: &Data<'_>, number: &[u8]) -> Result<(), BackupFault> {
-    let path = data.forge_repository();
-    disk::replace(&path, number).map_err(write_fault(&path))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupFault> {
+    disk::replace(path, bytes).map_err(write_fault(path))
 }
 
 fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault> {

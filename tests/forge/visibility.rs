@@ -1,5 +1,9 @@
 //! A registry is as public as its index repository on the forge.
 
+use std::fs;
+
+use tempfile::TempDir;
+
 use super::api::signature;
 use super::beside::{Beside, DEVELOPER, HOOK_SECRET, Wanted, publish};
 use super::gitea::Gitea;
@@ -241,4 +245,35 @@ fn while_the_forge_is_away_a_registry_stays_as_it_was() {
         registry.start_again_with(&format!("{}{config}", Wanted::private().keys));
         assert_eq!(anonymous(registry), 401);
     }
+}
+
+#[test]
+fn a_restore_does_not_open_what_the_forge_hid() {
+    let Some(mut forge) = Gitea::start() else {
+        return;
+    };
+    let Beside {
+        mut registry,
+        repository,
+        secret: _secret,
+        ..
+    } = Beside::start(&forge);
+    let scratch = TempDir::new().unwrap();
+    let backup = scratch.path().join("backup").display().to_string();
+    // Yesterday's backup, while everybody could read.
+    registry.run(&["backup", &backup]).succeeds();
+    forge.show(&repository, Visibility::Private);
+    eventually("the index says so", || {
+        let shown = git::git(&registry.repository(), &["show", "main:config.json"]);
+        let is_said = shown.succeeds().stdout.contains("\"auth-required\":true");
+        (is_said && anonymous(&registry) == 401).then_some(())
+    });
+    registry.stop();
+    // The machine with both is lost; the registry is restored first.
+    forge.stop();
+    let data = registry.data();
+    fs::rename(&data, scratch.path().join("lost")).unwrap();
+    registry.run(&["restore", &backup]).succeeds();
+    registry.start_again();
+    assert_eq!(anonymous(&registry), 401);
 }

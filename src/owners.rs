@@ -2,6 +2,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -13,6 +14,7 @@ use crate::domain::{
     Can, CrateName, Leaver, Meant, Owner, OwnerFault, OwnerName, Owners, Standing,
 };
 use crate::index::{Action, Blob, Refusal, Snapshot, WriteFault};
+use crate::rates::{Counted, TooOften};
 
 /// The most owners that one request may add or remove.
 const NAMED_MAX: usize = 100;
@@ -32,6 +34,9 @@ pub enum OwnersFault {
     /// Too many were named.
     #[error("{0} owners were named; at most {NAMED_MAX} can be changed at once")]
     TooMany(usize),
+    /// The caller has changed owners too often.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The index did not take it.
     #[error(transparent)]
     Write(#[from] WriteFault),
@@ -88,6 +93,9 @@ pub async fn change(
     };
     let change = timeout_at(deadline, prepared).await;
     let change = change.map_err(|_| WriteFault::Late)??;
+    let (limits, who) = (&on.registry().policy.rates, change.by.actor.name());
+    app.rates
+        .take(limits, Counted::Owners, &who, Instant::now())?;
     let find = async |on: Arc<Snapshot>| standing(app, caller, &name, &on).await;
     app.submit(Asked { change, on }, Blob::Kept, deadline, find)
         .await?;

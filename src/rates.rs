@@ -1,4 +1,4 @@
-//! How often each person has published and yanked lately: one bucket of tokens for each, in memory.
+//! How often each person has published, yanked and changed owners lately: one bucket of tokens for each, in memory.
 //!
 //! A bucket is one moment, that at which it is full again, so one that is full needs no memory. A restart fills all.
 
@@ -23,6 +23,8 @@ pub enum Counted {
     NewVersion,
     /// A yank, or one that is taken back.
     Yank,
+    /// Owners that a crate gets or loses.
+    Owners,
 }
 
 /// Somebody did something too often.
@@ -91,6 +93,7 @@ fn rate_of(limits: &RateLimits, counted: Counted) -> Option<Rate> {
         Counted::NewCrate => limits.new_crates,
         Counted::NewVersion => limits.new_versions,
         Counted::Yank => limits.yanks,
+        Counted::Owners => limits.owners,
     }
 }
 
@@ -111,6 +114,7 @@ impl fmt::Display for Counted {
             Self::NewCrate => "created crates",
             Self::NewVersion => "published versions",
             Self::Yank => "yanked",
+            Self::Owners => "changed owners",
         })
     }
 }

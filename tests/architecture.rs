@@ -59,7 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("orphans", &["blobs", "index"]),
     ("pause", &[]),
     ("operator", &["app", "auth", "index", "tokens"]),
-    ("owners", &["app", "auth", "index"]),
+    ("owners", &["app", "auth", "index", "rates"]),
     (
         "publish",
         &["app", "auth", "blobs", "disk", "index", "rates"],

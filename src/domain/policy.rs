@@ -204,7 +204,7 @@ repository = { name = \"acme/serde\", id = 12 }
             "require.license = \"MIT\"",
             "rates.new_crates = { burst = 0, per_hour = 1 }",
             "rates.new_crates = { burst = 1 }",
-            "rates.owners = { burst = 1, per_hour = 1 }",
+            "rates.reads = { burst = 1, per_hour = 1 }",
             "create = []\ncreate = []",
         ] {
             assert!(

@@ -25,6 +25,8 @@ pub struct RateLimits {
     pub new_versions: Option<Rate>,
     /// Yanks, and yanks that are taken back.
     pub yanks: Option<Rate>,
+    /// Changes of the owners of crates.
+    pub owners: Option<Rate>,
 }
 
 impl Rate {

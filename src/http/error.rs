@@ -255,6 +255,7 @@ impl From<OwnersFault> for ApiError {
         match fault {
             OwnersFault::NotPermitted(fault) => fault.into(),
             OwnersFault::Gate(fault) => fault.into(),
+            OwnersFault::TooOften(fault) => fault.into(),
             OwnersFault::Write(fault) => fault.into(),
             OwnersFault::Nobody | OwnersFault::TooMany(_) => Self::bad_request(fault),
         }

@@ -99,7 +99,8 @@ fn what_tokens_and_policy_do_not_allow() {
         "create = ['alice']\n\
          reserved = ['acme-core']\n\
          rates.new_crates = { burst = 1, per_hour = 1 }\n\
-         rates.yanks = { burst = 1, per_hour = 1 }\n",
+         rates.yanks = { burst = 1, per_hour = 1 }\n\
+         rates.owners = { burst = 1, per_hour = 1 }\n",
     );
     let package = |name: &str| desk.package(name, "1.0.0", "");
     assert_snapshot!(
@@ -151,6 +152,23 @@ fn what_tokens_and_policy_do_not_allow() {
     assert_snapshot!(
         desk.sentence("TooOften, yanks", "failed to undo a yank from the", &ran),
         @"429 Too Many Requests: `alice` has yanked too often for this registry; the next is allowed in N seconds"
+    );
+    let own = |whose: &str| {
+        let words = [
+            "owner",
+            "--add",
+            whose,
+            "first",
+            "--registry",
+            "crates",
+            "--quiet",
+        ];
+        desk.alice.cargo(&desk.alice.work(), &words)
+    };
+    assert!(own("bob").is_success());
+    assert_snapshot!(
+        desk.sentence("TooOften, owners", "failed to invite owners to crate `first` on", &own("carol")),
+        @"429 Too Many Requests: `alice` has changed owners too often for this registry; the next is allowed in N seconds"
     );
     let again = request("PUT", "/crates/api/v1/crates/first/1.0.0/unyank")
         .token(&desk.registry.token("alice"))

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch::error::RecvError;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
@@ -20,7 +21,7 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, PullRequest, Said, Status};
-use crate::index::{self, ReviewFault, Upstream};
+use crate::index::{self, Basis, Merge, ReviewFault, Snapshot, Upstream};
 pub use event::Event;
 use verdicts::Verdicts;
 
@@ -55,6 +56,8 @@ pub struct Reviews {
     verdicts: Mutex<Verdicts>,
     /// Whether one was judged since the last round began whose judgement waits for a branch that is good again.
     is_branch_blamed: AtomicBool,
+    /// Told when one is left that is to be judged again, for the index was another before the forge was told.
+    left: Notify,
     /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
 }
@@ -63,8 +66,8 @@ pub struct Reviews {
 struct Judged {
     state: &'static str,
     sentence: String,
-    /// For which state of the index: see [`index::Snapshot::reworked`].
-    reworked: CommitId,
+    /// For which states of the index.
+    basis: Basis,
 }
 
 impl Reviews {
@@ -78,12 +81,14 @@ impl Reviews {
             turn: Mutex::default(),
             verdicts: Mutex::default(),
             is_branch_blamed: AtomicBool::default(),
+            left: Notify::new(),
             failed: Notify::new(),
         }
     }
 
     /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them; not
-    /// before `soonest`, and until the index is another again. What nobody can say of one keeps none of the others.
+    /// before `soonest`, and until people move the branch again. What nobody can say of one keeps none of the others, and
+    /// nor do other owners of a crate, which whoever owns it may change as often as they like.
     async fn catch_up(&self, app: &Arc<App>, soonest: Instant) -> Result<(), ForgeFault> {
         if self.forge.is_index_taken().await? {
             // What is proposed to another repository is nothing to us, nor is what is said there.
@@ -94,14 +99,23 @@ impl Reviews {
         }
         let mut open = self.forge.open_pull_requests(&self.index).await?;
         open.retain(|open| open.base.name == index::BRANCH);
-        let reworked = app.index.snapshot().reworked();
-        self.take_back(&mut open, reworked).await;
+        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
+        let mut on = app.index.snapshot();
+        self.take_back(&heads, &on).await;
+        self.sort(&mut open).await;
         sleep_until(soonest).await;
         for open in open {
-            if app.index.snapshot().reworked() != reworked {
-                // What was found good just now is to be taken back first.
+            let newest = app.index.snapshot();
+            if newest.by_people() != on.by_people() {
+                // What was found good just now is to be taken back first, and some are merged.
                 break;
             }
+            if self.is_other(&on, &newest).await {
+                // What was found good just now is taken back before anything else is found good.
+                self.take_back(&heads, &newest).await;
+                self.left.notify_one();
+            }
+            on = newest;
             let (number, head) = (open.number, open.head.sha);
             match self.forge.said(&self.index, head, CONTEXT).await {
                 Ok(said) if self.stands(app, head, said.as_ref()).await => {}
@@ -115,14 +129,20 @@ impl Reviews {
         Ok(())
     }
 
+    /// Whether some judgement may hold for one of these states of the index and not for the other.
+    async fn is_other(&self, one: &Snapshot, other: &Snapshot) -> bool {
+        one.by_people() != other.by_people()
+            || one.reworked() != other.reworked()
+                && (self.verdicts.lock().await).are_other(|basis| basis.differs(one, other))
+    }
+
     /// Tells the forge of those that were good for another state of the index than this that they are judged again, so
-    /// that nobody merges them meanwhile; they come first. One that is closed can be opened again and merged at once.
-    async fn take_back(&self, open: &mut [PullRequest], reworked: CommitId) {
+    /// that nobody merges them meanwhile. One that is closed can be opened again and merged at once.
+    async fn take_back(&self, open: &HashSet<CommitId>, on: &Snapshot) {
         let mut verdicts = self.verdicts.lock().await;
-        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
-        verdicts.keep(&heads);
-        for head in verdicts.outdated(reworked, &heads) {
-            let is_open = heads.contains(&head);
+        verdicts.keep(open);
+        for head in verdicts.outdated(|basis| basis.holds(on), open) {
+            let is_open = open.contains(&head);
             let words = if is_open { AGAIN } else { ONCE_PROPOSED };
             match self.withdraw(head, words).await {
                 Ok(()) if is_open => verdicts.put(head, PENDING, None),
@@ -133,6 +153,11 @@ impl Reviews {
                 }
             }
         }
+    }
+
+    /// Those that were good come first.
+    async fn sort(&self, open: &mut [PullRequest]) {
+        let verdicts = self.verdicts.lock().await;
         let is_first = |state| matches!(state, Some(GOOD | PENDING));
         open.sort_by_key(|open| !is_first(verdicts.state(&open.head.sha)));
     }
@@ -167,7 +192,7 @@ impl Reviews {
         let state = judged.state;
         match state {
             // Whether the forge heard it or not, should its answer be lost.
-            GOOD => verdicts.put(head, GOOD, judged.reworked),
+            GOOD => verdicts.put(head, GOOD, judged.basis.clone()),
             _ => verdicts.doubt(&head),
         }
         let description = harmless(&judged.sentence, SENTENCE_MAX);
@@ -176,7 +201,7 @@ impl Reviews {
         }
         match state {
             "error" => verdicts.forget(&head),
-            _ => verdicts.put(head, state, judged.reworked),
+            _ => verdicts.put(head, state, judged.basis.clone()),
         }
         Ok(())
     }
@@ -193,9 +218,9 @@ impl Reviews {
 
     /// Whether what the forge says of a commit is what was judged, for the index as it is.
     async fn stands(&self, app: &App, head: CommitId, said: Option<&Said>) -> bool {
-        let reworked = app.index.snapshot().reworked();
+        let on = app.index.snapshot();
         let verdicts = self.verdicts.lock().await;
-        said.is_some_and(|said| verdicts.stands(&head, &said.state, reworked))
+        said.is_some_and(|said| verdicts.stands(&head, &said.state, |basis| basis.holds(&on)))
     }
 }
 
@@ -229,7 +254,7 @@ pub async fn follow(app: Arc<App>) {
     let mut soonest = Instant::now();
     loop {
         let due = Instant::now() + PAUSE;
-        let reworked = moves.borrow_and_update().reworked();
+        let mut seen = Arc::clone(&moves.borrow_and_update());
         reviews.is_branch_blamed.store(false, Ordering::Relaxed);
         if let Err(reason) = reviews.catch_up(&app, soonest).await {
             warn!(%reason, "it is not known which pull requests wait");
@@ -237,18 +262,26 @@ pub async fn follow(app: Arc<App>) {
         }
         soonest = Instant::now() + PAUSE_MIN;
         let moved = async {
-            let moved = moves.wait_for(|snapshot| {
+            loop {
+                let on = Arc::clone(&moves.borrow_and_update());
                 let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
-                snapshot.reworked() != reworked || is_blamed && !is_branch_bad(&app)
-            });
-            moved.await.map(drop)
+                if is_blamed && !is_branch_bad(&app) || reviews.is_other(&seen, &on).await {
+                    return Ok(());
+                }
+                // The one before is kept no longer than needed.
+                seen = on;
+                tokio::select! {
+                    () = reviews.left.notified() => return Ok(()),
+                    moved = moves.changed() => moved?,
+                }
+            }
         };
         tokio::select! {
             next = calm(&reviews.failed, due, pause) => pause = next,
             moved = moved => match moved {
                 Ok(()) => {}
                 // The index ends.
-                Err(_) => return,
+                Err::<(), RecvError>(_) => return,
             },
         }
     }
@@ -285,37 +318,43 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
             return;
         }
     }
-    let reworked = app.index.snapshot().reworked();
+    let before = app.index.snapshot();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = tokio::task::spawn_blocking(move || {
         let blobs = &judging.blobs;
         judging.index.judge_merge(blobs, &upstream, number, head)
     });
-    let (mut state, mut sentence) = match judged.await {
-        Ok(judged) => {
+    let (basis, (mut state, mut sentence)) = match judged.await {
+        Ok(Merge { basis, told: found }) => {
             let is_bad = is_branch_bad(app);
             let (brought, judged) =
-                judged.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
+                found.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
             let judged = told(judged, is_bad);
             let is_blamed = is_bad && judged.0 == "error";
             reviews
                 .is_branch_blamed
                 .fetch_or(is_blamed, Ordering::Relaxed);
-            reviews.misfit(&brought).await.unwrap_or(judged)
+            (basis, reviews.misfit(&brought).await.unwrap_or(judged))
         }
-        Err(_) => ("error", "an internal fault, which the log names".to_owned()),
+        Err(_) => {
+            let sentence = "an internal fault, which the log names".to_owned();
+            (Basis::Whole(before.reworked()), ("error", sentence))
+        }
     };
     // Who takes back what is good for another state waits for this, or the index is seen to be another.
     let mut verdicts = reviews.verdicts.lock().await;
-    if state == GOOD && app.index.snapshot().reworked() != reworked {
-        (state, sentence) = (PENDING, AGAIN.to_owned());
+    if !basis.holds(&app.index.snapshot()) {
+        if state == GOOD {
+            (state, sentence) = (PENDING, AGAIN.to_owned());
+        }
+        reviews.left.notify_one();
     }
     info!(number, commit.id = %head, state, sentence, "a pull request was judged");
     let judged = Judged {
         state,
         sentence,
-        reworked,
+        basis,
     };
     let announced = reviews.announce(&mut verdicts, head, &judged, said).await;
     if let Err(reason) = &announced {

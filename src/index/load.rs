@@ -232,6 +232,7 @@ impl Loader {
             registry,
             recent: Recent::default(),
             reworked: commit,
+            by_people: commit,
         });
         let trees = self.trees;
         Ok((Tip { snapshot, trees }, new_count))

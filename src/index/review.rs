@@ -1,5 +1,7 @@
 //! What a pull request on the forge would make of the index, judged before anybody merges it.
 
+mod basis;
+
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -15,6 +17,19 @@ use super::hooks::{PushFault, judge_from};
 use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
 use super::writer::Tip;
 use super::{HistoryFault, Index, OpenFault, Violation};
+
+pub use basis::Basis;
+
+/// The owners with numbers that a pull request brings, each with a file that names it.
+type Brought = Vec<(Numbered, String)>;
+
+/// What was found of a pull request.
+pub struct Merge {
+    /// For which states of the index.
+    pub basis: Basis,
+    /// What it brings, if it may be merged.
+    pub told: Result<Brought, ReviewFault>,
+}
 
 /// Why a pull request may not be merged, or was not judged.
 #[derive(Debug, Error)]
@@ -59,8 +74,7 @@ const FETCH: Limits = Limits {
 
 impl Index {
     /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into what is
-    /// served; gives the owners with numbers that it brings, each with a file that names it. Whether those are the ones
-    /// that are called so, nobody knows here.
+    /// served. Whether the owners that it brings are the ones that are called so, nobody knows here.
     ///
     /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
     pub fn judge_merge(
@@ -69,16 +83,34 @@ impl Index {
         upstream: &Upstream,
         number: u64,
         head: CommitId,
-    ) -> Result<Vec<(Numbered, String)>, ReviewFault> {
+    ) -> Merge {
+        let mut basis = Basis::new(&self.snapshot(), None);
+        let told = self.try_merge(blobs, upstream, number, head, &mut basis);
+        Merge { basis, told }
+    }
+
+    fn try_merge(
+        &self,
+        blobs: &Blobs,
+        upstream: &Upstream,
+        number: u64,
+        head: CommitId,
+        basis: &mut Basis,
+    ) -> Result<Brought, ReviewFault> {
         let folder = TempFolder::create(self.git_dir.join("review"))?;
         fs::create_dir(folder.path().join("pack"))?;
         let quarantine = Quarantine {
             git_dir: &self.git_dir,
             objects: folder.path(),
         };
-        upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
+        // What moves while it is fetched outdates the judgement, as what moves later does.
         let tip = Tip::clone(&self.shown.load());
-        let Some(merged) = upstream.merge_apart(&quarantine, tip.snapshot.commit, head)? else {
+        upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
+        let good = tip.snapshot.commit;
+        let touched = upstream.touched_apart(&quarantine, good, head, &["owners"]);
+        // Of what nobody can tell what it touches, it may be anything.
+        *basis = Basis::new(&tip.snapshot, touched.unwrap_or(None));
+        let Some(merged) = upstream.merge_apart(&quarantine, good, head)? else {
             return Err(ReviewFault::Conflict);
         };
         let before = Arc::clone(&tip.snapshot);

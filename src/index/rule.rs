@@ -174,10 +174,13 @@ impl Step {
             changed.push(krate.name.clone());
             let owners = Arc::clone(&krate.owners);
             let before = next.crates.insert(krate);
-            is_reworked |= before.is_some_and(|before| before.owners != owners);
+            is_reworked |= before.is_some_and(|before| !Arc::ptr_eq(&before.owners, &owners));
         }
         if is_reworked {
             next.reworked = commit;
+        }
+        if self.by == By::People {
+            next.by_people = commit;
         }
         if let Some(registry) = self.registry {
             next.registry = registry;
@@ -291,7 +294,7 @@ pub(super) fn has_place(path: &str) -> bool {
 }
 
 /// The crate whose owners stand at `path`, as the path spells it.
-fn owned_crate(path: &str) -> Option<CrateName> {
+pub(super) fn owned_crate(path: &str) -> Option<CrateName> {
     let path = path.strip_prefix("owners/")?.strip_suffix(".toml")?;
     IndexPath::crate_at(path)
 }

@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub(super) registry: Arc<RegistryFiles>,
     pub(super) recent: Recent,
     pub(super) reworked: CommitId,
+    pub(super) by_people: CommitId,
 }
 
 /// One crate of a snapshot.
@@ -60,6 +61,11 @@ impl Snapshot {
     /// What somebody proposes may be judged otherwise since then: other commits add and yank versions.
     pub fn reworked(&self) -> CommitId {
         self.reworked
+    }
+
+    /// The newest commit that was people's; counted as for [`Snapshot::reworked`].
+    pub fn by_people(&self) -> CommitId {
+        self.by_people
     }
 
     /// The crate that `name` or one of its twins by case or `-` and `_` denotes.

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::GOOD;
 use crate::domain::CommitId;
+use crate::index::Basis;
 
 /// Of how many commits it is known.
 const KNOWN_MAX: usize = 1000;
@@ -20,8 +21,8 @@ pub(super) struct Verdicts {
 
 struct Verdict {
     state: &'static str,
-    /// For which state of the index that was judged, if it was: see [`crate::index::Snapshot::reworked`].
-    reworked: Option<CommitId>,
+    /// For which states of the index that was judged, if it was.
+    basis: Option<Basis>,
     /// The larger, the later.
     number: u64,
 }
@@ -32,23 +33,34 @@ impl Verdicts {
         self.known.get(head).map(|verdict| verdict.state)
     }
 
-    /// Whether this is what was judged, for this state of the index.
-    pub(super) fn stands(&self, head: &CommitId, state: &str, reworked: CommitId) -> bool {
-        let verdict = self.known.get(head);
-        verdict.is_some_and(|it| it.state == state && it.reworked == Some(reworked))
+    /// Whether this is what was judged, for a state of the index for which it `holds`.
+    pub(super) fn stands(
+        &self,
+        head: &CommitId,
+        state: &str,
+        holds: impl FnOnce(&Basis) -> bool,
+    ) -> bool {
+        let verdict = self.known.get(head).filter(|it| it.state == state);
+        verdict.is_some_and(|it| it.basis.as_ref().is_some_and(holds))
     }
 
-    /// The forge was told this of a commit, and it was judged for this state of the index, if it was.
+    /// Whether one was judged for states of the index of which this is so.
+    pub(super) fn are_other(&self, differs: impl Fn(&Basis) -> bool) -> bool {
+        let bases = self.known.values().filter_map(|it| it.basis.as_ref());
+        bases.into_iter().any(differs)
+    }
+
+    /// The forge was told this of a commit, and it was judged for these states of the index, if it was.
     pub(super) fn put(
         &mut self,
         head: CommitId,
         state: &'static str,
-        reworked: impl Into<Option<CommitId>>,
+        basis: impl Into<Option<Basis>>,
     ) {
         self.count += 1;
         let verdict = Verdict {
             state,
-            reworked: reworked.into(),
+            basis: basis.into(),
             number: self.count,
         };
         self.known.insert(head, verdict);
@@ -57,7 +69,7 @@ impl Verdicts {
     /// What the forge was told of a commit is no longer what was judged.
     pub(super) fn doubt(&mut self, head: &CommitId) {
         if let Some(verdict) = self.known.get_mut(head) {
-            verdict.reworked = None;
+            verdict.basis = None;
         }
     }
 
@@ -72,9 +84,16 @@ impl Verdicts {
             .retain(|head, verdict| verdict.state == GOOD || open.contains(head));
     }
 
-    /// Those that are good for another state of the index than this, first these, which can be merged at once.
-    pub(super) fn outdated(&self, reworked: CommitId, open: &HashSet<CommitId>) -> Vec<CommitId> {
-        let is_it = |verdict: &Verdict| verdict.state == GOOD && verdict.reworked != Some(reworked);
+    /// Those that are good for other states of the index than those of which this `holds`, first these, which can be
+    /// merged at once.
+    pub(super) fn outdated(
+        &self,
+        holds: impl Fn(&Basis) -> bool,
+        open: &HashSet<CommitId>,
+    ) -> Vec<CommitId> {
+        let is_it = |verdict: &Verdict| {
+            verdict.state == GOOD && !verdict.basis.as_ref().is_some_and(&holds)
+        };
         let outdated = self.known.iter().filter(|(_, verdict)| is_it(verdict));
         let mut outdated: Vec<CommitId> = outdated.map(|(head, _)| *head).collect();
         outdated.sort_by_key(|head| !open.contains(head));
@@ -101,13 +120,17 @@ mod tests {
         bytes.into()
     }
 
+    fn on(commit: CommitId) -> impl Fn(&Basis) -> bool + Copy {
+        move |basis| matches!(basis, Basis::Whole(known) if *known == commit)
+    }
+
     #[test]
     fn what_is_good_is_known_until_it_was_taken_back() {
         let mut verdicts = Verdicts::default();
         let [open, closed, bad] = [1, 2, 3].map(commit);
-        let (before, after) = (commit(10), commit(11));
+        let [before, after] = [10, 11].map(|number| on(commit(number)));
         for (head, state) in [(closed, GOOD), (open, GOOD), (bad, "failure")] {
-            verdicts.put(head, state, before);
+            verdicts.put(head, state, Basis::Whole(commit(10)));
         }
         let still_open = HashSet::from([open]);
         verdicts.keep(&still_open);
@@ -115,6 +138,7 @@ mod tests {
         assert!(verdicts.stands(&closed, GOOD, before) && !verdicts.stands(&closed, GOOD, after));
         assert!(verdicts.outdated(before, &still_open).is_empty());
         assert_eq!(verdicts.outdated(after, &still_open), [open, closed]);
+        assert!(verdicts.are_other(before) && !verdicts.are_other(after));
         verdicts.doubt(&open);
         assert!(!verdicts.stands(&open, GOOD, before));
         assert_eq!(verdicts.outdated(before, &still_open), [open]);
@@ -128,9 +152,9 @@ mod tests {
         let mut verdicts = Verdicts::default();
         for number in 0..KNOWN_MAX {
             assert_eq!(verdicts.in_the_way_of(&commit(number)), None);
-            verdicts.put(commit(number), GOOD, commit(0));
+            verdicts.put(commit(number), GOOD, Basis::Whole(commit(0)));
         }
-        verdicts.put(commit(0), GOOD, commit(0));
+        verdicts.put(commit(0), GOOD, Basis::Whole(commit(0)));
         assert_eq!(verdicts.in_the_way_of(&commit(5)), None);
         let another = commit(KNOWN_MAX);
         assert_eq!(verdicts.in_the_way_of(&another), Some(commit(1)));

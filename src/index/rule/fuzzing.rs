@@ -52,6 +52,7 @@ static INDEX: LazyLock<Snapshot> = LazyLock::new(|| {
         registry: Arc::new(registry),
         recent: Recent::default(),
         reworked: CommitId::from([0; 20]),
+        by_people: CommitId::from([0; 20]),
     }
 });
 

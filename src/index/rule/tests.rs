@@ -1,7 +1,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::super::tests::{change, open, place, publish, yank};
-use super::super::{Index, load, refs};
+use super::super::{Basis, Index, load, refs};
 use super::*;
 use crate::domain::{IndexLine, Login};
 
@@ -124,10 +124,54 @@ fn other_owners_of_a_crate_are_told_from_a_publish() {
     let commit = CommitId::from([7; 20]);
     let owners = owners();
     let step = judge(By::Registry, &[("owners/3/a/a-b.toml", &owners)]).unwrap();
-    assert_eq!(step.apply(&INDEX, commit).reworked(), commit);
+    let after = step.apply(&INDEX, commit);
+    assert_eq!(after.reworked(), commit);
+    assert_eq!(after.by_people(), INDEX.by_people());
     // A merge together with its revert.
     let step = judge(By::People, &[]).unwrap();
-    assert_eq!(step.apply(&INDEX, commit).reworked(), commit);
+    let after = step.apply(&INDEX, commit);
+    assert_eq!([after.reworked(), after.by_people()], [commit; 2]);
+}
+
+#[test]
+fn what_is_judged_of_some_owners_holds_while_nobody_changes_these() {
+    let other = CommitId::from([7; 20]);
+    let basis = |files: &[&str]| {
+        let files = files.iter().map(|path| (*path).to_owned()).collect();
+        Basis::new(&INDEX, Some(files))
+    };
+    let of = [
+        basis(&[]),
+        basis(&["owners/1/c.toml", "owners/README"]),
+        basis(&["owners/1/c.toml", "owners/3/a/a-b.toml"]),
+        basis(&["owners/1/d.toml"]),
+        Basis::new(&INDEX, None),
+    ];
+    let held = |by, files: &[(&str, &str)]| {
+        let after = judge(by, files).unwrap().apply(&INDEX, other);
+        of.each_ref().map(|basis| {
+            assert_ne!(basis.holds(&after), basis.differs(&INDEX, &after));
+            assert!(basis.holds(&INDEX) && !basis.differs(&after, &after));
+            basis.holds(&after)
+        })
+    };
+    let more = lines_of("c") + &line("c", "1.1.0", 4);
+    assert_eq!(held(By::Registry, &[("1/c", &more)]), [true; 5]);
+    assert_eq!(held(By::People, &[]), [false; 5]);
+    // The same ones as before, too.
+    for owners in [
+        owners(),
+        Owners::first("alice".parse::<Login>().unwrap()).to_string(),
+    ] {
+        let held = held(By::Registry, &[("owners/3/a/a-b.toml", &owners)]);
+        assert_eq!(held, [true, true, false, true, false]);
+    }
+    let fresh = [
+        ("1/d", line("d", "1.0.0", 4)),
+        ("owners/1/d.toml", owners()),
+    ];
+    let fresh = fresh.each_ref().map(|(path, text)| (*path, text.as_str()));
+    assert_eq!(held(By::Registry, &fresh), [true, true, true, false, true]);
 }
 
 #[test]

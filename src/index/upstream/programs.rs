@@ -124,6 +124,30 @@ impl Upstream {
             .map_err(|_| UpstreamFault::Git("it names no commit".to_owned()))
     }
 
+    /// The files below these folders, or these, that a commit of `head` that `good` does not have touches; `None` if they
+    /// are too many to be told.
+    ///
+    /// All of its commits count, for what one does and another takes back can still meet what somebody else does.
+    pub(in super::super) fn touched_apart(
+        &self,
+        quarantine: &Quarantine<'_>,
+        good: CommitId,
+        head: CommitId,
+        below: &[&str],
+    ) -> Result<Option<Vec<String>>, UpstreamFault> {
+        let mut log = quarantine.command();
+        log.args(["log", "--full-history", "-m", "--no-renames", "-z"])
+            .args(["--format=", "--name-only", &format!("{good}..{head}"), "--"])
+            .args(below);
+        let told = succeeded(self.run(log, "", MERGE)?)?.stdout;
+        if told.len() as u64 >= SAID_BYTES_MAX {
+            return Ok(None);
+        }
+        let told = String::from_utf8_lossy(&told);
+        let paths = told.split(['\0', '\n']).filter(|path| !path.is_empty());
+        Ok(Some(paths.map(str::to_owned).collect()))
+    }
+
     fn fetch_by(
         &self,
         mut command: std::process::Command,

@@ -642,7 +642,7 @@ async fn a_merge_of_many_lines_takes_no_more_memory_than_it_may() {
     let Sidecar { folder, index } = sidecar;
     let judged =
         spawn_blocking(move || index.judge_merge(&blobs(folder.path()), &upstream, 1, head));
-    let fault = judged.await.unwrap().unwrap_err();
+    let fault = judged.await.unwrap().told.unwrap_err();
     assert!(matches!(fault, ReviewFault::TooMuchMemory(_)), "{fault}");
 }
 

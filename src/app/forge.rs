@@ -15,7 +15,7 @@ use super::{AppFault, Data};
 use crate::auth::{Gate, Holds, IssuerNames};
 use crate::config::{Config, ForgeConfig};
 use crate::disk;
-use crate::domain::{PublicUrl, Visibility};
+use crate::domain::{ForgePaths, PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
 use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
 use crate::visibility::{AtForge, Mark, Watch};
@@ -38,6 +38,7 @@ pub(super) fn branch(config: &Config, client: Option<&Arc<Forge>>) -> Result<Bra
     let upstream = Upstream::new(&forge.clone_url(), authorization, poll);
     let client_fault = |cause| AppFault::Client(io::Error::other(cause));
     let upstream = upstream.map_err(client_fault)?;
+    let upstream = upstream.below(ForgePaths::new(&forge.url, &forge.issuer));
     let upstream = upstream.unless_taken(is_taken(Arc::clone(client), SAME_HOLDS));
     let client = Arc::clone(client);
     Ok(Branch::Forge(
@@ -94,6 +95,7 @@ pub(super) fn client(config: &ForgeConfig, data: &Data<'_>) -> Result<Arc<Forge>
         false => index,
     };
     let forge = Forge::new(&config.url, Robot::of(config), ForgeLimits::default());
+    let forge = forge.shown_at(&config.url, &config.issuer);
     Ok(Arc::new(forge.with_index(index)))
 }
 

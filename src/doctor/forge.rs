@@ -43,7 +43,8 @@ impl<'a> Examined<'a> {
         let public_url = config.public_url(config.listen);
         let told_at = settings.told_at.as_ref().unwrap_or(&public_url);
         Self {
-            forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default()),
+            forge: Forge::new(&settings.url, Robot::of(settings), ForgeLimits::default())
+                .shown_at(&settings.url, &settings.issuer),
             settings,
             data: &config.data,
             webhook: format!("{}/webhook", told_at.registry_root(&config.name)),

@@ -87,6 +87,37 @@ impl<'de> Deserialize<'de> for RepositoryPath {
     }
 }
 
+/// Below which paths a forge is: at the address at which this server reaches it, and at that of people.
+///
+/// They differ where a proxy adds one and this server asks behind it. Where a repository is that was renamed, the forge
+/// says for people.
+#[derive(Debug, Clone)]
+pub struct ForgePaths {
+    reached: String,
+    shown: String,
+}
+
+impl ForgePaths {
+    /// Those of a forge that is reached at `url` and shown at `issuer`.
+    pub fn new(url: &PublicUrl, issuer: &PublicUrl) -> Self {
+        Self {
+            reached: url.path(),
+            shown: issuer.path(),
+        }
+    }
+
+    /// The path at which this server reaches it, with a slash at its end.
+    pub fn reached(&self) -> &str {
+        &self.reached
+    }
+
+    /// What follows in `path`, by either.
+    pub fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a str> {
+        let both = [&self.shown, &self.reached].into_iter();
+        both.filter_map(|root| path.strip_prefix(root.as_str()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +153,21 @@ mod tests {
             let fault = text.parse::<RepositoryPath>().unwrap_err().to_string();
             assert!(fault.contains("names no repository"), "{text:?}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_path_is_meant_for_people_or_for_who_asks_behind_the_proxy() {
+        let paths = |url: &str, issuer: &str| {
+            ForgePaths::new(&url.parse().unwrap(), &issuer.parse().unwrap())
+        };
+        let behind = paths("http://127.0.0.1:3000", "https://example.com/git/");
+        assert_eq!(behind.reached(), "/");
+        let below: Vec<&str> = behind.below("/git/acme/crates").collect();
+        assert_eq!(below, ["acme/crates", "git/acme/crates"]);
+        let below: Vec<&str> = behind.below("/gits/crates").collect();
+        assert_eq!(below, ["gits/crates"]);
+        let same = paths("https://example.com/a/b", "https://example.com/a/b");
+        assert_eq!(same.reached(), "/a/b/");
+        assert_eq!(same.below("/acme/crates").count(), 0);
     }
 }

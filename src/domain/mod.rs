@@ -31,7 +31,7 @@ mod visibility;
 pub use dependency::{Dependency, DependencyKind};
 pub use document::{DocumentFault, read_document};
 pub use feature::{FeatureFault, Features, check_feature_name, check_feature_value};
-pub use forge::{RepositoryPath, RepositoryPathFault};
+pub use forge::{ForgePaths, RepositoryPath, RepositoryPathFault};
 pub use grant::{Can, CrateScope, Grant, Only, ScopeFault, Scopes};
 pub use hash::{
     BlobId, Cksum, CommitId, HexFault, RegistryId, StoreId, TokenId, TreeId, encode_hex,

@@ -97,6 +97,16 @@ impl PublicUrl {
         &self.0
     }
 
+    /// The path, with a slash at its end.
+    pub(super) fn path(&self) -> String {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.split_once('/').map_or("", |(_, path)| path);
+        match path.trim_end_matches('/') {
+            "" => "/".to_owned(),
+            path => format!("/{path}/"),
+        }
+    }
+
     /// The git index of the registry `name`.
     pub fn git_index(&self, name: &RegistryName) -> String {
         format!("{}/{name}/git", self.0)

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, Response};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
@@ -17,7 +15,7 @@ use url::Url;
 
 use super::kind::KnownKind;
 use super::{ForgeFault, IndexRepository, Measures, Robot};
-use crate::domain::{PublicUrl, Secret};
+use crate::domain::{ForgePaths, PublicUrl, Secret};
 use crate::pause::{self, Pause};
 
 /// The questions at one moment.
@@ -54,7 +52,8 @@ impl Default for ForgeLimits {
 
 /// The forge, as one who asks it sees it.
 pub struct Forge {
-    root: Url,
+    pub(super) root: Url,
+    pub(super) paths: ForgePaths,
     limits: ForgeLimits,
     /// Made when the first question comes: to read the machine's certificates takes a while.
     http: OnceCell<Client>,
@@ -104,6 +103,7 @@ impl Forge {
         let root = Url::parse(&format!("{url}/")).expect("a public URL is a URL");
         Self {
             root,
+            paths: ForgePaths::new(url, url),
             limits,
             http: OnceCell::new(),
             turns: Semaphore::new(TURNS),
@@ -119,6 +119,13 @@ impl Forge {
     #[must_use]
     pub fn with_index(mut self, index: IndexRepository) -> Self {
         self.index = Some(index);
+        self
+    }
+
+    /// The same, if it calls itself by this address.
+    #[must_use]
+    pub fn shown_at(mut self, url: &PublicUrl, issuer: &PublicUrl) -> Self {
+        self.paths = ForgePaths::new(url, issuer);
         self
     }
 
@@ -257,46 +264,6 @@ impl Forge {
             })
             .await
     }
-
-    /// Where a renamed owner or repository is now: the same question under another name, at this very forge.
-    fn renamed(&self, asked: &Url, response: &Response) -> Option<Url> {
-        let is_renamed = matches!(
-            response.status(),
-            StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT
-        );
-        if !is_renamed {
-            return None;
-        }
-        let location = response.headers().get(LOCATION)?.to_str().ok()?;
-        let url = asked.join(location).ok()?;
-        let is_here = url.origin() == asked.origin() && url.username().is_empty();
-        let is_same = is_same_question(self.below_root(asked)?, self.below_root(&url)?);
-        (is_here && is_same && url.query() == asked.query()).then_some(url)
-    }
-
-    fn below_root<'a>(&self, url: &'a Url) -> Option<&'a str> {
-        url.path().strip_prefix(self.root.path())
-    }
-}
-
-/// Whether two paths ask the same of two owners or repositories.
-fn is_same_question(asked: &str, other: &str) -> bool {
-    let git = "/info/refs";
-    if let (Some(_), Some(repository)) = (asked.strip_suffix(git), other.strip_suffix(git)) {
-        return repository.split('/').count() == 2 && !repository.starts_with("api/");
-    }
-    let api = |path: &str| -> Option<Vec<String>> {
-        let rest = path.strip_prefix("api/v1/")?;
-        Some(rest.split('/').map(str::to_owned).collect())
-    };
-    match (api(asked), api(other)) {
-        (Some(asked), Some(other)) => {
-            // `repos/{owner}/{name}/…`, `orgs/{name}/…`, `users/{name}`
-            let names = if asked[0] == "repos" { 3 } else { 2 };
-            asked[0] == other[0] && asked.get(names..) == other.get(names..)
-        }
-        _ => false,
-    }
 }
 
 /// What is sent.
@@ -397,27 +364,6 @@ mod tests {
     use reqwest::header::RETRY_AFTER;
 
     use super::*;
-
-    #[test]
-    fn a_redirect_is_followed_to_the_same_question_alone() {
-        for (asked, other) in [
-            ("api/v1/repos/alice/pub", "api/v1/repos/alice/pub2"),
-            ("api/v1/orgs/old/teams", "api/v1/orgs/new/teams"),
-            ("alice/pub.git/info/refs", "alice/pub2/info/refs"),
-        ] {
-            assert!(is_same_question(asked, other), "{asked} {other}");
-        }
-        for (asked, other) in [
-            ("api/v1/repos/alice/pub", "user/login"),
-            ("api/v1/repos/alice/pub", "api/v1/user"),
-            ("api/v1/repos/alice/pub", "api/v1/repos/alice/pub/keys"),
-            ("api/v1/orgs/old/teams", "api/v1/orgs/new/members"),
-            ("alice/pub.git/info/refs", "user/settings/change_password"),
-            ("alice/pub.git/info/refs", "api/v1/x/info/refs"),
-        ] {
-            assert!(!is_same_question(asked, other), "{asked} {other}");
-        }
-    }
 
     #[test]
     fn a_busy_forge_says_for_how_long() {

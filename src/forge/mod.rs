@@ -17,6 +17,7 @@ mod measures;
 mod pages;
 mod people;
 mod permission;
+mod renamed;
 mod robot;
 mod values;
 

@@ -135,6 +135,39 @@ async fn what_a_token_may_write_is_seen_by_the_first_step_of_a_push() {
 }
 
 #[tokio::test]
+async fn a_rename_is_followed_where_a_proxy_shows_the_forge_below_a_path() {
+    let double = ForgeDouble::start(world()).await;
+    let (url, issuer) = (double.url(), "https://example.com/git");
+    let forge = forge(&double).shown_at(&url.parse().unwrap(), &issuer.parse().unwrap());
+    let (old, token) = (path("acme/old"), secret(ALICE));
+    // As the forge says it, and as a proxy would hand it on that takes the path away.
+    for root in ["/git", ""] {
+        double.world().redirects = [
+            (
+                "/api/v1/repos/acme/old",
+                format!("{root}/api/v1/repos/acme/index"),
+            ),
+            (
+                "/acme/old.git/info/refs",
+                format!("{root}/acme/index/info/refs?service=git-receive-pack"),
+            ),
+        ]
+        .into();
+        let renamed = forge.repository(&old, Showing::Token(&token)).await;
+        assert_eq!(renamed.unwrap().id, 1);
+        assert_eq!(forge.may_token_write(&old, &token).await, Ok(()));
+    }
+    let elsewhere = "/gits/api/v1/repos/acme/index".to_owned();
+    double.world().redirects = [("/api/v1/repos/acme/old", elsewhere)].into();
+    assert!(
+        forge
+            .repository(&old, Showing::Token(&token))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
 async fn a_rename_is_followed_to_this_forge_alone() {
     let double = ForgeDouble::start(world()).await;
     let stranger = ForgeDouble::start(world()).await;

@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use crate::domain::CommitId;
+use crate::domain::{CommitId, ForgePaths};
 use crate::pause::Pause;
 
 use super::refs;
@@ -69,6 +69,7 @@ pub struct Upstream {
     is_taken: Option<IsTaken>,
     proven: Option<Proven>,
     pause: Arc<Pause>,
+    paths: Option<ForgePaths>,
     /// As git clones it; where the forge said that it is, if it was renamed.
     url: Arc<ArcSwap<Url>>,
     authorization: Authorization,
@@ -164,6 +165,7 @@ impl Upstream {
             )),
             is_taken: None,
             proven: None,
+            paths: None,
             pause: Arc::default(),
             authorization,
             client,
@@ -191,6 +193,13 @@ impl Upstream {
         if let Some(proven) = &self.proven {
             proven();
         }
+    }
+
+    /// The same, if the forge is below these paths.
+    #[must_use]
+    pub fn below(mut self, paths: ForgePaths) -> Self {
+        self.paths = Some(paths);
+        self
     }
 
     /// How often it is looked whether somebody else moved the branch.

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
+use crate::domain::ForgePaths;
+
 use super::Upstream;
 
 /// What happens to a push.
@@ -108,6 +110,13 @@ impl Forge {
         let token = HeaderValue::from_str(&format!("Basic {pair}")).unwrap();
         let poll = Duration::from_secs(60);
         Upstream::new(&url, Arc::new(move || Ok(token.clone())), poll).unwrap()
+    }
+
+    /// The same where a proxy shows the forge to people at `issuer`.
+    pub(crate) fn upstream_shown_at(&self, issuer: &str) -> Upstream {
+        let url = format!("http://{}", self.address).parse().unwrap();
+        let paths = ForgePaths::new(&url, &issuer.parse().unwrap());
+        self.upstream().below(paths)
     }
 
     pub(crate) fn path(&self) -> PathBuf {

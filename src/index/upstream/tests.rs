@@ -726,6 +726,20 @@ async fn a_repository_that_was_renamed_is_found_unless_it_is_sent_in_a_circle() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_was_renamed_is_found_where_a_proxy_shows_it_below_a_path() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    // At the path of people it would send from place to place.
+    forge.rename("acme/crates.git", "git/corp/crates");
+    forge.rename("git/corp/crates", "git/corp/crates");
+    let upstream = forge.upstream_shown_at("https://example.com/git");
+    let commit = sidecar.commit();
+    let found = spawn_blocking(move || upstream.tip());
+    let found = found.await.unwrap().unwrap().unwrap();
+    assert_eq!(found.to_string(), commit);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_branch_that_is_no_index_is_left_alone_until_it_is_gone() {
     let forge = Forge::start().await;
     let tree = forge.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);

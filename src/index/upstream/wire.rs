@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::domain::ForgePaths;
 use crate::pause::is_busy;
 
 use super::super::writer::chain;
@@ -64,7 +65,7 @@ impl Upstream {
                 .send()
                 .await
                 .map_err(|fault| Ok(Trouble::of(fault)))?;
-            match moved_to(&response, &base, service) {
+            match moved_to(&response, &base, service, self.paths.as_ref()) {
                 Some(place) => base = place,
                 None => {
                     self.pause.hear(response.status(), response.headers());
@@ -160,7 +161,12 @@ impl From<Trouble> for UpstreamFault {
 }
 
 /// Where the repository is now, if the forge says that it was renamed: on the same forge, nowhere else.
-fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
+fn moved_to(
+    response: &Response,
+    base: &Url,
+    service: &str,
+    paths: Option<&ForgePaths>,
+) -> Option<Url> {
     if !response.status().is_redirection() {
         return None;
     }
@@ -174,7 +180,12 @@ fn moved_to(response: &Response, base: &Url, service: &str) -> Option<Url> {
         .path()
         .strip_suffix(&format!("/{service}"))?
         .to_owned();
-    place.set_path(&repository);
+    let owned = |place: &&str| place.split('/').count() == 2;
+    let here = paths.and_then(|paths| {
+        let place = paths.below(&repository).find(owned)?;
+        Some(format!("{}{place}", paths.reached()))
+    });
+    place.set_path(&here.unwrap_or(repository));
     Some(place)
 }
 

@@ -104,13 +104,14 @@ impl Gate {
             return Ok(standing);
         }
         let robot = self.forge.robot_token().map_err(GateFault::Forge)?;
-        // Names are given away: a group of the token is only a reason to ask about the number.
+        // Names are changed and given away, so the number decides; those that the token names are only asked about first.
         let is_named = |name: &str| {
             let is_it = |group: &PlainText| group.as_str().eq_ignore_ascii_case(name);
             groups.is_none_or(|groups| groups.iter().any(is_it))
         };
-        let named = owners.teams().filter(|(name, _)| is_named(name));
-        let ids: Vec<u64> = named.map(|(_, id)| id).collect();
+        let mut teams: Vec<_> = owners.teams().collect();
+        teams.sort_by_key(|(name, _)| !is_named(name));
+        let ids: Vec<u64> = teams.into_iter().map(|(_, id)| id).collect();
         standing.teams = self.teams_as(person, &ids, &robot).await?;
         if !owners.admit(&standing, wish.can)
             && let Some(id) = owners.repository_id()

@@ -99,7 +99,7 @@ fn a_person_who_signed_in_reads_and_publishes_with_their_id_token() {
 }
 
 #[test]
-fn a_team_that_an_id_token_names_is_asked_for_by_its_number() {
+fn a_team_is_asked_for_by_its_number_whatever_an_id_token_calls_it() {
     let Some(forge) = Gitea::shared() else { return };
     let scene = SignedIn::start(forge);
     let beside = &scene.beside;
@@ -131,9 +131,12 @@ fn a_team_that_an_id_token_names_is_asked_for_by_its_number() {
     assert!(log.contains("is not told who is in a team"), "{log}");
     forge.join(&platform, &beside.robot);
     publish(&of_bob, "0.1.1").succeeds();
+    forge.rename_team(&platform, "Core");
+    let of_bob = beside.developer(&scene.id_token(&bob));
+    publish(&of_bob, "0.1.2").succeeds();
     // What the token says is an hour old, perhaps; the forge knows of today.
     forge.leave(&platform, &bob);
-    publish(&of_bob, "0.1.2").fails_with("is not an owner of the crate `greeter`");
+    publish(&of_bob, "0.1.3").fails_with("is not an owner of the crate `greeter`");
 }
 
 /// What the forge itself signs with.

@@ -227,7 +227,8 @@ impl Gate {
         let named = self.forge.user_named(&person.login, Showing::Token(robot));
         match named.await {
             Ok(there) if there.id == person.id => Ok(()),
-            Ok(_) | Err(ForgeFault::NotFound) => Err(GateFault::MayNotRead),
+            Ok(_) => Err(GateFault::MayNotRead),
+            Err(ForgeFault::NotFound) => Err(GateFault::HiddenPerson(person.login.clone())),
             Err(fault) => Err(GateFault::Forge(of_robot(fault))),
         }
     }

@@ -131,6 +131,7 @@ impl From<GateFault> for ApiError {
             GateFault::Unknown | GateFault::IdToken(_) => (StatusCode::UNAUTHORIZED, None),
             GateFault::Refused(_)
             | GateFault::MayNotRead
+            | GateFault::HiddenPerson(_)
             | GateFault::JobMayNotRead
             | GateFault::NoName(_)
             | GateFault::ReadOnly(_)

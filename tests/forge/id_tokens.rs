@@ -139,6 +139,32 @@ fn a_team_is_asked_for_by_its_number_whatever_an_id_token_calls_it() {
     publish(&of_bob, "0.1.3").fails_with("is not an owner of the crate `greeter`");
 }
 
+#[test]
+fn who_hides_their_profile_is_told_what_helps() {
+    let Some(forge) = Gitea::shared() else { return };
+    let client = forge.application();
+    let wanted = Wanted {
+        robot: "write",
+        ..Wanted::default().signs_in(&client)
+    };
+    let beside = Beside::start_as(forge, &wanted);
+    let alice = forge.user("alice");
+    let token = forge.sign_in(&alice, &client, SCOPE).id;
+    let publish = |version: &str, token: &str| {
+        Release::new("greeter", version).publish(beside.registry.port, token)
+    };
+    beside.registry.look_for(&token);
+    publish("0.1.0", &token).succeeds();
+    forge.show_profile(&alice, "private");
+    let refused = publish("0.1.1", &token);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let said = refused.refusal();
+    assert!(said.contains("its profile is hidden"), "{said}");
+    publish("0.1.1", &beside.token(&alice, &DEVELOPER)).succeeds();
+    forge.show_profile(&alice, "limited");
+    publish("0.1.2", &token).succeeds();
+}
+
 /// What the forge itself signs with.
 struct Signer {
     key: EncodingKey,

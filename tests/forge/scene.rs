@@ -93,6 +93,14 @@ impl Gitea {
         done(self.admin().send("PATCH", &path, &wanted), 200);
     }
 
+    /// Shows the profile of an account so far: `public`, `limited`, `private`.
+    #[track_caller]
+    pub fn show_profile(&self, user: &User, visibility: &str) {
+        let path = format!("/admin/users/{}", user.login);
+        let change = json!({ "login_name": user.login, "source_id": 0, "visibility": visibility });
+        done(self.admin().send("PATCH", &path, &change), 200);
+    }
+
     /// Gives an account another name.
     #[track_caller]
     pub fn rename_user(&self, user: &User, word: &str) -> User {

@@ -31,6 +31,11 @@ pub enum GateFault {
         "whether you may read this registry is not known: it may be by a team, and the forge does not tell the registry's own account who is in all of the teams that may; its operator finds them by `sidecargo doctor`, and an access token of yours needs none of that"
     )]
     HiddenTeam,
+    /// Somebody whom the forge does not show.
+    #[error(
+        "the forge does not show the account `{0}` to the registry's own account: it is gone or was renamed, or its profile is hidden; show the profile (`limited` suffices), or use an access token, which does not need that"
+    )]
+    HiddenPerson(Login),
     /// A job, which cannot be asked about.
     #[error(
         "an id-token of a job does not read a private registry; use the job's token, or one of this registry"

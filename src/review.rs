@@ -5,7 +5,9 @@
 //! is known here alone, so a start judges all that are open.
 
 mod event;
+mod just_good;
 mod owners;
+mod told;
 mod verdicts;
 
 use std::collections::HashSet;
@@ -21,8 +23,10 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, PullRequest, Said, Status};
-use crate::index::{self, Basis, Merge, ReviewFault, Snapshot, Upstream};
+use crate::index::{self, Basis, Merge, Snapshot, Upstream};
 pub use event::Event;
+use just_good::JustGood;
+use told::told;
 use verdicts::Verdicts;
 
 /// The name of the status; a rule of protection on the forge can require it.
@@ -51,7 +55,7 @@ pub struct Reviews {
     index: RepositoryPath,
     waiting: Semaphore,
     /// Held while one is judged.
-    turn: Mutex<()>,
+    turn: Mutex<JustGood>,
     /// What was judged of each newest commit; held while the forge is told.
     verdicts: Mutex<Verdicts>,
     /// Whether one was judged since the last round began whose judgement waits for a branch that is good again.
@@ -302,7 +306,7 @@ async fn calm(failed: &Notify, due: Instant, pause: Duration) -> Duration {
 
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
-    let _turn = reviews.turn.lock().await;
+    let mut just_good = reviews.turn.lock().await;
     match reviews.forge.is_index_taken().await {
         Ok(false) => {}
         Ok(true) => {
@@ -318,30 +322,10 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
             return;
         }
     }
-    let before = app.index.snapshot();
-    let judging = Arc::clone(app);
-    let upstream = reviews.upstream.clone();
-    let judged = tokio::task::spawn_blocking(move || {
-        let blobs = &judging.blobs;
-        judging.index.judge_merge(blobs, &upstream, number, head)
-    });
-    let (basis, (mut state, mut sentence)) = match judged.await {
-        Ok(Merge { basis, told: found }) => {
-            let is_bad = is_branch_bad(app);
-            let (brought, judged) =
-                found.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
-            let judged = told(judged, is_bad);
-            let is_blamed = is_bad && judged.0 == "error";
-            reviews
-                .is_branch_blamed
-                .fetch_or(is_blamed, Ordering::Relaxed);
-            (basis, reviews.misfit(&brought).await.unwrap_or(judged))
-        }
-        Err(_) => {
-            let sentence = "an internal fault, which the log names".to_owned();
-            (Basis::Whole(before.reworked()), ("error", sentence))
-        }
-    };
+    let (basis, (mut state, mut sentence)) = find(app, reviews, number, head).await;
+    if state == GOOD {
+        just_good.let_merge(&app.index, &basis).await;
+    }
     // Who takes back what is good for another state waits for this, or the index is seen to be another.
     let mut verdicts = reviews.verdicts.lock().await;
     if !basis.holds(&app.index.snapshot()) {
@@ -357,6 +341,9 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         basis,
     };
     let announced = reviews.announce(&mut verdicts, head, &judged, said).await;
+    if state == GOOD {
+        just_good.add(judged.basis);
+    }
     if let Err(reason) = &announced {
         warn!(number, %reason, "the forge was not told of a judgement");
     }
@@ -365,33 +352,42 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     }
 }
 
+/// What is to be said of a pull request, and for which states of the index.
+async fn find(
+    app: &Arc<App>,
+    reviews: &Reviews,
+    number: u64,
+    head: CommitId,
+) -> (Basis, (&'static str, String)) {
+    let before = app.index.snapshot();
+    let judging = Arc::clone(app);
+    let upstream = reviews.upstream.clone();
+    let judged = tokio::task::spawn_blocking(move || {
+        let blobs = &judging.blobs;
+        judging.index.judge_merge(blobs, &upstream, number, head)
+    });
+    match judged.await {
+        Ok(Merge { basis, told: found }) => {
+            let is_bad = is_branch_bad(app);
+            let (brought, judged) =
+                found.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
+            let judged = told(judged, is_bad);
+            let is_blamed = is_bad && judged.0 == "error";
+            reviews
+                .is_branch_blamed
+                .fetch_or(is_blamed, Ordering::Relaxed);
+            (basis, reviews.misfit(&brought).await.unwrap_or(judged))
+        }
+        Err(_) => {
+            let sentence = "an internal fault, which the log names".to_owned();
+            (Basis::Whole(before.reworked()), ("error", sentence))
+        }
+    }
+}
+
 /// Whether the branch is where it must not be.
 fn is_branch_bad(app: &App) -> bool {
     app.index.stall().is_some_and(|stall| !stall.is_away)
-}
-
-/// The state and the words of a judgement.
-fn told(judged: Result<(), ReviewFault>, is_branch_bad: bool) -> (&'static str, String) {
-    let Err(fault) = judged else {
-        return (GOOD, "keeps the rules of the index".to_owned());
-    };
-    match &fault {
-        // It may be the branch that does it, on which the pull request stands.
-        ReviewFault::Rule { .. } | ReviewFault::Forbidden(_) | ReviewFault::Conflict
-            if is_branch_bad =>
-        {
-            let sentence = format!(
-                "judged again once the branch itself is good, which it is not now: {fault}"
-            );
-            ("error", sentence)
-        }
-        ReviewFault::Rule { .. }
-        | ReviewFault::Forbidden(_)
-        | ReviewFault::Conflict
-        | ReviewFault::TooLarge(_)
-        | ReviewFault::TooMuchMemory(_) => ("failure", fault.to_string()),
-        _ => ("error", fault.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -399,22 +395,6 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-
-    #[test]
-    fn nobody_is_blamed_for_what_may_be_wrong_with_the_branch() {
-        let state = |fault, is_branch_bad| told(Err(fault), is_branch_bad).0;
-        assert_eq!(state(ReviewFault::Conflict, false), "failure");
-        assert_eq!(state(ReviewFault::Conflict, true), "error");
-        for is_branch_bad in [false, true] {
-            for fault in [ReviewFault::TooLarge(64), ReviewFault::TooMuchMemory(64)] {
-                assert_eq!(state(fault, is_branch_bad), "failure");
-            }
-            let fault = ReviewFault::Io(std::io::Error::other("no room"));
-            assert_eq!(state(fault, is_branch_bad), "error");
-            // What heals the branch.
-            assert_eq!(told(Ok(()), is_branch_bad).0, "success");
-        }
-    }
 
     #[tokio::test]
     async fn what_failed_puts_no_look_off() {

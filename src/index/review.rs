@@ -14,6 +14,7 @@ use crate::disk::TempFolder;
 use crate::domain::{CommitId, Numbered};
 
 use super::hooks::{PushFault, judge_from};
+use super::registry_files::POLICY_TOML;
 use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
 use super::writer::Tip;
 use super::{HistoryFault, Index, OpenFault, Violation};
@@ -107,7 +108,7 @@ impl Index {
         let tip = Tip::clone(&self.shown.load());
         upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
         let good = tip.snapshot.commit;
-        let touched = upstream.touched_apart(&quarantine, good, head, &["owners"]);
+        let touched = upstream.touched_apart(&quarantine, good, head, &["owners", POLICY_TOML]);
         // Of what nobody can tell what it touches, it may be anything.
         *basis = Basis::new(&tip.snapshot, touched.unwrap_or(None));
         let Some(merged) = upstream.merge_apart(&quarantine, good, head)? else {

@@ -128,6 +128,15 @@ impl<'forge> Writer<'forge> {
         assert_eq!(merged.status, 200, "{merged:?}");
     }
 
+    /// Lets the forge merge it as soon as it is said that it is good.
+    #[track_caller]
+    fn merges_once_good(&self, proposed: &Proposed) {
+        let path = format!("{}/pulls/{}/merge", self.repository.api(), proposed.number);
+        let wanted = json!({ "Do": "squash", "merge_when_checks_succeed": true });
+        let scheduled = self.caller.send("POST", &path, &wanted);
+        assert_eq!(scheduled.status, 201, "{scheduled:?}");
+    }
+
     /// A rule that lets nothing be merged of which the server does not say that it is good.
     #[track_caller]
     fn protect(&self) {
@@ -328,6 +337,39 @@ fn what_was_good_is_taken_back_also_while_it_is_closed_and_of_what_a_pull_reques
     let words = writer.waits_for(&closed, "failure");
     assert!(words.ends_with("a crate needs an owner"), "{words}");
     assert_eq!(writer.ready(), 200);
+}
+
+#[test]
+fn of_two_that_the_forge_merges_by_itself_the_second_is_judged_with_the_first() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    writer.put_good(OWNERS_FILE, OWNERS);
+    // Nobody says that one is good before it is known what shall happen to both then.
+    beside.registry.stop();
+    let both = [("teams", teams()), ("users", users())].map(|(branch, owners)| {
+        let proposed = writer.propose(branch, OWNERS_FILE, owners);
+        writer.merges_once_good(&proposed);
+        proposed
+    });
+    beside.registry.start_again();
+    let ends = eventually("one is merged, and the other is bad", || {
+        let mut ends = both.each_ref().map(|proposed| {
+            let path = format!("{}/pulls/{}", writer.repository.api(), proposed.number);
+            match writer.caller.read(&path)["merged"] == true {
+                true => "merged".to_owned(),
+                false => writer
+                    .said(proposed)
+                    .map_or(String::new(), |(said, _)| said),
+            }
+        });
+        ends.sort();
+        (ends == ["failure", "merged"]).then_some(ends)
+    });
+    assert_eq!(ends.len(), 2);
+    assert_eq!(writer.ready(), 200);
+    beside.tip();
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! For which states of the index a judgement of a pull request holds.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::domain::{CommitId, CrateName, Owners};
 
+use super::super::registry_files::POLICY_TOML;
 use super::super::rule;
 use super::super::snapshot::Snapshot;
 
@@ -20,6 +22,8 @@ pub enum Basis {
         by_people: CommitId,
         /// None if there is no such crate.
         owners: Vec<(CrateName, Option<Arc<Owners>>)>,
+        /// Whether it touches the policy, too, which only people change.
+        policy: bool,
     },
 }
 
@@ -35,6 +39,27 @@ impl Basis {
             owners: names
                 .map(|name| (name.clone(), owners(on, &name)))
                 .collect(),
+            policy: files.iter().any(|path| path == POLICY_TOML),
+        }
+    }
+
+    /// Whether both touch the same, so that one may be bad once the other is merged.
+    pub fn shares(&self, other: &Self) -> bool {
+        let part = |basis: &Self| match basis {
+            Self::Whole(_) => None,
+            Self::Part { owners, policy, .. } => Some((
+                owners
+                    .iter()
+                    .map(|(name, _)| name.canonical())
+                    .collect::<HashSet<_>>(),
+                *policy,
+            )),
+        };
+        match (part(self), part(other)) {
+            (Some((one, in_one)), Some((other, in_other))) => {
+                in_one && in_other || !one.is_disjoint(&other)
+            }
+            _ => true,
         }
     }
 
@@ -45,6 +70,7 @@ impl Basis {
             Self::Part {
                 by_people,
                 owners: known,
+                ..
             } => {
                 let is_same = |(name, known): &(_, _)| is_same(known, &owners(on, name));
                 *by_people == on.by_people() && known.iter().all(is_same)

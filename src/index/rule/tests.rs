@@ -147,6 +147,14 @@ fn what_is_judged_of_some_owners_holds_while_nobody_changes_these() {
         basis(&["owners/1/d.toml"]),
         Basis::new(&INDEX, None),
     ];
+    let shared = |number: usize| of.each_ref().map(|basis| basis.shares(&of[number]));
+    assert_eq!(shared(0), [false, false, false, false, true]);
+    assert_eq!(shared(1), [false, true, true, false, true]);
+    let policies = [
+        basis(&["policy.toml"]),
+        basis(&["owners/1/d.toml", "policy.toml"]),
+    ];
+    assert!(policies[0].shares(&policies[1]) && !policies[0].shares(&of[2]));
     let held = |by, files: &[(&str, &str)]| {
         let after = judge(by, files).unwrap().apply(&INDEX, other);
         of.each_ref().map(|basis| {

@@ -101,7 +101,13 @@ impl Reviews {
             );
             return Ok(());
         }
-        let mut open = self.forge.open_pull_requests(&self.index).await?;
+        let open = self.forge.open_pull_requests(&self.index).await;
+        if open == Err(ForgeFault::NotFound) {
+            // A forge knows of none in a repository that is empty, as one was until a moment ago.
+            self.failed.notify_one();
+            return Ok(());
+        }
+        let mut open = open?;
         open.retain(|open| open.base.name == index::BRANCH);
         let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
         let mut on = app.index.snapshot();

@@ -39,7 +39,7 @@ pub enum SetupFault {
     },
     /// There is no such account.
     #[error(
-        "there is no account `{0}` on the forge; make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
+        "there is no account `{0}` on the forge, or its profile is hidden, so that nobody can be told from an organisation; show it, or make an ordinary one for the server (a forge's administrator can: Site administration, User accounts), and run this again"
     )]
     NoRobot(Login),
     /// It is no account but an organisation.

@@ -15,9 +15,12 @@ use tokio::sync::Mutex;
 
 use super::client::Bytes;
 use super::{Forge, ForgeFault, Showing};
+use crate::domain::harmless;
 
 /// The most keys of an issuer; a forge has one.
 const KEYS_MAX: usize = 32;
+/// How much of the name of another issuer is repeated, in characters.
+const ISSUER_CHARS_MAX: usize = 200;
 /// The longest name of a key, in bytes.
 const KID_BYTES_MAX: usize = 256;
 
@@ -55,6 +58,11 @@ pub enum IssuerFault {
         "the forge says that it is another issuer than this registry expects; its operator must set `forge.issuer` to the forge's ROOT_URL"
     )]
     OtherIssuer,
+    /// It is the configured one, and signs under another name.
+    #[error(
+        "the forge signs as `{0}` and not as its ROOT_URL, which no registry can tell from another forge; an administrator has to take JWT_CLAIM_ISSUER out of its section `[oauth2]`, until then use an access token"
+    )]
+    ClaimsAnother(String),
     /// It has no key of this name.
     #[error("the token is signed with a key that the forge does not have; get a new one")]
     UnknownKey,
@@ -237,9 +245,6 @@ impl IssuerKeys {
             fault => fault.into(),
         });
         let discovery: Discovery = answer?.json()?;
-        if discovery.issuer != self.issuer {
-            return Err(IssuerFault::OtherIssuer);
-        }
         // Only at the forge itself, where we reach it: the token says nothing of where its key is, and the forge nothing
         // of others.
         let path = discovery.jwks_uri.strip_prefix(&self.root);
@@ -247,6 +252,10 @@ impl IssuerKeys {
         let Some(path) = path else {
             return Err(IssuerFault::OtherIssuer);
         };
+        if discovery.issuer != self.issuer {
+            let issuer = harmless(&discovery.issuer, ISSUER_CHARS_MAX);
+            return Err(IssuerFault::ClaimsAnother(issuer));
+        }
         let answer = forge.get(path, Showing::Nobody, Bytes::All).await?;
         let set: KeySet = answer.json()?;
         let is_symmetric = |jwk: &Value| jwk.get("kty").and_then(Value::as_str) == Some("oct");

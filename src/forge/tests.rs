@@ -685,7 +685,8 @@ mod keys {
         let (keys, forge) = (keys(&double, HASTY), forge(&double));
         double.world().issuer = Some("https://elsewhere.example".to_owned());
         let other = keys.key("one", &forge).await.err();
-        assert_eq!(other, Some(IssuerFault::OtherIssuer));
+        let elsewhere = "https://elsewhere.example".to_owned();
+        assert_eq!(other, Some(IssuerFault::ClaimsAnother(elsewhere)));
         double.world().issuer = None;
         double.world().keys = vec![json!({"alg": "HS256", "kty": "oct", "use": "sig"})];
         let shared = keys.key("one", &forge).await.err();

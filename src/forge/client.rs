@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response};
 use serde::de::DeserializeOwned;
@@ -15,7 +17,7 @@ use url::Url;
 
 use super::kind::KnownKind;
 use super::{ForgeFault, IndexRepository, Measures, Robot};
-use crate::domain::{ForgePaths, PublicUrl, Secret};
+use crate::domain::{ForgePaths, PublicUrl, Secret, harmless};
 use crate::pause::{self, Pause};
 
 /// The questions at one moment.
@@ -294,6 +296,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
     let date = header(DATE).and_then(|text| rfc2822::parse(&text).ok());
     let date = date.map(|date| date.timestamp());
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
+    let location = header(LOCATION);
     let total = header(TOTAL).and_then(|text| text.parse().ok());
     let mut body = Vec::new();
     let enough = match bytes {
@@ -324,6 +327,7 @@ async fn answer(mut response: Response, bytes: Bytes) -> Result<Answer, ForgeFau
         302 | 303 => Err(ForgeFault::Forbidden(
             "it sends to a page for people; sign in there and see what it asks for".to_owned(),
         )),
+        code @ 300..=399 => Err(ForgeFault::Odd(sent_on(code, location))),
         429 | 503 => Err(ForgeFault::Busy { retry_after_secs }),
         code @ 500.. => Err(ForgeFault::Unreachable(format!("it answers {code}"))),
         code => Err(ForgeFault::odd(code, &body)),
@@ -342,7 +346,18 @@ fn unreachable(fault: reqwest::Error) -> ForgeFault {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    ForgeFault::Unreachable(crate::domain::harmless(&cause.to_string(), 200))
+    ForgeFault::Unreachable(harmless(&cause.to_string(), 200))
+}
+
+/// What is said of a forge that sends elsewhere; a token does not go along.
+fn sent_on(code: u16, location: Option<String>) -> String {
+    match location {
+        Some(place) => format!(
+            "it answers {code} and sends to `{}`, where no token goes by itself; if the forge is there now, set `forge.url` to that address",
+            harmless(&place, 200)
+        ),
+        None => format!("it answers {code}, and does not say where to"),
+    }
 }
 
 fn hidden(text: &str) -> Result<HeaderValue, ForgeFault> {

@@ -88,6 +88,20 @@ impl Rates {
     }
 }
 
+impl Rates {
+    /// Gives a token back for something that was not done, and not for anything that was wrong with it.
+    pub fn give_back(&self, limits: &RateLimits, counted: Counted, who: &PlainText) {
+        let Some(rate) = rate_of(limits, counted) else {
+            return;
+        };
+        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (counted, who.as_str().to_ascii_lowercase());
+        if let Some(full_at) = buckets.get_mut(&key) {
+            *full_at = full_at.checked_sub(rate.interval()).unwrap_or(*full_at);
+        }
+    }
+}
+
 fn rate_of(limits: &RateLimits, counted: Counted) -> Option<Rate> {
     match counted {
         Counted::NewCrate => limits.new_crates,
@@ -168,6 +182,26 @@ mod tests {
             take(Counted::NewVersion, "alice").unwrap();
             take(Counted::Yank, "alice").unwrap();
         }
+    }
+
+    #[test]
+    fn what_was_not_done_is_given_back_once() {
+        let (rates, limits, now) = (Rates::default(), limits(2, 1), Instant::now());
+        let take = |name| rates.take(&limits, Counted::NewCrate, &login(name), now);
+        take("alice").unwrap();
+        take("alice").unwrap();
+        rates.give_back(&limits, Counted::NewCrate, &login("Alice"));
+        rates.give_back(&limits, Counted::NewVersion, &login("alice"));
+        rates.give_back(&limits, Counted::NewCrate, &login("bob"));
+        take("alice").unwrap();
+        take("alice").unwrap_err();
+        // Nobody has more than all.
+        rates.give_back(&limits, Counted::NewCrate, &login("alice"));
+        rates.give_back(&limits, Counted::NewCrate, &login("alice"));
+        rates.give_back(&limits, Counted::NewCrate, &login("alice"));
+        take("alice").unwrap();
+        take("alice").unwrap();
+        take("alice").unwrap_err();
     }
 
     #[test]

@@ -189,7 +189,10 @@ async fn a_rename_is_followed_to_this_forge_alone() {
         let fault = follow(to.clone()).await.unwrap_err();
         let words = format!("it answers 301 and sends to `{to}`");
         let is_not_followed = |said: &String| said.starts_with(&words);
-        assert!(matches!(fault, ForgeFault::Odd(said) if is_not_followed(&said)), "{to}");
+        assert!(
+            matches!(fault, ForgeFault::Odd(said) if is_not_followed(&said)),
+            "{to}"
+        );
     }
     assert_eq!(stranger.asked("/"), 0, "no token went elsewhere");
     double.world().redirects = [(

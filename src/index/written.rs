@@ -32,6 +32,16 @@ pub enum WriteFault {
     OutcomeUnknown(String),
 }
 
+impl WriteFault {
+    /// Whether nothing was done, for a reason that has nothing to do with the change.
+    pub fn is_none_of_the_senders(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy | Self::Late | Self::BlobLost(_) | Self::Unavailable(_)
+        )
+    }
+}
+
 /// What happened to a change that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Landed {

@@ -188,14 +188,15 @@ where
     }
     judge(wrong, &refusals)?;
     let turn = turn_in(&app.keepers, deadline).await?;
-    count(app, &who, &release, &app.index.snapshot())?;
+    let counted = count(app, &who, &release, &app.index.snapshot())?;
 
     let (blob, kept) = keep(&app.blobs, received, cksum, turn);
     let find = async |on| match kept.await {
         Ok(true) => find(on).await,
         _ => Err(PublishFault::Store(io::Error::other("it was not kept"))),
     };
-    let landed = app.submit(asked, blob, deadline, find).await?;
+    let landed = app.submit(asked, blob, deadline, find).await;
+    let landed = landed.inspect_err(|fault| uncount(app, &who, counted, fault))?;
     Ok(Published { landed, warnings })
 }
 
@@ -309,13 +310,27 @@ fn count(
     who: &PlainText,
     release: &Release,
     snapshot: &Snapshot,
-) -> Result<(), TooOften> {
+) -> Result<Counted, TooOften> {
     let counted = match snapshot.find(&release.name) {
         Some(_) => Counted::NewVersion,
         None => Counted::NewCrate,
     };
     let limits = &snapshot.registry().policy.rates;
-    app.rates.take(limits, counted, who, Instant::now())
+    app.rates.take(limits, counted, who, Instant::now())?;
+    Ok(counted)
+}
+
+/// Takes that back if nothing was published, and nothing is wrong with the upload.
+fn uncount(app: &App, who: &PlainText, counted: Counted, fault: &PublishFault) {
+    let was_not_done = match fault {
+        PublishFault::Store(_) => true,
+        PublishFault::Write(fault) => fault.is_none_of_the_senders(),
+        _ => false,
+    };
+    if was_not_done {
+        let limits = app.index.snapshot().registry().policy.rates.clone();
+        app.rates.give_back(&limits, counted, who);
+    }
 }
 
 /// All that decides whether the caller may publish this.

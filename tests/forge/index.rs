@@ -16,7 +16,7 @@ use crate::common::http::{get, request};
 use crate::common::metrics::Metrics;
 use crate::common::project::Project;
 use crate::common::registry::Registry;
-use crate::common::upload::{frame, manifest, metadata, tarball};
+use crate::common::upload::{Release, frame, manifest, metadata, tarball};
 use crate::common::watch::eventually;
 
 #[test]
@@ -606,4 +606,26 @@ fn reads_go_on_while_the_forge_is_away() {
     person.cargo(&program, &["update"]).succeeds();
     forge.start_again();
     publish(&person, "0.1.1").succeeds();
+}
+
+#[test]
+fn what_the_registry_could_not_write_takes_nothing_from_a_rate() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    publish(&beside.person(View::Sparse), "0.1.0").succeeds();
+    let policy = include_str!("../../index-template/policy.toml");
+    let rate = "[rates]\nnew_versions = { burst = 1, per_hour = 1 }";
+    beside.put("policy.toml", &policy.replace("[rates]", rate));
+    let token = beside.registry.token("alice");
+    let publish =
+        |version: &str| Release::new("greeter", version).publish(beside.registry.port, &token);
+    forge.archive(&beside.repository, true);
+    for _ in 0..3 {
+        let refused = publish("0.2.0");
+        assert_eq!(refused.status, 503, "{refused:?}");
+    }
+    forge.archive(&beside.repository, false);
+    publish("0.2.0").succeeds();
+    let refused = publish("0.3.0");
+    assert_eq!(refused.status, 429, "{refused:?}");
 }

@@ -122,6 +122,7 @@ pub fn back_up(
         AppFault::Locked(folder) => BackupFault::InUse(folder),
         other => other.into(),
     })?;
+    source.check_readable().map_err(AppFault::from)?;
     let copied = copy(&source, from, &data.place(), to, tell)?;
     // Not before: a folder that is refused may be a registry.
     write(&data.backup_mark(), MARK)?;

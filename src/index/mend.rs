@@ -338,8 +338,17 @@ impl Place {
         Ok(newest.filter_map(|(_, path)| look_into(path)).collect())
     }
 
-    /// Packs and indices of which the disk does not give all bytes; every byte is read.
-    pub fn unread(&self) -> io::Result<Vec<Damaged>> {
+    /// Refuses to go on where the disk does not give all bytes of a pack; every byte is read.
+    pub fn check_readable(&self) -> Result<(), OpenFault> {
+        let unread = self.unread().map_err(|source| self.io_fault(source))?;
+        match unread.first() {
+            None => Ok(()),
+            Some(file) => Err(self.io_fault(io::Error::other(file.to_string()))),
+        }
+    }
+
+    /// Packs and indices of which the disk does not give all bytes.
+    pub(super) fn unread(&self) -> io::Result<Vec<Damaged>> {
         let mut files = self.packs_and_indices("idx")?;
         files.extend(self.packs_and_indices("pack")?);
         Ok(files.iter().filter_map(|path| unread(path)).collect())

@@ -135,6 +135,11 @@ fn a_pack_that_the_disk_does_not_give_is_named() {
     let what = format!("{name}`: it cannot be read: Is a directory");
     finds_and_looks(&registry, &git::tip(&registry.repository()), &what)
         .fails_with("Is a directory");
+    let backup = tempfile::tempdir().unwrap();
+    let backup = backup.path().join("backup");
+    registry
+        .run(&["backup", backup.to_str().unwrap()])
+        .fails_with(&what);
     fs::remove_dir(&pack).unwrap();
     registry.run(&["verify"]).succeeds();
 }

@@ -116,7 +116,7 @@ pub enum AppFault {
     #[error("there is no registry in the data folder {}; `--data` names its folder", .0.display())]
     NoRegistry(PathBuf),
     /// What is served would part from the registry of which it is the backup.
-    #[error("the data folder {folder} is a backup, and one that is served cannot be brought up to date any more; `sidecargo restore {folder} --data OTHER` makes a registry of it in another folder; if it shall be the registry from now on, remove the file `backup` in it", folder = .0.display())]
+    #[error("the data folder {folder} is a backup, and one that is served cannot be brought up to date any more; `sidecargo restore {folder} --data OTHER` makes a registry of it in another folder; if it shall be the registry from now on, remove the file `sidecargo-backup` in it", folder = .0.display())]
     IsBackup(PathBuf),
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
@@ -172,8 +172,8 @@ impl App {
         let public_url = config.public_url(bound);
         let data = Data::new(&config.data);
         data.check_user()?;
+        let mut lock = data.lock_within(LOCK_WAIT)?;
         data.check_is_no_backup()?;
-        let lock = data.lock_within(LOCK_WAIT)?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
         if config.forge.is_none() {
@@ -200,9 +200,10 @@ impl App {
         };
         let is_known = data.place().git_dir.exists();
         let index = Index::open(&data.place(), &settings, &blobs, branch)?;
-        if let Some(watch) = &watch {
-            watch.mark_beside(&index);
+        if !is_known {
+            data.hold_repository(&mut lock)?;
         }
+        forge::settle_mark(&config, watch.as_ref(), &data, &index);
         if let Err(cause) =
             env::current_exe().and_then(|program| data.place().install_hooks(&program))
         {

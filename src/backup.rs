@@ -1,12 +1,11 @@
 //! Copying a whole registry: to a backup while a server runs, and back.
 //!
 //! A backup is a data folder like any other, but for a mark by which it is not served: what is served changes, and could
-//! not be brought up to date any more. It is consistent at one commit: the keys
-//! are read first, since a key is trusted for good; then comes the index, then every `.crate` file that it names, then
+//! not be brought up to date any more. It is consistent at one commit: the keys are read first, since a key is trusted for good; then comes the index, then every `.crate` file that it names, then
 //! the tip, and then keys take the place of older ones.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+mod small_files;
+
 use std::fs;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -19,9 +18,8 @@ use crate::blobs::Blobs;
 use crate::disk::{self, TempFolder};
 use crate::domain::{Cksum, CommitId, Visibility};
 use crate::index::{CopyFault, Identity, KeyFault, Place};
+use small_files::SmallFiles;
 
-/// The largest file beside the index that is copied, in bytes: a key or the record of a token.
-const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How much of a crate file is copied at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -122,12 +120,16 @@ pub fn back_up(
         AppFault::Locked(folder) => BackupFault::InUse(folder),
         other => other.into(),
     })?;
-    source.check_readable().map_err(AppFault::from)?;
+    for place in [&source, &data.place()] {
+        place.check_readable().map_err(AppFault::from)?;
+    }
     let copied = copy(&source, from, &data.place(), to, tell)?;
     // Not before: a folder that is refused may be a registry.
     write(&data.backup_mark(), MARK)?;
-    if let Some(number) = forge_repository(&Data::new(from))? {
-        write(&data.forge_repository(), &number)?;
+    let there = data.forge_repository();
+    match forge_repository(&Data::new(from))? {
+        Some(number) => write(&there, &number)?,
+        None => drop(disk::if_there(fs::remove_file(&there)).map_err(write_fault(&there))?),
     }
     if !copied.is_closed {
         let mark = data.closed();
@@ -175,10 +177,8 @@ pub fn restore(
         ..place.clone()
     };
     let copied = copy(&source, backup, &coming, to, tell)?;
-    // Only the forge knows whether it hides the registry by now.
-    if coming.has_forge().map_err(AppFault::from)? {
-        write(&data.closed(), b"")?;
-    }
+    let mark = data.backup_mark();
+    disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
     disk::rename(unfinished.path(), &place.git_dir).map_err(write_fault(&place.git_dir))?;
     Ok(copied)
 }
@@ -250,8 +250,11 @@ fn copy(
     // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
     // index has come to say so since the commit that was copied, which took the file away.
     let is_private = |identity: &Identity| identity.visibility == Visibility::Private;
-    let is_hidden = || !is_private(&copied) && source.identity().is_ok_and(|now| is_private(&now));
-    let is_closed = was_closed || is_closed() || is_hidden();
+    let is_hidden =
+        || !is_private(&copied) && source.identity().map_or(true, |now| is_private(&now));
+    // And only the forge knows whether it hides one that it showed by the time this is restored.
+    let has_forge = source.has_forge().map_err(AppFault::from)?;
+    let is_closed = has_forge || was_closed || is_closed() || is_hidden();
     if is_closed {
         write(&there.closed(), b"")?;
     }
@@ -300,84 +303,6 @@ fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault
     match is_whole {
         true => to.keep(copy, cksum).map_err(&unwritten),
         false => Err(damaged()),
-    }
-}
-
-/// Small files of a folder, by their names; of temporary ones nothing is known.
-struct SmallFiles(BTreeMap<OsString, Vec<u8>>);
-
-impl SmallFiles {
-    fn read(folder: &Path) -> Result<Self, BackupFault> {
-        let mut files = BTreeMap::new();
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self(files)),
-            other => other.map_err(read_fault(folder))?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(read_fault(folder))?;
-            let name = entry.file_name();
-            // Somebody may be about to remove it.
-            if name.to_string_lossy().starts_with(disk::TEMP_PREFIX) {
-                continue;
-            }
-            let path = entry.path();
-            // Of what a link leads to: a key may lie elsewhere.
-            let metadata = fs::metadata(&path).map_err(read_fault(&path))?;
-            if metadata.is_file() && metadata.len() <= SMALL_FILE_BYTES_MAX {
-                let bytes = fs::read(&path).map_err(read_fault(&path))?;
-                files.insert(name, bytes);
-            }
-        }
-        Ok(Self(files))
-    }
-
-    /// Refuses a folder with a file that is not one of these.
-    fn are_all_of(&self, folder: &Path) -> Result<(), BackupFault> {
-        let there = Self::read(folder)?;
-        let mut others = { there.0.iter() }.filter(|(name, it)| self.0.get(*name) != Some(*it));
-        match others.next() {
-            Some((name, _)) => Err(BackupFault::Foreign(folder.join(name))),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes those that `folder` does not have; what it has stays as it is.
-    fn add_to(&self, folder: &Path) -> Result<(), BackupFault> {
-        let there = Self::read(folder)?;
-        self.write(folder, |name| !there.0.contains_key(name))
-    }
-
-    /// Writes those that `folder` does not have with these bytes.
-    fn replace_in(&self, folder: &Path) -> Result<(), BackupFault> {
-        let there = Self::read(folder)?;
-        self.write(folder, |name| there.0.get(name) != self.0.get(name))
-    }
-
-    /// Removes from `folder` the keys of tokens that are not among them.
-    fn alone_in(&self, folder: &Path) -> Result<(), BackupFault> {
-        let there = Self::read(folder)?;
-        let is_gone = |name: &&OsString| {
-            name.as_encoded_bytes().starts_with(b"token-") && !self.0.contains_key(*name)
-        };
-        let gone = there.0.keys().filter(is_gone);
-        for path in gone.map(|name| folder.join(name)) {
-            fs::remove_file(&path).map_err(write_fault(&path))?;
-        }
-        disk::sync_folder(folder).map_err(write_fault(folder))
-    }
-
-    /// Each readable by this user alone.
-    fn write(
-        &self,
-        folder: &Path,
-        is_meant: impl Fn(&OsString) -> bool,
-    ) -> Result<(), BackupFault> {
-        disk::create_private_folder(folder).map_err(write_fault(folder))?;
-        for (name, bytes) in self.0.iter().filter(|(name, _)| is_meant(name)) {
-            let path = folder.join(name);
-            disk::replace_private(&path, bytes).map_err(write_fault(&path))?;
-        }
-        Ok(())
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Data<'a> {
 pub(crate) struct Lock {
     _file: File,
     /// Those that can be held.
-    _folders: Vec<File>,
+    folders: Vec<File>,
 }
 
 impl<'a> Data<'a> {
@@ -128,7 +128,7 @@ impl<'a> Data<'a> {
 
     /// What is there if the folder is a backup: the registry is another one.
     pub(crate) fn backup_mark(&self) -> PathBuf {
-        self.folder.join("backup")
+        self.folder.join("sidecargo-backup")
     }
 
     /// What can be made again; it may be deleted at any time.
@@ -167,7 +167,7 @@ impl<'a> Data<'a> {
 
     /// Refuses to change a backup: it would part from its registry.
     pub(super) fn check_is_no_backup(&self) -> Result<(), AppFault> {
-        match self.backup_mark().exists() {
+        match self.backup_mark().is_file() {
             true => Err(AppFault::IsBackup(self.folder.to_owned())),
             false => Ok(()),
         }
@@ -177,8 +177,8 @@ impl<'a> Data<'a> {
     pub(crate) fn open_index(&self) -> Result<(Index, Lock), AppFault> {
         let place = self.existing_place()?;
         self.check_user()?;
-        self.check_is_no_backup()?;
         let lock = self.lock()?;
+        self.check_is_no_backup()?;
         let settings = Settings::recorded(&healed_identity(&place)?);
         let branch = Branch::Here { poll: COMMAND_POLL };
         let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
@@ -249,7 +249,7 @@ impl<'a> Data<'a> {
         match file.try_lock() {
             Ok(()) => Ok(Lock {
                 _file: file,
-                _folders: self.hold(File::try_lock)?,
+                folders: self.hold(File::try_lock)?,
             }),
             Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
             Err(TryLockError::Error(source)) => Err(self.fault(source)),
@@ -262,19 +262,32 @@ impl<'a> Data<'a> {
         &self,
         lock: impl Fn(&File) -> Result<(), TryLockError>,
     ) -> Result<Vec<File>, AppFault> {
-        let mut held = Vec::new();
-        for path in [self.folder.to_owned(), self.place().git_dir] {
-            let Ok(folder) = File::open(&path) else {
-                continue;
-            };
-            match lock(&folder) {
-                Ok(()) => held.push(folder),
-                Err(TryLockError::WouldBlock) => return Err(AppFault::Locked(path)),
-                // Not every file system of a network can hold a folder; there the file alone counts.
-                Err(TryLockError::Error(_)) => {}
-            }
+        let paths = [self.folder.to_owned(), self.place().git_dir];
+        let held = paths.iter().map(|path| self.hold_one(path, &lock));
+        held.filter_map(Result::transpose).collect()
+    }
+
+    /// The same of the repository, which has been made since.
+    pub(super) fn hold_repository(&self, lock: &mut Lock) -> Result<(), AppFault> {
+        let held = self.hold_one(&self.place().git_dir, File::try_lock)?;
+        lock.folders.extend(held);
+        Ok(())
+    }
+
+    fn hold_one(
+        &self,
+        path: &Path,
+        lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<File>, AppFault> {
+        let Ok(folder) = File::open(path) else {
+            return Ok(None);
+        };
+        match lock(&folder) {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
+            // Not every file system of a network can hold a folder; there the file alone counts.
+            Err(TryLockError::Error(_)) => Ok(None),
         }
-        Ok(held)
     }
 
     /// As [`Data::lock`], and patient: it must not be called where other work waits.

@@ -17,7 +17,7 @@ use crate::config::{Config, ForgeConfig};
 use crate::disk;
 use crate::domain::{ForgePaths, PublicUrl, Visibility};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IndexRepository, KeyPatience, Robot};
-use crate::index::{Branch, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
+use crate::index::{Branch, Index, IsTaken, Settings, TokenFault, Upstream, UpstreamFault};
 use crate::visibility::{AtForge, Mark, Watch};
 
 /// How long it is waited for the word that the name of the index repository was not taken.
@@ -145,18 +145,23 @@ pub(super) fn watch(
 /// may read: nobody else can.
 fn heed_mark(said: Option<Visibility>, mark: &Path, settings: &mut Settings) {
     match said {
-        Some(Visibility::Private) => {}
-        Some(Visibility::Public) => {
-            if let Err(cause) = disk::if_there(fs::remove_file(mark)) {
-                warn!(%cause, "a mark that is no longer needed was not removed");
-            }
-        }
         // One that may be there is one.
         None if mark.try_exists().unwrap_or(true) => {
             settings.visibility = Visibility::Private;
             settings.keeps_visibility = false;
         }
-        None => {}
+        _ => {}
+    }
+}
+
+/// Leaves the mark as it is needed beside the index that was opened; a start that is refused changes nothing.
+pub(super) fn settle_mark(config: &Config, watch: Option<&Watch>, data: &Data<'_>, index: &Index) {
+    if let Some(watch) = watch {
+        watch.mark_beside(index);
+    }
+    let is_opened = config.forge.is_none() && config.visibility == Some(Visibility::Public);
+    if is_opened && let Err(cause) = disk::if_there(fs::remove_file(data.closed())) {
+        warn!(%cause, "a mark that is no longer needed was not removed");
     }
 }
 

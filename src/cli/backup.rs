@@ -46,7 +46,16 @@ impl Restore {
         let bar = progress::bar("crate files");
         let copied = backup::restore(&self.folder, &data, &mut |all, left| bar.set(all, left));
         bar.clear();
-        say("the registry is restored", copied?)
+        let copied = copied?;
+        let is_closed = copied.is_closed;
+        say("the registry is restored", copied)?;
+        if is_closed {
+            writeln!(
+                std::io::stdout(),
+                "nobody reads it without a token until the forge has shown its repository for a minute, or, without a forge, the configuration says `visibility = \"public\"`"
+            )?;
+        }
+        Ok(())
     }
 }
 

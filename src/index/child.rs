@@ -35,8 +35,8 @@ pub(super) fn run(mut command: Command, input: &str, silence: Duration) -> io::R
     let listening = listen(child.stdout.take(), tell.clone(), Written::Output)
         .and_then(|()| listen(child.stderr.take(), tell, Written::Told));
     if let Err(cause) = listening {
+        // Nobody waits for it: on a disk that hangs it ends only with that.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-        let _ = child.wait();
         return Err(cause);
     }
     if let Some(mut stdin) = child.stdin.take() {

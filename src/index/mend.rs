@@ -349,9 +349,10 @@ impl Place {
 
     /// Packs and indices of which the disk does not give all bytes.
     pub(super) fn unread(&self) -> io::Result<Vec<Damaged>> {
-        let mut files = self.packs_and_indices("idx")?;
-        files.extend(self.packs_and_indices("pack")?);
-        Ok(files.iter().filter_map(|path| unread(path)).collect())
+        let indices = self.packs_and_indices("idx")?;
+        let packs = indices.iter().map(|index| index.with_extension("pack"));
+        let files = packs.chain(indices.iter().cloned());
+        Ok(files.filter_map(|path| unread(&path)).collect())
     }
 
     pub(super) fn packs_and_indices(&self, extension: &str) -> io::Result<Vec<PathBuf>> {

@@ -53,9 +53,7 @@ fn a_second_server_does_not_touch_the_data_of_the_first() {
 
 #[test]
 fn a_second_server_does_not_touch_a_repository_that_is_linked_into_its_own_data() {
-    let mut registry = Registry::start();
-    registry.stop();
-    registry.start_again();
+    let registry = Registry::start();
     let before = registry.files();
     let other = tempfile::tempdir().unwrap();
     let mut copy = Command::new("cp");
@@ -67,7 +65,7 @@ fn a_second_server_does_not_touch_a_repository_that_is_linked_into_its_own_data(
     fs::remove_dir_all(&repository).unwrap();
     symlink(registry.repository(), &repository).unwrap();
     let rival = registry.run_rival_on(other.path());
-    let why = format!("{} is in use by another sidecargo", repository.display());
+    let why = format!("{} is in use by another sidecargo", other.path().display());
     assert!(rival.contains(&why), "it names what is in use: {rival}");
     assert_eq!(registry.files(), before);
 }

@@ -248,8 +248,9 @@ fn what_is_closed_is_closed_in_its_backup_and_where_that_is_restored() {
         registry.run(&["backup", &backup]).succeeds();
         assert_eq!(path.join("closed").exists(), is_closed);
         let (restored, copy) = folder(&scratch, &number.to_string());
-        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        let said = sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
         assert_eq!(restored.join("closed").exists(), is_closed);
+        assert_eq!(said.stdout.contains("nobody reads it"), is_closed, "{said}");
         // What was closed where it is restored stays so.
         let (restored, copy) = folder(&scratch, &format!("closed-{number}"));
         fs::create_dir(&restored).unwrap();
@@ -295,13 +296,13 @@ fn a_backup_is_served_only_where_it_was_restored() {
     verify(&backup);
     let (restored, copy) = folder(&scratch, "restored");
     sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
-    assert!(!restored.join("backup").exists());
+    assert!(!restored.join("sidecargo-backup").exists());
     sidecargo(&["key", "rotate", "--data", &copy]).succeeds();
     // As a copy is that was served: it went its own way. It stays what it is, a registry.
     registry
         .run(&["backup", &copy])
         .fails_with("or the copy was served and went its own way");
-    assert!(!restored.join("backup").exists());
+    assert!(!restored.join("sidecargo-backup").exists());
 }
 
 #[test]

@@ -127,11 +127,13 @@ fn a_torn_file_by_which_git_goes_is_found() {
 
 #[test]
 fn a_pack_that_the_disk_does_not_give_is_named() {
-    let (registry, _) = registry();
+    let (mut registry, _) = registry();
+    registry.stop();
     // Of a folder no byte can be read.
     let name = format!("pack-{}.pack", "0".repeat(40));
     let pack = registry.repository().join("objects/pack").join(&name);
     fs::create_dir(&pack).unwrap();
+    fs::write(pack.with_extension("idx"), "").unwrap();
     let what = format!("{name}`: it cannot be read: Is a directory");
     finds_and_looks(&registry, &git::tip(&registry.repository()), &what)
         .fails_with("Is a directory");
@@ -141,6 +143,7 @@ fn a_pack_that_the_disk_does_not_give_is_named() {
         .run(&["backup", backup.to_str().unwrap()])
         .fails_with(&what);
     fs::remove_dir(&pack).unwrap();
+    fs::remove_file(pack.with_extension("idx")).unwrap();
     registry.run(&["verify"]).succeeds();
 }
 

@@ -1,13 +1,14 @@
 //! The packs that git makes of others.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::disk;
 use crate::git;
 
-use super::super::pack;
+use super::super::{damage, pack};
 use super::contents::contents;
 use super::job::Job;
 use super::packs::Listed;
@@ -23,6 +24,10 @@ impl Keeper {
         fs::create_dir(&folder)?;
         for pack in old {
             for name in [pack.file_name("pack"), pack.file_name("idx")] {
+                // Git would be ended by that alone.
+                if let Some(unread) = damage::unread(&self.folder.join(&name)) {
+                    return Err(io::Error::other(unread.to_string()).into());
+                }
                 disk::name_again(&self.folder.join(&name), &folder.join(&name))?;
             }
         }

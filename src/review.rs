@@ -329,8 +329,9 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         }
     }
     let (basis, (mut state, mut sentence)) = find(app, reviews, number, head).await;
-    if state == GOOD {
-        just_good.let_merge(&app.index, &basis).await;
+    if state == GOOD && !just_good.let_merge(&basis, just_good::look(app)).await {
+        (state, sentence) = (PENDING, AGAIN.to_owned());
+        reviews.failed.notify_one();
     }
     // Who takes back what is good for another state waits for this, or the index is seen to be another.
     let mut verdicts = reviews.verdicts.lock().await;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::GOOD;
+use super::{GOOD, PENDING};
 use crate::domain::CommitId;
 use crate::index::Basis;
 
@@ -50,7 +50,8 @@ impl Verdicts {
         bases.into_iter().any(differs)
     }
 
-    /// The forge was told this of a commit, and it was judged for these states of the index, if it was.
+    /// The forge was told this of a commit, and it was judged for these states of the index, if it was. That it is judged
+    /// again holds for none.
     pub(super) fn put(
         &mut self,
         head: CommitId,
@@ -60,7 +61,7 @@ impl Verdicts {
         self.count += 1;
         let verdict = Verdict {
             state,
-            basis: basis.into(),
+            basis: basis.into().filter(|_| state != PENDING),
             number: self.count,
         };
         self.known.insert(head, verdict);
@@ -142,7 +143,8 @@ mod tests {
         verdicts.doubt(&open);
         assert!(!verdicts.stands(&open, GOOD, before));
         assert_eq!(verdicts.outdated(before, &still_open), [open]);
-        verdicts.put(open, "pending", None);
+        verdicts.put(open, PENDING, Basis::Whole(commit(10)));
+        assert!(!verdicts.stands(&open, PENDING, before) && !verdicts.are_other(after));
         verdicts.forget(&closed);
         assert!(verdicts.outdated(after, &still_open).is_empty());
     }

@@ -108,10 +108,13 @@ impl Index {
         let tip = Tip::clone(&self.shown.load());
         upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
         let good = tip.snapshot.commit;
-        let touched = upstream.touched_apart(&quarantine, good, head, &["owners", POLICY_TOML]);
+        let merged = upstream.merge_apart(&quarantine, good, head);
+        let in_merge = merged.as_ref().ok().copied().flatten();
+        let files = ["owners", POLICY_TOML];
+        let touched = upstream.touched_apart(&quarantine, (good, head), in_merge, &files);
         // Of what nobody can tell what it touches, it may be anything.
         *basis = Basis::new(&tip.snapshot, touched.unwrap_or(None));
-        let Some(merged) = upstream.merge_apart(&quarantine, good, head)? else {
+        let Some(merged) = merged? else {
             return Err(ReviewFault::Conflict);
         };
         let before = Arc::clone(&tip.snapshot);

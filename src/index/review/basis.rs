@@ -1,6 +1,6 @@
 //! For which states of the index a judgement of a pull request holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::domain::{CommitId, CrateName, Owners};
@@ -16,7 +16,7 @@ use super::super::snapshot::Snapshot;
 pub enum Basis {
     /// All that [`Snapshot::reworked`] tells of.
     Whole(CommitId),
-    /// What people did, and the owners of the crates whose owners it touches, some perhaps more than once.
+    /// What people did, and the owners of the crates whose owners it touches.
     Part {
         /// See [`Snapshot::by_people`].
         by_people: CommitId,
@@ -29,7 +29,7 @@ pub enum Basis {
 
 impl Basis {
     /// For what touches these files of a state, or any if they are not known.
-    pub(in super::super) fn new(on: &Snapshot, files: Option<Vec<String>>) -> Self {
+    pub(in super::super) fn new(on: &Snapshot, files: Option<BTreeSet<String>>) -> Self {
         let Some(files) = files else {
             return Self::Whole(on.reworked());
         };
@@ -39,7 +39,7 @@ impl Basis {
             owners: names
                 .map(|name| (name.clone(), owners(on, &name)))
                 .collect(),
-            policy: files.iter().any(|path| path == POLICY_TOML),
+            policy: files.contains(POLICY_TOML),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the git program does for us with the forge: fetching, and trying a merge.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -33,8 +34,11 @@ const CERTIFICATES: [(&str, &str); 2] = [
     ("SSL_CERT_FILE", "GIT_SSL_CAINFO"),
     ("SSL_CERT_DIR", "GIT_SSL_CAPATH"),
 ];
-/// The most bytes that are read of what git says.
+/// The most bytes that are read of what git says, and of the names of files that it tells.
 const SAID_BYTES_MAX: u64 = 4096;
+const NAMES_BYTES_MAX: u64 = 256 << 10;
+/// The most files of which it is known that a pull request touches them: some are kept for each that is open.
+const TOUCHED_MAX: usize = 1000;
 
 /// What a git program may use, and each program that it starts.
 #[derive(Debug, Clone, Copy)]
@@ -124,28 +128,40 @@ impl Upstream {
             .map_err(|_| UpstreamFault::Git("it names no commit".to_owned()))
     }
 
-    /// The files below these folders, or these, that a commit of `head` that `good` does not have touches; `None` if they
-    /// are too many to be told.
+    /// The files below these folders, or these, that a commit of `head` that `good` does not have touches, or that differ
+    /// in what a merge of both would make; `None` if they are too many to be told.
     ///
-    /// All of its commits count, for what one does and another takes back can still meet what somebody else does.
+    /// All of its commits count, for what one does and another takes back can still meet what somebody else does; of a
+    /// merge what none of its parents has, for the rest is theirs, unless it is the merge that leaves out what `good` has.
     pub(in super::super) fn touched_apart(
         &self,
         quarantine: &Quarantine<'_>,
-        good: CommitId,
-        head: CommitId,
+        (good, head): (CommitId, CommitId),
+        merged: Option<CommitId>,
         below: &[&str],
-    ) -> Result<Option<Vec<String>>, UpstreamFault> {
+    ) -> Result<Option<BTreeSet<String>>, UpstreamFault> {
         let mut log = quarantine.command();
-        log.args(["log", "--full-history", "-m", "--no-renames", "-z"])
-            .args(["--format=", "--name-only", &format!("{good}..{head}"), "--"])
-            .args(below);
-        let told = succeeded(self.run(log, "", MERGE)?)?.stdout;
-        if told.len() as u64 >= SAID_BYTES_MAX {
-            return Ok(None);
+        log.args(["log", "--full-history", "-c", "--no-renames", "-z"])
+            .args(["--format=", "--name-only", &format!("{good}..{head}")]);
+        let diff = merged.map(|merged| {
+            let mut diff = quarantine.command();
+            diff.args(["diff-tree", "-r", "--no-renames", "-z", "--name-only"])
+                .args([good.to_string(), merged.to_string()]);
+            diff
+        });
+        let mut touched = BTreeSet::new();
+        for mut command in [Some(log), diff].into_iter().flatten() {
+            command.arg("--").args(below);
+            let told = self.run_and_hear(command, "", MERGE, NAMES_BYTES_MAX)?;
+            let told = succeeded(told)?.stdout;
+            if told.len() as u64 >= NAMES_BYTES_MAX {
+                return Ok(None);
+            }
+            let told = String::from_utf8_lossy(&told);
+            let paths = told.split(['\0', '\n']).filter(|path| !path.is_empty());
+            touched.extend(paths.map(str::to_owned));
         }
-        let told = String::from_utf8_lossy(&told);
-        let paths = told.split(['\0', '\n']).filter(|path| !path.is_empty());
-        Ok(Some(paths.map(str::to_owned).collect()))
+        Ok(Some(touched).filter(|touched| touched.len() <= TOUCHED_MAX))
     }
 
     fn fetch_by(
@@ -199,6 +215,17 @@ impl Upstream {
         input: &str,
         limits: Limits,
     ) -> Result<Output, UpstreamFault> {
+        self.run_and_hear(command, input, limits, SAID_BYTES_MAX)
+    }
+
+    /// The same, and reads so many bytes of what it says.
+    fn run_and_hear(
+        &self,
+        command: std::process::Command,
+        input: &str,
+        limits: Limits,
+        most: u64,
+    ) -> Result<Output, UpstreamFault> {
         let mut command = Command::from(command);
         command
             .stdin(Stdio::piped())
@@ -217,7 +244,7 @@ impl Upstream {
                     // One that ends without reading says why.
                     let _ = stdin.write_all(input.as_bytes()).await;
                 }
-                listen(&mut child).await
+                listen(&mut child, most).await
             };
             match timeout(limits.time, talk).await {
                 Ok(done) => done.map_err(fault),
@@ -258,9 +285,9 @@ impl Quarantine<'_> {
 }
 
 /// The exit of a program, and the beginning of what it says.
-async fn listen(child: &mut Child) -> io::Result<Output> {
+async fn listen(child: &mut Child, most: u64) -> io::Result<Output> {
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr) = tokio::try_join!(beginning(out), beginning(err))?;
+    let (stdout, stderr) = tokio::try_join!(beginning(out, most), beginning(err, most))?;
     let status = child.wait().await?;
     Ok(Output {
         status,
@@ -269,14 +296,11 @@ async fn listen(child: &mut Child) -> io::Result<Output> {
     })
 }
 
-/// The first bytes that come; all are read, so that the program never waits.
-async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+/// The first bytes that come, so many at most; all are read, so that the program never waits.
+async fn beginning(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     if let Some(mut pipe) = pipe {
-        (&mut pipe)
-            .take(SAID_BYTES_MAX)
-            .read_to_end(&mut kept)
-            .await?;
+        (&mut pipe).take(most).read_to_end(&mut kept).await?;
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
     Ok(kept)
@@ -377,11 +401,11 @@ mod tests {
     #[tokio::test]
     async fn the_beginning_is_kept_and_all_is_read() {
         let none = None::<&[u8]>;
-        assert_eq!(beginning(none).await.unwrap(), b"");
+        assert_eq!(beginning(none, 4096).await.unwrap(), b"");
         for length in [0, 3, 4096, 4097, 100_000] {
             let bytes = vec![b'a'; length];
             let mut pipe = bytes.as_slice();
-            let kept = beginning(Some(&mut pipe)).await.unwrap();
+            let kept = beginning(Some(&mut pipe), 4096).await.unwrap();
             assert_eq!(kept, bytes[..length.min(4096)]);
             assert!(pipe.is_empty());
         }

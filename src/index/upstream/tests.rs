@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
 use super::super::{
-    Action, Branch, Index, Landed, OpenFault, Place, ReviewFault, WriteFault, refs,
+    Action, Basis, Branch, Index, Landed, OpenFault, Place, ReviewFault, WriteFault, refs,
 };
 use super::forge_for_tests::{Forge, Trouble};
 use super::{Limits, Quarantine, UpstreamFault};
@@ -644,6 +644,62 @@ async fn a_merge_of_many_lines_takes_no_more_memory_than_it_may() {
         spawn_blocking(move || index.judge_merge(&blobs(folder.path()), &upstream, 1, head));
     let fault = judged.await.unwrap().told.unwrap_err();
     assert!(matches!(fault, ReviewFault::TooMuchMemory(_)), "{fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_touches_what_it_does_and_not_what_it_was_updated_by() {
+    let forge = Forge::start().await;
+    let sidecar = Sidecar::start(&forge).await;
+    for name in ["a", "b"] {
+        sidecar.submit(publish(name, "1.0.0", 1)).await.unwrap();
+    }
+    let proposed = forge.commit_file("main", "README.md", b"read this");
+    forge.edit("main", "owners/1/a.toml", "users", "# 1\nusers");
+    sidecar.look().await.unwrap();
+    let commit = |parents: &[&str], tree: &str| {
+        let who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.com"];
+        let parents = parents.iter().flat_map(|parent| ["-p", parent]);
+        let words = ["commit-tree", "-m", "by hand", tree];
+        forge.git(
+            &who.into_iter()
+                .chain(words)
+                .chain(parents)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let both = [proposed.as_str(), "main"];
+    let merged = forge.git(&["merge-tree", "--write-tree", &proposed, "main"]);
+    let updated = commit(&both, &merged);
+    let ours = commit(&both, &format!("{proposed}^{{tree}}"));
+    let other = forge.commit_file(&updated, "owners/1/b.toml", b"# 2\n");
+    let hidden = commit(&both, &format!("{other}^{{tree}}"));
+    let hidden = commit(&[&hidden], &merged);
+    let cases = [
+        (proposed.clone(), ""),
+        (updated, ""),
+        (ours, "a"),
+        (hidden, "b"),
+        (other, "b"),
+    ];
+    for (at, (head, _)) in cases.iter().enumerate() {
+        forge.git(&["update-ref", &format!("refs/pull/{at}/head"), head]);
+    }
+    let upstream = forge.upstream();
+    let Sidecar { folder, index } = sidecar;
+    let judge = move || {
+        let blobs = blobs(folder.path());
+        for (at, (head, touched)) in cases.iter().enumerate() {
+            let head = head.parse().unwrap();
+            match index.judge_merge(&blobs, &upstream, at as u64, head).basis {
+                Basis::Part { owners, .. } => {
+                    let names = owners.iter().map(|(name, _)| name.to_string());
+                    assert_eq!(names.collect::<String>(), *touched, "{at}");
+                }
+                whole => panic!("{at}: {whole:?}"),
+            }
+        }
+    };
+    spawn_blocking(judge).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -235,12 +235,17 @@ impl Writer {
 
     /// The branch is where the tip is, which who waits for that is told.
     fn go_on(&self) {
-        if let Some(upstream) = &self.upstream {
-            upstream.prove();
-        }
+        self.prove_upstream();
         if self.stalled.swap(None).is_some() {
             info!(commit.id = %self.tip.snapshot.commit, "the branch is good again");
             self.moved.send_modify(|_same| {});
+        }
+    }
+
+    /// The branch that was looked at is that of the index.
+    fn prove_upstream(&self) {
+        if let Some(upstream) = &self.upstream {
+            upstream.prove();
         }
     }
 
@@ -289,7 +294,13 @@ impl Writer {
         }
         match went {
             Ok(()) => Ok(Seen::Good),
-            Err(fault) => Err(self.say(found, &fault)),
+            Err(fault) => {
+                // What leads on from our own tip is the index, also where nobody may go on from there.
+                if matches!(fault, HistoryFault::Rule { .. }) {
+                    self.prove_upstream();
+                }
+                Err(self.say(found, &fault))
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -567,6 +569,43 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         assert!(sidecar.index.stall().is_none());
     }
     sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_breaks_a_rule_is_that_of_the_index_and_one_that_does_not_lead_on_is_not() {
+    let forge = Forge::start().await;
+    let first = Sidecar::start(&forge).await;
+    first.submit(publish("a", "1.0.0", 1)).await.unwrap();
+    let good = forge.tip();
+    let is_proven = Arc::new(AtomicBool::new(false));
+    let proven = Arc::clone(&is_proven);
+    let upstream = forge.upstream();
+    let upstream = upstream.proving(Arc::new(move || proven.store(true, Ordering::Relaxed)));
+    let Sidecar { folder, index } = first;
+    drop(index);
+    let path = folder.path().to_owned();
+    let open = move || {
+        let settings = settings("http://localhost:1");
+        let branch = Branch::Forge(upstream);
+        Index::open(&place(&path), &settings, &blobs(&path), branch).unwrap()
+    };
+    let index = spawn_blocking(open).await.unwrap();
+    let sidecar = Sidecar { folder, index };
+    let broken = forge.edit("other", "1/a", "\"name\":\"a\"", "\"name\":\"b\"");
+    let elsewhere = forge.commit_file("main~1", "README.md", b"read this");
+    for (found, is_it) in [
+        ("main~1", false),
+        (elsewhere.as_str(), false),
+        (broken.as_str(), true),
+    ] {
+        forge.git(&["update-ref", "refs/heads/main", found]);
+        is_proven.store(false, Ordering::Relaxed);
+        reason(sidecar.look().await);
+        assert_eq!(is_proven.load(Ordering::Relaxed), is_it, "{found}");
+        forge.git(&["update-ref", "refs/heads/main", &good]);
+        sidecar.look().await.unwrap();
+        assert!(is_proven.load(Ordering::Relaxed));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! Copying a whole registry: to a backup while a server runs, and back.
 //!
 //! A backup is a data folder like any other, but for a mark by which it is not served: what is served changes, and could
-//! not be brought up to date any more. It is consistent at one commit: the keys are read first, since a key is trusted for good; then comes the index, then every `.crate` file that it names, then
-//! the tip, and then keys take the place of older ones.
+//! not be brought up to date any more. It is consistent at one commit: the keys are read first, since a key is trusted for
+//! good; then comes the index, then every `.crate` file that it names, then the tip, and then keys take the place of older
+//! ones.
 
 mod small_files;
 
@@ -117,7 +118,7 @@ pub fn back_up(
     are_apart(from, to)?;
     let data = Data::new(to);
     let _lock = data.lock().map_err(|fault| match fault {
-        AppFault::Locked(folder) => BackupFault::InUse(folder),
+        AppFault::Locked(_) => BackupFault::InUse(to.to_owned()),
         other => other.into(),
     })?;
     for place in [&source, &data.place()] {

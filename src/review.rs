@@ -329,7 +329,8 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         }
     }
     let (basis, (mut state, mut sentence)) = find(app, reviews, number, head).await;
-    if state == GOOD && !just_good.let_merge(&basis, just_good::look(app)).await {
+    let look = just_good::look(app);
+    if state == GOOD && !just_good.let_merge(number, &basis, look).await {
         (state, sentence) = (PENDING, AGAIN.to_owned());
         reviews.failed.notify_one();
     }
@@ -349,7 +350,7 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
     };
     let announced = reviews.announce(&mut verdicts, head, &judged, said).await;
     if state == GOOD {
-        just_good.add(judged.basis);
+        just_good.add(number, judged.basis);
     }
     if let Err(reason) = &announced {
         warn!(number, %reason, "the forge was not told of a judgement");

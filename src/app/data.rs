@@ -284,7 +284,7 @@ impl<'a> Data<'a> {
         };
         match lock(&folder) {
             Ok(()) => Ok(Some(folder)),
-            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(self.folder.to_owned())),
+            Err(TryLockError::WouldBlock) => Err(AppFault::Locked(path.to_owned())),
             // Not every file system of a network can hold a folder; there the file alone counts.
             Err(TryLockError::Error(_)) => Ok(None),
         }

@@ -154,7 +154,7 @@ fn heed_mark(said: Option<Visibility>, mark: &Path, settings: &mut Settings) {
     }
 }
 
-/// Leaves the mark as it is needed beside the index that was opened; a start that is refused changes nothing.
+/// Leaves the mark as it is needed beside the index that was opened; a start that is refused takes none away.
 pub(super) fn settle_mark(config: &Config, watch: Option<&Watch>, data: &Data<'_>, index: &Index) {
     if let Some(watch) = watch {
         watch.mark_beside(index);

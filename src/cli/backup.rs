@@ -52,7 +52,7 @@ impl Restore {
         if is_closed {
             writeln!(
                 std::io::stdout(),
-                "nobody reads it without a token until the forge has shown its repository for a minute, or, without a forge, the configuration says `visibility = \"public\"`"
+                "if everybody could read it: nobody reads it without a token until the forge has shown its repository for a minute, or, without a forge, the configuration says `visibility = \"public\"`"
             )?;
         }
         Ok(())

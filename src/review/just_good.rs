@@ -9,62 +9,68 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::is_branch_bad;
 use crate::app::App;
 use crate::index::Basis;
 
 /// How long a forge may take to merge by itself, and then to say where the branch is.
 const MERGE_TIME: Duration = Duration::from_secs(3);
 const LOOK_TIME: Duration = Duration::from_secs(10);
-/// Of how many it is known; an older one has had its time.
-const KNOWN_MAX: usize = 64;
+/// Of how many it is known, and for how long at most: what heals a branch may not wait for a good one for ever.
+const KNOWN_MAX: usize = 256;
+const KNOWN_TIME: Duration = Duration::from_secs(600);
 
-/// What each of them touches, and when the forge was told; the newest is the last.
+/// Those of which the forge was told, the newest last.
 ///
-/// One stays until the branch was looked at after its time to be merged, however late that is.
+/// One stays until the branch was looked at, and was good, after its time to be merged.
 #[derive(Default)]
-pub(super) struct JustGood(VecDeque<(Instant, Basis)>);
+pub(super) struct JustGood(VecDeque<Told>);
+
+struct Told {
+    number: u64,
+    at: Instant,
+    /// What it touches.
+    basis: Basis,
+}
 
 impl JustGood {
-    /// The forge was told that one is good which stands on this.
-    pub(super) fn add(&mut self, basis: Basis) {
+    /// The forge was told that this one is good, which stands on this.
+    pub(super) fn add(&mut self, number: u64, basis: Basis) {
         if self.0.len() == KNOWN_MAX {
             self.0.pop_front();
         }
-        self.0.push_back((Instant::now(), basis));
+        let at = Instant::now();
+        self.0.push_back(Told { number, at, basis });
     }
 
-    /// Lets the forge merge those that touch the same, and then takes a `look` at the branch; whether nothing of them is
-    /// unknown any more.
+    /// Lets the forge merge others that touch the same as the pull request `number`, and then takes a `look` at the branch;
+    /// whether nothing of them is unknown any more.
     pub(super) async fn let_merge(
         &mut self,
+        number: u64,
         basis: &Basis,
         look: impl Future<Output = bool>,
     ) -> bool {
-        let same = self.0.iter().filter(|(_, other)| basis.shares(other));
-        let Some(told) = same.map(|(told, _)| *told).max() else {
+        self.0.retain(|told| told.at.elapsed() < KNOWN_TIME);
+        let is_same = |told: &&Told| told.number != number && basis.shares(&told.basis);
+        let Some(told) = { self.0.iter() }.filter(is_same).map(|it| it.at).max() else {
             return true;
         };
         sleep_until(told + MERGE_TIME).await;
         let is_known = look.await;
         if is_known {
-            self.0.retain(|(other, _)| *other > told);
+            self.0.retain(|other| other.at > told);
         }
         is_known
     }
 }
 
-/// Looks where the branch is; whether that is known.
+/// Looks where the branch is; whether that is known, and it is good.
 pub(super) async fn look(app: &App) -> bool {
-    let Err(reason) = app.index.look(Instant::now() + LOOK_TIME).await else {
-        return true;
-    };
-    // Of one that is not good it is: what heals it waits for nothing.
-    let is_known = is_branch_bad(app);
-    if !is_known {
+    let looked = app.index.look(Instant::now() + LOOK_TIME).await;
+    if let Err(reason) = &looked {
         warn!(%reason, "it is not known whether a pull request that is good was merged");
     }
-    is_known
+    looked.is_ok()
 }
 
 #[cfg(test)]
@@ -81,37 +87,41 @@ mod tests {
         }
     }
 
+    /// One that touches the policy, and was good so long ago.
+    fn told(number: u64, ago: Duration) -> Told {
+        Told {
+            number,
+            at: Instant::now() - ago,
+            basis: basis(true),
+        }
+    }
+
     #[tokio::test]
     async fn one_that_touches_the_same_waits_for_a_look_however_late_it_comes() {
-        let long_ago = Instant::now() - 2 * MERGE_TIME;
-        let told = [(long_ago, basis(true)), (long_ago, basis(false))];
-        let mut just_good = JustGood(told.into());
-        assert!(just_good.let_merge(&basis(false), ready(false)).await);
+        let mut just_good = JustGood([told(1, 2 * MERGE_TIME), told(2, KNOWN_TIME)].into());
+        assert!(just_good.let_merge(3, &basis(false), ready(false)).await);
+        // Another head of the very same takes its place.
+        assert!(just_good.let_merge(1, &basis(true), ready(false)).await);
+        assert_eq!(just_good.0.len(), 1, "it is not waited for longer");
         // What is not known then is looked for again.
         for is_known in [false, false, true] {
-            let looked = just_good.let_merge(&basis(true), ready(is_known)).await;
+            let looked = just_good.let_merge(3, &basis(true), ready(is_known)).await;
             assert_eq!(looked, is_known);
         }
-        assert!(just_good.let_merge(&basis(true), ready(false)).await);
+        assert!(just_good.let_merge(3, &basis(true), ready(false)).await);
         assert!(just_good.0.is_empty());
     }
 
     #[tokio::test]
     async fn a_look_tells_nothing_of_one_that_was_good_later() {
-        let long_ago = Instant::now() - 2 * MERGE_TIME;
-        let mut just_good = JustGood([(long_ago, basis(true))].into());
-        just_good.add(basis(false));
-        assert!(just_good.let_merge(&basis(true), ready(true)).await);
+        let mut just_good = JustGood([told(1, 2 * MERGE_TIME)].into());
+        just_good.add(2, basis(false));
+        assert!(just_good.let_merge(3, &basis(true), ready(true)).await);
         assert_eq!(just_good.0.len(), 1);
-        for _ in 0..2 * KNOWN_MAX {
-            just_good.add(basis(true));
+        for number in 3..2 * KNOWN_MAX as u64 {
+            just_good.add(number, basis(true));
         }
         assert_eq!(just_good.0.len(), KNOWN_MAX);
-        assert!(
-            just_good
-                .0
-                .iter()
-                .all(|(_, basis)| basis.shares(&self::basis(true)))
-        );
+        assert!(just_good.0.iter().all(|told| told.number > 2));
     }
 }

@@ -65,7 +65,7 @@ fn a_second_server_does_not_touch_a_repository_that_is_linked_into_its_own_data(
     fs::remove_dir_all(&repository).unwrap();
     symlink(registry.repository(), &repository).unwrap();
     let rival = registry.run_rival_on(other.path());
-    let why = format!("{} is in use by another sidecargo", other.path().display());
+    let why = format!("{} is in use by another sidecargo", repository.display());
     assert!(rival.contains(&why), "it names what is in use: {rival}");
     assert_eq!(registry.files(), before);
 }

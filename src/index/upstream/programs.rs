@@ -38,7 +38,7 @@ const CERTIFICATES: [(&str, &str); 2] = [
 const SAID_BYTES_MAX: u64 = 4096;
 const NAMES_BYTES_MAX: u64 = 256 << 10;
 /// The most files of which it is known that a pull request touches them: some are kept for each that is open.
-const TOUCHED_MAX: usize = 1000;
+const TOUCHED_MAX: usize = 200;
 
 /// What a git program may use, and each program that it starts.
 #[derive(Debug, Clone, Copy)]

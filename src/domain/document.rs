@@ -127,6 +127,10 @@ mod tests {
                 "{fault}: {text}"
             );
         }
+        for (parts, is_read) in [(NESTING_MAX, true), (NESTING_MAX + 1, false)] {
+            let text = format!("{}a = 1", "a.".repeat(parts as usize - 1));
+            assert_eq!(read_document::<Table>(&text).is_ok(), is_read, "{parts}");
+        }
         let fault = read_document::<Table>(&format!("a = 1\nb = {}", level(&level("1"))));
         assert!(fault.unwrap_err().at > 80);
     }

@@ -1,14 +1,15 @@
 //! Reading objects from the repository, each checked and none without bound.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::objs::{CommitRef, Exists, Find, FindHeader, Kind};
-use gix::odb::Store;
 use gix::odb::store::init::{Options, Slots};
+use gix::odb::{HandleArc, Store};
 
 use crate::domain::{BlobId, CommitId, TreeId};
 
@@ -20,16 +21,19 @@ use super::pack;
 /// The largest object that is read, in bytes.
 pub(super) const OBJECT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
-/// How many packs may come while one value lasts, beside those that are there.
-const COMING_MAX: usize = 8192;
+/// How many packs may come while a folder is looked at, beside those that are there.
+const COMING_MAX: usize = 1024;
 /// The most packs that gix tells from each other.
 const PACKS_MAX: usize = (1 << 15) - 1;
+/// How often the folders are looked at again for an object that is not there: it can lie in a pack that is merged with
+/// others in this moment, but hardly in two.
+const LOOKS_MAX: usize = 2;
 
 /// The objects of a repository as they lie on the disk now; packs that come later are found too.
 pub(super) struct Objects {
     source: Source,
     /// One for each folder of the source.
-    stores: Vec<gix::odb::HandleArc>,
+    stores: RefCell<Vec<HandleArc>>,
 }
 
 /// Where objects are read from: each thread opens it for itself, and all share what is mapped into memory, for a
@@ -37,10 +41,18 @@ pub(super) struct Objects {
 #[derive(Clone)]
 pub(super) struct Source {
     git_dir: String,
-    /// One for each folder of objects, the repository's own first.
-    stores: Vec<Arc<gix::odb::Store>>,
+    /// The repository's own first.
+    folders: Vec<Arc<Folder>>,
     /// Whether the bytes must have the id by which they were asked for.
     is_hashed: bool,
+}
+
+/// A folder of objects.
+struct Folder {
+    path: PathBuf,
+    /// How it was when somebody last looked. By itself gix looks until nothing changes there any more, and then through all
+    /// packs again: while people publish, that has no end.
+    seen: Mutex<Arc<Store>>,
 }
 
 /// A commit with what the index needs of it.
@@ -58,7 +70,7 @@ impl Objects {
     pub(super) fn open(git_dir: &Path) -> Result<Self, LoadFault> {
         let mut source = Source {
             git_dir: git_dir.display().to_string(),
-            stores: Vec::new(),
+            folders: Vec::new(),
             is_hashed: false,
         };
         source.add(git_dir.join("objects"))?;
@@ -103,10 +115,11 @@ impl Objects {
             reason,
         };
         let oid = gix::ObjectId::from_bytes_or_panic(id);
-        for store in &self.stores {
+        let is_hashed = self.source.is_hashed;
+        let found = self.find(|_, store| {
             let fault = |error| self.unread(&oid, what, &error);
             let Some(header) = store.try_header(&oid).map_err(fault)? else {
-                continue;
+                return Ok(None);
             };
             if header.kind != kind {
                 let reason = format!("it is a {} of {} bytes", header.kind, header.size);
@@ -120,17 +133,49 @@ impl Objects {
                 });
             }
             if store.try_find(&oid, bytes).map_err(fault)?.is_none() {
-                continue;
+                return Ok(None);
             }
-            if self.source.is_hashed && id_of(kind, bytes) != Ok(*id) {
+            if is_hashed && id_of(kind, bytes) != Ok(*id) {
                 return Err(broken(format!(
                     "its bytes are not those of the object {oid}"
                 )));
             }
-            return Ok(());
+            Ok(Some(()))
+        })?;
+        found.ok_or_else(|| {
+            let missing = format!("the object {oid} is not there");
+            self.unread(&oid, what, &missing)
+        })
+    }
+
+    /// What the first folder gives that has it, once they were looked at again if none has; `ask` hears the folder's place
+    /// among them.
+    fn find<T>(
+        &self,
+        mut ask: impl FnMut(usize, &HandleArc) -> Result<Option<T>, LoadFault>,
+    ) -> Result<Option<T>, LoadFault> {
+        for look in 0..=LOOKS_MAX {
+            if look > 0 {
+                self.look_again()?;
+            }
+            for (place, store) in self.stores.borrow().iter().enumerate() {
+                if let Some(found) = ask(place, store)? {
+                    return Ok(Some(found));
+                }
+            }
         }
-        let missing = format!("the object {oid} is not there");
-        Err(self.unread(&oid, what, &missing))
+        Ok(None)
+    }
+
+    /// Sees each folder as somebody else has seen it since, or else as it is now.
+    fn look_again(&self) -> Result<(), LoadFault> {
+        let mut stores = self.stores.borrow_mut();
+        for (folder, store) in self.source.folders.iter().zip(&mut *stores) {
+            *store = folder
+                .look_after(store.store_ref())
+                .map_err(|error| self.source.fault("the folder of objects", &error))?;
+        }
+        Ok(())
     }
 
     /// The repository.
@@ -141,20 +186,21 @@ impl Objects {
     /// Whether there is an object with this id, whatever it is.
     pub(super) fn has(&self, id: &[u8; 20]) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(id);
-        self.stores.iter().any(|store| store.exists(&oid))
+        let has = |_, store: &HandleArc| Ok(store.exists(&oid).then_some(()));
+        self.find(has).is_ok_and(|found| found.is_some())
     }
 
     /// Whether a commit lies in a folder that was added, and not in the repository.
     pub(super) fn is_brought(&self, commit: CommitId) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(commit.as_bytes());
-        let (own, added) = self.stores.split_at(1);
-        let have = |stores: &[gix::odb::HandleArc]| stores.iter().any(|store| store.exists(&oid));
-        have(added) && !have(own)
+        // The own is asked first.
+        let place = self.find(|place, store| Ok(store.exists(&oid).then_some(place)));
+        place.is_ok_and(|place| place.is_some_and(|place| place > 0))
     }
 
     /// An object in a folder that was added which is larger than any that is read, with its size, if there is one.
     pub(super) fn too_large(&self) -> Result<Option<(BlobId, u64)>, LoadFault> {
-        for store in &self.stores[1..] {
+        for store in &self.stores.borrow()[1..] {
             let what = "the list of new objects";
             for id in store.iter().map_err(|error| self.fault(what, &error))? {
                 let id = id.map_err(|error| self.fault(what, &error))?;
@@ -172,11 +218,15 @@ impl Objects {
     /// Whether a commit has this id, or what has it cannot be read.
     pub(super) fn can_be_commit(&self, id: CommitId) -> bool {
         let oid = gix::ObjectId::from_bytes_or_panic(id.as_bytes());
-        let can_be = |store: &gix::odb::HandleArc| match store.try_header(&oid) {
-            Ok(header) => header.is_some_and(|header| header.kind == Kind::Commit),
+        let head = self.find(|_, store| {
+            let head = store.try_header(&oid);
+            head.map_err(|error| self.unread(&oid, "a commit", &error))
+        });
+        match head {
+            Ok(Some(head)) => head.kind == Kind::Commit,
+            Ok(None) => self.closed(&oid).is_some(),
             Err(_) => true,
-        };
-        self.stores.iter().any(can_be) || (!self.has(id.as_bytes()) && self.closed(&oid).is_some())
+        }
     }
 
     /// A commit.
@@ -197,16 +247,19 @@ impl Objects {
     /// Every commit that lies there, whether a branch has it or not.
     pub(super) fn commits(&self) -> Result<HashMap<CommitId, Commit>, LoadFault> {
         let mut commits = HashMap::new();
-        for store in &self.stores {
+        let stores = self.stores.borrow().clone();
+        for store in &stores {
             let what = "the list of all objects";
             for id in store.iter().map_err(|error| self.fault(what, &error))? {
                 let id = id.map_err(|error| self.fault(what, &error))?;
                 let what = format!("the object {id}");
-                let header = store.try_header(&id);
-                let header = header.map_err(|error| self.fault(&what, &error))?;
+                let head = self.find(|_, store| {
+                    let head = store.try_header(&id);
+                    head.map_err(|error| self.fault(&what, &error))
+                });
                 // Whoever counts them must not overlook one.
-                let header = header.ok_or_else(|| self.fault(&what, &"it is gone"))?;
-                if header.kind == Kind::Commit {
+                let head = head?.ok_or_else(|| self.fault(&what, &"it is gone"))?;
+                if head.kind == Kind::Commit {
                     let id = CommitId::from(bytes_of(id));
                     commits.insert(id, self.commit(id)?);
                 }
@@ -235,8 +288,8 @@ impl Objects {
     fn closed(&self, id: &gix::ObjectId) -> Option<io::Error> {
         let id = id.to_string();
         let (folder, name) = id.split_at(2);
-        self.source.stores.iter().find_map(|store| {
-            let objects = store.path();
+        self.source.folders.iter().find_map(|it| {
+            let objects = &it.path;
             let packs = objects.join("pack");
             let loose = [objects.join(folder).join(name), packs.clone()];
             let packed = fs::read_dir(&packs).into_iter().flatten().flatten();
@@ -254,25 +307,18 @@ impl Objects {
 impl Source {
     /// Opens it for one thread.
     pub(super) fn open(&self) -> Objects {
+        let stores = self.folders.iter().map(|folder| handle(&folder.seen()));
         Objects {
-            stores: self.stores.iter().map(Store::to_cache_arc).collect(),
+            stores: RefCell::new(stores.collect()),
             source: self.clone(),
         }
     }
 
     /// Adds a folder of objects.
-    fn add(&mut self, folder: PathBuf) -> Result<(), LoadFault> {
-        let store = pack::how_many(&folder.join("pack")).and_then(|there| {
-            let slots = (there + COMING_MAX).min(PACKS_MAX);
-            let options = Options {
-                slots: Slots::Given(u16::try_from(slots).unwrap_or(u16::MAX)),
-                ..Default::default()
-            };
-            let replaced = &mut std::iter::empty();
-            Store::at_opts(folder, gix::hash::Kind::Sha1, replaced, options)
-        });
-        let store = store.map_err(|error| self.fault("the folder of objects", &error))?;
-        self.stores.push(Arc::new(store));
+    fn add(&mut self, path: PathBuf) -> Result<(), LoadFault> {
+        let seen = look_at(&path).map_err(|error| self.fault("the folder of objects", &error))?;
+        let seen = Mutex::new(seen);
+        self.folders.push(Arc::new(Folder { path, seen }));
         Ok(())
     }
 
@@ -283,6 +329,45 @@ impl Source {
             cause: error.to_string(),
         }
     }
+}
+
+impl Folder {
+    fn seen(&self) -> Arc<Store> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&seen)
+    }
+
+    /// What somebody has seen after `known`, or what is there now.
+    fn look_after(&self, known: &Store) -> io::Result<HandleArc> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::ptr::eq(Arc::as_ptr(&seen), known) {
+            *seen = look_at(&self.path)?;
+        }
+        Ok(handle(&seen))
+    }
+}
+
+/// Reads in a folder of objects as it is now.
+pub(super) fn at(folder: &Path) -> io::Result<HandleArc> {
+    Ok(handle(&look_at(folder)?))
+}
+
+fn look_at(folder: &Path) -> io::Result<Arc<Store>> {
+    let there = pack::how_many(&folder.join("pack"))?;
+    let slots = (there + COMING_MAX).min(PACKS_MAX);
+    let options = Options {
+        slots: Slots::Given(u16::try_from(slots).unwrap_or(u16::MAX)),
+        ..Default::default()
+    };
+    let replaced = &mut std::iter::empty();
+    Store::at_opts(folder.to_owned(), gix::hash::Kind::Sha1, replaced, options).map(Arc::new)
+}
+
+/// What reads in a folder as it was seen.
+fn handle(seen: &Arc<Store>) -> HandleArc {
+    let mut handle = seen.to_cache_arc();
+    handle.refresh_never();
+    handle
 }
 
 impl Commit {
@@ -302,6 +387,7 @@ pub(super) fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     use flate2::Compression;
@@ -376,6 +462,37 @@ mod tests {
         let source = objects.source();
         let read = || source.open().read(&later, Kind::Tree, "a folder");
         thread::scope(|scope| scope.spawn(read).join().unwrap().unwrap());
+    }
+
+    #[test]
+    fn what_is_not_there_is_soon_known_however_many_packs_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let packs = folder.path().join("objects/pack");
+        fs::create_dir_all(&packs).unwrap();
+        let write = |number: u32| {
+            let mut tree = [0; 32];
+            tree[..4].copy_from_slice(&number.to_be_bytes());
+            let id = id_of(Kind::Tree, &tree).unwrap();
+            pack::write(&packs, &[PackObject::tree(TreeId::from(id), &tree)]).unwrap();
+        };
+        write(0);
+        multiply_pack(&packs, 500);
+        let is_known = AtomicBool::new(false);
+        let come = thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                let mut numbers = 1..u32::try_from(COMING_MAX).unwrap();
+                let come = numbers.find(|number| {
+                    write(*number);
+                    is_known.load(Ordering::SeqCst)
+                });
+                come.is_some()
+            });
+            let objects = Objects::open(folder.path()).unwrap();
+            assert!(!objects.has(&[1; 20]));
+            is_known.store(true, Ordering::SeqCst);
+            writing.join().unwrap()
+        });
+        assert!(come, "it was known only once no pack came any more");
     }
 
     #[test]

@@ -14,13 +14,13 @@ use gix::objs::{Find, FindHeader, Kind, TreeRefIter};
 use gix::odb::HandleArc;
 use gix::odb::store::iter::Ordering;
 
-use super::super::objects::OBJECT_BYTES_MAX;
+use super::super::objects::{self, OBJECT_BYTES_MAX};
 use super::Fault;
 
 /// The id of each object in a folder of git's, a line each, and after it the name that it has in a folder of the index: git
 /// looks for deltas among what has one name.
-pub(super) fn contents(objects: &Path) -> Result<String, Fault> {
-    let store = gix::odb::at(objects, gix::hash::Kind::Sha1)?.into_arc()?;
+pub(super) fn contents(folder: &Path) -> Result<String, Fault> {
+    let store = objects::at(folder)?;
     let ids = store.iter().map_err(io::Error::other)?;
     let ids = ids.with_ordering(Ordering::PackAscendingOffsetThenLooseLexicographical);
     let ids: Vec<ObjectId> = ids.collect::<Result<_, _>>().map_err(io::Error::other)?;

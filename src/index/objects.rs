@@ -357,6 +357,9 @@ fn look_at(folder: &Path) -> io::Result<Arc<Store>> {
     let slots = (there + COMING_MAX).min(PACKS_MAX);
     let options = Options {
         slots: Slots::Given(u16::try_from(slots).unwrap_or(u16::MAX)),
+        // Each pack has an index of its own. What somebody's git wrote of several may name some that are gone by now, and
+        // gix would look no further.
+        use_multi_pack_index: false,
         ..Default::default()
     };
     let replaced = &mut std::iter::empty();
@@ -387,6 +390,7 @@ pub(super) fn bytes_of(id: gix::ObjectId) -> [u8; 20] {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::process::Command;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
@@ -462,6 +466,39 @@ mod tests {
         let source = objects.source();
         let read = || source.open().read(&later, Kind::Tree, "a folder");
         thread::scope(|scope| scope.spawn(read).join().unwrap().unwrap());
+    }
+
+    #[test]
+    fn an_index_of_several_packs_hides_nothing_once_some_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |words: &[&str]| {
+            let mut git = Command::new("git");
+            let done = git.current_dir(folder.path()).args(words).status().unwrap();
+            assert!(done.success(), "{words:?}");
+        };
+        git(&["init", "--quiet", "--bare"]);
+        let packs = folder.path().join("objects/pack");
+        let trees = [[1; 32], [2; 32]];
+        let ids = trees.map(|tree| {
+            let id = id_of(Kind::Tree, &tree).unwrap();
+            pack::write(&packs, &[PackObject::tree(TreeId::from(id), &tree)]).unwrap();
+            id
+        });
+        git(&["multi-pack-index", "write", "--no-progress"]);
+        // As if they had been merged since.
+        let files = fs::read_dir(&packs).unwrap().map(|it| it.unwrap().path());
+        for (number, path) in files.collect::<Vec<_>>().into_iter().enumerate() {
+            let stem = packs.join(format!("pack-{number:040x}"));
+            if path.extension().is_some_and(|end| end == "pack") {
+                fs::rename(path.with_extension("idx"), stem.with_extension("idx")).unwrap();
+                fs::rename(&path, stem.with_extension("pack")).unwrap();
+            }
+        }
+        assert!(packs.join("multi-pack-index").exists());
+        let objects = Objects::open(folder.path()).unwrap();
+        for (id, tree) in ids.iter().zip(trees) {
+            assert_eq!(objects.read(id, Kind::Tree, "a folder").unwrap(), tree);
+        }
     }
 
     #[test]

@@ -111,11 +111,15 @@ impl Incoming<'_> {
         let git_dir = &self.to.git_dir;
         refs::move_tip(git_dir, self.before, self.commit).map_err(io::Error::other)?;
         refs::show(git_dir, self.commit)?;
-        if self.has_forge {
-            let commit = self.commit.to_string();
-            let mut mark = git::command(git_dir);
-            run("update-ref", mark.args(["update-ref", ARRIVED, &commit]))?;
-        }
+        let commit = self.commit.to_string();
+        let mut mark = git::command(git_dir);
+        mark.arg("update-ref");
+        match self.has_forge {
+            true => mark.args([ARRIVED, &commit]),
+            // The one that was copied before may have followed it still.
+            false => mark.args(["-d", ARRIVED]),
+        };
+        run("update-ref", &mut mark)?;
         run(
             "update-ref",
             git::command(git_dir).args(["update-ref", "-d", INCOMING]),

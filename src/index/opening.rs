@@ -13,7 +13,7 @@ use super::mend::MendFault;
 use super::refs;
 use super::signature::KeyFault;
 use super::template::InitFault;
-use super::upstream::{NotPushed, UpstreamFault};
+use super::upstream::{ARRIVED, NotPushed, UpstreamFault};
 
 /// The index cannot be opened.
 #[derive(Debug, Error)]
@@ -83,7 +83,7 @@ pub enum OpenFault {
     NotAnIndex(#[source] LoadFault),
     /// The repository here follows a forge.
     #[error(
-        "the index repository {} follows a branch on a forge: start the server, which does it, with the forge in its configuration (`forge.url`, `forge.repository`)", .0.display()
+        "the index repository {} follows a branch on a forge: start the server, which does it, with the forge in its configuration (`forge.url`, `forge.repository`); for a registry that has left its forge for good, run `git --git-dir {} update-ref -d {ARRIVED}` first", .0.display(), .0.display()
     )]
     FollowsForge(PathBuf),
     /// The system gives no random bytes.

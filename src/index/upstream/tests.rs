@@ -1,6 +1,7 @@
 //! The index on a forge that can fail, judged by what the forge has in the end.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use super::super::{
     Action, Basis, Branch, Index, Landed, OpenFault, Place, ReviewFault, WriteFault, refs,
 };
 use super::forge_for_tests::{Forge, Trouble};
-use super::{Limits, Quarantine, UpstreamFault};
+use super::{ARRIVED, Limits, Quarantine, UpstreamFault};
 
 async fn open_in(folder: &Path, forge: &Forge) -> Result<Index, OpenFault> {
     open_at("http://localhost:1", folder, forge).await
@@ -877,5 +878,12 @@ async fn a_history_of_its_own_is_not_mixed_with_that_of_a_forge() {
             .err()
             .unwrap();
         assert!(matches!(fault, OpenFault::FollowsForge(_)), "{fault}");
+        let way = format!("update-ref -d {ARRIVED}`");
+        assert!(fault.to_string().contains(&way), "{fault}");
     }
+    // Once it has left the forge, so has the backup when it is brought up to date.
+    fs::remove_file(from.git_dir.join(ARRIVED)).unwrap();
+    from.copy_to(commit, &to).unwrap().accept().unwrap();
+    assert!(!to.has_forge().unwrap());
+    drop(super::super::tests::open(folder.path(), "http://localhost:1").unwrap());
 }

@@ -15,9 +15,9 @@ use crate::domain::{Cksum, CommitId};
 use super::damage::each;
 use super::history::{self, HistoryFault, Judged, Walk};
 use super::load::{self, LoadFault};
-use super::objects::Objects;
+use super::objects::{Commit, Objects};
 use super::rule::{By, LineStep};
-use super::writer::chain;
+use super::writer::{Tip, chain};
 use super::{OpenFault, Place, refs, signature};
 use theirs::Seen;
 
@@ -126,10 +126,10 @@ pub fn verify(
     if !unread.is_empty() {
         return Ok(proof.report);
     }
-    let start = match since {
-        Some(since) => proof.beginning(since, tip, shown.unwrap_or(tip)),
+    let (start, first) = match since {
+        Some(since) => (proof.beginning(since, tip, shown.unwrap_or(tip)), None),
         None => match proof.first_commit(tip) {
-            Some(first) => first,
+            Some(first) => (first.id, Some(first)),
             None => return Ok(proof.report),
         },
     };
@@ -148,9 +148,8 @@ pub fn verify(
     proof
         .seen
         .add_with_parents(&objects, since.unwrap_or(start));
-    if since.is_none() && state.snapshot.crates().next().is_some() {
-        let what = "the first commit of an index holds no crates";
-        proof.add(start, &what, proof.show(start, None));
+    if let Some(first) = first {
+        proof.judge_first(&first, &state);
     }
     // Whether a file is there is seen when it is hashed.
     let mut walk = Walk::from(state, &objects, &|_| true);
@@ -218,8 +217,8 @@ impl Proof<'_> {
             .unwrap_or(since)
     }
 
-    /// The first commit of all, which must bear the signature of a key that it names itself.
-    fn first_commit(&mut self, tip: CommitId) -> Option<CommitId> {
+    /// The first commit of all.
+    fn first_commit(&mut self, tip: CommitId) -> Option<Commit> {
         let mut id = tip;
         loop {
             let commit = match self.objects.commit(id) {
@@ -233,18 +232,24 @@ impl Proof<'_> {
                 id = *parent;
                 continue;
             }
-            let state = load::load(&self.place.git_dir, id).ok();
-            let signer = signature::signer_of(&commit.bytes);
-            let is_signed = state
-                .zip(signer)
-                .is_some_and(|(state, signer)| state.snapshot.registry.trusts(&signer));
-            self.report.commits += 1;
-            self.report.signed += u64::from(is_signed);
-            if !is_signed {
-                let what = "the first commit does not bear the signature of a key in its `allowed_signers`";
-                self.add(id, &what, self.show(id, None));
-            }
-            return Some(id);
+            return Some(commit);
+        }
+    }
+
+    /// Judges the first commit of all, which must bear the signature of a key that it names itself.
+    fn judge_first(&mut self, commit: &Commit, state: &Tip) {
+        let signer = signature::signer_of(&commit.bytes);
+        let is_signed = signer.is_some_and(|signer| state.snapshot.registry.trusts(&signer));
+        self.report.commits += 1;
+        self.report.signed += u64::from(is_signed);
+        if !is_signed {
+            let what =
+                "the first commit does not bear the signature of a key in its `allowed_signers`";
+            self.add(commit.id, &what, self.show(commit.id, None));
+        }
+        if state.snapshot.crates().next().is_some() {
+            let what = "the first commit of an index holds no crates";
+            self.add(commit.id, &what, self.show(commit.id, None));
         }
     }
 

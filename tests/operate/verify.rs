@@ -265,6 +265,29 @@ fn a_damaged_object_is_found() {
 }
 
 #[test]
+fn an_object_that_the_first_commit_lacks_is_the_fault_and_not_its_signature() {
+    let (mut registry, _) = registry();
+    registry.stop();
+    let repository = registry.repository();
+    let first = commit_of(&registry, "main~2");
+    let object = commit_of(&registry, "main~2:policy.toml");
+    let objects = repository.join("objects");
+    let away = objects.join("away");
+    fs::rename(objects.join("pack"), &away).unwrap();
+    fs::create_dir(objects.join("pack")).unwrap();
+    let unpack =
+        "for pack in \"$1\"/*.pack; do git --git-dir \"$2\" unpack-objects -q <\"$pack\"; done";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", unpack, "sh"]).args([&away, &repository]);
+    run(&mut shell, b"").succeeds();
+    registry.run(&["verify"]).succeeds();
+    let file = objects.join(&object[..2]).join(&object[2..]);
+    fs::remove_file(file).unwrap();
+    let looked = finds_and_looks(&registry, &first, "cannot be read");
+    assert!(looked.to_string().contains(&object), "{looked}");
+}
+
+#[test]
 fn what_people_committed_and_took_back_is_read_too() {
     let (mut registry, _) = registry();
     let person = Person::of(&registry);

@@ -136,13 +136,19 @@ pub fn verify(
     proof.report.since = since.map(|_| start);
     let state = match load::load_from(open(place)?, start) {
         Ok(state) => state,
-        Err(source) if since.is_some() => {
-            let since = start;
-            return Err(VerifyFault::Since { since, source });
-        }
-        Err(fault) => {
-            proof.add_unreadable(start, &fault);
-            return Ok(proof.report);
+        Err(source) => {
+            let Some(since) = since else {
+                proof.add_unreadable(start, &source);
+                return Ok(proof.report);
+            };
+            // What was merged from another history need not be an index.
+            return Err(match history::leads(&objects, since, tip) {
+                Err(HistoryFault::Sideways { .. }) => VerifyFault::Aside(since),
+                _ => VerifyFault::Since {
+                    since: start,
+                    source,
+                },
+            });
         }
     };
     proof

@@ -446,8 +446,18 @@ fn a_commit_that_was_only_merged_is_no_beginning() {
     person.git(&["checkout", "--quiet", "main"]);
     person.git(&["merge", "--quiet", "--no-ff", "--no-edit", "side"]);
     person.push("HEAD:main", Receive::AsSetUp).succeeds();
-    let said = registry.run(&["verify", "--since", &side]);
-    said.fails_with(&format!("{side} is not a commit of the branch itself"));
+    // What has another beginning is no index at all.
+    person.git(&["checkout", "--quiet", "--orphan", "elsewhere"]);
+    person.git(&["rm", "-r", "--force", "--quiet", "."]);
+    let elsewhere = person.write("README.md", "hello\n").commit("elsewhere");
+    person.git(&["checkout", "--quiet", "main"]);
+    let merge = ["merge", "--quiet", "--no-edit", "--strategy=ours"];
+    person.git(&[&merge[..], &["--allow-unrelated-histories", "elsewhere"]].concat());
+    person.push("HEAD:main", Receive::AsSetUp).succeeds();
+    for commit in [side, elsewhere] {
+        let said = registry.run(&["verify", "--since", &commit]);
+        said.fails_with(&format!("{commit} is not a commit of the branch itself"));
+    }
     registry.run(&["verify"]).succeeds();
     registry.knows_its_files();
 }

@@ -11,7 +11,7 @@ use crate::disk;
 use crate::domain::CommitId;
 use crate::git;
 
-use super::child;
+use super::child::{self, Patience};
 use super::damage;
 use super::history::{HistoryFault, Walk};
 use super::load::LoadFault;
@@ -33,8 +33,6 @@ const FETCH: Limits = Limits {
     file_bytes: 1 << 30,
     memory_bytes: 4 << 30,
 };
-/// How long git may tell nothing of how far it is: to flush the largest pack that comes takes less on a slow disk.
-const SILENCE: Duration = Duration::from_secs(600);
 /// How soon the forge is asked again after it did not tell where its branch is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -350,7 +348,7 @@ impl Writer {
             .arg("--delta-base-offset")
             .arg(stem);
         let range = format!("{found}\n^{}\n", self.tip.snapshot.commit);
-        child::run(command, &range, SILENCE)
+        child::run(command, range, &Patience::default())
             .map_err(|cause| io::Error::other(format!("git pack-objects: {cause}")))
     }
 }

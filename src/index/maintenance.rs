@@ -41,6 +41,7 @@ use crate::git;
 pub(super) use crowd::PACKS_MAX;
 pub(super) use flight::Flights;
 
+use super::child::Patience;
 use super::damage::Damaged;
 use super::writer::chain;
 use super::{pack, refs};
@@ -77,7 +78,7 @@ enum Fault {
     /// The program failed.
     #[error("`git {what}` failed: {said}")]
     Git { what: &'static str, said: String },
-    /// The program was killed, or had no memory left: that says nothing of the repository.
+    /// The program was killed, hung, or had no memory left: that says nothing of the repository.
     #[error("`git {what}` was ended by a signal: {said}")]
     Killed { what: &'static str, said: String },
     /// There is no room for a second copy.
@@ -104,7 +105,11 @@ impl Maintenance {
         let (wake, called) = sync_channel(1);
         let flights = Flights::new(wake.clone());
         let history = History::of(git_dir, damaged);
-        let keeper = Keeper::new(git_dir, history, flights.clone(), Arc::clone(&is_over));
+        let patience = Patience {
+            is_over: Arc::clone(&is_over),
+            ..Patience::default()
+        };
+        let keeper = Keeper::new(git_dir, history, flights.clone(), patience);
         let broken = Arc::clone(&keeper.history.broken);
         let thread = thread::Builder::new()
             .name("maintenance".to_owned())
@@ -157,7 +162,7 @@ impl Drop for Maintenance {
 pub(super) fn merge_once(git_dir: &Path) {
     let history = History::of(git_dir, Vec::new());
     let flights = Flights::new(sync_channel(1).0);
-    let mut keeper = Keeper::new(git_dir, history, flights, Arc::default());
+    let mut keeper = Keeper::new(git_dir, history, flights, Patience::default());
     while keeper.merge(BUSY) > 0 {}
     keeper.discard(Duration::ZERO, 0);
 }
@@ -167,7 +172,7 @@ struct Keeper {
     git_dir: PathBuf,
     folder: PathBuf,
     flights: Flights,
-    is_over: Arc<AtomicBool>,
+    patience: Patience,
     /// Packs that no reader finds any more, by their paths without extension, and since when.
     hidden: VecDeque<(PathBuf, Instant)>,
     history: History,
@@ -178,12 +183,12 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(git_dir: &Path, history: History, flights: Flights, is_over: Arc<AtomicBool>) -> Self {
+    fn new(git_dir: &Path, history: History, flights: Flights, patience: Patience) -> Self {
         Self {
             git_dir: git_dir.to_owned(),
             folder: git_dir.join("objects/pack"),
             flights,
-            is_over,
+            patience,
             hidden: VecDeque::new(),
             history,
             rest: Rest::default(),
@@ -226,7 +231,7 @@ impl Keeper {
         };
         self.count(merged);
         // Last, for it may take a while: meanwhile more packs come.
-        match self.history.is_whole(&self.is_over) {
+        match self.history.is_whole(&self.patience) {
             true => merged,
             false => {
                 // Once it is whole again, what failed for that need not wait.
@@ -255,7 +260,7 @@ impl Keeper {
     }
 
     fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+        self.patience.is_over.load(Ordering::Acquire)
     }
 
     /// Looks at the packs and does what is due.
@@ -345,13 +350,13 @@ impl Keeper {
         };
         let mut command = git::command(&self.git_dir);
         command.args(["-c", "core.fsync=all", "commit-graph", "write"]);
-        command.args(["--stdin-commits", "--no-progress"]);
+        command.args(["--stdin-commits", "--progress"]);
         let job = Job {
             what: "commit-graph",
             command,
             input: format!("{shown}\n"),
         };
-        job.run(&self.is_over).map(drop)
+        job.run(&self.patience).map(drop)
     }
 
     fn check_room(&self, old: &[Listed]) -> Result<(), Fault> {

@@ -5,12 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tracing::{error, info, warn};
 
+use super::super::child::Patience;
 use super::super::damage::{Damaged, look_into};
 use super::super::history;
 use super::job::Job;
@@ -44,12 +44,12 @@ impl History {
     }
 
     /// Whether it is whole, as far as is known; it is walked once a day, and each time while it is not.
-    pub(super) fn is_whole(&mut self, is_over: &AtomicBool) -> bool {
+    pub(super) fn is_whole(&mut self, patience: &Patience) -> bool {
         self.damaged.retain(|it| look_into(&it.path).is_some());
         if self.due > Instant::now() && self.damaged.is_empty() {
             return true;
         }
-        match self.walk(is_over) {
+        match self.walk(patience) {
             Ok(()) => {
                 self.due = Instant::now() + TRUST;
                 if self.broken.swap(None).is_some() {
@@ -83,7 +83,7 @@ impl History {
         self.broken.load().is_some()
     }
 
-    fn walk(&self, is_over: &AtomicBool) -> Result<(), Fault> {
+    fn walk(&self, patience: &Patience) -> Result<(), Fault> {
         // A walk over the commits does not read what else may be damaged in it.
         if let Some(damaged) = self.damaged.first() {
             return Err(Fault::Git {
@@ -103,12 +103,12 @@ impl History {
         let mut command = git::command(&self.git_dir);
         // The graph knows commits that are gone.
         command.args(["-c", "core.commitGraph=false", "rev-list", "--quiet"]);
-        command.arg(shown.to_string());
+        command.arg("--progress=commits").arg(shown.to_string());
         let job = Job {
             what: "rev-list",
             command,
             input: String::new(),
         };
-        job.run(is_over).map(drop)
+        job.run(patience).map(drop)
     }
 }

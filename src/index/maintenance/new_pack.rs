@@ -63,7 +63,12 @@ impl Keeper {
         ] {
             command.arg("-c").arg(setting);
         }
-        command.args(["pack-objects", "-q", "--delta-base-offset", "--non-empty"]);
+        command.args([
+            "pack-objects",
+            "--progress",
+            "--delta-base-offset",
+            "--non-empty",
+        ]);
         command
     }
 
@@ -79,7 +84,7 @@ impl Keeper {
         };
         let said = self
             .flights
-            .clean_after(&self.folder, || job.run(&self.is_over))?;
+            .clean_after(&self.folder, || job.run(&self.patience))?;
         let name = said.trim_end();
         let is_id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {

@@ -38,7 +38,7 @@ impl Resting {
             &git_dir,
             History::of(&git_dir, vec![]),
             flights,
-            Arc::default(),
+            Patience::default(),
         );
         assert_eq!(packs::list(&keeper.folder).unwrap().len(), count + 1);
         Self { folder, keeper }
@@ -137,17 +137,17 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     assert_eq!(resting.packs(), 1, "it is merged again");
 
     // Somebody who fetched a part of another history into this one leaves a file that cuts this one off.
-    let is_over = AtomicBool::new(false);
+    let patience = Patience::default();
     for name in ["shallow", "info/grafts"] {
         let path = resting.keeper.git_dir.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &lost).unwrap();
         let mut history = History::of(&resting.keeper.git_dir, vec![]);
-        assert!(!history.is_whole(&is_over));
+        assert!(!history.is_whole(&patience));
         let reason = history.broken.load_full().unwrap();
         assert!(reason.contains(path.to_str().unwrap()), "{reason}");
         fs::remove_file(&path).unwrap();
-        assert!(history.is_whole(&is_over));
+        assert!(history.is_whole(&patience));
     }
 
     // What else a start found damaged, a walk over the commits does not see.
@@ -159,22 +159,22 @@ async fn a_history_that_is_not_whole_is_told_until_it_is_and_left_as_it_is() {
     let damaged = vec![damage::look_into(&pack).unwrap()];
     let mut history = History::of(&resting.keeper.git_dir, damaged);
     for _ in 0..2 {
-        assert!(!history.is_whole(&is_over));
+        assert!(!history.is_whole(&patience));
         let reason = history.broken.load_full().unwrap();
         assert!(reason.contains(pack.to_str().unwrap()), "{reason}");
     }
     fs::write(&pack, whole).unwrap();
-    assert!(history.is_whole(&is_over));
+    assert!(history.is_whole(&patience));
     assert!(history.broken.load().is_none());
 
     // It is not walked at each turn.
     let pack = resting.files().into_iter().find(|path| is_index(path));
     fs::rename(pack.unwrap(), resting.folder.path().join("away")).unwrap();
-    assert!(resting.keeper.history.is_whole(&is_over));
-    assert!(!History::of(&resting.keeper.git_dir, vec![]).is_whole(&is_over));
+    assert!(resting.keeper.history.is_whole(&patience));
+    assert!(!History::of(&resting.keeper.git_dir, vec![]).is_whole(&patience));
     // An end in the midst of it says nothing of it.
-    is_over.store(true, Ordering::Release);
-    assert!(History::of(&resting.keeper.git_dir, vec![]).is_whole(&is_over));
+    patience.is_over.store(true, Ordering::Release);
+    assert!(History::of(&resting.keeper.git_dir, vec![]).is_whole(&patience));
 }
 
 async fn publish_each(index: &Index, major: &str, numbers: std::ops::Range<usize>) {
@@ -499,11 +499,19 @@ async fn what_fails_changes_nothing() {
         assert_eq!(resting.files(), files);
     }
     fs::write(&torn, &whole).unwrap();
-    resting.keeper.is_over.store(true, Ordering::Release);
+    resting
+        .keeper
+        .patience
+        .is_over
+        .store(true, Ordering::Release);
     let fault = resting.carry_out(Plan::Renew).unwrap_err();
     assert!(matches!(fault, Fault::Interrupted), "{fault}");
     assert_eq!(resting.files(), files);
-    resting.keeper.is_over.store(false, Ordering::Release);
+    resting
+        .keeper
+        .patience
+        .is_over
+        .store(false, Ordering::Release);
     resting.carry_out(Plan::Renew).unwrap();
     assert_eq!(resting.packs(), 1);
 }
@@ -523,6 +531,19 @@ async fn a_git_that_is_killed_between_two_names_leaves_nothing() {
             .path()
             .starts_with(resting.keeper.git_dir.join("objects"))
     );
+}
+
+#[tokio::test]
+async fn a_git_that_hangs_is_ended_and_leaves_nothing() {
+    let mut resting = Resting::with_packs(1).await;
+    let files = resting.files();
+    resting.keeper.patience.silence = Duration::from_millis(100);
+    let mut command = Command::new("sh");
+    command.args(["-c", ": > \"$0-1.pack\"; kill -STOP $$"]);
+    let fault = resting.keeper.new_pack(command, String::new()).unwrap_err();
+    assert!(fault.to_string().contains("told nothing"), "{fault}");
+    assert!(matches!(fault, Fault::Killed { .. }), "{fault}");
+    assert_eq!(resting.files(), files);
 }
 
 #[tokio::test]
@@ -660,7 +681,11 @@ async fn a_success_ends_what_failures_have_made_longer() {
     assert_eq!(resting.keeper.merge(QUIET), 0);
     assert!(is_over(&resting));
     // What the end of the process interrupts is no failure.
-    resting.keeper.is_over.store(true, Ordering::Release);
+    resting
+        .keeper
+        .patience
+        .is_over
+        .store(true, Ordering::Release);
     fs::rename(&resting.keeper.folder, &away).unwrap();
     assert_eq!(resting.keeper.merge(QUIET), 0);
     assert!(resting.keeper.rest.is_over(Instant::now(), false));

@@ -331,8 +331,13 @@ impl Keeper {
         self.hidden
             .extend(hidden.into_iter().map(|stem| (stem, now)));
         self.discard(GRACE, HIDDEN_MAX);
-        if plan == Plan::Renew {
-            self.write_commit_graph()?;
+        if plan == Plan::Renew
+            && let Err(fault) = self.write_commit_graph()
+            && !self.is_over()
+        {
+            // Readers are only slower without it.
+            let reason = chain(&fault);
+            warn!(reason, "the graph of commits was not written");
         }
         info!(
             packs.merged = merged,

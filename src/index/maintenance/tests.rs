@@ -582,6 +582,23 @@ async fn a_merge_of_all_takes_the_index_of_several_packs_away_and_leaves_a_graph
 }
 
 #[tokio::test]
+async fn a_graph_of_commits_that_is_not_written_is_no_failure_of_a_merge() {
+    let mut resting = Resting::with_packs(28).await;
+    let lock = resting
+        .keeper
+        .git_dir
+        .join("objects/info/commit-graph.lock");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    fs::write(&lock, "").unwrap();
+    let fault = resting.keeper.write_commit_graph().unwrap_err();
+    assert!(fault.to_string().contains("commit-graph.lock"), "{fault}");
+    assert_eq!(resting.keeper.merge(QUIET), 29);
+    assert_eq!(resting.packs(), 1);
+    assert!(resting.keeper.rest.is_over(Instant::now(), false));
+    assert!(lock.exists(), "somebody may hold it");
+}
+
+#[tokio::test]
 async fn without_room_for_a_second_copy_nothing_is_begun() {
     let mut resting = Resting::with_packs(5).await;
     let mut listed = packs::list(&resting.keeper.folder).unwrap();

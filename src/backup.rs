@@ -91,7 +91,7 @@ pub enum BackupFault {
 }
 
 /// What was copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// The commit at which the copy is.
     pub commit: CommitId,
@@ -103,6 +103,8 @@ pub struct Copied {
     pub fresh: usize,
     /// Whether nobody reads it without a token, although its index does not say so.
     pub is_closed: bool,
+    /// The file with the number of the index repository on the forge, if it was there already and says something else.
+    pub kept: Option<PathBuf>,
 }
 
 /// Copies the registry in the data folder `from`, which a server may be using, to the folder `to`.
@@ -244,10 +246,12 @@ fn copy(
     SmallFiles::read(&from.join("tokens"))?.add_to(&to.join("tokens"))?;
     keys.add_to(&to.join("keys"))?;
     let there = Data::new(to);
-    // What is there came later, or is the same.
-    if let (Some(number), None) = (&number, forge_repository(&there)?) {
+    // What is there came later, or is the same, or is another registry's.
+    let known = forge_repository(&there)?;
+    if let (Some(number), None) = (&number, &known) {
         write(&there.forge_repository(), number)?;
     }
+    let kept = known.filter(|known| Some(known) != number.as_ref());
     // A registry that was closed when this index was read, or is now, is closed where it is restored; so is one whose
     // index has come to say so since the commit that was copied, which took the file away.
     let is_private = |identity: &Identity| identity.visibility == Visibility::Private;
@@ -268,6 +272,7 @@ fn copy(
         crate_files: all,
         fresh,
         is_closed,
+        kept: kept.map(|_| there.forge_repository()),
     })
 }
 

@@ -48,6 +48,13 @@ impl Restore {
         bar.clear();
         let copied = copied?;
         let is_closed = copied.is_closed;
+        if let Some(kept) = &copied.kept {
+            writeln!(
+                std::io::stderr(),
+                "sidecargo: warning: {} was there already and stays, though it is not that of the backup: it holds the number of the index repository on the forge; unless it came later, remove it before the start",
+                kept.display()
+            )?;
+        }
         say("the registry is restored", copied)?;
         if is_closed {
             writeln!(
@@ -66,6 +73,7 @@ fn say(what: &str, copied: Copied) -> anyhow::Result<()> {
         crate_files,
         fresh,
         is_closed: _,
+        kept: _,
     } = copied;
     if let Some(branch) = left_out {
         writeln!(

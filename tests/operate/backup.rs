@@ -343,18 +343,23 @@ fn which_repository_of_the_forge_is_the_index_is_known_where_a_backup_is_restore
         if let Some(there) = there {
             fs::write(restored.join("forge-repository"), there).unwrap();
         }
-        sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        let said = sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+        let differs = there.is_some() && there.map(str::to_owned) != number(&path);
+        let words = "forge-repository was there already and stays";
+        assert_eq!(said.stderr.contains(words), differs, "{said}");
         number(&restored)
     };
     registry.run(&["backup", &backup]).succeeds();
     assert_eq!(number(&path), None);
     assert_eq!(restore("none", None), None);
+    assert_eq!(restore("left", Some("5\n")).as_deref(), Some("5\n"));
     for known in ["7\n", "12\n"] {
         fs::write(registry.data().join("forge-repository"), known).unwrap();
         registry.run(&["backup", &backup]).succeeds();
         assert_eq!(number(&path).as_deref(), Some(known));
     }
     assert_eq!(restore("new", None).as_deref(), Some("12\n"));
+    assert_eq!(restore("same", Some("12\n")).as_deref(), Some("12\n"));
     // Whoever is told another one, is told it later.
     assert_eq!(restore("told", Some("13\n")).as_deref(), Some("13\n"));
 }

@@ -84,12 +84,16 @@ impl Place {
         }
         to.clean()?;
         let before = refs::read(&to.git_dir, refs::TIP)?;
+        if let Some(there) = before.filter(|there| self.is_of_another(commit, to, *there)) {
+            return Err(CopyFault::OtherHistory { there, commit });
+        }
         fetch(&to.git_dir, &self.git_dir.canonicalize()?, commit)?;
         // git flushes files, and not the folder that names them.
         disk::sync_folder(&to.packs())?;
         if let Some(there) = before.filter(|there| *there != commit)
             && !is_ancestor(&to.git_dir, there, commit)?
         {
+            to.forget_incoming()?;
             return Err(CopyFault::OtherHistory { there, commit });
         }
         let state = load::load(&to.git_dir, commit)?;
@@ -120,15 +124,25 @@ impl Incoming<'_> {
             false => mark.args(["-d", ARRIVED]),
         };
         run("update-ref", &mut mark)?;
-        run(
-            "update-ref",
-            git::command(git_dir).args(["update-ref", "-d", INCOMING]),
-        )?;
+        self.to.forget_incoming()?;
         Ok(self.commit)
     }
 }
 
 impl Place {
+    /// Whether the repository at `to` is known to be that of another registry; what cannot be read is not known.
+    fn is_of_another(&self, commit: CommitId, to: &Self, there: CommitId) -> bool {
+        let ours = load::identity(&self.git_dir, commit);
+        let theirs = load::identity(&to.git_dir, there);
+        let both = ours.ok().zip(theirs.ok());
+        both.is_some_and(|(ours, theirs)| ours.blob_store != theirs.blob_store)
+    }
+
+    fn forget_incoming(&self) -> Result<(), CopyFault> {
+        let mut forget = git::command(&self.git_dir);
+        run("update-ref", forget.args(["update-ref", "-d", INCOMING]))
+    }
+
     /// Merges the packs, of which each copy to here brings one more, if there are many and nobody else does it.
     pub fn merge_packs(&self) {
         maintenance::merge_once(&self.git_dir);

@@ -852,7 +852,11 @@ async fn a_copy_goes_on_from_what_it_holds_and_is_never_mixed_with_another_histo
     for (source, commit) in [(source, before), (other, strange)] {
         let fault = source.copy_to(commit, &copy).unwrap_err();
         assert!(matches!(fault, CopyFault::OtherHistory { .. }), "{fault}");
+        assert_eq!(refs::read(&copy.git_dir, copy::INCOMING).unwrap(), None);
     }
+    // Nothing of another registry came.
+    let objects = objects::Objects::open(&copy.git_dir).unwrap();
+    assert!(objects.commit(strange).is_err());
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ pub mod operator;
 pub mod orphans;
 pub mod owners;
 pub mod pause;
+pub mod places;
 pub mod probe;
 pub mod publish;
 pub mod rates;

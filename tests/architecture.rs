@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("auth", &["disk", "forge", "measure"]),
     ("backup", &["app", "audit", "blobs", "disk", "index"]),
     ("blobs", &["disk"]),
-    ("catalog", &["blobs", "disk", "index"]),
+    ("catalog", &["blobs", "disk", "index", "places"]),
     ("config", &[]),
     ("control", &["app", "disk", "operator"]),
     ("credential", &["disk"]),
@@ -43,7 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("domain", &[]),
     ("exchange", &["app", "auth", "index"]),
-    ("fetch", &["config", "git", "measure"]),
+    ("fetch", &["config", "git", "measure", "places"]),
     ("forge", &["config", "disk", "measure", "pause"]),
     ("git", &[]),
     (
@@ -58,6 +58,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("metrics", &["app", "disk"]),
     ("orphans", &["blobs", "index"]),
     ("pause", &[]),
+    ("places", &[]),
     ("operator", &["app", "auth", "index", "tokens"]),
     ("owners", &["app", "auth", "index", "rates"]),
     (

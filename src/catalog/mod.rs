@@ -12,20 +12,24 @@ mod pages;
 mod search;
 
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tracing::{Span, warn};
 
 use crate::blobs::Blobs;
 use crate::domain::CommitId;
 use crate::index::{Crate, Snapshot};
+use crate::places::Places;
 
 pub use entries::Entry;
 pub use extract::Extract;
@@ -38,6 +42,8 @@ use search::Query;
 
 /// The most files that a search reads itself: what was published a moment ago is found at once.
 const READ_BY_SEARCH_MAX: usize = 16;
+/// How long a search waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// All crates of the registry as people look for them.
 pub struct Catalog {
@@ -51,20 +57,29 @@ pub struct Catalog {
     reading: Mutex<()>,
     /// Files that were read since the cache was written.
     unsaved: AtomicUsize,
-    /// Searches at one time: each keeps a core busy.
-    searches: Arc<Semaphore>,
+    /// Searches at one time: each keeps a core busy. Of one address as many again wait for their turn, and more for these.
+    searches: Places,
+    /// How long one waits for its turn.
+    turn_wait: Duration,
 }
 
-/// The search was not finished.
+/// A search has no answer.
 #[derive(Debug, Error)]
-#[error("the search was not finished: an internal fault, which the log names")]
-pub struct SearchFault;
+pub enum SearchFault {
+    /// Its turn did not come in time, or before others wanted its place.
+    #[error("too many searches are running, try again in a moment")]
+    Busy,
+    /// It was not finished.
+    #[error("the search was not finished: an internal fault, which the log names")]
+    Unfinished,
+}
 
 impl Catalog {
     /// A catalog of the index that `moves` shows; `folder` is where it may keep what it has read.
     ///
     /// It is empty until the first search, or until a [`Follower`] is started.
     pub fn new(blobs: Arc<Blobs>, moves: watch::Receiver<Arc<Snapshot>>, folder: PathBuf) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             blobs,
             cache: CacheFile::new(folder),
@@ -73,23 +88,25 @@ impl Catalog {
             changing: Mutex::default(),
             reading: Mutex::default(),
             unsaved: AtomicUsize::new(0),
-            searches: Arc::new(Semaphore::new(
-                thread::available_parallelism().map_or(1, usize::from),
-            )),
+            searches: Places::new(cores, 2 * cores),
+            turn_wait: TURN_WAIT,
         }
     }
 
     /// Crates that fit `query`, the best first, at most `count_max` and [`FOUND_MAX`] of them.
     ///
-    /// Every change that was answered before is seen.
+    /// Every change that was answered before is seen. If `peer`, who searches, still waits for a turn when `hurry`
+    /// resolves, there is none.
     pub async fn search(
         self: &Arc<Self>,
         query: &str,
         count_max: usize,
+        peer: IpAddr,
+        hurry: impl Future<Output = ()>,
     ) -> Result<Found, SearchFault> {
         let query = Query::new(query);
-        self.look_through(move |entries| query.search(entries.pages(), count_max))
-            .await
+        let look = move |entries: &Entries| query.search(entries.pages(), count_max);
+        self.look_through(look, peer, hurry).await
     }
 
     /// Crates that belong to the repository of the forge with this number, in the order of their names.
@@ -99,23 +116,36 @@ impl Catalog {
         self: &Arc<Self>,
         id: u64,
         count_max: usize,
+        peer: IpAddr,
+        hurry: impl Future<Output = ()>,
     ) -> Result<Found, SearchFault> {
-        self.look_through(move |entries| {
+        let look = move |entries: &Entries| {
             let is_its = |entry: &&Entry| entry.repository_id() == Some(id);
             let mut found = entries.iter().filter(is_its);
             let crates: Vec<Entry> = found.by_ref().take(count_max).cloned().collect();
             let total = crates.len() + found.count();
             Found { crates, total }
-        })
-        .await
+        };
+        self.look_through(look, peer, hurry).await
     }
 
     async fn look_through(
         self: &Arc<Self>,
         look: impl FnOnce(&Entries) -> Found + Send + 'static,
+        peer: IpAddr,
+        hurry: impl Future<Output = ()>,
     ) -> Result<Found, SearchFault> {
-        let turn = Arc::clone(&self.searches).acquire_owned().await;
-        let turn = turn.map_err(|_| SearchFault)?;
+        let deadline = Instant::now() + self.turn_wait;
+        let turn = async {
+            let place = self.searches.of_address(peer, deadline).await?;
+            place.in_pool(deadline).await
+        };
+        let turn = tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = hurry => None,
+        };
+        let turn = turn.ok_or(SearchFault::Busy)?;
         let catalog = Arc::clone(self);
         let span = Span::current();
         let found = spawn_blocking(move || {
@@ -124,7 +154,7 @@ impl Catalog {
             let _entered = span.enter();
             look(&catalog.now())
         });
-        found.await.map_err(|_| SearchFault)
+        found.await.map_err(|_| SearchFault::Unfinished)
     }
 
     /// The commit whose crates are shown; none before the first look at the index.

@@ -11,6 +11,8 @@ use crate::domain::CrateName;
 pub const FOUND_MAX: usize = 100;
 /// The longest text that is searched for, in bytes; the rest of a longer one is left aside.
 const QUERY_BYTES_MAX: usize = 256;
+/// The most words that a crate must have: each is looked for in all of them.
+const WORDS_MAX: usize = 8;
 
 /// Crates that fit a query, best first.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Query {
     name: String,
     /// The same as a keyword stands in a text: with a line break before and behind.
     keyword: Finder<'static>,
-    /// The words, each once, the longest first: it is the one that is least often there.
+    /// The words, each once, the longest first: it is the one that is least often there. Of many the longest.
     words: Vec<Finder<'static>>,
 }
 
@@ -66,6 +68,7 @@ impl Query {
         let name = words.join("_");
         words.sort_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
         words.dedup();
+        words.truncate(WORDS_MAX);
         let finder = |text: &str| Finder::new(text).into_owned();
         Self {
             keyword: finder(&format!("\n{name}\n")),

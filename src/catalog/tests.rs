@@ -1,6 +1,7 @@
 //! The catalog over a real index and real blobs.
 
 use std::fs;
+use std::future::pending;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,13 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::domain::{Cksum, CrateVersion, Features, IndexLine, RegistryName, Visibility};
-use crate::index::{Action, Branch, Change, Index, Place, Settings};
+use crate::index;
+use crate::index::{Action, Branch, Change, Index, Settings};
+use crate::places::Place;
 use crate::publish::tarball_builder::Tarball;
+
+const PEER: [u8; 4] = [192, 0, 2, 1];
+const OTHER: [u8; 4] = [192, 0, 2, 2];
 
 /// A registry without its doors.
 pub(crate) struct Fixture {
@@ -26,7 +32,7 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Arc::new(Blobs::open(folder.path().join("blobs")).unwrap());
-        let place = Place {
+        let place = index::Place {
             git_dir: folder.path().join("index.git"),
             keys: folder.path().join("keys"),
             cache: folder.path().join("cache"),
@@ -126,9 +132,33 @@ impl Fixture {
     }
 }
 
+impl Catalog {
+    /// Lets each search wait for its turn as long as `turn_wait`.
+    pub(crate) fn let_wait(&mut self, turn_wait: Duration) {
+        self.turn_wait = turn_wait;
+    }
+
+    /// Takes all turns.
+    pub(crate) async fn all_turns(&self) -> Vec<Place> {
+        let mut turns = Vec::new();
+        loop {
+            let place = self.searches.of_address(PEER.into(), Instant::now()).await;
+            match place.unwrap().in_pool(Instant::now()).await {
+                Some(turn) => turns.push(turn),
+                None => return turns,
+            }
+        }
+    }
+
+    async fn search_of(self: &Arc<Self>, peer: [u8; 4]) -> Result<Found, SearchFault> {
+        self.search("", FOUND_MAX, peer.into(), pending()).await
+    }
+}
+
 /// What a search answers: name, version and description of each.
 async fn found(catalog: &Arc<Catalog>, query: &str) -> Vec<String> {
-    let found = catalog.search(query, FOUND_MAX).await.unwrap();
+    let found = catalog.search(query, FOUND_MAX, PEER.into(), pending());
+    let found = found.await.unwrap();
     assert_eq!(found.total, found.crates.len());
     let shown = |entry: &Entry| {
         let description = entry.description().unwrap_or("-");
@@ -336,4 +366,44 @@ async fn run_once(catalog: &Arc<Catalog>) {
 
 fn leftovers(folder: &Path) -> usize {
     crate::disk::remove_leftovers(&folder.join("cache")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_waits_for_its_turn_for_some_time_and_until_others_want_its_place() {
+    let fixture = Fixture::new();
+    let mut catalog = fixture.catalog();
+    let turns = catalog.all_turns().await;
+    let long = Duration::from_secs(600);
+    Arc::get_mut(&mut catalog).unwrap().let_wait(long);
+    let ready = std::future::ready(());
+    let hurried = catalog.search("", FOUND_MAX, OTHER.into(), ready);
+    let hurried = tokio::time::timeout(long / 10, hurried).await;
+    assert!(matches!(hurried, Ok(Err(SearchFault::Busy))));
+    Arc::get_mut(&mut catalog).unwrap().let_wait(Duration::ZERO);
+    assert!(matches!(
+        catalog.search_of(OTHER).await,
+        Err(SearchFault::Busy)
+    ));
+    drop(turns);
+    catalog.search_of(OTHER).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_few_searches() {
+    let fixture = Fixture::new();
+    let mut catalog = fixture.catalog();
+    Arc::get_mut(&mut catalog).unwrap().let_wait(Duration::ZERO);
+    let turns = catalog.all_turns().await.len();
+    let mut held = Vec::new();
+    for _ in 0..2 * turns {
+        let place = catalog.searches.of_address(PEER.into(), Instant::now());
+        held.push(place.await.unwrap());
+    }
+    assert!(matches!(
+        catalog.search_of(PEER).await,
+        Err(SearchFault::Busy)
+    ));
+    catalog.search_of(OTHER).await.unwrap();
+    held.pop();
+    catalog.search_of(PEER).await.unwrap();
 }

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span, debug, warn};
 
 use crate::domain::harmless;
+use crate::places::Place;
 
-use super::places::Place;
 use super::remembered::{BUFFER_BYTES, Recording};
 use super::stream::{self, Chunk, FetchStream, Sent};
 use super::{FetchFault, FetchLimits};

@@ -10,7 +10,6 @@
 
 mod child;
 mod git_command;
-mod places;
 mod remembered;
 mod request;
 mod stream;
@@ -38,9 +37,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::FetchConfig;
 use crate::measure::{self, Counted};
+use crate::places::{Place, Places};
 use child::Job;
 use git_command::Answering;
-use places::{Place, Places};
 use remembered::{Recording, Remembered};
 use request::Reading;
 

@@ -12,11 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, warn};
 
-use super::places::AddressPlace;
 use super::request;
 use super::stream::{self, Chunk, FetchStream, Sent};
 use super::{FetchFault, FetchLimits, GitProtocol};
 use crate::domain::CommitId;
+use crate::places::AddressPlace;
 
 /// The largest request whose answer is kept, in bytes: a clone's has some hundred.
 const QUESTION_BYTES_MAX: usize = 4 * 1024;

@@ -20,7 +20,9 @@ pub async fn crates(request: Request, query: String) -> Result<Response, ApiErro
     let wanted = wanted
         .map(|(_, value)| value.into_owned())
         .unwrap_or_default();
-    let found = request.app.catalog.search(&wanted, FOUND_MAX).await?;
+    let (peer, hurry) = (request.asked.peer.0.ip(), request.asked.room_wanted());
+    let catalog = &request.app.catalog;
+    let found = catalog.search(&wanted, FOUND_MAX, peer, hurry).await?;
     let name = &request.app.config.name;
     let form = format!(
         r#"<form><input type="search" name="q" value="{}" aria-label="Search" autofocus> <button>Search</button></form>
@@ -39,7 +41,9 @@ pub async fn crates(request: Request, query: String) -> Result<Response, ApiErro
 /// The crates that belong to a repository of the forge.
 pub async fn of_repository(id: u64, request: Request) -> Result<Response, ApiError> {
     request.read(Challenge::Basic).await?;
-    let found = request.app.catalog.of_repository(id, FOUND_MAX).await?;
+    let (peer, hurry) = (request.asked.peer.0.ip(), request.asked.room_wanted());
+    let catalog = &request.app.catalog;
+    let found = catalog.of_repository(id, FOUND_MAX, peer, hurry).await?;
     if found.total == 0 {
         return Err(ApiError::not_found(format!(
             "no crate belongs to the repository with the number {id}"

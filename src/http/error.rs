@@ -319,7 +319,11 @@ impl From<BodyFault> for ApiError {
 
 impl From<SearchFault> for ApiError {
     fn from(fault: SearchFault) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string())
+        let status = match fault {
+            SearchFault::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            SearchFault::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, fault.to_string())
     }
 }
 

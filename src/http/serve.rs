@@ -7,8 +7,9 @@
 //! only a part of a request's head close at once, or a second after they came, those at work after their answer, and
 //! those whose client gives the body of its request, or takes its answer, so slowly that it is five seconds behind a very
 //! modest pace at once; of a client that nobody knows yet a body is awaited for a second. Those that wait for a place of
-//! another kind, as a fetch does, get none. A flood of connections without a request, whose bodies trickle, or that read
-//! no answer, thus cannot hold the places, and a client that came in the flood is served late instead of refused.
+//! another kind, as a fetch or a search does, get none. A flood of connections without a request, whose bodies trickle,
+//! or that read no answer, thus cannot hold the places, and a client that came in the flood is served late instead of
+//! refused.
 
 use std::io;
 use std::pin::pin;

@@ -28,6 +28,7 @@ const EXCHANGE: &str = "POST /crates/api/v1/trusted_publishing/tokens HTTP/1.1\r
 
 struct Bench {
     address: SocketAddr,
+    app: Arc<App>,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
@@ -41,6 +42,11 @@ impl Drop for Bench {
 impl Bench {
     /// A registry whose forge nobody has to ask here.
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// The same, once `change` was done to it.
+    async fn start_with(change: impl FnOnce(&mut App)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = Arguments {
             data: Some(folder.path().join("data")),
@@ -57,10 +63,13 @@ impl Bench {
         let forge = forge(&folder);
         app.gate = Some(gate(&forge));
         app.config.forge = Some(forge);
-        let routes = routes(Arc::new(app));
+        change(&mut app);
+        let app = Arc::new(app);
+        let routes = routes(Arc::clone(&app));
         let server = tokio::spawn(serve(listener, routes, limits, std::future::pending()));
         Self {
             address,
+            app,
             server,
             _folder: folder,
         }
@@ -176,6 +185,40 @@ async fn bodies_of_strangers_come_soon_or_give_way() {
             assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_that_wait_for_their_turn_give_way_to_other_clients() {
+    // Nothing but the need for their places ends them.
+    let wait = |app: &mut App| {
+        let catalog = Arc::get_mut(&mut app.catalog).unwrap();
+        catalog.let_wait(Duration::from_secs(600));
+    };
+    let bench = Bench::start_with(wait).await;
+    let turns = bench.app.catalog.all_turns().await;
+    for path in [
+        "/crates/api/v1/crates?q=a",
+        "/crates/?q=a",
+        "/crates/repositories/1",
+    ] {
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let mut waiting = Vec::new();
+        for _ in 0..2 * PLACES {
+            waiting.push(bench.send(&ask).await);
+        }
+        let mut other = bench.send(GET).await;
+        let answer = head(&mut other).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        for stream in &mut waiting[..PLACES] {
+            let answer = head(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.contains("retry-after: 1"), "{answer}");
+        }
+    }
+    drop(turns);
+    let found = "GET /crates/api/v1/crates?q=a HTTP/1.1\r\nhost: a\r\n\r\n";
+    let answer = head(&mut bench.send(found).await).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,6 +145,28 @@ fn a_long_query_is_cut_between_characters() {
     assert_eq!(Query::new(&off_by_one).name.len(), QUERY_BYTES_MAX - 1);
 }
 
+#[test]
+fn of_more_than_eight_words_the_longest_count_and_the_name_is_that_of_all() {
+    let eight = "bb ccc dddd eeeee ffffff ggggggg hhhhhhhh iiiiiiiii";
+    let all: Entries = [
+        krate("about", eight, &[]),
+        krate(&format!("a_{}", eight.replace(' ', "_")), "", &[]),
+    ]
+    .into_iter()
+    .collect();
+    let found = |text: &str| -> Vec<usize> {
+        let found = Query::new(text).search(all.pages(), FOUND_MAX);
+        found
+            .crates
+            .iter()
+            .map(|it| it.name().as_str().len())
+            .collect()
+    };
+    assert_eq!(found(&format!("a {eight}")), [eight.len() + 2, 5]);
+    assert_eq!(found(&format!("{eight} zz")), [eight.len() + 2, 5]);
+    assert!(found(&format!("{} zz", &eight[3..])).is_empty());
+}
+
 fn some_word() -> impl Strategy<Value = String> {
     "[abAB_-]{1,3}|[äÄßİ]"
 }

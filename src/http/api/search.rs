@@ -43,7 +43,9 @@ pub async fn search(request: Request, query: String) -> Result<Response, ApiErro
             _ => {}
         }
     }
-    let found = request.app.catalog.search(&wanted, per_page).await?;
+    let (peer, hurry) = (request.asked.peer.0.ip(), request.asked.room_wanted());
+    let catalog = &request.app.catalog;
+    let found = catalog.search(&wanted, per_page, peer, hurry).await?;
     let hit = |entry: &Entry| Hit {
         name: entry.name().clone(),
         max_version: entry.version().to_string(),

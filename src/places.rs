@@ -1,4 +1,4 @@
-//! Who may run: a pool of places, and a few for each address.
+//! Who may work at one time: a pool of places, and a few for each address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,17 +8,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 /// All places.
-pub(super) struct Places(Arc<Shared>);
+pub struct Places(Arc<Shared>);
 
 struct Shared {
     pool: Arc<Semaphore>,
     per_address_max: usize,
-    /// Holds only addresses with a fetch at work or waiting.
+    /// Holds only addresses with work or waiting for some.
     addresses: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
 /// A place of one address.
-pub(super) struct AddressPlace {
+pub struct AddressPlace {
     permit: Option<OwnedSemaphorePermit>,
     semaphore: Option<Arc<Semaphore>>,
     address: IpAddr,
@@ -26,22 +26,23 @@ pub(super) struct AddressPlace {
 }
 
 /// A place of one address and in the pool; both are free again when it is dropped.
-pub(super) struct Place {
+pub struct Place {
     _pool: OwnedSemaphorePermit,
     _address: AddressPlace,
 }
 
 impl Places {
-    pub(super) fn new(children_max: usize, per_address_max: usize) -> Self {
+    /// So many in the pool, of which an address may take, or wait for, some.
+    pub fn new(count: usize, per_address_max: usize) -> Self {
         Self(Arc::new(Shared {
-            pool: Arc::new(Semaphore::new(children_max)),
+            pool: Arc::new(Semaphore::new(count)),
             per_address_max,
             addresses: Mutex::default(),
         }))
     }
 
     /// A place of the network of `peer`, or none until `deadline`.
-    pub(super) async fn of_address(&self, peer: IpAddr, deadline: Instant) -> Option<AddressPlace> {
+    pub async fn of_address(&self, peer: IpAddr, deadline: Instant) -> Option<AddressPlace> {
         let mut place = self.0.claim(network(peer));
         let semaphore = place.semaphore.clone()?;
         place.permit = acquire(semaphore, deadline).await;
@@ -49,19 +50,19 @@ impl Places {
     }
 
     /// Waits until no place of the pool is taken.
-    pub(super) async fn all_free(&self, children_max: usize) {
-        let count = u32::try_from(children_max).unwrap_or(u32::MAX);
+    pub async fn all_free(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         // An error would mean a closed semaphore, and this one is never closed.
         let _ = self.0.pool.acquire_many(count).await;
     }
 
     /// How many places of the pool are taken.
-    pub(super) fn taken(&self, children_max: usize) -> usize {
-        children_max.saturating_sub(self.0.pool.available_permits())
+    pub fn taken(&self, count: usize) -> usize {
+        count.saturating_sub(self.0.pool.available_permits())
     }
 
     #[cfg(test)]
-    pub(super) fn addresses(&self) -> usize {
+    fn addresses(&self) -> usize {
         self.0.addresses.lock().unwrap().len()
     }
 }
@@ -86,7 +87,7 @@ impl Shared {
 
 impl AddressPlace {
     /// A place in the pool too, or none until `deadline`.
-    pub(super) async fn in_pool(self, deadline: Instant) -> Option<Place> {
+    pub async fn in_pool(self, deadline: Instant) -> Option<Place> {
         let pool = acquire(Arc::clone(&self.shared.pool), deadline).await?;
         Some(Place {
             _pool: pool,

@@ -1,6 +1,5 @@
 //! `sidecargo serve`
 
-use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -124,8 +123,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let limits = http::ServeLimits::from(&config.http);
     let app = spawn_blocking(move || App::open(config, bound)).await??;
     let app = Arc::new(app);
-    let control = Control::start(Arc::clone(&app))
-        .inspect_err(|cause| error!(%cause, reason = ?cause.source(), "tokens and keys cannot be changed while this server runs"));
+    let operated = Arc::clone(&app);
+    let control = spawn_blocking(move || Control::start(operated)).await?;
+    let control = control.context("commands cannot be heard")?;
     info!(public_url = %app.public_url, data = %app.config.data.display(), "listening on http://{bound}");
     greet(&app);
     notify::say("READY=1");

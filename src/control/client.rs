@@ -39,6 +39,12 @@ pub enum ControlFault {
         /// What the system says.
         source: io::Error,
     },
+    /// Somebody works on the folder, and there is no way to a server.
+    #[error(
+        "another sidecargo works on the data folder {}, and nobody listens on `control.sock` there; if it is the server, its log says why, and a second after that is mended it listens; if it is another command, try again once that has ended",
+        .0.display()
+    )]
+    Deaf(PathBuf),
     /// No server runs, and this process could not do it.
     #[error(transparent)]
     Alone(#[from] OperatorFault),
@@ -48,14 +54,21 @@ pub enum ControlFault {
 ///
 /// A server that ends in the middle is no failure: the request is made again, which does no harm.
 pub fn ask(folder: &Path, request: &Request) -> Result<Done, ControlFault> {
+    ask_within(PATIENCE, folder, request)
+}
+
+fn ask_within(patience: Duration, folder: &Path, request: &Request) -> Result<Done, ControlFault> {
     let started = Instant::now();
     loop {
         if let Some(done) = tell(folder, request)? {
             return Ok(done);
         }
         match operator::carry_out_alone(folder, request) {
-            Err(OperatorFault::App(AppFault::Locked(_))) if started.elapsed() < PATIENCE => {
+            Err(OperatorFault::App(AppFault::Locked(_))) if started.elapsed() < patience => {
                 thread::sleep(LOOK_AGAIN);
+            }
+            Err(OperatorFault::App(AppFault::Locked(_))) => {
+                return Err(ControlFault::Deaf(folder.to_owned()));
             }
             done => return Ok(done?),
         }
@@ -112,4 +125,33 @@ fn is_nobody(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Data;
+
+    #[test]
+    fn whoever_holds_the_folder_and_does_not_listen_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::new(folder.path());
+        std::fs::create_dir(data.place().git_dir).unwrap();
+        let _lock = data.lock().unwrap();
+        // What an ended server left, and what is no socket.
+        let socket = folder.path().join(SOCKET);
+        let nothing = || ();
+        let left = || drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let other = || {
+            std::fs::remove_file(&socket).unwrap();
+            std::fs::write(&socket, "").unwrap();
+        };
+        let found: [&dyn Fn(); 3] = [&nothing, &left, &other];
+        for leave in found {
+            leave();
+            let fault = ask_within(Duration::ZERO, folder.path(), &Request::RotateKeys {});
+            let said = fault.unwrap_err().to_string();
+            assert!(said.contains("nobody listens on `control.sock`"), "{said}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod client;
 mod server;
 
 pub use client::{ControlFault, ask, tell};
-pub use server::{Control, ListenFault};
+pub use server::Control;
 
 use std::fs::File;
 use std::io;

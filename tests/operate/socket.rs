@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::{assert_revoked, id_of};
 use crate::common::git;
 use crate::common::registry::Registry;
+use crate::common::watch::eventually;
 
 /// What the server answers to these bytes and no more.
 fn answer(registry: &Registry, bytes: &[u8]) -> String {
@@ -97,4 +98,40 @@ fn what_is_no_socket_is_kept_and_named() {
         .run(&["token", "revoke", &id_of(&token)])
         .succeeds();
     assert_revoked(&registry, "alice", &token);
+}
+
+#[test]
+fn a_socket_that_is_taken_away_is_made_again() {
+    let registry = Registry::start();
+    let path = registry.data().join("control.sock");
+    let is_back = || {
+        let found = fs::symlink_metadata(&path).ok()?;
+        let is_private = found.permissions().mode() & 0o777 == 0o600;
+        (found.file_type().is_socket() && is_private).then_some(())
+    };
+    fs::remove_file(&path).unwrap();
+    eventually("the socket is back", is_back);
+
+    // That of somebody else, who does not answer.
+    let other = registry.data().join("other");
+    let _listener = UnixListener::bind(&other).unwrap();
+    fs::rename(&other, &path).unwrap();
+    eventually("the socket is ours again", is_back);
+
+    fs::write(&other, "mine").unwrap();
+    fs::rename(&other, &path).unwrap();
+    eventually("the log names what is in the way", || {
+        let log = registry.log();
+        log.contains("is not a socket; move it away").then_some(())
+    });
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    fs::remove_file(&path).unwrap();
+    // It is waited for.
+    let token = registry.token("alice");
+    registry
+        .run(&["token", "revoke", &id_of(&token)])
+        .succeeds();
+    assert_revoked(&registry, "alice", &token);
+    let told = registry.log().matches("commands do not reach").count();
+    assert_eq!(told, 1);
 }

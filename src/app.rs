@@ -8,7 +8,7 @@ mod forge;
 pub use asked::Asked;
 pub use caller::{Caller, Visitor};
 pub(crate) use data::Data;
-use data::Lock;
+use data::{Lock, cure};
 
 use std::env;
 use std::io;
@@ -118,6 +118,9 @@ pub enum AppFault {
     /// What is served would part from the registry of which it is the backup.
     #[error("the data folder {folder} is a backup, and one that is served cannot be brought up to date any more; `sidecargo restore {folder} --data OTHER` makes a registry of it in another folder; if it shall be the registry from now on, remove the file `sidecargo-backup` in it", folder = .0.display())]
     IsBackup(PathBuf),
+    /// Its restore ended in the middle, and another registry would take its place.
+    #[error("a restore into the data folder {folder} ended in the middle: run it again, `sidecargo restore BACKUP --data {folder}`, or begin a new registry in another folder", folder = .0.display())]
+    HalfRestored(PathBuf),
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]
     NoStore(PathBuf),
@@ -173,7 +176,7 @@ impl App {
         let data = Data::new(&config.data);
         data.check_user()?;
         let mut lock = data.lock_within(LOCK_WAIT)?;
-        data.check_is_no_backup()?;
+        data.check_is_no_copy()?;
         data.clean();
         let blobs = Arc::new(data.blobs()?);
         if config.forge.is_none() {
@@ -314,10 +317,10 @@ pub fn issuer(config: &Config, tell: impl Fn()) -> Result<Issuer, AppFault> {
     let place = data.place();
     let started = Instant::now();
     data.check_user()?;
-    data.check_is_no_backup()?;
     while !place.git_dir.exists() {
         match data.lock() {
             Ok(_lock) => {
+                data.check_is_no_copy()?;
                 let public_url = config.public_url(config.listen);
                 if config.forge.is_some() {
                     // Its index is fetched by the server, at its first start.
@@ -335,6 +338,7 @@ pub fn issuer(config: &Config, tell: impl Fn()) -> Result<Issuer, AppFault> {
             Err(fault) => return Err(fault),
         }
     }
+    data.check_is_no_copy()?;
     let keys = TokenKeys::open_or_create(&data.keys())?;
     let registry = data.read(|place| Ok::<_, AppFault>(place.identity()?))?.id;
     Ok(Issuer::new(registry, Arc::new(keys)))
@@ -343,16 +347,6 @@ pub fn issuer(config: &Config, tell: impl Fn()) -> Result<Issuer, AppFault> {
 /// The record of the tokens of the registry in a data folder.
 pub fn token_records(config: &Config) -> TokenRecords {
     Data::new(&config.data).tokens()
-}
-
-/// What helps against what the system says, if that is known.
-fn cure(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; run this as the user who owns it, and let that user own all that is in it (`chown -R`)"
-        }
-        _ => "",
-    }
 }
 
 /// What serves clients of git.

@@ -173,7 +173,7 @@ pub fn restore(
         });
     }
     // It gets its name once all is there: what ends in the middle is no registry, and nothing is in the way of the next.
-    let path = place.git_dir.with_extension("unfinished");
+    let path = data.half_restored();
     let unfinished = TempFolder::create(path.clone()).map_err(write_fault(&path))?;
     let coming = Place {
         git_dir: path,

@@ -131,6 +131,11 @@ impl<'a> Data<'a> {
         self.folder.join("sidecargo-backup")
     }
 
+    /// Where an index lies that is being restored; one that is founded lies elsewhere, for a start throws that away.
+    pub(crate) fn half_restored(&self) -> PathBuf {
+        self.place().git_dir.with_extension("restoring")
+    }
+
     /// What can be made again; it may be deleted at any time.
     pub(super) fn cache(&self) -> PathBuf {
         self.folder.join("cache")
@@ -165,10 +170,13 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Refuses to change a backup: it would part from its registry.
-    pub(super) fn check_is_no_backup(&self) -> Result<(), AppFault> {
-        match self.backup_mark().is_file() {
-            true => Err(AppFault::IsBackup(self.folder.to_owned())),
+    /// Refuses to change a backup, which would part from its registry, or to begin one on the half of another.
+    pub(super) fn check_is_no_copy(&self) -> Result<(), AppFault> {
+        if self.backup_mark().is_file() {
+            return Err(AppFault::IsBackup(self.folder.to_owned()));
+        }
+        match !self.place().git_dir.exists() && self.half_restored().exists() {
+            true => Err(AppFault::HalfRestored(self.folder.to_owned())),
             false => Ok(()),
         }
     }
@@ -178,7 +186,7 @@ impl<'a> Data<'a> {
         let place = self.existing_place()?;
         self.check_user()?;
         let lock = self.lock()?;
-        self.check_is_no_backup()?;
+        self.check_is_no_copy()?;
         let settings = Settings::recorded(&healed_identity(&place)?);
         let branch = Branch::Here { poll: COMMAND_POLL };
         let index = Index::open(&place, &settings, &self.blobs()?, branch)?;
@@ -308,6 +316,16 @@ impl<'a> Data<'a> {
             folder: self.folder.to_owned(),
             source,
         }
+    }
+}
+
+/// What helps against what the system says, if that is known.
+pub(super) fn cure(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user who owns it, and let that user own all that is in it (`chown -R`)"
+        }
+        _ => "",
     }
 }
 

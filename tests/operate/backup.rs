@@ -306,6 +306,36 @@ fn a_backup_is_served_only_where_it_was_restored() {
 }
 
 #[test]
+fn no_registry_begins_where_a_restore_ended_in_the_middle() {
+    let registry = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (_, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    let (path, copy) = folder(&scratch, "copy");
+    // As one that is killed leaves it.
+    fs::create_dir_all(path.join("index.restoring/objects")).unwrap();
+    let way = format!("`sidecargo restore BACKUP --data {copy}`");
+    let said = registry.run_rival_on(&path);
+    assert!(said.contains(&way), "{said}");
+    sidecargo(&["token", "create", "alice", "--data", &copy]).fails_with(&way);
+    assert!(!path.join("index.git").exists());
+
+    sidecargo(&["restore", &backup, "--data", &copy]).succeeds();
+    verify(&copy);
+    sidecargo(&["token", "create", "alice", "--data", &copy]).succeeds();
+}
+
+#[test]
+fn a_registry_begins_where_another_start_ended_in_the_middle() {
+    let scratch = TempDir::new().unwrap();
+    let (path, data) = folder(&scratch, "data");
+    // As one that is killed leaves it.
+    fs::create_dir_all(path.join("index.unfinished/objects")).unwrap();
+    sidecargo(&["token", "create", "alice", "--data", &data]).succeeds();
+    verify(&data);
+}
+
+#[test]
 fn what_is_hidden_while_it_is_copied_is_closed_where_that_is_restored() {
     let mut registry = Registry::start();
     let token = registry.token("alice");

@@ -307,7 +307,7 @@ fn copy_crate(from: &Blobs, to: &Blobs, cksum: &Cksum) -> Result<(), BackupFault
     copy.file().rewind().map_err(&unwritten)?;
     let is_whole = crate::blobs::hash(copy.file()).map_err(&unwritten)? == *cksum;
     match is_whole {
-        true => to.keep(copy, cksum).map_err(&unwritten),
+        true => to.keep(copy, cksum).map(drop).map_err(&unwritten),
         false => Err(damaged()),
     }
 }

@@ -3,7 +3,11 @@
 //! A file under its name is whole and durable, and never changes. What is being received lies in `incoming/` under a
 //! temporary name.
 
-use std::fs::{self, File, Metadata, TryLockError};
+mod stamp;
+
+pub use stamp::{Kept, Stamp};
+
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -48,25 +52,6 @@ pub enum Content {
     Memory(Bytes),
     /// The file and its size in bytes.
     File(File, u64),
-}
-
-/// By what a file is known not to have been touched, or kept anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    inode: u64,
-    bytes: u64,
-    /// The moment of its last change: seconds since 1970, and nanoseconds.
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -186,14 +171,15 @@ impl Blobs {
     ///
     /// A file that already bears the name is not trusted but replaced: it may be damaged, or a flush of it may have
     /// failed. It is never taken away, because a line may stand on it.
-    pub fn keep(&self, received: TempFile, cksum: &Cksum) -> io::Result<()> {
+    pub fn keep(&self, received: TempFile, cksum: &Cksum) -> io::Result<Kept> {
         let path = self.path(cksum);
         received.sync()?;
         let lock = self.lock_file()?;
         lock.lock_shared()?;
-        received.rename(&path)?;
+        let new = received.rename_or_replace(&path)?;
         drop(lock);
-        disk::sync_folder(path.parent().expect("the path was joined to a folder"))
+        disk::sync_folder(path.parent().expect("the path was joined to a folder"))?;
+        Ok(Kept(new))
     }
 
     /// Keeps a received file whose SHA-256 is `cksum` if the one that should be there is missing or damaged; whether it

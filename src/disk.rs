@@ -99,6 +99,30 @@ impl TempFile {
         self.is_kept = true;
         Ok(())
     }
+
+    /// As [`TempFile::rename`], and gives the open file if it is known that nothing bore the name, whatever another
+    /// machine does to it at this moment.
+    pub fn rename_or_replace(mut self, target: &Path) -> io::Result<Option<File>> {
+        use io::ErrorKind::{AlreadyExists, InvalidInput, PermissionDenied, Unsupported};
+
+        let named = match rename_new(&self.path, target) {
+            // As over a network. The temporary name of a link goes when `self` is dropped.
+            Err(cause) if matches!(cause.kind(), InvalidInput | Unsupported) => {
+                fs::hard_link(&self.path, target)
+            }
+            renamed => renamed.inspect(|()| self.is_kept = true),
+        };
+        match named {
+            Ok(()) => Ok(self.file.try_clone().ok()),
+            Err(cause)
+                if matches!(cause.kind(), AlreadyExists | PermissionDenied | Unsupported) =>
+            {
+                self.rename(target)?;
+                Ok(None)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
 }
 
 impl Drop for TempFile {

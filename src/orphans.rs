@@ -1,5 +1,9 @@
 //! Crate files that no line names: what is left of a publish that was refused, withdrawn or overtaken after its file was
 //! kept.
+//!
+//! On a forge that no line names a file is not known from the branch: other servers may share the store, and if the forge
+//! has lost lines that they acknowledged, they alone have them. So only those go of which a publish said that it made no
+//! line for them, and that were not there before it.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -29,16 +33,19 @@ pub struct Orphans {
     /// Those of the last look. One that is named by none of two looks is no publish's that is under way, whatever the
     /// clock says.
     seen: HashMap<Cksum, Stamp>,
+    /// Whether the index here has all lines that may name a file.
+    has_all_lines: bool,
     pause: Duration,
     age_secs: i64,
 }
 
 impl Orphans {
-    /// Of a store.
-    pub fn of(blobs: Arc<Blobs>) -> Self {
+    /// Of the store that belongs to an index.
+    pub fn of(blobs: Arc<Blobs>, index: &Index) -> Self {
         Self {
             blobs,
             seen: HashMap::new(),
+            has_all_lines: !index.has_forge(),
             pause: PAUSE,
             age_secs: AGE_SECS,
         }
@@ -76,7 +83,9 @@ impl Orphans {
         let mut files = self
             .blobs
             .untouched_since(now.as_second() - self.age_secs)?;
-        files.retain(|(cksum, _)| !named.contains(cksum));
+        files.retain(|(cksum, stamp)| {
+            !named.contains(cksum) && (self.has_all_lines || stamp.is_left())
+        });
         let seen = std::mem::replace(&mut self.seen, files.into_iter().collect());
         let mut removed = 0;
         for (cksum, stamp) in &self.seen {
@@ -95,16 +104,21 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::blobs::Kept;
     use crate::catalog::tests::Fixture;
 
     const HOUR: i64 = 3600;
 
     fn keep(blobs: &Blobs, bytes: &[u8]) -> Cksum {
+        keep_so(blobs, bytes).0
+    }
+
+    fn keep_so(blobs: &Blobs, bytes: &[u8]) -> (Cksum, Kept) {
         let mut file = blobs.incoming().unwrap();
         file.file().write_all(bytes).unwrap();
         let cksum = Cksum::from(<[u8; 32]>::from(Sha256::digest(bytes)));
-        blobs.keep(file, &cksum).unwrap();
-        cksum
+        let kept = blobs.keep(file, &cksum).unwrap();
+        (cksum, kept)
     }
 
     fn is_there(blobs: &Blobs, cksum: &Cksum) -> bool {
@@ -117,7 +131,7 @@ mod tests {
         let (index, blobs) = (&fixture.index, &fixture.blobs);
         let named = fixture.publish("a", "1.0.0", "it stays").await;
         let [orphan, again, later] = [b"orphan", b"again?", b"later."].map(|it| keep(blobs, it));
-        let mut orphans = Orphans::of(Arc::clone(blobs));
+        let mut orphans = Orphans::of(Arc::clone(blobs), &fixture.index);
         let snapshot = index.snapshot();
         let mut look_in = |hours: i64, snapshot: &Snapshot| {
             let now = Timestamp::now().as_second() + hours * HOUR;
@@ -141,6 +155,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn beside_other_servers_only_what_a_publish_brought_and_left_goes() {
+        let fixture = Fixture::new();
+        let blobs = &fixture.blobs;
+        let [left, published] = [b"left", b"here"].map(|bytes| {
+            let (cksum, kept) = keep_so(blobs, bytes);
+            kept.leave().unwrap();
+            cksum
+        });
+        let published = fixture.publish_kept("a", "1.0.0", published).await;
+        // The forge has lost the lines of other servers that name these: a publish here that came to nothing brought the
+        // first one again, and had brought the others before them.
+        let first = keep(blobs, b"theirs");
+        keep_so(blobs, b"theirs").1.leave().unwrap();
+        keep_so(blobs, b"theirs too").1.leave().unwrap();
+        let second = keep(blobs, b"theirs too");
+        let (_, kept) = keep_so(blobs, b"and this");
+        let third = keep(blobs, b"and this");
+        kept.leave().unwrap();
+        let mut orphans = Orphans {
+            age_secs: -HOUR,
+            has_all_lines: false,
+            ..Orphans::of(Arc::clone(blobs), &fixture.index)
+        };
+        let snapshot = fixture.index.snapshot();
+        let mut look = || orphans.look(&snapshot, Timestamp::now()).unwrap();
+        assert_eq!([look(), look(), look()], [0, 1, 0]);
+        assert!(!is_there(blobs, &left));
+        for cksum in [published, first, second, third] {
+            assert!(is_there(blobs, &cksum));
+        }
+    }
+
+    #[tokio::test]
     async fn it_goes_on_as_long_as_it_is_polled() {
         let fixture = Fixture::new();
         let blobs = &fixture.blobs;
@@ -148,7 +195,7 @@ mod tests {
         let orphans = Orphans {
             pause: Duration::from_millis(1),
             age_secs: -HOUR,
-            ..Orphans::of(Arc::clone(blobs))
+            ..Orphans::of(Arc::clone(blobs), &fixture.index)
         };
         let first = keep(blobs, b"first");
         let is_gone = async |cksum: Cksum| {

@@ -139,7 +139,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let reviewing = tokio::spawn(review::follow(Arc::clone(&app)));
     let kept = Arc::clone(&app);
     let collecting = tokio::spawn(async move {
-        let orphans = Orphans::of(Arc::clone(&kept.blobs));
+        let orphans = Orphans::of(Arc::clone(&kept.blobs), &kept.index);
         orphans.follow(&kept.index).await;
     });
     http::serve(listener, http::routes(Arc::clone(&app)), limits, end).await;

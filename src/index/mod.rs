@@ -258,6 +258,11 @@ impl Index {
         self.unpushed.load_full()
     }
 
+    /// Whether its branch is that of a repository on the forge, to which other servers may write, too.
+    pub fn has_forge(&self) -> bool {
+        self.has_forge
+    }
+
     /// The bare repository.
     pub fn git_dir(&self) -> &Path {
         &self.git_dir

@@ -3,6 +3,7 @@
 mod faults;
 mod files;
 mod frame;
+mod keeping;
 mod manifest;
 mod outcome;
 mod spool;
@@ -14,7 +15,7 @@ pub(crate) mod tarball_builder;
 
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Buf;
@@ -22,15 +23,13 @@ use futures_util::Stream;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit as Turn, Semaphore};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant as Deadline, timeout_at};
-use tracing::warn;
 
 use crate::app::{App, Asked, Caller};
 use crate::auth::{GateFault, NotPermitted, Wish};
-use crate::blobs::Blobs;
-use crate::domain::{Can, Cksum, OwnUrls, PlainText, Policy, PubTime, RepositoryPath, Standing};
-use crate::index::{Action, Blob, Landed, Refusal, Snapshot, WriteFault};
+use crate::domain::{Can, OwnUrls, PlainText, Policy, PubTime, RepositoryPath, Standing};
+use crate::index::{Action, Landed, Refusal, Snapshot, WriteFault};
 use crate::rates::{Counted, TooOften};
 
 pub use frame::FrameFault;
@@ -39,6 +38,7 @@ pub use {frame::fuzzing::frame, manifest::fuzzing::manifest, tarball::fuzzing::t
 
 use faults::Faults;
 use frame::Upload;
+use keeping::{heal, keep, leave, off_thread};
 use manifest::{ManifestRules, Read, Release};
 use outcome::Tally;
 use spool::{Received, Spool};
@@ -191,12 +191,16 @@ where
     let counted = count(app, &who, &release, &app.index.snapshot())?;
 
     let (blob, kept) = keep(&app.blobs, received, cksum, turn);
-    let find = async |on| match kept.await {
-        Ok(true) => find(on).await,
-        _ => Err(PublishFault::Store(io::Error::other("it was not kept"))),
+    let is_kept = kept.clone();
+    let find = async |on| match is_kept.await {
+        Some(_) => find(on).await,
+        None => Err(PublishFault::Store(io::Error::other("it was not kept"))),
     };
     let landed = app.submit(asked, blob, deadline, find).await;
-    let landed = landed.inspect_err(|fault| uncount(app, &who, counted, fault))?;
+    let landed = landed.inspect_err(|fault| {
+        uncount(app, &who, counted, fault);
+        drop(leave(kept, fault));
+    })?;
     Ok(Published { landed, warnings })
 }
 
@@ -270,40 +274,6 @@ async fn turn_in(places: &Arc<Semaphore>, deadline: Deadline) -> Result<Turn, Wr
     Ok(turn.expect("places are never closed"))
 }
 
-/// Begins to keep a file: while that goes on, the writer can do its part. Whether it was kept is told to whoever waits.
-fn keep(
-    blobs: &Arc<Blobs>,
-    received: Received,
-    cksum: Cksum,
-    turn: Turn,
-) -> (Blob, JoinHandle<bool>) {
-    let blobs = Arc::clone(blobs);
-    let (tell, told) = mpsc::sync_channel(1);
-    let kept = spawn_blocking(move || {
-        let _turn = turn;
-        let kept = received
-            .into_file(&blobs)
-            .and_then(|file| blobs.keep(file, &cksum));
-        let is_kept = kept.is_ok();
-        // Nobody may be waiting any more: then no line names the file, and it goes after a day.
-        let _ = tell.send(kept);
-        is_kept
-    });
-    (Blob::Coming(told), kept)
-}
-
-/// Keeps a file that is uploaded again if the one in the store was lost or damaged meanwhile.
-async fn heal(app: &App, received: Received, cksum: Cksum, turn: Turn) -> io::Result<()> {
-    let heal = move |blobs: &Blobs| {
-        let _turn = turn;
-        blobs.heal(received.into_file(blobs)?, &cksum)
-    };
-    if off_thread(&app.blobs, heal).await? {
-        warn!(blob.cksum = %cksum, "a crate file that was missing or damaged was uploaded again");
-    }
-    Ok(())
-}
-
 /// Counts a version that could be published; one that is refused before costs its sender nothing.
 fn count(
     app: &App,
@@ -350,17 +320,6 @@ async fn standing(
         sources: sources.as_ref(),
     };
     Ok(app.standing(caller, &wish).await?)
-}
-
-/// Works on the blob store off the threads that serve.
-async fn off_thread<T: Send + 'static>(
-    blobs: &Arc<Blobs>,
-    work: impl FnOnce(&Blobs) -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let blobs = Arc::clone(blobs);
-    spawn_blocking(move || work(&blobs))
-        .await
-        .map_err(io::Error::other)?
 }
 
 #[cfg(test)]

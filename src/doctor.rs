@@ -121,7 +121,7 @@ fn store(data: &Data<'_>) -> Result<String, String> {
 fn readers(config: &Config, data: &Data<'_>) -> Result<String, String> {
     let place = data.existing_place().map_err(|fault| fault.to_string())?;
     let identity = place.identity().map_err(|fault| fault.to_string())?;
-    let hindered = "nobody reads without a token, but the index does not say so, so Cargo sends none: the server tries that commit again and again, and its log says what hinders it";
+    let hindered = "nobody reads without a token, but the index does not say so, so by the git index Cargo sends none: the server tries that commit again and again, and its log says what hinders it";
     let is_marked = data.closed().exists();
     let has_forge = config.forge.is_some();
     match (config.visibility, identity.visibility) {

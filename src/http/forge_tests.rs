@@ -343,7 +343,14 @@ async fn that_it_is_closed_is_written_down_as_long_as_the_index_does_not_say_so(
     spoil(&bench, true);
     // On a disk that does not take it, it is closed until the end of the process.
     std::fs::create_dir(&mark).unwrap();
+    let public = bench.read("index/config.json", ALICE).await.1;
     assert_eq!(bench.look(at(0)).await, StatusCode::UNAUTHORIZED);
+    // Cargo is told to send its token, although the index does not say so.
+    let closed = bench.read("index/config.json", ALICE).await.1;
+    assert!(!public.contains("auth-required") && closed.contains("\"auth-required\":true"));
+    let snapshot = bench.app.index.snapshot();
+    let tag = |visibility| snapshot.file_as("config.json", visibility).unwrap().blob();
+    assert_ne!(tag(Visibility::Public), tag(Visibility::Private));
     std::fs::remove_dir(&mark).unwrap();
     bench.double.world().trouble = Trouble::Status(502);
     assert_eq!(bench.look(at(1)).await, StatusCode::UNAUTHORIZED);

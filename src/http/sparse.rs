@@ -26,9 +26,11 @@ const INFLATED_BYTES_MAX: usize = 64 * 1024;
 pub async fn index_file(path: Tail, request: Request) -> Result<Response, ApiError> {
     let path = path.as_str();
     let snapshot = request.read(Challenge::Cargo).await?;
-    let Some(body) = snapshot.file(path) else {
+    let visibility = request.app.visibility(&snapshot);
+    let Some(body) = snapshot.file_as(path, visibility) else {
         return Err(missing(&request, path));
     };
+    let body = &*body;
     let takes_gzip = accepts_gzip(request.header(header::ACCEPT_ENCODING).unwrap_or(""));
     let tag = Tag::of(body);
     let is_known = request.has_current(tag.strong());

@@ -1,5 +1,6 @@
 //! The files of the index that are not about one crate.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,11 +10,11 @@ use crate::domain::{
     Capability, OwnUrls, Policy, PublicUrl, RegistryId, RegistryName, StoreId, Visibility,
 };
 
-use super::object::Body;
+use super::object::{Body, Collision};
 use super::revoked::Revoked;
 use super::signature::Signer;
 
-/// Cargo's own configuration of the index, the same bytes in both protocols.
+/// Cargo's own configuration of the index.
 pub(super) const CONFIG_JSON: &str = "config.json";
 /// Who this registry is.
 pub(super) const REGISTRY_TOML: &str = "registry.toml";
@@ -65,6 +66,23 @@ pub struct RegistryFiles {
 }
 
 impl RegistryFiles {
+    /// The bytes of `config.json` as whoever may read at this moment has to see them.
+    ///
+    /// Cargo sends no token with a line or a download that it was not told to send one with.
+    pub(super) fn config_json(&self, visibility: Visibility) -> Cow<'_, Body> {
+        if visibility == self.identity.visibility {
+            return Cow::Borrowed(&self.config_json);
+        }
+        let identity = Identity {
+            visibility,
+            ..self.identity.clone()
+        };
+        match Body::new(&identity.config_json()) {
+            Ok(body) => Cow::Owned(body),
+            Err(Collision) => Cow::Borrowed(&self.config_json),
+        }
+    }
+
     /// Whether signatures of this key count.
     pub(super) fn trusts(&self, signer: &Signer) -> bool {
         signer.is_among(&self.allowed_signers)

@@ -1,16 +1,17 @@
 //! The index at one commit, as readers need it: immutable, and cheap to derive the next one from.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::domain::{
     Cksum, CommitId, CrateName, CrateVersion, IndexFile, IndexLine, IndexPath, LineFault, Owners,
-    VersionKey,
+    VersionKey, Visibility,
 };
 
 use super::crates::Crates;
 use super::object::Body;
 use super::recent::Recent;
-use super::registry_files::RegistryFiles;
+use super::registry_files::{CONFIG_JSON, RegistryFiles};
 
 /// Everything that is served at one commit.
 ///
@@ -73,9 +74,17 @@ impl Snapshot {
         self.crates.get(name)
     }
 
+    /// As [`Snapshot::file`], while this is who may read: `config.json` tells it before the index can.
+    pub fn file_as(&self, path: &str, visibility: Visibility) -> Option<Cow<'_, Body>> {
+        match path {
+            CONFIG_JSON => Some(self.registry.config_json(visibility)),
+            _ => self.file(path).map(Cow::Borrowed),
+        }
+    }
+
     /// The bytes of the index file at `path` as Cargo asks for it, `config.json` among them.
     pub fn file(&self, path: &str) -> Option<&Body> {
-        if path == super::registry_files::CONFIG_JSON {
+        if path == CONFIG_JSON {
             return Some(&self.registry.config_json);
         }
         let name = IndexPath::crate_at(path)?;

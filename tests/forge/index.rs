@@ -494,35 +494,47 @@ fn beside_an_index_nobody_has_a_right_by_a_repository_that_may_be_another() {
 #[test]
 fn a_restored_registry_knows_its_repository_before_all_crate_files_are_back() {
     let Some(forge) = Gitea::shared() else { return };
-    let mut beside = Beside::start_as(forge, &Wanted::private());
-    let alice = forge.user("alice");
-    forge.collaborate(&beside.repository, &alice, "read");
-    let person = beside.developer(&beside.registry.token("alice"));
-    publish(&person, "0.1.0").succeeds();
-    let backup = beside.secret.path().join("backup");
-    let copy = backup.to_str().unwrap();
-    beside.registry.run(&["backup", copy]).succeeds();
-    publish(&person, "0.2.0").succeeds();
-    beside.registry.stop();
-    let data = beside.registry.data();
-    fs::rename(&data, data.with_extension("lost")).unwrap();
-    beside.registry.run(&["restore", copy]).succeeds();
-    let known = data.join("forge-repository");
-    // As in a backup that was taken before the number was known.
-    fs::remove_file(&known).unwrap();
-    beside.registry.start_again();
-    let ready = get("/readyz").send(beside.registry.port);
-    assert_eq!(ready.status, 503, "{ready:?}");
-    let alice = beside.token(&alice, &DEVELOPER);
-    assert_eq!(beside.read(&alice).status, 200);
-    let known = fs::read_to_string(known).unwrap();
-    assert_eq!(known.trim(), beside.repository.id.to_string());
-    eventually("the very same file is back", || {
-        // The first that brings it may be told of what was known a moment before.
-        let _ = publish(&person, "0.2.0");
-        (get("/readyz").send(beside.registry.port).status == 200).then_some(())
-    });
-    beside.tip();
+    // One that was hidden meanwhile is closed, and its index cannot say so before they are.
+    for wanted in [Wanted::private(), Wanted::default()] {
+        let mut beside = Beside::start_as(forge, &wanted);
+        let alice = forge.user("alice");
+        let person = beside.developer(&beside.registry.token("alice"));
+        publish(&person, "0.1.0").succeeds();
+        let backup = beside.secret.path().join("backup");
+        let copy = backup.to_str().unwrap();
+        beside.registry.run(&["backup", copy]).succeeds();
+        publish(&person, "0.2.0").succeeds();
+        beside.registry.stop();
+        let data = beside.registry.data();
+        fs::rename(&data, data.with_extension("lost")).unwrap();
+        forge.show(&beside.repository, Visibility::Private);
+        forge.collaborate(&beside.repository, &alice, "read");
+        beside.registry.run(&["restore", copy]).succeeds();
+        let known = data.join("forge-repository");
+        // As in a backup that was taken before the number was known.
+        fs::remove_file(&known).unwrap();
+        beside.registry.start_again();
+        let ready = get("/readyz")
+            .token(&beside.registry.token("alice"))
+            .send(beside.registry.port);
+        assert_eq!(ready.status, 503, "{ready:?}");
+        let alice = beside.token(&alice, &DEVELOPER);
+        let config = beside.read(&alice);
+        assert!(config.text().contains("auth-required"), "{config:?}");
+        let known = fs::read_to_string(known).unwrap();
+        assert_eq!(known.trim(), beside.repository.id.to_string());
+        eventually("the very same file is back", || {
+            // The first that brings it may be told of what was known a moment before.
+            let _ = publish(&person, "0.2.0");
+            let ready = get("/readyz").send(beside.registry.port);
+            (ready.status == 200).then_some(())
+        });
+        eventually("the index says who may read", || {
+            let config = beside.file("config.json");
+            config.contains("auth-required").then_some(())
+        });
+        beside.tip();
+    }
 }
 
 #[test]

@@ -435,6 +435,10 @@ fn a_mistake_is_told_with_its_place_and_without_a_value() {
             "`forge.url` in line 1, column 13: it is not a URL: it contains a blank,",
         ),
         (
+            "forge.url = 'SECRET.example.com'",
+            "`forge.url` in line 1, column 13: it must start with `https://` or `http://`",
+        ),
+        (
             "forge = { url = \"ftp://robot:SECRET\\u0040host\" }",
             "`forge.url` in line 1, column 17: it must start with `https://` or `http://`",
         ),

@@ -7,7 +7,7 @@ use icu_properties::CodePointSetData;
 use icu_properties::props::DefaultIgnorableCodePoint;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
-use url::Url;
+use url::{ParseError, Url};
 
 /// The index URL that Cargo writes for the public registry, whichever protocol it uses: a constant of Cargo.
 pub const PUBLIC_REGISTRY: &str = "https://github.com/rust-lang/crates.io-index";
@@ -246,7 +246,11 @@ fn parse(text: &str) -> Result<Url, UrlFault> {
         let reason = "it contains a blank, a control character or an invisible one";
         return Err(fault(reason.to_owned()));
     }
-    let url = Url::parse(text).map_err(|error| fault(error.to_string()))?;
+    let url = Url::parse(text).map_err(|error| match error {
+        // It is one without the first part, most likely.
+        ParseError::RelativeUrlWithoutBase => UrlFault::Scheme(super::excerpt(text)),
+        error => fault(error.to_string()),
+    })?;
     if url.as_str().len() > URL_BYTES_MAX {
         return Err(UrlFault::TooLong);
     }

@@ -235,7 +235,7 @@ fn other_schemes_are_refused() {
     }
     assert_eq!(
         "example".parse::<PublicUrl>().unwrap_err().to_string(),
-        "`example` is not a URL: relative URL without a base"
+        "`example` must start with `https://` or `http://`"
     );
 }
 

@@ -100,7 +100,7 @@ fn registries_of_dependencies() {
     );
     assert_snapshot!(
         refuses("DependencyFault::Url, UrlFault::Syntax", "other"),
-        @"400 Bad Request: the dependency `a` in `[dependencies]` has a `registry-index` that is not the URL of an index: `other` is not a URL: relative URL without a base"
+        @"400 Bad Request: the dependency `a` in `[dependencies]` has a `registry-index` that is not the URL of an index: `other` must start with `https://` or `http://`"
     );
     assert_snapshot!(
         refuses("UrlFault::Scheme", "ftp://other.example/"),

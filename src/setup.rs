@@ -30,6 +30,7 @@ pub use wanted::{is_told, otherwise_set};
 
 use crate::disk;
 use crate::domain::{Login, PublicUrl, RegistryName, RepositoryPath};
+use crate::forge::ForgeFault;
 use crate::webhook::check_secret;
 
 /// What shall be.
@@ -226,7 +227,14 @@ impl Plan {
         };
         let change = json!({ "private": self.is_private });
         let call = (Method::PATCH, &*self.api(""), change);
-        self.change(forge, what, call, tell).await.map(drop)
+        let made = self.change(forge, what, call, tell).await;
+        made.map(drop).map_err(|fault| match fault {
+            SetupFault::Forge {
+                fault: ForgeFault::Odd(said),
+                ..
+            } if !self.is_private => SetupFault::StaysPrivate(self.repository.clone(), said),
+            fault => fault,
+        })
     }
 
     async fn webhook(

@@ -95,6 +95,11 @@ pub enum SetupFault {
         "the forge took the settings of the repository, but they are still otherwise than they must be: {0}; look at its settings there, and whether the forge has switched off for all repositories what is lacking (`DISABLED_REPO_UNITS`)"
     )]
     NotKept(String),
+    /// It is not made public.
+    #[error(
+        "the forge does not let the repository `{0}` become public ({1}); leave `--public` out, and the registry is private, or let the forge's administrator make it public (whether others may is `FORCE_PRIVATE` in the section `[repository]` of its settings)"
+    )]
+    StaysPrivate(RepositoryPath, String),
     /// The rule is not what was sent.
     #[error(
         "the forge took the protection of `main`, but it is still otherwise than it must be: {0}; look at its branch protection in the settings of the repository"

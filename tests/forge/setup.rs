@@ -563,6 +563,25 @@ fn who_sees_an_adopted_repository_does_not_change_unsaid() {
 }
 
 #[test]
+fn a_forge_that_keeps_its_repositories_private_is_told_from_one_that_is_not_understood() {
+    let Some(forge) = Gitea::shared() else { return };
+    let acme = Organisation::make(forge);
+    acme.init(&[]).succeeds();
+    let between = Between::start(forge.port);
+    // Wherever among the questions the change is that it refuses.
+    let refused = (0..20).find_map(|before| {
+        let mut trouble = vec![Trouble::AtMost(usize::MAX); before];
+        trouble.push(Trouble::Answer(422));
+        between.next(Step::Other, &trouble);
+        let ran = acme.init_at(&between.url(), &["--public"]);
+        ran.stderr.contains("FORCE_PRIVATE").then_some(ran)
+    });
+    let refused = refused.expect("it is refused to make it public");
+    refused.fails_with("leave `--public` out");
+    assert_eq!(acme.read("")["private"], true);
+}
+
+#[test]
 fn a_team_behind_many_others_is_found() {
     let Some(forge) = Gitea::shared() else { return };
     let acme = Organisation::make(forge);

@@ -2,6 +2,7 @@
 //!
 //! Nothing is changed. Each finding that is not good says what to do about it.
 
+mod branch;
 mod forge;
 mod owners;
 mod signing;

@@ -14,7 +14,7 @@ use crate::domain::{Secret, Visibility, harmless};
 use crate::forge::{Forge, ForgeFault, ForgeLimits, IssuerFault, IssuerKeys, KeyPatience, Kind};
 use crate::forge::{IndexRepository, Robot, Showing};
 use crate::index::UpstreamFault;
-use crate::setup::{Allowed, is_told, lacking, otherwise_set, reviewing, team_named};
+use crate::setup::is_told;
 use crate::webhook::check_secret;
 
 /// How far the clocks may be from each other, in seconds; tokens that the forge signs allow for a minute.
@@ -29,7 +29,7 @@ pub(super) struct Examined<'a> {
     pub(super) data: &'a Path,
     /// The address at which the forge has to tell of events.
     webhook: String,
-    owner: Option<Secret>,
+    pub(super) owner: Option<Secret>,
 }
 
 pub(super) type Seen = Result<String, String>;
@@ -69,7 +69,11 @@ impl<'a> Examined<'a> {
             Ok(repository) => repository,
             Err(mend) => return tell(find("index repository", Err(mend))),
         };
-        tell(find("index repository", sound(&repository)));
+        let sound = match sound(&repository) {
+            Ok(good) => Ok(self.shown(&repository, good).await),
+            mend => mend,
+        };
+        tell(find("index repository", sound));
         tell(find("robot", self.may_push(&repository, &robot).await));
         tell(find(
             "robot's view of people",
@@ -86,8 +90,7 @@ impl<'a> Examined<'a> {
         }
         // Of what has no branch yet nothing of it is to be seen.
         if repository["empty"] != true {
-            tell(self.is_verified(&robot).await);
-            self.protection(&repository, &robot, tell).await;
+            self.branch(&repository, &robot, tell).await;
         }
         self.webhook(tell).await;
         tell(self.sign_in().await);
@@ -168,6 +171,17 @@ impl<'a> Examined<'a> {
         }
     }
 
+    /// A public one may be shown to nobody all the same who has not signed in; then nobody reads without a token.
+    async fn shown(&self, repository: &Value, good: String) -> String {
+        let seen = self.forge.visibility(&self.settings.repository).await;
+        match (seen_by(repository), seen) {
+            (Visibility::Public, Ok(Visibility::Private)) => format!(
+                "{good} at the forge, which shows it only to those who have signed in (`REQUIRE_SIGNIN_VIEW`, or its owner is not public), so nobody reads the registry without a token"
+            ),
+            _ => good,
+        }
+    }
+
     async fn may_push(&self, repository: &Value, robot: &Secret) -> Seen {
         if repository["permissions"]["push"] != true {
             return Err(
@@ -192,7 +206,7 @@ impl<'a> Examined<'a> {
         }
     }
 
-    async fn login(&self, robot: &Secret) -> Result<String, ForgeFault> {
+    pub(super) async fn login(&self, robot: &Secret) -> Result<String, ForgeFault> {
         let account = self.look("/user", robot).await?;
         Ok(account["login"].as_str().unwrap_or_default().to_owned())
     }
@@ -215,73 +229,6 @@ impl<'a> Examined<'a> {
             Ok(_) => Ok(format!("it is `{login}`, and sees the teams of `{owner}`")),
             Err(fault) => Err(format!(
                 "`{login}` does not see the teams of `{owner}`: take it into one of them, and give its token the scope `read:organization` ({fault})"
-            )),
-        }
-    }
-
-    async fn protection(&self, repository: &Value, robot: &Secret, tell: Tell<'_>) {
-        let what = "protection of the branch";
-        let branch = match self.look(&self.api("/branches/main"), robot).await {
-            Ok(branch) => branch,
-            Err(fault) => return tell(find(what, Err(fault.to_string()))),
-        };
-        if branch["protected"] != true {
-            let mend = "`main` is not protected, so whoever may write can rewrite it: `sidecargo init` protects it";
-            return tell(find(what, Err(mend.to_owned())));
-        }
-        if branch["user_can_push"] != true {
-            let mend =
-                "it does not let the server push: put its account on the list of those who may";
-            return tell(find(what, Err(mend.to_owned())));
-        }
-        let Some(owner) = &self.owner else {
-            let how = "`main` is protected and the server may push; with a token of an owner in SIDECARGO_OWNER_TOKEN the rules are looked at too";
-            return tell(Finding {
-                what,
-                verdict: Verdict::Unknown(how.to_owned()),
-            });
-        };
-        let login = self.login(robot).await.ok();
-        let allowed = Allowed {
-            robot: login.as_deref(),
-            reviewers: self.settings.reviewers.as_deref().map(Some),
-        };
-        let rules = self.look(&self.api("/branch_protections"), owner).await;
-        let teams = { rules.as_ref() }.map_or_else(|_| Vec::new(), |rules| reviewing(rules));
-        let reviewers = teams.first().map(|team| (*team).to_owned());
-        let otherwise = |rules: &Value| allowed.otherwise(rules);
-        tell(find(what, as_it_must_be(rules, otherwise)));
-        if let Some(team) = reviewers {
-            tell(find(
-                "reviewers",
-                self.may_merge(&team, repository, owner).await,
-            ));
-        }
-        let settings = self.look(&self.api(""), owner).await;
-        tell(find(
-            "settings of the repository",
-            as_it_must_be(settings, otherwise_set),
-        ));
-    }
-
-    /// Whether the members of the team can do what it is on the lists for.
-    async fn may_merge(&self, team: &str, repository: &Value, owner: &Secret) -> Seen {
-        let organisation = self.settings.repository.owner();
-        let path = format!("/orgs/{organisation}/teams");
-        let teams = self.forge.look_through(&path, Showing::Token(owner)).await;
-        let teams = teams.map_err(|fault| format!("{fault}: is the token that of an owner?"))?;
-        let name = harmless(team, WORDS_MAX);
-        match teams
-            .as_ref()
-            .and_then(|teams| team_named(teams, team))
-            .map(|team| lacking(team, seen_by(repository)))
-        {
-            Some(None) => Ok(format!("the members of `{name}` may approve and merge")),
-            Some(Some(right)) => Err(format!(
-                "the members of `{name}` cannot approve and merge, for the team lacks the right {right}: give it that right (the page of `{organisation}`, Teams, Settings)"
-            )),
-            None => Err(format!(
-                "`{organisation}` has no team `{name}` that this token may see"
             )),
         }
     }
@@ -367,24 +314,9 @@ fn sound(repository: &Value) -> Seen {
     Ok(format!("{name}, {seen}"))
 }
 
-fn seen_by(repository: &Value) -> Visibility {
+pub(super) fn seen_by(repository: &Value) -> Visibility {
     match repository["private"] == true {
         true => Visibility::Private,
         false => Visibility::Public,
-    }
-}
-
-fn as_it_must_be(
-    found: Result<Value, ForgeFault>,
-    otherwise: impl Fn(&Value) -> Vec<String>,
-) -> Seen {
-    let found = found.map_err(|fault| format!("{fault}: is the token that of an owner?"))?;
-    let strayed = otherwise(&found);
-    match strayed.is_empty() {
-        true => Ok("as `sidecargo init` makes it".to_owned()),
-        false => Err(format!(
-            "otherwise than `sidecargo init` makes it, so run that again: {}",
-            strayed.join(", ")
-        )),
     }
 }

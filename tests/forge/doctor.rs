@@ -363,6 +363,42 @@ fn an_empty_repository_is_called_so() {
 }
 
 #[test]
+fn of_a_branch_that_is_gone_nothing_else_is_said() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let elsewhere = json!({ "name": "trunk" });
+    patient
+        .acme
+        .change("PATCH", "/branches/main", &elsewhere, 204);
+    let ran = patient.examine(&patient.acme.owner_token);
+    let found = signs(&ran);
+    assert!(found.contains(&("mend", "branch")), "{ran}");
+    for hidden in ["signing", "protection of the branch"] {
+        assert!(!found.iter().any(|(_, what)| *what == hidden), "{ran}");
+    }
+}
+
+#[test]
+fn a_public_repository_that_nobody_is_shown_who_has_not_signed_in_is_called_so() {
+    let Some(forge) = Gitea::shared() else { return };
+    let patient = Patient::new(forge);
+    let words = "only to those who have signed in";
+    let limited = |visibility: &str| {
+        let path = format!("/orgs/{}", patient.acme.name);
+        let change = json!({ "visibility": visibility });
+        done(forge.admin().send("PATCH", &path, &change), 200);
+        patient.says("index repository")
+    };
+    assert!(!limited("limited").contains(words), "it is private anyway");
+    patient
+        .acme
+        .change("PATCH", "", &json!({ "private": false }), 200);
+    let said = limited("limited");
+    assert!(said.starts_with("good") && said.contains(words), "{said}");
+    assert!(!limited("public").contains(words));
+}
+
+#[test]
 fn owners_whom_the_forge_does_not_know_or_show_are_told() {
     let Some(forge) = Gitea::shared() else { return };
     let patient = Patient::new(forge);

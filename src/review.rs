@@ -7,25 +7,23 @@
 mod event;
 mod just_good;
 mod owners;
+mod rounds;
 mod told;
 mod verdicts;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use tokio::sync::watch::error::RecvError;
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
-use crate::forge::{Forge, ForgeFault, PullRequest, Said, Status};
-use crate::index::{self, Basis, Merge, Snapshot, Upstream};
+use crate::forge::{Forge, ForgeFault, Said, Status};
+use crate::index::{Basis, Merge, Upstream};
 pub use event::Event;
 use just_good::JustGood;
+pub use rounds::follow;
 use told::told;
 use verdicts::Verdicts;
 
@@ -40,11 +38,6 @@ const ONCE_PROPOSED: &str =
     "what was said of it counts no more; it is judged again when somebody proposes it again";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
-/// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
-const PAUSE: Duration = Duration::from_secs(600);
-const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(30);
-/// The shortest pause between two rounds of judging, however often the branch moves.
-const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
 
@@ -88,88 +81,6 @@ impl Reviews {
             left: Notify::new(),
             failed: Notify::new(),
         }
-    }
-
-    /// Judges those whose judgement is not known, not for the index as it is, or not what the forge says of them; not
-    /// before `soonest`, and until people move the branch again. What nobody can say of one keeps none of the others, and
-    /// nor do other owners of a crate, which whoever owns it may change as often as they like.
-    async fn catch_up(&self, app: &Arc<App>, soonest: Instant) -> Result<(), ForgeFault> {
-        if self.forge.is_index_taken().await? {
-            // What is proposed to another repository is nothing to us, nor is what is said there.
-            info!(
-                "no pull request is judged: another repository has the name of the index repository"
-            );
-            return Ok(());
-        }
-        let open = self.forge.open_pull_requests(&self.index).await;
-        if open == Err(ForgeFault::NotFound) {
-            // A forge knows of none in a repository that is empty, as one was until a moment ago.
-            self.failed.notify_one();
-            return Ok(());
-        }
-        let mut open = open?;
-        open.retain(|open| open.base.name == index::BRANCH);
-        let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
-        let mut on = app.index.snapshot();
-        self.take_back(&heads, &on).await;
-        self.sort(&mut open).await;
-        sleep_until(soonest).await;
-        for open in open {
-            let newest = app.index.snapshot();
-            if newest.by_people() != on.by_people() {
-                // What was found good just now is to be taken back first, and some are merged.
-                break;
-            }
-            if self.is_other(&on, &newest).await {
-                // What was found good just now is taken back before anything else is found good.
-                self.take_back(&heads, &newest).await;
-                self.left.notify_one();
-            }
-            on = newest;
-            let (number, head) = (open.number, open.head.sha);
-            match self.forge.said(&self.index, head, CONTEXT).await {
-                Ok(said) if self.stands(app, head, said.as_ref()).await => {}
-                Ok(said) => judge(app, self, number, head, said).await,
-                Err(reason) => {
-                    warn!(number, %reason, "it is not known whether it is judged");
-                    self.failed.notify_one();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether some judgement may hold for one of these states of the index and not for the other.
-    async fn is_other(&self, one: &Snapshot, other: &Snapshot) -> bool {
-        one.by_people() != other.by_people()
-            || one.reworked() != other.reworked()
-                && (self.verdicts.lock().await).are_other(|basis| basis.differs(one, other))
-    }
-
-    /// Tells the forge of those that were good for another state of the index than this that they are judged again, so
-    /// that nobody merges them meanwhile. One that is closed can be opened again and merged at once.
-    async fn take_back(&self, open: &HashSet<CommitId>, on: &Snapshot) {
-        let mut verdicts = self.verdicts.lock().await;
-        verdicts.keep(open);
-        for head in verdicts.outdated(|basis| basis.holds(on), open) {
-            let is_open = open.contains(&head);
-            let words = if is_open { AGAIN } else { ONCE_PROPOSED };
-            match self.withdraw(head, words).await {
-                Ok(()) if is_open => verdicts.put(head, PENDING, None),
-                Ok(()) => verdicts.forget(&head),
-                Err(reason) => {
-                    warn!(commit.id = %head, %reason, "the forge was not told that one is judged again");
-                    self.failed.notify_one();
-                }
-            }
-        }
-    }
-
-    /// Those that were good come first.
-    async fn sort(&self, open: &mut [PullRequest]) {
-        let verdicts = self.verdicts.lock().await;
-        let is_first = |state| matches!(state, Some(GOOD | PENDING));
-        open.sort_by_key(|open| !is_first(verdicts.state(&open.head.sha)));
     }
 
     /// Takes back that a commit is good.
@@ -225,13 +136,6 @@ impl Reviews {
         };
         self.forge.set_status(&self.index, head, &status).await
     }
-
-    /// Whether what the forge says of a commit is what was judged, for the index as it is.
-    async fn stands(&self, app: &App, head: CommitId, said: Option<&Said>) -> bool {
-        let on = app.index.snapshot();
-        let verdicts = self.verdicts.lock().await;
-        said.is_some_and(|said| verdicts.stands(&head, &said.state, |basis| basis.holds(&on)))
-    }
 }
 
 /// Judges a pull request and tells the forge, which shows it beside the commit.
@@ -250,64 +154,6 @@ pub async fn review(app: Arc<App>, event: Event) {
         return;
     };
     judge(&app, reviews, number, event.pull_request.head.sha, None).await;
-}
-
-/// Judges at the start and then now and again what nobody has judged, for the forge may have told of it while nobody
-/// listened; and all that are open once the branch is another, for together with that they may do what none does alone,
-/// or is good again.
-pub async fn follow(app: Arc<App>) {
-    let Some(reviews) = &app.reviews else {
-        return;
-    };
-    let mut moves = app.index.moves();
-    let mut pause = PAUSE_AFTER_FAULT;
-    let mut soonest = Instant::now();
-    loop {
-        let due = Instant::now() + PAUSE;
-        let mut seen = Arc::clone(&moves.borrow_and_update());
-        reviews.is_branch_blamed.store(false, Ordering::Relaxed);
-        if let Err(reason) = reviews.catch_up(&app, soonest).await {
-            warn!(%reason, "it is not known which pull requests wait");
-            reviews.failed.notify_one();
-        }
-        soonest = Instant::now() + PAUSE_MIN;
-        let moved = async {
-            loop {
-                let on = Arc::clone(&moves.borrow_and_update());
-                let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
-                if is_blamed && !is_branch_bad(&app) || reviews.is_other(&seen, &on).await {
-                    return Ok(());
-                }
-                // The one before is kept no longer than needed.
-                seen = on;
-                tokio::select! {
-                    () = reviews.left.notified() => return Ok(()),
-                    moved = moves.changed() => moved?,
-                }
-            }
-        };
-        tokio::select! {
-            next = calm(&reviews.failed, due, pause) => pause = next,
-            moved = moved => match moved {
-                Ok(()) => {}
-                // The index ends.
-                Err::<(), RecvError>(_) => return,
-            },
-        }
-    }
-}
-
-/// Waits until the next look is `due`, or until `pause` after something failed if that is sooner; gives the pause after
-/// the next failure.
-async fn calm(failed: &Notify, due: Instant, pause: Duration) -> Duration {
-    match timeout_at(due, failed.notified()).await {
-        Ok(()) => {
-            sleep_until(due.min(Instant::now() + pause)).await;
-            // Twice as late each time: one of which nothing can be said must not be fetched for ever.
-            PAUSE.min(pause * 2)
-        }
-        Err(_elapsed) => PAUSE_AFTER_FAULT,
-    }
 }
 
 /// Judges one of which the forge says this, if that is known.
@@ -396,22 +242,4 @@ async fn find(
 /// Whether the branch is where it must not be.
 fn is_branch_bad(app: &App) -> bool {
     app.index.stall().is_some_and(|stall| !stall.is_away)
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::timeout;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_failed_puts_no_look_off() {
-        let failed = Notify::new();
-        failed.notify_one();
-        let looks = calm(&failed, Instant::now(), Duration::from_secs(3600));
-        let next = timeout(Duration::from_secs(60), looks).await;
-        assert_eq!(next, Ok(PAUSE), "what is due is not waited for");
-        let looks = calm(&failed, Instant::now(), PAUSE);
-        assert_eq!(looks.await, PAUSE_AFTER_FAULT, "nothing has failed");
-    }
 }

@@ -45,9 +45,9 @@ impl Verdicts {
     }
 
     /// Whether one was judged for states of the index of which this is so.
-    pub(super) fn are_other(&self, differs: impl Fn(&Basis) -> bool) -> bool {
-        let bases = self.known.values().filter_map(|it| it.basis.as_ref());
-        bases.into_iter().any(differs)
+    pub(super) fn are_other(&self, is_other: impl Fn(&Basis) -> bool) -> bool {
+        let mut bases = self.known.values().filter_map(|it| it.basis.as_ref());
+        bases.any(is_other)
     }
 
     /// The forge was told this of a commit, and it was judged for these states of the index, if it was. That it is judged

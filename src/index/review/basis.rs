@@ -77,18 +77,6 @@ impl Basis {
             }
         }
     }
-
-    /// Whether what it stands on differs between these states.
-    pub fn differs(&self, one: &Snapshot, other: &Snapshot) -> bool {
-        match self {
-            Self::Whole(_) => one.reworked() != other.reworked(),
-            Self::Part { owners: known, .. } => {
-                let is_same =
-                    |(name, _): &(CrateName, _)| is_same(&owners(one, name), &owners(other, name));
-                one.by_people() != other.by_people() || !known.iter().all(is_same)
-            }
-        }
-    }
 }
 
 fn owners(on: &Snapshot, name: &CrateName) -> Option<Arc<Owners>> {

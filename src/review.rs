@@ -13,14 +13,16 @@ mod verdicts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, Said, Status};
-use crate::index::{Basis, Merge, Upstream};
+use crate::index::{Basis, Merge, Upstream, WriteFault};
 pub use event::Event;
 use just_good::JustGood;
 pub use rounds::follow;
@@ -32,12 +34,19 @@ const CONTEXT: &str = "sidecargo";
 /// The state of one that may be merged, and that of one of which it is not known any more.
 const GOOD: &str = "success";
 const PENDING: &str = "pending";
-/// What is said of the latter, and what if nobody proposes it now.
+/// What is said of the latter.
 const AGAIN: &str = "judged again, for the branch is another now";
+const UNSEEN: &str =
+    "good, if the branch is still where it was; judged again once the forge tells where it is";
+const AFTER_ANOTHER: &str =
+    "good alone; it waits until it is seen whether another that touches the same is merged";
+/// And what if nobody proposes it now.
 const ONCE_PROPOSED: &str =
     "what was said of it counts no more; it is judged again when somebody proposes it again";
 /// The longest sentence that the pages of a forge show whole, in characters.
 const SENTENCE_MAX: usize = 250;
+/// How long it is waited for the word where the branch is.
+const LOOK_TIME: Duration = Duration::from_secs(10);
 /// How many that were told of wait for their judgement; more are judged later.
 const WAITING_MAX: usize = 32;
 
@@ -55,16 +64,30 @@ pub struct Reviews {
     is_branch_blamed: AtomicBool,
     /// Told when one is left that is to be judged again, for the index was another before the forge was told.
     left: Notify,
+    /// Told when a good one waits for another.
+    waits: Notify,
     /// Told when one could not be judged, or the forge not be asked or told.
     failed: Notify,
 }
 
-/// What was judged of a commit.
+/// What was judged of a pull request.
+#[derive(Clone)]
 struct Judged {
+    number: u64,
+    /// Its newest commit.
+    head: CommitId,
     state: &'static str,
     sentence: String,
     /// For which states of the index.
     basis: Basis,
+}
+
+impl Judged {
+    /// Leaves open whether it may be merged, and says why.
+    fn put_off(&mut self, why: &str) {
+        self.state = PENDING;
+        why.clone_into(&mut self.sentence);
+    }
 }
 
 impl Reviews {
@@ -79,6 +102,7 @@ impl Reviews {
             verdicts: Mutex::default(),
             is_branch_blamed: AtomicBool::default(),
             left: Notify::new(),
+            waits: Notify::new(),
             failed: Notify::new(),
         }
     }
@@ -96,14 +120,68 @@ impl Reviews {
         told
     }
 
+    /// Looks where the branch is, for it may have been moved by others, and by merges of what was told; whether that is
+    /// known. If it is not good, it is known as well: nothing that is merged there makes a good one bad.
+    async fn look(&self, app: &App, just_good: &mut JustGood) -> bool {
+        let began = Instant::now();
+        let is_known = match app.index.look(began + LOOK_TIME).await {
+            Ok(_) => true,
+            Err(WriteFault::Unavailable(_)) if is_branch_bad(app) => true,
+            Err(reason) => {
+                warn!(%reason, "nothing is called good while it is not known where the branch is");
+                false
+            }
+        };
+        if is_known {
+            just_good.looked(began);
+        }
+        is_known
+    }
+
+    /// Tells the forge what was judged, if that holds for the index as it is; it was just looked at if that is good.
+    async fn conclude(
+        &self,
+        app: &App,
+        just_good: &mut JustGood,
+        mut judged: Judged,
+        said: Option<Said>,
+    ) {
+        // Who takes back what is good for another state waits for this, or the index is seen to be another.
+        let mut verdicts = self.verdicts.lock().await;
+        if !judged.basis.holds(&app.index.snapshot()) {
+            if judged.state == GOOD {
+                judged.put_off(AGAIN);
+            }
+            self.left.notify_one();
+        }
+        let Judged {
+            number,
+            head,
+            state,
+            ref sentence,
+            ..
+        } = judged;
+        info!(number, commit.id = %head, state, sentence, "a pull request was judged");
+        let announced = self.announce(&mut verdicts, &judged, said).await;
+        if let Err(reason) = &announced {
+            warn!(number, %reason, "the forge was not told of a judgement");
+        }
+        if announced.is_err() || state == "error" {
+            self.failed.notify_one();
+        }
+        if state == GOOD {
+            just_good.add(judged);
+        }
+    }
+
     /// Tells the forge what was judged of a commit, unless that is what it says.
     async fn announce(
         &self,
         verdicts: &mut Verdicts,
-        head: CommitId,
         judged: &Judged,
         said: Option<Said>,
     ) -> Result<(), ForgeFault> {
+        let head = judged.head;
         while let Some(oldest) = verdicts.in_the_way_of(&head) {
             if verdicts.state(&oldest) == Some(GOOD) {
                 self.withdraw(oldest, ONCE_PROPOSED).await?;
@@ -159,6 +237,9 @@ pub async fn review(app: Arc<App>, event: Event) {
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
     let mut just_good = reviews.turn.lock().await;
+    if just_good.waits(number, head, &app.index.snapshot()) {
+        return;
+    }
     match reviews.forge.is_index_taken().await {
         Ok(false) => {}
         Ok(true) => {
@@ -174,36 +255,26 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
             return;
         }
     }
-    let (basis, (mut state, mut sentence)) = find(app, reviews, number, head).await;
-    let look = just_good::look(app);
-    if state == GOOD && !just_good.let_merge(number, &basis, look).await {
-        (state, sentence) = (PENDING, AGAIN.to_owned());
-        reviews.failed.notify_one();
-    }
-    // Who takes back what is good for another state waits for this, or the index is seen to be another.
-    let mut verdicts = reviews.verdicts.lock().await;
-    if !basis.holds(&app.index.snapshot()) {
-        if state == GOOD {
-            (state, sentence) = (PENDING, AGAIN.to_owned());
-        }
-        reviews.left.notify_one();
-    }
-    info!(number, commit.id = %head, state, sentence, "a pull request was judged");
-    let judged = Judged {
+    let (basis, (state, sentence)) = find(app, reviews, number, head).await;
+    let mut judged = Judged {
+        number,
+        head,
         state,
         sentence,
         basis,
     };
-    let announced = reviews.announce(&mut verdicts, head, &judged, said).await;
-    if state == GOOD {
-        just_good.add(number, judged.basis);
-    }
-    if let Err(reason) = &announced {
-        warn!(number, %reason, "the forge was not told of a judgement");
-    }
-    if announced.is_err() || state == "error" {
+    if state == GOOD && !reviews.look(app, &mut just_good).await {
+        judged.put_off(UNSEEN);
         reviews.failed.notify_one();
+    } else if state == GOOD && just_good.must_wait(&judged) {
+        let waits = just_good.wait(judged.clone());
+        judged.put_off(AFTER_ANOTHER);
+        match waits {
+            true => reviews.waits.notify_one(),
+            false => reviews.failed.notify_one(),
+        }
     }
+    reviews.conclude(app, &mut just_good, judged, said).await;
 }
 
 /// What is to be said of a pull request, and for which states of the index.

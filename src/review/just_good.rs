@@ -1,127 +1,124 @@
-//! Pull requests of which the forge was told that they are good.
+//! Pull requests of which the forge was told that they are good, and those that wait for them.
 //!
 //! It merges one by itself then, where somebody asked it to, and of two that touch the same each may be good alone. So
 //! the second waits until the first may be merged and it was looked whether it is.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tokio::time::Instant;
 
-use crate::app::App;
-use crate::index::Basis;
+use super::Judged;
+use crate::domain::CommitId;
+use crate::index::Snapshot;
 
-/// How long a forge may take to merge by itself, and then to say where the branch is.
-const MERGE_TIME: Duration = Duration::from_secs(3);
-const LOOK_TIME: Duration = Duration::from_secs(10);
-/// Of how many it is known, and for how long at most: what heals a branch may not wait for a good one for ever.
-const KNOWN_MAX: usize = 256;
-const KNOWN_TIME: Duration = Duration::from_secs(600);
+/// How long a forge may take to merge by itself.
+pub(super) const MERGE_TIME: Duration = Duration::from_secs(3);
+/// How many wait; more are judged later.
+const WAITING_MAX: usize = 256;
 
-/// Those of which the forge was told, the newest last.
-///
-/// One stays until the branch was looked at, and was good, after its time to be merged.
+/// Those that are good.
 #[derive(Default)]
-pub(super) struct JustGood(VecDeque<Told>);
-
-struct Told {
-    number: u64,
-    at: Instant,
-    /// What it touches.
-    basis: Basis,
+pub(super) struct JustGood {
+    /// What the forge was told, and when, until the branch was looked at after its time to be merged. As it is looked at
+    /// before each, they are few.
+    told: Vec<(Instant, Judged)>,
+    /// Those of which it was not told for the sake of others, in the order in which they came.
+    pub(super) waiting: Vec<Judged>,
 }
 
 impl JustGood {
-    /// The forge was told that this one is good, which stands on this.
-    pub(super) fn add(&mut self, number: u64, basis: Basis) {
-        if self.0.len() == KNOWN_MAX {
-            self.0.pop_front();
-        }
-        let at = Instant::now();
-        self.0.push_back(Told { number, at, basis });
+    /// The forge was told of one.
+    pub(super) fn add(&mut self, judged: Judged) {
+        self.told.push((Instant::now(), judged));
     }
 
-    /// Lets the forge merge others that touch the same as the pull request `number`, and then takes a `look` at the branch;
-    /// whether nothing of them is unknown any more.
-    pub(super) async fn let_merge(
-        &mut self,
-        number: u64,
-        basis: &Basis,
-        look: impl Future<Output = bool>,
-    ) -> bool {
-        self.0.retain(|told| told.at.elapsed() < KNOWN_TIME);
-        let is_same = |told: &&Told| told.number != number && basis.shares(&told.basis);
-        let Some(told) = { self.0.iter() }.filter(is_same).map(|it| it.at).max() else {
-            return true;
+    /// It is known where the branch is, by a look that began at this moment.
+    pub(super) fn looked(&mut self, began: Instant) {
+        self.told.retain(|(told, _)| *told + MERGE_TIME > began);
+    }
+
+    /// Whether another that touches the same may be merged without being seen.
+    pub(super) fn must_wait(&self, judged: &Judged) -> bool {
+        let is_same = |(_, told): &(_, Judged)| {
+            told.number != judged.number && told.basis.shares(&judged.basis)
         };
-        sleep_until(told + MERGE_TIME).await;
-        let is_known = look.await;
-        if is_known {
-            self.0.retain(|other| other.at > told);
-        }
-        is_known
+        self.told.iter().any(is_same)
     }
-}
 
-/// Looks where the branch is; whether that is known, and it is good.
-pub(super) async fn look(app: &App) -> bool {
-    let looked = app.index.look(Instant::now() + LOOK_TIME).await;
-    if let Err(reason) = &looked {
-        warn!(%reason, "it is not known whether a pull request that is good was merged");
+    /// Lets one wait; whether there is room for it.
+    pub(super) fn wait(&mut self, judged: Judged) -> bool {
+        let has_room = self.waiting.len() < WAITING_MAX;
+        if has_room {
+            self.waiting.push(judged);
+        }
+        has_room
     }
-    looked.is_ok()
+
+    /// Whether this head of a pull request waits, and was judged for this state of the index; if not, none of its heads
+    /// waits any longer.
+    pub(super) fn waits(&mut self, number: u64, head: CommitId, on: &Snapshot) -> bool {
+        self.waiting
+            .retain(|it| it.number != number || it.head == head && it.basis.holds(on));
+        self.waiting.iter().any(|it| it.number == number)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::ready;
-
+    use super::super::GOOD;
     use super::*;
+    use crate::index::Basis;
 
-    fn basis(policy: bool) -> Basis {
-        Basis::Part {
-            by_people: [0; 20].into(),
-            owners: Vec::new(),
-            policy,
-        }
-    }
-
-    /// One that touches the policy, and was good so long ago.
-    fn told(number: u64, ago: Duration) -> Told {
-        Told {
+    /// A good pull request that touches the policy, or nothing that another may touch.
+    fn judged(number: u64, policy: bool) -> Judged {
+        Judged {
             number,
-            at: Instant::now() - ago,
-            basis: basis(true),
+            head: [0; 20].into(),
+            state: GOOD,
+            sentence: String::new(),
+            basis: Basis::Part {
+                by_people: [0; 20].into(),
+                owners: Vec::new(),
+                policy,
+            },
         }
     }
 
-    #[tokio::test]
-    async fn one_that_touches_the_same_waits_for_a_look_however_late_it_comes() {
-        let mut just_good = JustGood([told(1, 2 * MERGE_TIME), told(2, KNOWN_TIME)].into());
-        assert!(just_good.let_merge(3, &basis(false), ready(false)).await);
+    /// What was told so long ago.
+    fn told(ago: Duration, judged: Judged) -> (Instant, Judged) {
+        (Instant::now() - ago, judged)
+    }
+
+    #[test]
+    fn one_that_touches_the_same_waits_for_a_look_however_late_it_comes() {
+        let mut just_good = JustGood {
+            told: vec![told(1000 * MERGE_TIME, judged(1, true))],
+            waiting: Vec::new(),
+        };
+        assert!(!just_good.must_wait(&judged(2, false)));
         // Another head of the very same takes its place.
-        assert!(just_good.let_merge(1, &basis(true), ready(false)).await);
-        assert_eq!(just_good.0.len(), 1, "it is not waited for longer");
-        // What is not known then is looked for again.
-        for is_known in [false, false, true] {
-            let looked = just_good.let_merge(3, &basis(true), ready(is_known)).await;
-            assert_eq!(looked, is_known);
-        }
-        assert!(just_good.let_merge(3, &basis(true), ready(false)).await);
-        assert!(just_good.0.is_empty());
+        assert!(!just_good.must_wait(&judged(1, true)));
+        assert!(just_good.must_wait(&judged(2, true)));
+        just_good.looked(Instant::now());
+        assert!(!just_good.must_wait(&judged(2, true)));
     }
 
-    #[tokio::test]
-    async fn a_look_tells_nothing_of_one_that_was_good_later() {
-        let mut just_good = JustGood([told(1, 2 * MERGE_TIME)].into());
-        just_good.add(2, basis(false));
-        assert!(just_good.let_merge(3, &basis(true), ready(true)).await);
-        assert_eq!(just_good.0.len(), 1);
-        for number in 3..2 * KNOWN_MAX as u64 {
-            just_good.add(number, basis(true));
+    #[test]
+    fn a_look_tells_nothing_of_one_that_may_be_merged_later() {
+        let mut just_good = JustGood::default();
+        just_good.add(judged(1, true));
+        just_good.looked(Instant::now());
+        assert!(just_good.must_wait(&judged(2, true)));
+        just_good.looked(Instant::now() + MERGE_TIME);
+        assert!(!just_good.must_wait(&judged(2, true)));
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let mut just_good = JustGood::default();
+        for number in 0..WAITING_MAX as u64 {
+            assert!(just_good.wait(judged(number, true)));
         }
-        assert_eq!(just_good.0.len(), KNOWN_MAX);
-        assert!(just_good.0.iter().all(|told| told.number > 2));
+        assert!(!just_good.wait(judged(0, true)));
     }
 }

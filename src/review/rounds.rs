@@ -1,15 +1,17 @@
 //! Rounds over all pull requests that are open: at the start, now and again, and when the branch came to be another.
 
 use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch::error::RecvError;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
+use super::just_good::MERGE_TIME;
 use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, is_branch_bad, judge};
 use crate::app::App;
 use crate::domain::CommitId;
@@ -118,9 +120,37 @@ impl Reviews {
 /// listened; and all that are open once the branch is another, for together with that they may do what none does alone,
 /// or is good again.
 pub async fn follow(app: Arc<App>) {
-    let Some(reviews) = &app.reviews else {
-        return;
-    };
+    if let Some(reviews) = &app.reviews {
+        tokio::select! {
+            () = judge_all(&app, reviews) => {}
+            () = release(&app, reviews) => {}
+        }
+    }
+}
+
+/// Tells the forge of those that waited for others, once these had their time to be merged: one look tells whether any
+/// of them is.
+async fn release(app: &App, reviews: &Reviews) {
+    loop {
+        reviews.waits.notified().await;
+        sleep(MERGE_TIME).await;
+        let mut just_good = reviews.turn.lock().await;
+        if reviews.look(app, &mut just_good).await {
+            for judged in mem::take(&mut just_good.waiting) {
+                match just_good.must_wait(&judged) {
+                    true => just_good.waiting.push(judged),
+                    false => reviews.conclude(app, &mut just_good, judged, None).await,
+                }
+            }
+        }
+        if !just_good.waiting.is_empty() {
+            reviews.waits.notify_one();
+        }
+    }
+}
+
+/// Goes round until the index ends.
+async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
     let mut moves = app.index.moves();
     let mut pause = PAUSE_AFTER_FAULT;
     let mut soonest = Instant::now();
@@ -128,7 +158,7 @@ pub async fn follow(app: Arc<App>) {
         let due = Instant::now() + PAUSE;
         let mut seen = Arc::clone(&moves.borrow_and_update());
         reviews.is_branch_blamed.store(false, Ordering::Relaxed);
-        if let Err(reason) = reviews.catch_up(&app, soonest).await {
+        if let Err(reason) = reviews.catch_up(app, soonest).await {
             warn!(%reason, "it is not known which pull requests wait");
             reviews.failed.notify_one();
         }
@@ -137,7 +167,7 @@ pub async fn follow(app: Arc<App>) {
             loop {
                 let on = Arc::clone(&moves.borrow_and_update());
                 let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
-                if is_blamed && !is_branch_bad(&app) || reviews.is_other(&seen, &on).await {
+                if is_blamed && !is_branch_bad(app) || reviews.is_other(&seen, &on).await {
                     return Ok(());
                 }
                 // The one before is kept no longer than needed.

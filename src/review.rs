@@ -2,7 +2,7 @@
 //! when the branch came to be another than the one for which they were judged.
 //!
 //! Nothing that the forge has as a status is a judgement of ours: whoever may write there can put it. What was judged
-//! is known here alone, so a start judges all that are open.
+//! is known here alone, so a start judges all that are open, and of several servers one judges.
 
 mod event;
 mod just_good;
@@ -11,8 +11,9 @@ mod rounds;
 mod told;
 mod verdicts;
 
-use std::sync::Arc;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -56,6 +57,8 @@ pub struct Reviews {
     forge: Arc<Forge>,
     index: RepositoryPath,
     waiting: Semaphore,
+    /// There once it is this server that judges; what is in it keeps others from it.
+    lead: OnceLock<Option<File>>,
     /// Held while one is judged.
     turn: Mutex<JustGood>,
     /// What was judged of each newest commit; held while the forge is told.
@@ -98,6 +101,7 @@ impl Reviews {
             forge,
             index,
             waiting: Semaphore::new(WAITING_MAX),
+            lead: OnceLock::new(),
             turn: Mutex::default(),
             verdicts: Mutex::default(),
             is_branch_blamed: AtomicBool::default(),
@@ -223,6 +227,10 @@ pub async fn review(app: Arc<App>, event: Event) {
     let Some(reviews) = app.reviews.as_ref().filter(|_| event.is_new()) else {
         return;
     };
+    if reviews.lead.get().is_none() {
+        // Whoever judges sees it in the next round, and the first round sees all.
+        return;
+    }
     let number = event.number;
     let Ok(_waiting) = reviews.waiting.try_acquire() else {
         warn!(

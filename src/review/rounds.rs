@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch::error::RecvError;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
@@ -121,11 +122,36 @@ impl Reviews {
 /// or is good again.
 pub async fn follow(app: Arc<App>) {
     if let Some(reviews) = &app.reviews {
+        lead(&app, reviews).await;
         tokio::select! {
             () = judge_all(&app, reviews) => {}
             () = release(&app, reviews) => {}
         }
     }
+}
+
+/// Waits until it is this server that judges: of two that judged, neither would know what the other has called good.
+async fn lead(app: &App, reviews: &Reviews) {
+    let mut is_known = false;
+    let lead = loop {
+        let blobs = Arc::clone(&app.blobs);
+        let taken = spawn_blocking(move || blobs.take_lead()).await;
+        match taken.unwrap_or_else(|fault| Err(fault.into())) {
+            Ok(Some(lead)) => break Some(lead),
+            Ok(None) => {
+                if !is_known {
+                    info!("another server that shares the store judges pull requests");
+                }
+                is_known = true;
+                sleep(PAUSE_MIN).await;
+            }
+            Err(cause) => {
+                warn!(%cause, "it is not known whether another server judges pull requests, so this one does");
+                break None;
+            }
+        }
+    };
+    reviews.lead.get_or_init(|| lead);
 }
 
 /// Tells the forge of those that waited for others, once these had their time to be merged: one look tells whether any

@@ -560,7 +560,8 @@ fn is_of_next_pack(path: &Path) -> bool {
 }
 
 /// Whether the registry keeps such a file for good: a blob, a pack or its index, a ref, a file that is spare, a token's
-/// record, a key, the caches, the graph of commits, where the branch was before a push, what the forge said last.
+/// record, a key, the caches, the graph of commits, where the branch was before a push, what the forge said last, what one of
+/// several servers holds.
 fn is_of_the_store(path: &Path) -> bool {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -573,6 +574,7 @@ fn is_of_the_store(path: &Path) -> bool {
         "index.git/sidecargo-pushed",
         "forge-repository",
         "closed",
+        "blobs/lead",
     ];
     if made.iter().any(|made| path == Path::new(made)) {
         return true;

@@ -11,6 +11,7 @@ use super::scene::{Repository, User, Visibility};
 use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::get;
+use crate::common::registry::{Registry, Start};
 use crate::common::watch::eventually;
 
 /// Who owns `greeter` until somebody proposes something else: far enough from each other to be merged by themselves.
@@ -373,6 +374,33 @@ fn of_two_that_the_forge_merges_by_itself_the_second_is_judged_with_the_first() 
     assert_eq!(ends.len(), 2);
     assert_eq!(writer.ready(), 200);
     beside.tip();
+}
+
+#[test]
+fn of_several_servers_one_judges_and_another_once_that_one_ends() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    let url = format!("http://localhost:{}", writer.port);
+    let other = Registry::start_so(Start {
+        config: &format!("public_url = \"{url}\"\n{}", beside.config),
+        shared: Some(&beside.registry.data()),
+        ..Start::default()
+    });
+    eventually("the other knows that it does not judge", || {
+        let log = other.log();
+        log.contains("another server that shares the store judges")
+            .then_some(())
+    });
+    let url = format!("http://127.0.0.1:{}/crates/webhook", other.port);
+    forge.tell(&beside.repository, &url, HOOK_SECRET, &["pull_request"]);
+    let first = writer.propose("first", "README.md", "read this\n");
+    assert_eq!(writer.waits_for(&first, "success"), GOOD);
+    assert!(judged(&other.log()).is_empty());
+    beside.registry.stop();
+    let second = writer.propose("second", "README.md", "read that\n");
+    assert_eq!(writer.waits_for(&second, "success"), GOOD);
+    assert!(judged(&other.log()).contains(&second.number));
 }
 
 #[test]

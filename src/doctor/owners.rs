@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::forge::{Examined, Seen};
 use super::{Finding, Verdict, WORDS_MAX, find};
 use crate::app::Data;
-use crate::domain::{Numbered, Owners, Secret, first_of, harmless};
+use crate::domain::{Named, Owners, Secret, first_of, harmless};
 use crate::forge::{ForgeFault, Showing, TEAMS_ASKED_MAX};
 use crate::index::{Crate, Snapshot};
 
@@ -51,13 +51,15 @@ impl Examined<'_> {
     /// nothing if there are none.
     pub(super) async fn names(&self, snapshot: &Snapshot) -> Option<Finding> {
         let what = "names of those who own";
-        let all = snapshot.numbered_owners(None);
+        let numbered = |(Named { called, id }, file)| Some((called, id?, file));
+        let all = snapshot.named_owners(None).into_iter();
+        let all: Vec<_> = all.filter_map(numbered).collect();
         if all.is_empty() {
             return None;
         }
         let asked = all.len().min(NUMBERS_ASKED_MAX);
         let (mut strayed, mut hidden) = (Vec::new(), 0);
-        for (Numbered { called, id }, file) in &all[..asked] {
+        for (called, id, file) in &all[..asked] {
             match self.forge.number_of(called).await {
                 Ok(Some(number)) if number == *id => {}
                 Ok(Some(number)) => {

@@ -46,7 +46,7 @@ pub use name::{
     is_windows_device,
 };
 pub use owners::{
-    Called, Creators, Leaver, Meant, Numbered, Owner, OwnerFault, OwnerName, Owners, TeamName,
+    Called, Creators, Leaver, Meant, Named, Owner, OwnerFault, OwnerName, Owners, TeamName,
 };
 pub use path::IndexPath;
 pub use policy::{Policy, PolicyFault};

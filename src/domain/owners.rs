@@ -3,13 +3,13 @@
 mod creators;
 mod leave;
 mod name;
-mod numbered;
+mod named;
 mod words;
 
 pub use creators::Creators;
 pub use leave::{Leaver, Meant};
 pub use name::{OwnerName, TeamName};
-pub use numbered::{Called, Numbered};
+pub use named::{Called, Named};
 
 use std::fmt;
 use std::str::FromStr;

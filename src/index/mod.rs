@@ -24,7 +24,7 @@ mod maintenance;
 mod measures;
 mod mend;
 mod message;
-mod numbered;
+mod named;
 mod object;
 mod objects;
 mod opening;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::blobs::Blobs;
 use crate::disk::TempFolder;
-use crate::domain::{CommitId, Numbered};
+use crate::domain::{CommitId, Named};
 
 use super::hooks::{PushFault, judge_from};
 use super::registry_files::POLICY_TOML;
@@ -21,8 +21,8 @@ use super::{HistoryFault, Index, OpenFault, Violation};
 
 pub use basis::Basis;
 
-/// The owners with numbers that a pull request brings, each with a file that names it.
-type Brought = Vec<(Numbered, String)>;
+/// The owners that a pull request brings, each with a file that names it.
+type Brought = Vec<(Named, String)>;
 
 /// What was found of a pull request.
 pub struct Merge {
@@ -124,7 +124,7 @@ impl Index {
                 PushFault::Rule { violation, .. }
                 | PushFault::History(HistoryFault::Rule { violation, .. }),
             ) => Err(ReviewFault::Rule { head, violation }),
-            judged => Ok(judged?.snapshot.numbered_owners(Some(&before))),
+            judged => Ok(judged?.snapshot.named_owners(Some(&before))),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Whether the owners that a pull request brings are those whom people take them for: the number decides on a forge, and
-//! who reviews reads the name.
+//! who reviews reads the name. A name without a number that the forge has not either is that of whoever comes with a
+//! token of the registry.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::Reviews;
-use crate::domain::{Called, Numbered};
+use crate::domain::{Called, Named};
 
 /// Of how many owners of one pull request the forge is asked.
 const ASKED_MAX: usize = 50;
@@ -18,11 +19,11 @@ type Told = (&'static str, String);
 
 impl Reviews {
     /// What is against the owners that a pull request brings, each with the file that names it; `None` if nothing is.
-    pub(super) async fn misfit(&self, brought: &[(Numbered, String)]) -> Option<Told> {
+    pub(super) async fn misfit(&self, brought: &[(Named, String)]) -> Option<Told> {
         if brought.len() > ASKED_MAX {
             let count = brought.len();
             let sentence = format!(
-                "it brings {count} owners with numbers, and of {ASKED_MAX} at most the forge is asked whether they have these; propose them in parts"
+                "it brings {count} owners, and of {ASKED_MAX} at most the forge is asked for their numbers; propose them in parts"
             );
             return Some(("failure", sentence));
         }
@@ -39,26 +40,33 @@ impl Reviews {
     }
 
     /// One of whom it is known that the number is another's outweighs those of whom nothing is.
-    async fn ask_of(&self, brought: &[(Numbered, String)]) -> Option<Told> {
+    async fn ask_of(&self, brought: &[(Named, String)]) -> Option<Told> {
         let mut unknown = None;
-        for (Numbered { called, id }, file) in brought {
-            let why = match self.forge.number_of(called).await {
-                Ok(Some(number)) if number == *id => continue,
-                Ok(Some(number)) => {
+        for (Named { called, id }, file) in brought {
+            let why = match (self.forge.number_of(called).await, id) {
+                (Ok(number), id) if number == *id => continue,
+                (Ok(Some(number)), None) => {
+                    let sentence = format!(
+                        "`{called}` in `{file}` has no number, without which it is nobody of the forge: write `id = {number}` beside it"
+                    );
+                    return Some(("failure", sentence));
+                }
+                (Ok(Some(number)), Some(id)) => {
                     let sentence = format!(
                         "`{called}` in `{file}` is number {number} on the forge, not {id}, and the number decides: write the one that belongs to the name"
                     );
                     return Some(("failure", sentence));
                 }
-                Ok(None) => format!(
+                (Ok(None), _) => format!(
                     "the forge has no such {}, or does not show it to the registry's own account",
                     kind(called)
                 ),
-                Err(fault) => fault.to_string(),
+                (Err(fault), _) => fault.to_string(),
             };
             unknown.get_or_insert_with(|| {
+                let is_so = id.map_or("has a number".to_owned(), |id| format!("is number {id}"));
                 let sentence =
-                    format!("whether `{called}` in `{file}` is number {id} is not known: {why}");
+                    format!("whether `{called}` in `{file}` {is_so} is not known: {why}");
                 ("error", sentence)
             });
         }

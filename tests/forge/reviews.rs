@@ -468,6 +468,16 @@ fn an_owner_whose_number_is_anothers_is_not_let_in() {
         let words = writer.waits_for(&propose(OWNERS_FILE, &with(&good)), "success");
         assert_eq!(words, GOOD);
     }
+    // Nobody of the forge is known by a name alone; and whom the forge does not have has a token of the registry.
+    let nameless = format!("users = [{{ login = \"{}\" }}]\n", mallory.login);
+    let words = writer.waits_for(&propose(OWNERS_FILE, &nameless), "failure");
+    let told = format!(
+        "has no number, without which it is nobody of the forge: write `id = {mallorys}` beside it"
+    );
+    assert!(words.contains(&told), "{words}");
+    let of_registry = "users = [{ login = \"no-such-user\" }]\n";
+    let words = writer.waits_for(&propose(OWNERS_FILE, of_registry), "success");
+    assert_eq!(words, GOOD);
     // What the forge does not show the registry is neither.
     for (owners, told) in [
         (of_sources(&hidden, hidden.id), "has no such repository"),

@@ -1,21 +1,21 @@
-//! Which owners of a state of the index have a number, and so a name that may be another's.
+//! Whom a state of the index names as owners: whether they are the ones who are called so, a forge knows.
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::domain::{CrateName, IndexPath, Numbered, Owners};
+use crate::domain::{CrateName, IndexPath, Named, Owners};
 
 use super::registry_files::POLICY_TOML;
 use super::snapshot::Snapshot;
 
 impl Snapshot {
-    /// The owners with numbers, of crates and those who may create some, that an earlier state does not have in the
-    /// same place, each once and with a file that names it.
-    pub fn numbered_owners(&self, earlier: Option<&Self>) -> Vec<(Numbered, String)> {
+    /// The owners of crates, and those who may create some, that an earlier state does not have in the same place, each
+    /// once and with a file that names it.
+    pub fn named_owners(&self, earlier: Option<&Self>) -> Vec<(Named, String)> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
         let mut add = |before: Option<&Owners>, owners: &Owners, file: String| {
-            let known = before.into_iter().flat_map(Owners::with_numbers);
-            let known: HashSet<Numbered> = known.collect();
-            for owner in owners.with_numbers() {
+            let known = before.into_iter().flat_map(Owners::each);
+            let known: HashSet<Named> = known.collect();
+            for owner in owners.each() {
                 if !known.contains(&owner) && seen.insert(owner.clone()) {
                     found.push((owner, file.clone()));
                 }

@@ -14,7 +14,7 @@ use super::spool::Received;
 use crate::app::App;
 use crate::blobs::{Blobs, Kept};
 use crate::domain::Cksum;
-use crate::index::{Blob, WriteFault};
+use crate::index::{Blob, Index, WriteFault};
 
 /// A file that is being kept: what is known of it once that has ended well.
 pub(super) type Keeping = Shared<BoxFuture<'static, Option<Arc<Kept>>>>;
@@ -47,8 +47,12 @@ pub(super) fn keep(
 
 /// Lets the file of a publish that came to nothing be removed, also if it is kept only later; whatever lets it stay does
 /// no harm.
-pub(super) fn leave(kept: Keeping, fault: &PublishFault) -> Option<JoinHandle<()>> {
+pub(super) fn leave(index: &Index, kept: Keeping, fault: &PublishFault) -> Option<JoinHandle<()>> {
     if let PublishFault::Write(WriteFault::OutcomeUnknown(_)) = fault {
+        return None;
+    }
+    // While the branch is not good nobody knows what it names: it may be for want of this very file.
+    if index.stall().is_some_and(|stall| !stall.is_away) {
         return None;
     }
     Some(tokio::spawn(async move {
@@ -91,11 +95,12 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::catalog::tests::Fixture;
 
     #[tokio::test]
     async fn a_file_is_left_once_it_is_known_that_nothing_was_published() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Arc::new(Blobs::open(folder.path().join("blobs")).unwrap());
+        let fixture = Fixture::new();
+        let (index, blobs) = (&fixture.index, &fixture.blobs);
         let places = Arc::new(Semaphore::new(2));
         for (number, (fault, is_left)) in [
             (WriteFault::Late, true),
@@ -106,9 +111,9 @@ mod tests {
         {
             let cksum = Cksum::from([number as u8; 32]);
             let turn = Arc::clone(&places).acquire_owned().await.unwrap();
-            let (_blob, kept) = keep(&blobs, Received::Memory(Vec::new()), cksum, turn);
+            let (_blob, kept) = keep(blobs, Received::Memory(Vec::new()), cksum, turn);
             assert!(kept.clone().await.is_some());
-            if let Some(leaving) = leave(kept, &fault.into()) {
+            if let Some(leaving) = leave(index, kept, &fault.into()) {
                 leaving.await.unwrap();
             }
             let files = blobs.untouched_since(i64::MAX).unwrap();

@@ -199,7 +199,7 @@ where
     let landed = app.submit(asked, blob, deadline, find).await;
     let landed = landed.inspect_err(|fault| {
         uncount(app, &who, counted, fault);
-        drop(leave(kept, fault));
+        drop(leave(&app.index, kept, fault));
     })?;
     Ok(Published { landed, warnings })
 }

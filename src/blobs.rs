@@ -3,8 +3,10 @@
 //! A file under its name is whole and durable, and never changes. What is being received lies in `incoming/` under a
 //! temporary name.
 
+mod lead;
 mod stamp;
 
+pub use lead::Lead;
 pub use stamp::{Kept, Stamp};
 
 use std::fs::{self, File, TryLockError};
@@ -25,9 +27,6 @@ use crate::domain::{Cksum, StoreId};
 ///
 /// Whoever gives a file its name locks it together with others, whoever removes one alone.
 const ID_FILE: &str = "store-id";
-
-/// Whoever locks this file works for all servers that share the store, in what one alone can do.
-const LEAD_FILE: &str = "lead";
 
 /// How many bytes of files are kept in memory: those that are asked for most.
 const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -245,20 +244,6 @@ impl Blobs {
             fs::remove_file(&path)?;
         }
         Ok(is_same)
-    }
-
-    /// What makes this process the one that works for all who share the store, until it is dropped; `None` while
-    /// another is.
-    ///
-    /// # Errors
-    /// Also where the file system knows no locks.
-    pub fn take_lead(&self) -> io::Result<Option<File>> {
-        let file = File::create(self.folder.join(LEAD_FILE))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
     }
 
     /// Locks end with the file, so each needs one of its own.

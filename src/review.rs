@@ -11,16 +11,17 @@ mod rounds;
 mod told;
 mod verdicts;
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::app::App;
+use crate::blobs::Lead;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, Said, Status};
 use crate::index::{Basis, Merge, Upstream, WriteFault};
@@ -58,7 +59,7 @@ pub struct Reviews {
     index: RepositoryPath,
     waiting: Semaphore,
     /// There once it is this server that judges; what is in it keeps others from it.
-    lead: OnceLock<Option<File>>,
+    lead: OnceLock<Option<Lead>>,
     /// Held while one is judged.
     turn: Mutex<JustGood>,
     /// What was judged of each newest commit; held while the forge is told.
@@ -228,7 +229,9 @@ pub async fn review(app: Arc<App>, event: Event) {
         return;
     };
     if reviews.lead.get().is_none() {
-        // Whoever judges sees it in the next round, and the first round sees all.
+        // Where nobody leads yet, the first round sees all.
+        let blobs = Arc::clone(&app.blobs);
+        let _ = spawn_blocking(move || blobs.call_lead()).await;
         return;
     }
     let number = event.number;
@@ -295,7 +298,7 @@ async fn find(
     let before = app.index.snapshot();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
-    let judged = tokio::task::spawn_blocking(move || {
+    let judged = spawn_blocking(move || {
         let blobs = &judging.blobs;
         judging.index.judge_merge(blobs, &upstream, number, head)
     });

@@ -67,7 +67,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("probe", &["disk"]),
     ("rates", &[]),
-    ("review", &["app", "forge", "index"]),
+    ("review", &["app", "blobs", "forge", "index"]),
     ("setup", &["disk", "forge", "webhook"]),
     ("telemetry", &["config"]),
     ("tokens", &["disk"]),

@@ -126,6 +126,7 @@ pub async fn follow(app: Arc<App>) {
         tokio::select! {
             () = judge_all(&app, reviews) => {}
             () = release(&app, reviews) => {}
+            () = listen(reviews) => {}
         }
     }
 }
@@ -152,6 +153,21 @@ async fn lead(app: &App, reviews: &Reviews) {
         }
     };
     reviews.lead.get_or_init(|| lead);
+}
+
+/// Has a round begin when another server, to which the forge told of one, calls.
+async fn listen(reviews: &Reviews) {
+    let lead = reviews.lead.get().and_then(Option::as_ref);
+    let last_call = || lead.and_then(|lead| lead.last_call().ok());
+    let mut known = last_call();
+    loop {
+        sleep(PAUSE_MIN).await;
+        let last = last_call();
+        if last != known {
+            reviews.left.notify_one();
+        }
+        known = last;
+    }
 }
 
 /// Tells the forge of those that waited for others, once these had their time to be merged: one look tells whether any

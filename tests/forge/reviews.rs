@@ -392,6 +392,11 @@ fn of_several_servers_one_judges_and_another_once_that_one_ends() {
         log.contains("another server that shares the store judges")
             .then_some(())
     });
+    // The forge tells the other alone.
+    let hooks = format!("{}/hooks", beside.repository.api());
+    let hook = number(&forge.admin().read(&hooks)[0], "id");
+    let removed = { forge.admin() }.send("DELETE", &format!("{hooks}/{hook}"), &Value::Null);
+    assert_eq!(removed.status, 204, "{removed:?}");
     let url = format!("http://127.0.0.1:{}/crates/webhook", other.port);
     forge.tell(&beside.repository, &url, HOOK_SECRET, &["pull_request"]);
     let first = writer.propose("first", "README.md", "read this\n");

@@ -37,12 +37,11 @@ impl JustGood {
         self.told.retain(|(told, _)| *told + MERGE_TIME > began);
     }
 
-    /// Whether another that touches the same may be merged without being seen.
+    /// Whether another that touches the same may be merged without being seen, or came before and waits itself.
     pub(super) fn must_wait(&self, judged: &Judged) -> bool {
-        let is_same = |(_, told): &(_, Judged)| {
-            told.number != judged.number && told.basis.shares(&judged.basis)
-        };
-        self.told.iter().any(is_same)
+        let told = self.told.iter().map(|(_, told)| told);
+        let mut before = told.chain(&self.waiting);
+        before.any(|it| it.number != judged.number && it.basis.shares(&judged.basis))
     }
 
     /// Lets one wait; whether there is room for it.
@@ -111,6 +110,18 @@ mod tests {
         assert!(just_good.must_wait(&judged(2, true)));
         just_good.looked(Instant::now() + MERGE_TIME);
         assert!(!just_good.must_wait(&judged(2, true)));
+    }
+
+    #[test]
+    fn who_waits_is_overtaken_by_nobody_who_was_good_before() {
+        let mut just_good = JustGood::default();
+        just_good.add(judged(1, true));
+        just_good.wait(judged(2, true));
+        // The first is proposed again and again.
+        assert!(just_good.must_wait(&judged(1, true)));
+        assert!(!just_good.must_wait(&judged(3, false)));
+        just_good.waiting.clear();
+        assert!(!just_good.must_wait(&judged(1, true)));
     }
 
     #[test]

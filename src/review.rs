@@ -126,12 +126,14 @@ impl Reviews {
     }
 
     /// Looks where the branch is, for it may have been moved by others, and by merges of what was told; whether that is
-    /// known. If it is not good, it is known as well: nothing that is merged there makes a good one bad.
+    /// known. If it breaks a rule, it is known as well: nothing that is merged there makes a good one bad.
     async fn look(&self, app: &App, just_good: &mut JustGood) -> bool {
         let began = Instant::now();
         let is_known = match app.index.look(began + LOOK_TIME).await {
             Ok(_) => true,
-            Err(WriteFault::Unavailable(_)) if is_branch_bad(app) => true,
+            Err(WriteFault::Unavailable(_)) if app.index.stall().is_some_and(|it| it.is_bad) => {
+                true
+            }
             Err(reason) => {
                 warn!(%reason, "nothing is called good while it is not known where the branch is");
                 false

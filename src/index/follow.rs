@@ -43,6 +43,8 @@ pub struct Stall {
     pub reason: String,
     /// Whether nothing is wrong but that the forge cannot be reached or has too much to do.
     pub is_away: bool,
+    /// Whether the branch was looked into and breaks a rule.
+    pub is_bad: bool,
     found: Option<CommitId>,
     /// When it is looked at again.
     pub(super) again: Instant,
@@ -111,10 +113,14 @@ impl Writer {
         }
         let started = Instant::now();
         let mut patience = PATIENCE;
-        let mut logged = None;
+        let (mut logged, mut is_bad) = (None, false);
         let outcome = match found {
             Ok(Some(found)) => match self.bring(found) {
-                Ok(found) => self.follow(found),
+                Ok(found) => {
+                    let followed = self.follow(found);
+                    is_bad = self.violation == Some(found);
+                    followed
+                }
                 Err(fault) => {
                     if !matches!(
                         fault,
@@ -153,6 +159,7 @@ impl Writer {
         self.stalled.store(Some(Arc::new(Stall {
             reason: reason.clone(),
             is_away,
+            is_bad,
             found: found_id,
             again: Instant::now() + pause,
         })));

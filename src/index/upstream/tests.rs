@@ -564,7 +564,7 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         );
         let refused = reason(sidecar.submit(publish("a", "1.0.1", 1)).await);
         assert_eq!(refused, why);
-        assert!(sidecar.index.stall().is_some());
+        assert!(sidecar.index.stall().unwrap().is_bad);
         forge.git(&["update-ref", "refs/heads/main", &good]);
         sidecar.look().await.unwrap();
         assert!(sidecar.index.stall().is_none());
@@ -762,6 +762,8 @@ async fn a_fetch_that_broke_leaves_nothing_and_is_made_again() {
         why.contains("git fails on the commits of the forge"),
         "{why}"
     );
+    let stall = sidecar.index.stall().unwrap();
+    assert!(!stall.is_away && !stall.is_bad, "nobody knows what it is");
     assert_eq!(names(), before);
     // As a git that was killed leaves it.
     let lock = sidecar

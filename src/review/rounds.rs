@@ -75,12 +75,11 @@ impl Reviews {
         Ok(())
     }
 
-    /// Whether some judgement may hold for one of these states of the index and not for the other.
-    async fn is_other(&self, one: &Snapshot, other: &Snapshot) -> bool {
-        one.by_people() != other.by_people()
-            || one.reworked() != other.reworked()
-                && (self.verdicts.lock().await)
-                    .are_other(|basis| basis.holds(one) != basis.holds(other))
+    /// Whether some judgement may not hold for the index as it came to be, be it of a state between the two.
+    async fn is_other(&self, before: &Snapshot, on: &Snapshot) -> bool {
+        before.by_people() != on.by_people()
+            || before.reworked() != on.reworked()
+                && (self.verdicts.lock().await).are_other(|basis| !basis.holds(on))
     }
 
     /// Tells the forge of those that were good for another state of the index than this that they are judged again, so

@@ -9,6 +9,7 @@ use super::Blobs;
 
 /// Whoever locks this file leads, and whoever has something for the leader touches it.
 const LEAD_FILE: &str = "lead";
+const NO_LOCKS: i32 = rustix::io::Errno::NOLCK.raw_os_error();
 
 /// What makes this process the one that works for all, until it is dropped.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ impl Blobs {
     /// Takes the lead; `None` while another has it.
     ///
     /// # Errors
-    /// Also where the file system knows no locks.
+    /// Where the file system knows no locks, it is [`io::ErrorKind::Unsupported`].
     pub fn take_lead(&self) -> io::Result<Option<Lead>> {
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false);
@@ -26,6 +27,10 @@ impl Blobs {
         match file.try_lock() {
             Ok(()) => Ok(Some(Lead(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
+            // As over a network without a service of locks.
+            Err(TryLockError::Error(error)) if error.raw_os_error() == Some(NO_LOCKS) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
             Err(TryLockError::Error(error)) => Err(error),
         }
     }

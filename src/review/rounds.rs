@@ -1,6 +1,7 @@
 //! Rounds over all pull requests that are open: at the start, now and again, and when the branch came to be another.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -145,9 +146,16 @@ async fn lead(app: &App, reviews: &Reviews) {
                 is_known = true;
                 sleep(PAUSE_MIN).await;
             }
-            Err(cause) => {
+            Err(cause) if cause.kind() == ErrorKind::Unsupported => {
                 warn!(%cause, "it is not known whether another server judges pull requests, so this one does");
                 break None;
+            }
+            Err(cause) => {
+                if !is_known {
+                    warn!(%cause, "this server judges no pull request until it knows that no other does");
+                }
+                is_known = true;
+                sleep(PAUSE_MIN).await;
             }
         }
     };

@@ -91,7 +91,11 @@ impl Reviews {
         for head in verdicts.outdated(|basis| basis.holds(on), open) {
             let is_open = open.contains(&head);
             let words = if is_open { AGAIN } else { ONCE_PROPOSED };
-            match self.withdraw(head, words).await {
+            let withdrawn = self.withdraw(head, words).await;
+            if withdrawn.is_ok() {
+                info!(commit.id = %head, "what was good is taken back");
+            }
+            match withdrawn {
                 Ok(()) if is_open => verdicts.put(head, PENDING, None),
                 Ok(()) => verdicts.forget(&head),
                 Err(reason) => {

@@ -101,8 +101,8 @@ impl<'forge> Writer<'forge> {
         Some((text(ours, "status"), text(ours, "description")))
     }
 
-    /// All that was said of it so: the number of each word, which is the larger the later, and the state.
-    fn said_so_far(&self, of: &Proposed) -> Vec<(i64, String)> {
+    /// Each state that was said of it so far.
+    fn said_so_far(&self, of: &Proposed) -> Vec<String> {
         let path = format!("{}/commits/{}/statuses", self.repository.api(), of.head);
         let shown = self.caller.read(&path);
         let all = shown.as_array().unwrap().iter();
@@ -111,7 +111,7 @@ impl<'forge> Writer<'forge> {
             .map(|status| (number(status, "id"), text(status, "status")))
             .collect();
         ours.sort_unstable();
-        ours
+        ours.into_iter().map(|(_, state)| state).collect()
     }
 
     /// Waits until this is the state of a pull request; gives the words.
@@ -252,20 +252,28 @@ fn what_was_good_before_a_merge_is_taken_back_before_anything_is_judged_again() 
     });
     // The newest is not the first.
     assert_eq!(again, [readme.number, of_users.number, bad.number]);
-    let states = |of| writer.said_so_far(of).into_iter().unzip();
-    let (mut users_at, mut of_users): (Vec<_>, Vec<_>) = states(&of_users);
-    // It may have waited until it was seen whether the first of both is merged.
-    users_at.drain(..users_at.len() - 3);
-    of_users.drain(..of_users.len() - 3);
-    let (readme_at, of_readme): (Vec<_>, Vec<_>) = states(&readme);
-    assert_eq!(of_users, ["success", "pending", "failure"]);
-    assert_eq!(of_readme, ["success", "pending", "success"]);
-    assert!(
-        users_at[1] < readme_at[2] && readme_at[1] < users_at[2],
-        "{users_at:?} {readme_at:?}"
-    );
-    let (_, of_bad): (Vec<_>, Vec<_>) = states(&bad);
-    assert_eq!(of_bad, ["failure"]);
+    let log = beside.registry.log();
+    let is_judged = |line: &str| line.contains("a pull request was judged");
+    let is_back = |line: &str| line.contains("what was good is taken back");
+    let mut judged_before = 0;
+    let taken_back: Vec<&str> = { log.lines() }
+        .take_while(|line| {
+            judged_before += usize::from(is_judged(line));
+            judged_before <= before
+        })
+        .filter(|line| is_back(line))
+        .collect();
+    for of in [&of_users, &readme] {
+        assert!(
+            taken_back.iter().any(|line| line.contains(&of.head)),
+            "{log}"
+        );
+    }
+    let states = |of| writer.said_so_far(of);
+    // It may have waited before until it was seen whether the first of both is merged.
+    assert!(states(&of_users).ends_with(&["success", "pending", "failure"].map(str::to_owned)));
+    assert_eq!(states(&readme), ["success", "pending", "success"]);
+    assert_eq!(states(&bad), ["failure"]);
 }
 
 #[test]
@@ -300,10 +308,7 @@ fn other_owners_of_a_crate_are_nothing_to_who_does_not_touch_them() {
         own(edit, &bob);
         writer.waits_for(&of_owners, state);
     }
-    let states = |of| -> Vec<String> {
-        let said = writer.said_so_far(of).into_iter();
-        said.map(|(_, state)| state).collect()
-    };
+    let states = |of| writer.said_so_far(of);
     // It is told that it is judged again only of what was good.
     let of_owners = states(&of_owners);
     assert_eq!(of_owners, ["success", "pending", "failure", "success"]);

@@ -245,7 +245,7 @@ impl Petra {
                 world.count("foreign commit", began.elapsed());
                 return Ok(());
             }
-            // Slow uploads take no turn, so it may lose even now.
+            // One that was sent before the turn was taken may still be faster.
             if tip(&world.repository) == base {
                 return Err(format!("a push fails: {ran}"));
             }

@@ -114,6 +114,10 @@ impl Client {
         let Some(line) = &mut self.line else {
             return self.connect(world);
         };
+        // Somebody pushes alone, and would lose against it.
+        if self.kind == Kind::Upload && line.is_all_but_sent() && world.turn.try_read().is_err() {
+            return Ok(());
+        }
         line.steps += 1;
         if self.stalls && line.steps > STEPS_OF_STALLED && self.kind.reads() {
             // It would not see that it was cut off: what the kernel has for it comes first.
@@ -359,6 +363,12 @@ impl Line {
             Err(fault) if fault.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Whether the next step sends the rest.
+    fn is_all_but_sent(&self) -> bool {
+        let left = self.bytes.len() - self.sent;
+        0 < left && left <= self.pace
     }
 
     /// The answer, if it is whole.

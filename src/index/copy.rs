@@ -13,7 +13,7 @@ use crate::{disk, git};
 use super::load::{self, LoadFault};
 use super::signature::SigningKey;
 use super::upstream::ARRIVED;
-use super::{KeyFault, Place, maintenance, refs, template};
+use super::{KeyFault, Place, maintenance, pack, refs, template};
 
 /// Where a commit waits in the copy until all that it names is there too.
 pub(super) const INCOMING: &str = "refs/sidecargo/incoming";
@@ -86,6 +86,10 @@ impl Place {
         let before = refs::read(&to.git_dir, refs::TIP)?;
         if let Some(there) = before.filter(|there| self.is_of_another(commit, to, *there)) {
             return Err(CopyFault::OtherHistory { there, commit });
+        }
+        // Of an ended `git update-ref`; in the folder of a registry they may be somebody's own.
+        for left in ["packed-refs.lock", "packed-refs.new"] {
+            pack::remove_if_there(&to.git_dir.join(left))?;
         }
         fetch(&to.git_dir, &self.git_dir.canonicalize()?, commit)?;
         // git flushes files, and not the folder that names them.

@@ -326,6 +326,22 @@ fn no_registry_begins_where_a_restore_ended_in_the_middle() {
 }
 
 #[test]
+fn locks_that_a_killed_copy_left_are_in_the_way_of_no_later_one() {
+    let registry = Registry::start();
+    let scratch = TempDir::new().unwrap();
+    let (path, backup) = folder(&scratch, "backup");
+    registry.run(&["backup", &backup]).succeeds();
+    for left in ["packed-refs.lock", "packed-refs.new"] {
+        fs::write(path.join("index.git").join(left), "").unwrap();
+    }
+    registry.run(&["key", "rotate"]).succeeds();
+    registry.run(&["backup", &backup]).succeeds();
+    verify(&backup);
+    let key = |data: &Path| fs::read(data.join("keys/signing-ed25519")).unwrap();
+    assert_eq!(key(&path), key(&registry.data()));
+}
+
+#[test]
 fn a_registry_begins_where_another_start_ended_in_the_middle() {
     let scratch = TempDir::new().unwrap();
     let (path, data) = folder(&scratch, "data");

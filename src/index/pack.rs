@@ -238,7 +238,7 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
             Some("pack") if !has_index && is_blank() => remove_if_there(&path)?,
             Some(HIDDEN) => discard(&path)?,
             Some(NEXT_INDEX) => remove_if_there(&path)?,
-            Some("rev" | "bitmap") if !has_index && !has_mark => {
+            Some("rev" | "bitmap" | "mtimes" | "promisor") if !has_index && !has_mark => {
                 remove_if_there(&path)?;
             }
             _ => {}
@@ -259,9 +259,9 @@ pub(super) fn discard(stem: &Path) -> io::Result<()> {
     remove_if_there(&stem.with_extension(HIDDEN))
 }
 
-/// Removes a pack that has no index, with what makes git quicker in it; `stem` is as that of [`discard`].
+/// Removes a pack that has no index, with what git has noted beside it; `stem` is as that of [`discard`].
 pub(super) fn remove_parts(stem: &Path) -> io::Result<()> {
-    let mut parts = ["bitmap", "rev", NEXT_INDEX, "pack"].into_iter();
+    let mut parts = ["bitmap", "rev", "mtimes", "promisor", NEXT_INDEX, "pack"].into_iter();
     parts.try_for_each(|part| remove_if_there(&stem.with_extension(part)))
 }
 

@@ -119,7 +119,7 @@ pub enum AppFault {
     #[error("the data folder {folder} is a backup, and one that is served cannot be brought up to date any more; `sidecargo restore {folder} --data OTHER` makes a registry of it in another folder; if it shall be the registry from now on, remove the file `sidecargo-backup` in it", folder = .0.display())]
     IsBackup(PathBuf),
     /// Its restore ended in the middle, and another registry would take its place.
-    #[error("a restore into the data folder {folder} ended in the middle: run it again, `sidecargo restore BACKUP --data {folder}`, or begin a new registry in another folder", folder = .0.display())]
+    #[error("a restore into the data folder {folder} failed or ended in the middle: run it again, `sidecargo restore BACKUP --data {folder}`; if another registry shall begin there, remove the folder `index.restoring` in it", folder = .0.display())]
     HalfRestored(PathBuf),
     /// The registry is not whole.
     #[error("there is no store of crate files in {}; if this is a backup or was being restored, that ended in the middle: run the command again", .0.display())]

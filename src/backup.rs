@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::app::{AppFault, Data};
 use crate::audit::{self, AuditFault};
 use crate::blobs::Blobs;
-use crate::disk::{self, TempFolder};
+use crate::disk;
 use crate::domain::{Cksum, CommitId, Visibility};
 use crate::index::{CopyFault, Identity, KeyFault, Place};
 use small_files::SmallFiles;
@@ -69,6 +69,9 @@ pub enum BackupFault {
         /// The copy.
         to: PathBuf,
     },
+    /// There is nothing to restore.
+    #[error("there is no backup in {}; if it lies on another disk, mount that", .0.display())]
+    None(PathBuf),
     /// The folder holds a registry.
     #[error("there is a registry in {}; restore into an empty folder", .0.display())]
     NotEmpty(PathBuf),
@@ -153,7 +156,6 @@ pub fn restore(
     to: &Path,
     tell: &mut dyn FnMut(usize, usize),
 ) -> Result<Copied, BackupFault> {
-    let source = Data::new(backup).existing_place()?;
     are_apart(backup, to)?;
     let data = Data::new(to);
     let _lock = data.lock()?;
@@ -161,9 +163,16 @@ pub fn restore(
     if place.git_dir.exists() {
         return Err(BackupFault::NotEmpty(to.to_owned()));
     }
+    let source = Data::new(backup).existing_place();
+    let source = source.map_err(|_| BackupFault::None(backup.to_owned()))?;
     for folder in ["keys", "tokens"] {
         SmallFiles::read(&backup.join(folder))?.are_all_of(&to.join(folder))?;
     }
+    // No other registry begins beside it, also if this fails; it gets its name once all is there.
+    let path = data.half_restored();
+    disk::remove_folder(&path)
+        .and_then(|()| disk::create_folder(&path))
+        .map_err(write_fault(&path))?;
     let report = audit::verify(backup, None, &mut |_| {})?;
     if let Some(fault) = report.faults.into_iter().next() {
         return Err(BackupFault::Faulty {
@@ -172,17 +181,17 @@ pub fn restore(
             look: fault.look,
         });
     }
-    // It gets its name once all is there: what ends in the middle is no registry, and nothing is in the way of the next.
-    let path = data.half_restored();
-    let unfinished = TempFolder::create(path.clone()).map_err(write_fault(&path))?;
     let coming = Place {
         git_dir: path,
         ..place.clone()
     };
-    let copied = copy(&source, backup, &coming, to, tell)?;
+    let copied = copy(&source, backup, &coming, to, tell).inspect_err(|_| {
+        // The mark stays, and takes no room.
+        let _ = disk::remove_folder(&coming.git_dir.join("objects"));
+    })?;
     let mark = data.backup_mark();
     disk::if_there(fs::remove_file(&mark)).map_err(write_fault(&mark))?;
-    disk::rename(unfinished.path(), &place.git_dir).map_err(write_fault(&place.git_dir))?;
+    disk::rename(&coming.git_dir, &place.git_dir).map_err(write_fault(&place.git_dir))?;
     Ok(copied)
 }
 

@@ -193,8 +193,13 @@ impl<'a> Data<'a> {
         Ok((index, lock))
     }
 
-    /// Removes what was left by whoever was killed: a copy of a key, the half of a record.
+    /// Removes what was left by whoever was killed: a copy of a key, the half of a record; and by a restore that failed
+    /// beside an index which is back.
     pub(super) fn clean(&self) {
+        let left = self.half_restored();
+        if let Err(cause) = disk::remove_folder(&left) {
+            warn!(%cause, folder = %left.display(), "temporary files were not removed");
+        }
         let [tokens, spent] = ["tokens", "spent"].map(|name| self.folder.join(name));
         let given_back = spent.join(GIVEN_BACK);
         for folder in [

@@ -38,8 +38,7 @@ const GOOD: &str = "success";
 const PENDING: &str = "pending";
 /// What is said of the latter.
 const AGAIN: &str = "judged again, for the branch is another now";
-const UNSEEN: &str =
-    "good, if the branch is still where it was; judged again once the forge tells where it is";
+const UNSEEN: &str = "judged again once the forge tells where the branch is";
 const AFTER_ANOTHER: &str =
     "good alone; it waits until it is seen whether another that touches the same is merged";
 /// And what if nobody proposes it now.
@@ -125,24 +124,19 @@ impl Reviews {
         told
     }
 
-    /// Looks where the branch is, for it may have been moved by others, and by merges of what was told; whether that is
-    /// known. If it breaks a rule, it is known as well: nothing that is merged there makes a good one bad.
+    /// As [`look`], by which it is known, too, whether what was told is merged.
     async fn look(&self, app: &App, just_good: &mut JustGood) -> bool {
         let began = Instant::now();
-        let is_known = match app.index.look(began + LOOK_TIME).await {
-            Ok(_) => true,
-            Err(WriteFault::Unavailable(_)) if app.index.stall().is_some_and(|it| it.is_bad) => {
+        match look(app).await {
+            Ok(()) => {
+                just_good.looked(began);
                 true
             }
             Err(reason) => {
                 warn!(%reason, "nothing is called good while it is not known where the branch is");
                 false
             }
-        };
-        if is_known {
-            just_good.looked(began);
         }
-        is_known
     }
 
     /// Tells the forge what was judged, if that holds for the index as it is; it was just looked at if that is good.
@@ -155,7 +149,7 @@ impl Reviews {
     ) {
         // Who takes back what is good for another state waits for this, or the index is seen to be another.
         let mut verdicts = self.verdicts.lock().await;
-        if !judged.basis.holds(&app.index.snapshot()) {
+        if !judged.basis.holds(&app.index.ground()) {
             if judged.state == GOOD {
                 judged.put_off(AGAIN);
             }
@@ -247,10 +241,19 @@ pub async fn review(app: Arc<App>, event: Event) {
     judge(&app, reviews, number, event.pull_request.head.sha, None).await;
 }
 
+/// Looks where the branch is, for it may have been moved by others; fails if nobody knows. Where it breaks a rule is known
+/// as well.
+async fn look(app: &App) -> Result<(), WriteFault> {
+    match app.index.look(Instant::now() + LOOK_TIME).await {
+        Err(WriteFault::Unavailable(_)) if app.index.ground().strayed.is_some() => Ok(()),
+        looked => looked.map(drop),
+    }
+}
+
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
     let mut just_good = reviews.turn.lock().await;
-    if just_good.waits(number, head, &app.index.snapshot()) {
+    if just_good.waits(number, head, &app.index.ground()) {
         return;
     }
     match reviews.forge.is_index_taken().await {
@@ -268,6 +271,8 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
             return;
         }
     }
+    // It may stand on what another server published a moment ago.
+    let is_seen = reviews.look(app, &mut just_good).await;
     let (basis, (state, sentence)) = find(app, reviews, number, head).await;
     let mut judged = Judged {
         number,
@@ -276,7 +281,7 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         sentence,
         basis,
     };
-    if state == GOOD && !reviews.look(app, &mut just_good).await {
+    if !is_seen || state == GOOD && !reviews.look(app, &mut just_good).await {
         judged.put_off(UNSEEN);
         reviews.failed.notify_one();
     } else if state == GOOD && just_good.must_wait(&judged) {
@@ -297,7 +302,7 @@ async fn find(
     number: u64,
     head: CommitId,
 ) -> (Basis, (&'static str, String)) {
-    let before = app.index.snapshot();
+    let before = app.index.ground();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
     let judged = spawn_blocking(move || {
@@ -318,7 +323,7 @@ async fn find(
         }
         Err(_) => {
             let sentence = "an internal fault, which the log names".to_owned();
-            (Basis::Whole(before.reworked()), ("error", sentence))
+            (Basis::whole(&before), ("error", sentence))
         }
     }
 }

@@ -43,8 +43,8 @@ pub struct Stall {
     pub reason: String,
     /// Whether nothing is wrong but that the forge cannot be reached or has too much to do.
     pub is_away: bool,
-    /// Whether the branch was looked into and breaks a rule.
-    pub is_bad: bool,
+    /// Where the branch is, if it was looked into and breaks a rule.
+    pub strayed: Option<CommitId>,
     found: Option<CommitId>,
     /// When it is looked at again.
     pub(super) again: Instant,
@@ -113,12 +113,12 @@ impl Writer {
         }
         let started = Instant::now();
         let mut patience = PATIENCE;
-        let (mut logged, mut is_bad) = (None, false);
+        let (mut logged, mut strayed) = (None, None);
         let outcome = match found {
             Ok(Some(found)) => match self.bring(found) {
                 Ok(found) => {
                     let followed = self.follow(found);
-                    is_bad = self.violation == Some(found);
+                    strayed = self.violation.filter(|it| *it == found);
                     followed
                 }
                 Err(fault) => {
@@ -149,7 +149,7 @@ impl Writer {
             Ok(Seen::Moved) => return Ok(Seen::Moved),
             Err(reason) => reason,
         };
-        if known.is_none_or(|stall| stall.reason != reason) {
+        if known.as_ref().is_none_or(|stall| stall.reason != reason) {
             error!(
                 reason = logged.as_ref().unwrap_or(&reason),
                 "the branch is not followed; nothing is written until that is mended"
@@ -159,10 +159,14 @@ impl Writer {
         self.stalled.store(Some(Arc::new(Stall {
             reason: reason.clone(),
             is_away,
-            is_bad,
+            strayed,
             found: found_id,
             again: Instant::now() + pause,
         })));
+        if known.and_then(|stall| stall.strayed) != strayed {
+            // The same is served as before, and not all that was judged for it holds.
+            self.moved.send_modify(|_same| {});
+        }
         Err(reason)
     }
 

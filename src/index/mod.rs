@@ -92,7 +92,7 @@ pub use place::Place;
 pub use queue::{Blob, OUTCOME_WAIT};
 pub use refs::BRANCH;
 pub use registry_files::{Identity, RegistryFiles};
-pub use review::{Basis, Merge, ReviewFault};
+pub use review::{Basis, Ground, Merge, ReviewFault, Scope};
 pub use revoked::Revoked;
 #[cfg(any(test, fuzzing))]
 pub use rule::fuzzing::rule;

@@ -4,7 +4,6 @@ mod basis;
 
 use std::fs;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -19,7 +18,7 @@ use super::upstream::{Limits, Quarantine, Upstream, UpstreamFault};
 use super::writer::Tip;
 use super::{HistoryFault, Index, OpenFault, Violation};
 
-pub use basis::Basis;
+pub use basis::{Basis, Ground, Scope};
 
 /// The owners that a pull request brings, each with a file that names it.
 type Brought = Vec<(Named, String)>;
@@ -74,8 +73,16 @@ const FETCH: Limits = Limits {
 };
 
 impl Index {
-    /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into what is
-    /// served. Whether the owners that it brings are the ones that are called so, nobody knows here.
+    /// What pull requests are judged on now.
+    pub fn ground(&self) -> Ground {
+        let strayed = self.stall().and_then(|stall| stall.strayed);
+        Ground {
+            strayed,
+            snapshot: self.snapshot(),
+        }
+    }
+
+    /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it. Whether the owners that it brings are the ones that are called so, nobody knows here.
     ///
     /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
     pub fn judge_merge(
@@ -85,7 +92,7 @@ impl Index {
         number: u64,
         head: CommitId,
     ) -> Merge {
-        let mut basis = Basis::new(&self.snapshot(), None);
+        let mut basis = Basis::new(&self.ground(), None);
         let told = self.try_merge(blobs, upstream, number, head, &mut basis);
         Merge { basis, told }
     }
@@ -105,26 +112,31 @@ impl Index {
             objects: folder.path(),
         };
         // What moves while it is fetched outdates the judgement, as what moves later does.
+        let strayed = self.stall().and_then(|stall| stall.strayed);
         let tip = Tip::clone(&self.shown.load());
+        let ground = Ground {
+            strayed,
+            snapshot: tip.snapshot.clone(),
+        };
         upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
-        let good = tip.snapshot.commit;
-        let merged = upstream.merge_apart(&quarantine, good, head);
+        // Where the branch broke a rule, only what heals it may be merged.
+        let branch = strayed.unwrap_or(tip.snapshot.commit);
+        let merged = upstream.merge_apart(&quarantine, branch, head);
         let in_merge = merged.as_ref().ok().copied().flatten();
         let files = ["owners", POLICY_TOML];
-        let touched = upstream.touched_apart(&quarantine, (good, head), in_merge, &files);
+        let touched = upstream.touched_apart(&quarantine, (branch, head), in_merge, &files);
         // Of what nobody can tell what it touches, it may be anything.
-        *basis = Basis::new(&tip.snapshot, touched.unwrap_or(None));
+        *basis = Basis::new(&ground, touched.unwrap_or(None));
         let Some(merged) = merged? else {
             return Err(ReviewFault::Conflict);
         };
-        let before = Arc::clone(&tip.snapshot);
         match judge_from(tip, &self.git_dir, blobs, merged, Some(folder.path())) {
             Err(PushFault::Open(fault)) => Err(fault.into()),
             Err(
                 PushFault::Rule { violation, .. }
                 | PushFault::History(HistoryFault::Rule { violation, .. }),
             ) => Err(ReviewFault::Rule { head, violation }),
-            judged => Ok(judged?.snapshot.named_owners(Some(&before))),
+            judged => Ok(judged?.snapshot.named_owners(Some(&ground.snapshot))),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Judged;
 use crate::domain::CommitId;
-use crate::index::Snapshot;
+use crate::index::Ground;
 
 /// How long a forge may take to merge by itself.
 pub(super) const MERGE_TIME: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ impl JustGood {
 
     /// Whether this head of a pull request waits, and was judged for this state of the index; if not, none of its heads
     /// waits any longer.
-    pub(super) fn waits(&mut self, number: u64, head: CommitId, on: &Snapshot) -> bool {
+    pub(super) fn waits(&mut self, number: u64, head: CommitId, on: &Ground) -> bool {
         self.waiting
             .retain(|it| it.number != number || it.head == head && it.basis.holds(on));
         self.waiting.iter().any(|it| it.number == number)
@@ -66,7 +66,7 @@ impl JustGood {
 mod tests {
     use super::super::GOOD;
     use super::*;
-    use crate::index::Basis;
+    use crate::index::{Basis, Scope};
 
     /// A good pull request that touches the policy, or nothing that another may touch.
     fn judged(number: u64, policy: bool) -> Judged {
@@ -75,10 +75,13 @@ mod tests {
             head: [0; 20].into(),
             state: GOOD,
             sentence: String::new(),
-            basis: Basis::Part {
-                by_people: [0; 20].into(),
-                owners: Vec::new(),
-                policy,
+            basis: Basis {
+                strayed: None,
+                scope: Scope::Part {
+                    by_people: [0; 20].into(),
+                    owners: Vec::new(),
+                    policy,
+                },
             },
         }
     }

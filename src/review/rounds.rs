@@ -18,7 +18,7 @@ use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, is_branch_bad
 use crate::app::App;
 use crate::domain::CommitId;
 use crate::forge::{ForgeFault, PullRequest, Said};
-use crate::index::{self, Snapshot};
+use crate::index::{self, Ground};
 
 /// How often it is looked whether there are some that nobody has judged, and how soon after one could not be.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -38,6 +38,7 @@ impl Reviews {
             );
             return Ok(());
         }
+        let mut on = app.index.ground();
         let open = self.forge.open_pull_requests(&self.index).await;
         if open == Err(ForgeFault::NotFound) {
             // A forge knows of none in a repository that is empty, as one was until a moment ago.
@@ -47,13 +48,12 @@ impl Reviews {
         let mut open = open?;
         open.retain(|open| open.base.name == index::BRANCH);
         let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
-        let mut on = app.index.snapshot();
         self.take_back(&heads, &on).await;
         self.sort(&mut open).await;
         sleep_until(soonest).await;
         for open in open {
-            let newest = app.index.snapshot();
-            if newest.by_people() != on.by_people() {
+            let newest = app.index.ground();
+            if newest.is_moved_since(&on) {
                 // What was found good just now is to be taken back first, and some are merged.
                 break;
             }
@@ -77,15 +77,15 @@ impl Reviews {
     }
 
     /// Whether some judgement may not hold for the index as it came to be, be it of a state between the two.
-    async fn is_other(&self, before: &Snapshot, on: &Snapshot) -> bool {
-        before.by_people() != on.by_people()
-            || before.reworked() != on.reworked()
+    async fn is_other(&self, before: &Ground, on: &Ground) -> bool {
+        on.is_moved_since(before)
+            || before.snapshot.reworked() != on.snapshot.reworked()
                 && (self.verdicts.lock().await).are_other(|basis| !basis.holds(on))
     }
 
     /// Tells the forge of those that were good for another state of the index than this that they are judged again, so
     /// that nobody merges them meanwhile. One that is closed can be opened again and merged at once.
-    async fn take_back(&self, open: &HashSet<CommitId>, on: &Snapshot) {
+    async fn take_back(&self, open: &HashSet<CommitId>, on: &Ground) {
         let mut verdicts = self.verdicts.lock().await;
         verdicts.keep(open);
         for head in verdicts.outdated(|basis| basis.holds(on), open) {
@@ -115,7 +115,7 @@ impl Reviews {
 
     /// Whether what the forge says of a commit is what was judged, for the index as it is.
     async fn stands(&self, app: &App, head: CommitId, said: Option<&Said>) -> bool {
-        let on = app.index.snapshot();
+        let on = app.index.ground();
         let verdicts = self.verdicts.lock().await;
         said.is_some_and(|said| verdicts.stands(&head, &said.state, |basis| basis.holds(&on)))
     }
@@ -209,7 +209,8 @@ async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
     let mut soonest = Instant::now();
     loop {
         let due = Instant::now() + PAUSE;
-        let mut seen = Arc::clone(&moves.borrow_and_update());
+        moves.mark_unchanged();
+        let mut seen = app.index.ground();
         reviews.is_branch_blamed.store(false, Ordering::Relaxed);
         if let Err(reason) = reviews.catch_up(app, soonest).await {
             warn!(%reason, "it is not known which pull requests wait");
@@ -218,7 +219,8 @@ async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
         soonest = Instant::now() + PAUSE_MIN;
         let moved = async {
             loop {
-                let on = Arc::clone(&moves.borrow_and_update());
+                moves.mark_unchanged();
+                let on = app.index.ground();
                 let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
                 if is_blamed && !is_branch_bad(app) || reviews.is_other(&seen, &on).await {
                     return Ok(());

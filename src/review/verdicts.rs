@@ -114,6 +114,7 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Scope;
 
     fn commit(number: usize) -> CommitId {
         let mut bytes = [0; 20];
@@ -121,8 +122,15 @@ mod tests {
         bytes.into()
     }
 
+    fn whole(number: usize) -> Basis {
+        Basis {
+            strayed: None,
+            scope: Scope::Whole(commit(number)),
+        }
+    }
+
     fn on(commit: CommitId) -> impl Fn(&Basis) -> bool + Copy {
-        move |basis| matches!(basis, Basis::Whole(known) if *known == commit)
+        move |basis| matches!(basis.scope, Scope::Whole(known) if known == commit)
     }
 
     #[test]
@@ -131,7 +139,7 @@ mod tests {
         let [open, closed, bad] = [1, 2, 3].map(commit);
         let [before, after] = [10, 11].map(|number| on(commit(number)));
         for (head, state) in [(closed, GOOD), (open, GOOD), (bad, "failure")] {
-            verdicts.put(head, state, Basis::Whole(commit(10)));
+            verdicts.put(head, state, whole(10));
         }
         let still_open = HashSet::from([open]);
         verdicts.keep(&still_open);
@@ -143,7 +151,7 @@ mod tests {
         verdicts.doubt(&open);
         assert!(!verdicts.stands(&open, GOOD, before));
         assert_eq!(verdicts.outdated(before, &still_open), [open]);
-        verdicts.put(open, PENDING, Basis::Whole(commit(10)));
+        verdicts.put(open, PENDING, whole(10));
         assert!(!verdicts.stands(&open, PENDING, before) && !verdicts.are_other(after));
         verdicts.forget(&closed);
         assert!(verdicts.outdated(after, &still_open).is_empty());
@@ -154,9 +162,9 @@ mod tests {
         let mut verdicts = Verdicts::default();
         for number in 0..KNOWN_MAX {
             assert_eq!(verdicts.in_the_way_of(&commit(number)), None);
-            verdicts.put(commit(number), GOOD, Basis::Whole(commit(0)));
+            verdicts.put(commit(number), GOOD, whole(0));
         }
-        verdicts.put(commit(0), GOOD, Basis::Whole(commit(0)));
+        verdicts.put(commit(0), GOOD, whole(0));
         assert_eq!(verdicts.in_the_way_of(&commit(5)), None);
         let another = commit(KNOWN_MAX);
         assert_eq!(verdicts.in_the_way_of(&another), Some(commit(1)));

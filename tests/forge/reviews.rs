@@ -381,11 +381,10 @@ fn of_two_that_the_forge_merges_by_itself_the_second_is_judged_with_the_first() 
     beside.tip();
 }
 
-#[test]
-fn of_several_servers_one_judges_and_another_once_that_one_ends() {
-    let Some(forge) = Gitea::shared() else { return };
-    let mut beside = Beside::start(forge);
-    let writer = Writer::of(&beside);
+/// Another server beside the one that judges, to which the forge tells all from now on.
+#[track_caller]
+fn another_that_hears(beside: &Beside<'_>, writer: &Writer<'_>) -> Registry {
+    let forge = beside.forge;
     let url = format!("http://localhost:{}", writer.port);
     let other = Registry::start_so(Start {
         config: &format!("public_url = \"{url}\"\n{}", beside.config),
@@ -397,13 +396,22 @@ fn of_several_servers_one_judges_and_another_once_that_one_ends() {
         log.contains("another server that shares the store judges")
             .then_some(())
     });
-    // The forge tells the other alone.
     let hooks = format!("{}/hooks", beside.repository.api());
     let hook = number(&forge.admin().read(&hooks)[0], "id");
     let removed = { forge.admin() }.send("DELETE", &format!("{hooks}/{hook}"), &Value::Null);
     assert_eq!(removed.status, 204, "{removed:?}");
     let url = format!("http://127.0.0.1:{}/crates/webhook", other.port);
-    forge.tell(&beside.repository, &url, HOOK_SECRET, &["pull_request"]);
+    let events = ["push", "pull_request"];
+    forge.tell(&beside.repository, &url, HOOK_SECRET, &events);
+    other
+}
+
+#[test]
+fn of_several_servers_one_judges_and_another_once_that_one_ends() {
+    let Some(forge) = Gitea::shared() else { return };
+    let mut beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    let other = another_that_hears(&beside, &writer);
     let first = writer.propose("first", "README.md", "read this\n");
     assert_eq!(writer.waits_for(&first, "success"), GOOD);
     assert!(judged(&other.log()).is_empty());
@@ -543,6 +551,38 @@ fn nobody_is_blamed_for_a_branch_that_is_not_good() {
     eventually("the merge is heard of", || {
         (beside.file("README.md") == "read this\n").then_some(())
     });
+    beside.tip();
+}
+
+#[test]
+fn what_was_good_is_not_while_the_branch_breaks_a_rule() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start(forge);
+    let writer = Writer::of(&beside);
+    writer.protect();
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
+    let of_users = writer.propose("users", OWNERS_FILE, users());
+    let both = [&of_teams, &of_users];
+    let all_are = |state| both.map(|of| writer.waits_for(of, state));
+    all_are("success");
+    let good = beside.lines();
+    let bad = good.replacen("\"cksum\":\"", "\"cksum\":\"0", 1);
+    writer.put(INDEX_FILE, &bad);
+    // The second would be good alone and not with the first, and nobody sees the index that they make.
+    for words in all_are("error") {
+        assert!(
+            words.starts_with("judged again once the branch itself is good"),
+            "{words}"
+        );
+    }
+    for of in both {
+        writer.cannot_merge(of);
+    }
+    writer.put(INDEX_FILE, &good);
+    all_are("success");
+    writer.merges(&of_teams);
+    writer.waits_for(&of_users, "failure");
     beside.tip();
 }
 

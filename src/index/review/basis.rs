@@ -9,11 +9,37 @@ use super::super::registry_files::POLICY_TOML;
 use super::super::rule;
 use super::super::snapshot::Snapshot;
 
+/// What is judged on: the index that is served, and where its branch is instead if it broke a rule.
+#[derive(Clone)]
+pub struct Ground {
+    /// What is served.
+    pub snapshot: Arc<Snapshot>,
+    /// Where the branch is, if that is not followed because it breaks a rule.
+    pub strayed: Option<CommitId>,
+}
+
+impl Ground {
+    /// Whether people moved the branch between the two, be it to where it is not followed.
+    pub fn is_moved_since(&self, before: &Self) -> bool {
+        let by_people = |ground: &Self| (ground.snapshot.by_people(), ground.strayed);
+        by_people(self) != by_people(before)
+    }
+}
+
 /// What a judgement stands on: as long as it is the same, so is the judgement.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    /// See [`Ground::strayed`].
+    pub strayed: Option<CommitId>,
+    /// What of the index.
+    pub scope: Scope,
+}
+
+/// How much of the index a judgement stands on.
 ///
 /// Whoever owns a crate may change its owners as often as they like; that is nothing to what does not touch these.
 #[derive(Debug, Clone)]
-pub enum Basis {
+pub enum Scope {
     /// All that [`Snapshot::reworked`] tells of.
     Whole(CommitId),
     /// What people did, and the owners of the crates whose owners it touches.
@@ -29,25 +55,36 @@ pub enum Basis {
 
 impl Basis {
     /// For what touches these files of a state, or any if they are not known.
-    pub(in super::super) fn new(on: &Snapshot, files: Option<BTreeSet<String>>) -> Self {
+    pub(in super::super) fn new(on: &Ground, files: Option<BTreeSet<String>>) -> Self {
         let Some(files) = files else {
-            return Self::Whole(on.reworked());
+            return Self::whole(on);
         };
+        let snapshot = &on.snapshot;
         let names = files.iter().filter_map(|path| rule::owned_crate(path));
-        Self::Part {
-            by_people: on.by_people(),
+        let scope = Scope::Part {
+            by_people: snapshot.by_people(),
             owners: names
-                .map(|name| (name.clone(), owners(on, &name)))
+                .map(|name| (name.clone(), owners(snapshot, &name)))
                 .collect(),
             policy: files.contains(POLICY_TOML),
+        };
+        let strayed = on.strayed;
+        Self { strayed, scope }
+    }
+
+    /// For what may touch anything.
+    pub fn whole(on: &Ground) -> Self {
+        Self {
+            strayed: on.strayed,
+            scope: Scope::Whole(on.snapshot.reworked()),
         }
     }
 
     /// Whether both touch the same, so that one may be bad once the other is merged.
     pub fn shares(&self, other: &Self) -> bool {
-        let part = |basis: &Self| match basis {
-            Self::Whole(_) => None,
-            Self::Part { owners, policy, .. } => Some((
+        let part = |basis: &Self| match &basis.scope {
+            Scope::Whole(_) => None,
+            Scope::Part { owners, policy, .. } => Some((
                 owners
                     .iter()
                     .map(|(name, _)| name.canonical())
@@ -64,18 +101,20 @@ impl Basis {
     }
 
     /// Whether what was judged holds for this state.
-    pub fn holds(&self, on: &Snapshot) -> bool {
-        match self {
-            Self::Whole(reworked) => *reworked == on.reworked(),
-            Self::Part {
+    pub fn holds(&self, on: &Ground) -> bool {
+        let snapshot = &on.snapshot;
+        let is_so = match &self.scope {
+            Scope::Whole(reworked) => *reworked == snapshot.reworked(),
+            Scope::Part {
                 by_people,
                 owners: known,
                 ..
             } => {
-                let is_same = |(name, known): &(_, _)| is_same(known, &owners(on, name));
-                *by_people == on.by_people() && known.iter().all(is_same)
+                let is_same = |(name, known): &(_, _)| is_same(known, &owners(snapshot, name));
+                *by_people == snapshot.by_people() && known.iter().all(is_same)
             }
-        }
+        };
+        is_so && self.strayed == on.strayed
     }
 }
 

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use super::super::tests::{change, open, place, publish, yank};
-use super::super::{Basis, Index, load, refs};
+use super::super::{Basis, Ground, Index, load, refs};
 use super::*;
 use crate::domain::{IndexLine, Login};
 
@@ -133,19 +134,45 @@ fn other_owners_of_a_crate_are_told_from_a_publish() {
     assert_eq!([after.reworked(), after.by_people()], [commit; 2]);
 }
 
+/// An index whose branch broke no rule.
+fn ground(index: &Snapshot) -> Ground {
+    Ground {
+        snapshot: Arc::new(index.clone()),
+        strayed: None,
+    }
+}
+
+#[test]
+fn nothing_that_is_judged_holds_once_the_branch_breaks_a_rule() {
+    let good = ground(&INDEX);
+    let strayed = |byte| Ground {
+        strayed: Some([byte; 20].into()),
+        ..good.clone()
+    };
+    let policy = BTreeSet::from(["policy.toml".to_owned()]);
+    for files in [Some(policy), Some(BTreeSet::new()), None] {
+        for on in [good.clone(), strayed(1), strayed(2)] {
+            let basis = Basis::new(&on, files.clone());
+            let held = [&good, &strayed(1), &strayed(2)].map(|other| basis.holds(other));
+            let same = [None, Some([1; 20].into()), Some([2; 20].into())];
+            assert_eq!(held, same.map(|strayed| strayed == on.strayed));
+        }
+    }
+}
+
 #[test]
 fn what_is_judged_of_some_owners_holds_while_nobody_changes_these() {
     let other = CommitId::from([7; 20]);
     let basis = |files: &[&str]| {
         let files = files.iter().map(|path| (*path).to_owned()).collect();
-        Basis::new(&INDEX, Some(files))
+        Basis::new(&ground(&INDEX), Some(files))
     };
     let of = [
         basis(&[]),
         basis(&["owners/1/c.toml", "owners/README"]),
         basis(&["owners/1/c.toml", "owners/3/a/a-b.toml"]),
         basis(&["owners/1/d.toml"]),
-        Basis::new(&INDEX, None),
+        Basis::whole(&ground(&INDEX)),
     ];
     let shared = |number: usize| of.each_ref().map(|basis| basis.shares(&of[number]));
     assert_eq!(shared(0), [false, false, false, false, true]);
@@ -158,8 +185,8 @@ fn what_is_judged_of_some_owners_holds_while_nobody_changes_these() {
     let held = |by, files: &[(&str, &str)]| {
         let after = judge(by, files).unwrap().apply(&INDEX, other);
         of.each_ref().map(|basis| {
-            assert!(basis.holds(&INDEX));
-            basis.holds(&after)
+            assert!(basis.holds(&ground(&INDEX)));
+            basis.holds(&ground(&after))
         })
     };
     let more = lines_of("c") + &line("c", "1.1.0", 4);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::super::tests::{blobs, change, place, publish, settings, yank};
 use super::super::{
-    Action, Basis, Branch, Index, Landed, OpenFault, Place, ReviewFault, WriteFault, refs,
+    Action, Branch, Index, Landed, OpenFault, Place, ReviewFault, Scope, WriteFault, refs,
 };
 use super::forge_for_tests::{Forge, Trouble};
 use super::{ARRIVED, Limits, Quarantine, UpstreamFault};
@@ -564,7 +564,7 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         );
         let refused = reason(sidecar.submit(publish("a", "1.0.1", 1)).await);
         assert_eq!(refused, why);
-        assert!(sidecar.index.stall().unwrap().is_bad);
+        assert!(sidecar.index.stall().unwrap().strayed.is_some());
         forge.git(&["update-ref", "refs/heads/main", &good]);
         sidecar.look().await.unwrap();
         assert!(sidecar.index.stall().is_none());
@@ -730,8 +730,9 @@ async fn a_pull_request_touches_what_it_does_and_not_what_it_was_updated_by() {
         let blobs = blobs(folder.path());
         for (at, (head, touched)) in cases.iter().enumerate() {
             let head = head.parse().unwrap();
-            match index.judge_merge(&blobs, &upstream, at as u64, head).basis {
-                Basis::Part { owners, .. } => {
+            let merge = index.judge_merge(&blobs, &upstream, at as u64, head);
+            match merge.basis.scope {
+                Scope::Part { owners, .. } => {
                     let names = owners.iter().map(|(name, _)| name.to_string());
                     assert_eq!(names.collect::<String>(), *touched, "{at}");
                 }
@@ -763,7 +764,8 @@ async fn a_fetch_that_broke_leaves_nothing_and_is_made_again() {
         "{why}"
     );
     let stall = sidecar.index.stall().unwrap();
-    assert!(!stall.is_away && !stall.is_bad, "nobody knows what it is");
+    let is_known = stall.is_away || stall.strayed.is_some();
+    assert!(!is_known, "nobody knows what it is");
     assert_eq!(names(), before);
     // As a git that was killed leaves it.
     let lock = sidecar

@@ -225,10 +225,7 @@ pub async fn review(app: Arc<App>, event: Event) {
         return;
     };
     if reviews.lead.get().is_none() {
-        // Where nobody leads yet, the first round sees all.
-        let blobs = Arc::clone(&app.blobs);
-        let _ = spawn_blocking(move || blobs.call_lead()).await;
-        return;
+        return call_lead(&app).await;
     }
     let number = event.number;
     let Ok(_waiting) = reviews.waiting.try_acquire() else {
@@ -239,6 +236,21 @@ pub async fn review(app: Arc<App>, event: Event) {
         return;
     };
     judge(&app, reviews, number, event.pull_request.head.sha, None).await;
+}
+
+/// Lets whoever judges look at the branch, which somebody moved.
+pub async fn hear_of_push(app: &App) {
+    if let Some(reviews) = &app.reviews
+        && reviews.lead.get().is_none()
+    {
+        call_lead(app).await;
+    }
+}
+
+/// Calls the server that judges; where none does yet, its first round sees all.
+async fn call_lead(app: &App) {
+    let blobs = Arc::clone(&app.blobs);
+    let _ = spawn_blocking(move || blobs.call_lead()).await;
 }
 
 /// Looks where the branch is, for it may have been moved by others; fails if nobody knows. Where it breaks a rule is known

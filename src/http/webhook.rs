@@ -88,6 +88,7 @@ pub async fn event(turns: Turns, request: Request, body: RawBody) -> Result<Resp
     let body = turns.read(&request, body, &signature).await?;
     match request.header(EVENT) {
         Some("push") => {
+            review::hear_of_push(&request.app).await;
             let deadline = tokio::time::Instant::now() + LOOK_TIME;
             request.app.index.look(deadline).await?;
         }

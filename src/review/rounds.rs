@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::just_good::MERGE_TIME;
-use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, is_branch_bad, judge};
+use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, is_branch_bad, judge, look};
 use crate::app::App;
 use crate::domain::CommitId;
 use crate::forge::{ForgeFault, PullRequest, Said};
@@ -209,6 +209,8 @@ async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
     let mut soonest = Instant::now();
     loop {
         let due = Instant::now() + PAUSE;
+        // Who called may have been told of a merge. While nobody knows where the branch is, it is taken for where it was.
+        let _ = look(app).await;
         moves.mark_unchanged();
         let mut seen = app.index.ground();
         reviews.is_branch_blamed.store(false, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use crate::common::cargos::View;
 use crate::common::git;
 use crate::common::http::get;
 use crate::common::registry::{Registry, Start};
+use crate::common::upload::Release;
 use crate::common::watch::eventually;
 
 /// Who owns `greeter` until somebody proposes something else: far enough from each other to be merged by themselves.
@@ -419,6 +420,31 @@ fn of_several_servers_one_judges_and_another_once_that_one_ends() {
     let second = writer.propose("second", "README.md", "read that\n");
     assert_eq!(writer.waits_for(&second, "success"), GOOD);
     assert!(judged(&other.log()).contains(&second.number));
+}
+
+#[test]
+fn who_judges_knows_what_others_published_and_of_what_they_heard() {
+    let Some(forge) = Gitea::shared() else { return };
+    // It does not come to see it by itself.
+    let beside = Beside::start_and_look_each(forge, 3600);
+    let writer = Writer::of(&beside);
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let other = another_that_hears(&beside, &writer);
+    let newer = Release::new("greeter", "0.2.0");
+    newer
+        .publish(other.port, &beside.registry.token("alice"))
+        .succeeds();
+    assert!(!beside.lines().contains("0.2.0"));
+    // It stands on that publish, of which who judges does not know yet.
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
+    assert_eq!(writer.waits_for(&of_teams, "success"), GOOD);
+    assert_eq!(writer.said_so_far(&of_teams), ["success"]);
+    let of_users = writer.propose("users", OWNERS_FILE, users());
+    writer.waits_for(&of_users, "success");
+    writer.merges(&of_teams);
+    writer.waits_for(&of_users, "failure");
+    assert!(judged(&other.log()).is_empty());
+    beside.tip();
 }
 
 #[test]

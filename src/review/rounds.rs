@@ -45,7 +45,15 @@ impl Reviews {
             self.failed.notify_one();
             return Ok(());
         }
-        let mut open = open?;
+        let mut open = match open {
+            Ok(open) => open,
+            Err(fault) => {
+                // Any may be open.
+                let heads = self.verdicts.lock().await.heads();
+                self.take_back(&heads, &on).await;
+                return Err(fault);
+            }
+        };
         open.retain(|open| open.base.name == index::BRANCH);
         let heads: HashSet<_> = open.iter().map(|open| open.head.sha).collect();
         self.take_back(&heads, &on).await;

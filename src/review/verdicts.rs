@@ -28,6 +28,11 @@ struct Verdict {
 }
 
 impl Verdicts {
+    /// All of which something is known.
+    pub(super) fn heads(&self) -> HashSet<CommitId> {
+        self.known.keys().copied().collect()
+    }
+
     /// What the forge was told of a commit.
     pub(super) fn state(&self, head: &CommitId) -> Option<&'static str> {
         self.known.get(head).map(|verdict| verdict.state)

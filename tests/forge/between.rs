@@ -18,6 +18,8 @@ pub enum Step {
     Fetch,
     /// That the branch is moved.
     Push,
+    /// Which pull requests are open.
+    List,
     /// Anything else.
     Other,
 }
@@ -226,6 +228,7 @@ impl Message {
             () if path.ends_with("/git-receive-pack") => Step::Push,
             () if path.ends_with("/git-upload-pack") && is_look() => Step::Look,
             () if path.ends_with("/git-upload-pack") => Step::Fetch,
+            () if path.contains("/pulls?") => Step::List,
             () => Step::Other,
         }
     }

@@ -1107,6 +1107,35 @@ fn what_is_judged_while_the_branch_moves_is_judged_again_before_it_is_called_goo
 }
 
 #[test]
+fn what_was_good_is_taken_back_also_while_the_forge_does_not_tell_what_is_open() {
+    let Some(forge) = Gitea::shared() else { return };
+    let scene = Scene::set(forge, 1);
+    scene.lands("0.1.0");
+    let clone = scene.clone();
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "change"]);
+    let head = clone.git(&["rev-parse", "HEAD"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:other"]);
+    let number = scene.propose("other");
+    event("pull_request", HOOK_SECRET, &pull_request(number, &head))
+        .send(scene.registry.port)
+        .succeeds();
+    let path = format!("{}/commits/{head}/status", scene.repository.api());
+    let is_said = |state: &str| {
+        eventually(state, || {
+            (text(&forge.admin().read(&path), "state") == state).then_some(())
+        });
+    };
+    is_said("success");
+    scene.between.always(Step::List, Some(Trouble::Answer(500)));
+    clone.git(&["checkout", "--quiet", "--detach", "origin/main"]);
+    clone.git(&["commit", "--quiet", "--allow-empty", "-m", "another change"]);
+    clone.git(&["push", "--quiet", "origin", "HEAD:main"]);
+    is_said("pending");
+    scene.between.always(Step::List, None);
+    scene.settles(&["0.1.0"]);
+}
+
+#[test]
 fn a_pull_request_that_has_nothing_in_common_with_the_index_is_told_so_once() {
     let Some(forge) = Gitea::shared() else { return };
     let scene = Scene::set(forge, NEVER);

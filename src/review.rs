@@ -265,8 +265,13 @@ async fn look(app: &App) -> Result<(), WriteFault> {
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
     let mut just_good = reviews.turn.lock().await;
+    let waiting = just_good.waiting.len();
     if just_good.waits(number, head, &app.index.ground()) {
         return;
+    }
+    if just_good.waiting.len() < waiting {
+        // Another head waits no longer, and may be the newer one.
+        reviews.left.notify_one();
     }
     match reviews.forge.is_index_taken().await {
         Ok(false) => {}

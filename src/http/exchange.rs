@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{Instrument, Level, Span, enabled, error, error_span, field, info};
-use warp::http::{HeaderValue, Request, StatusCode, header};
+use warp::http::{HeaderValue, Request, StatusCode, Version, header};
 
 use super::bare::AnswerState;
 use super::connection::Leave;
@@ -101,6 +101,8 @@ pub(super) async fn answer(
         }
     };
     let peer = routes.proxies.origin(peer, request.headers());
+    // An older client asks for a connection that stays, and is told so.
+    let is_newer = request.version() == Version::HTTP_11;
     let mut line = LogLine::start(&id, peer, &request, Arc::clone(&progress));
     let span = line.span.clone();
     let response = match oversized(&request) {
@@ -113,7 +115,7 @@ pub(super) async fn answer(
                 headers: std::mem::take(request.headers_mut()),
                 id,
                 peer: PeerAddr(peer),
-                progress,
+                progress: Arc::clone(&progress),
             };
             request.extensions_mut().insert(Arc::new(asked));
             routed(routes, &id, request).instrument(span).await
@@ -121,7 +123,13 @@ pub(super) async fn answer(
     };
     line.status = Some(response.status());
     drop(line);
-    with_headers(response, &id)
+    let mut response = with_headers(response, &id);
+    if is_newer && progress.has_unread_body.load(Ordering::Relaxed) {
+        // Unless the rest has come by then, hyper closes without a word, and a proxy that sends there again loses that.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 async fn routed(routes: Routes, id: &RequestId, request: Request<WatchedBody>) -> Response {

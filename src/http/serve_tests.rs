@@ -591,6 +591,24 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn an_answer_says_that_the_connection_ends_where_nobody_read_the_body() {
+    let server = Server::start(UNHURRIED, measure(BODIES)).await;
+    for (length, status, is_end) in [(1001, 413, true), (1000, 200, false)] {
+        let mut client = server.connect().await;
+        client
+            .send(format!(
+                "PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+            ))
+            .await;
+        client.send(vec![b'x'; length]).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status);
+        let closes = answer.head.contains("\r\nconnection: close");
+        assert_eq!(closes, is_end, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_of_a_head_reaches_a_client_that_is_sending_a_body() {
     let server = Server::start(UNHURRIED, measure(BODIES)).await;
     let size = 8 * 1024 * 1024;

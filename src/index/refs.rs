@@ -144,6 +144,9 @@ pub(super) fn show(git_dir: &Path, commit: CommitId) -> io::Result<()> {
 
 /// Lets clients of git see `commit`, of which a power cut may leave nothing: then nothing shall tell of it.
 pub(super) fn show_unproven(git_dir: &Path, commit: CommitId) -> io::Result<()> {
+    // Where it was moved away, or is not mounted, nothing begins in its place.
+    let objects = git_dir.join("objects");
+    fs::metadata(&objects).map_err(about(&objects))?;
     show_branch(git_dir)?;
     show_commit(git_dir, commit)
 }
@@ -387,8 +390,20 @@ mod tests {
     fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder_of(&folder.path().join(TIP))).unwrap();
+        fs::create_dir(folder.path().join("objects")).unwrap();
         fs::write(folder.path().join(TIP), format!("{}\n", id(1))).unwrap();
         folder
+    }
+
+    #[test]
+    fn nothing_begins_where_a_repository_was_moved_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("index.git");
+        for show in [show, show_unproven] {
+            let fault = show(&gone, id(1)).unwrap_err().to_string();
+            assert!(fault.contains("index.git"), "{fault}");
+            assert!(!gone.exists());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// What proxies write: each adds the address of whom it hears.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -19,7 +19,7 @@ pub struct Proxies(Arc<[IpNet]>);
 impl Proxies {
     /// Those of these networks.
     pub fn new(networks: &[IpNet]) -> Self {
-        Self(networks.into())
+        Self(networks.iter().map(canonical).collect())
     }
 
     /// The address nearest to this server that is no trusted proxy's; one that a client made up lies behind its own.
@@ -46,6 +46,18 @@ impl Proxies {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
     }
+}
+
+/// The network of those for which the addresses of this one stand: so are peers compared.
+fn canonical(network: &IpNet) -> IpNet {
+    let mapped = || {
+        let IpNet::V6(network) = network else {
+            return None;
+        };
+        let length = network.prefix_len().checked_sub(96)?;
+        Ipv4Net::new(network.addr().to_ipv4_mapped()?, length).ok()
+    };
+    mapped().map_or(*network, IpNet::V4)
 }
 
 /// An address, which some proxies write with a port.
@@ -86,6 +98,26 @@ mod tests {
         ] {
             assert_eq!(origin(peer, forwarded), client, "{peer} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_that_of_those_for_which_they_stand() {
+        let trusts = |network: &str, peer: &str| {
+            Proxies::new(&[network.parse().unwrap()]).trusts(peer.parse().unwrap())
+        };
+        for peer in ["127.0.0.1", "::ffff:127.0.0.1"] {
+            for network in [
+                "::ffff:127.0.0.1/128",
+                "::ffff:127.0.0.0/104",
+                "::ffff:0:0/96",
+            ] {
+                assert!(trusts(network, peer), "{network} {peer}");
+            }
+            for network in ["::ffff:127.0.0.2/128", "::/0", "::1/128", "::7f00:1/128"] {
+                assert!(!trusts(network, peer), "{network} {peer}");
+            }
+        }
+        assert!(trusts("::/0", "fd00::1"));
     }
 
     #[test]

@@ -181,6 +181,17 @@ async fn what_only_a_pull_request_changes_is_told_with_its_line() {
          named there change owners: name some by a pull request on the index, in `owners/1/b.toml`, as \
          `users = [{ login = \"alice\", id = 7 }]`"
     );
+    // Nor is anybody sent there for whom the owners, or another token, will do.
+    let leave = Action::RemoveOwners {
+        name: "a".parse().unwrap(),
+        owners: vec!["alice".parse().unwrap()],
+    };
+    for action in [publish("b", "1.0.1", 4), leave] {
+        let refused = fixture.submit_as(person("bob", 8), action).await;
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("`bob` is not an owner"), "{said}");
+        assert!(!said.contains("pull request"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod rounds;
 mod told;
 mod verdicts;
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,11 +25,11 @@ use crate::app::App;
 use crate::blobs::Lead;
 use crate::domain::{CommitId, RepositoryPath, harmless};
 use crate::forge::{Forge, ForgeFault, Said, Status};
-use crate::index::{Basis, Merge, Upstream, WriteFault};
+use crate::index::{Basis, Merge, Stall, Upstream, WriteFault};
 pub use event::Event;
 use just_good::JustGood;
 pub use rounds::follow;
-use told::told;
+use told::{Told, once_good, told};
 use verdicts::Verdicts;
 
 /// The name of the status; a rule of protection on the forge can require it.
@@ -59,6 +60,8 @@ pub struct Reviews {
     waiting: Semaphore,
     /// There once it is this server that judges; what is in it keeps others from it.
     lead: OnceLock<Option<Lead>>,
+    /// By which commits people had moved the branch when another server was called for that last.
+    called_for: Mutex<Option<(CommitId, Option<CommitId>)>>,
     /// Held while one is judged.
     turn: Mutex<JustGood>,
     /// What was judged of each newest commit; held while the forge is told.
@@ -79,8 +82,7 @@ struct Judged {
     number: u64,
     /// Its newest commit.
     head: CommitId,
-    state: &'static str,
-    sentence: String,
+    told: Told,
     /// For which states of the index.
     basis: Basis,
 }
@@ -88,8 +90,11 @@ struct Judged {
 impl Judged {
     /// Leaves open whether it may be merged, and says why.
     fn put_off(&mut self, why: &str) {
-        self.state = PENDING;
-        why.clone_into(&mut self.sentence);
+        self.told = Told {
+            state: PENDING,
+            sentence: why.to_owned(),
+            is_settled: true,
+        };
     }
 }
 
@@ -102,6 +107,7 @@ impl Reviews {
             index,
             waiting: Semaphore::new(WAITING_MAX),
             lead: OnceLock::new(),
+            called_for: Mutex::default(),
             turn: Mutex::default(),
             verdicts: Mutex::default(),
             is_branch_blamed: AtomicBool::default(),
@@ -109,6 +115,11 @@ impl Reviews {
             waits: Notify::new(),
             failed: Notify::new(),
         }
+    }
+
+    /// Has a round begin as soon as nothing is wrong with the branch, if that is why one was not judged.
+    fn blame_branch(&self, is_blamed: bool) {
+        self.is_branch_blamed.fetch_or(is_blamed, Ordering::Relaxed);
     }
 
     /// Takes back that a commit is good.
@@ -150,24 +161,19 @@ impl Reviews {
         // Who takes back what is good for another state waits for this, or the index is seen to be another.
         let mut verdicts = self.verdicts.lock().await;
         if !judged.basis.holds(&app.index.ground()) {
-            if judged.state == GOOD {
+            if judged.told.state == GOOD {
                 judged.put_off(AGAIN);
             }
             self.left.notify_one();
         }
-        let Judged {
-            number,
-            head,
-            state,
-            ref sentence,
-            ..
-        } = judged;
+        let (number, head) = (judged.number, judged.head);
+        let (state, sentence) = (judged.told.state, &judged.told.sentence);
         info!(number, commit.id = %head, state, sentence, "a pull request was judged");
         let announced = self.announce(&mut verdicts, &judged, said).await;
         if let Err(reason) = &announced {
             warn!(number, %reason, "the forge was not told of a judgement");
         }
-        if announced.is_err() || state == "error" {
+        if announced.is_err() || !judged.told.is_settled {
             self.failed.notify_one();
         }
         if state == GOOD {
@@ -189,19 +195,19 @@ impl Reviews {
             }
             verdicts.forget(&oldest);
         }
-        let state = judged.state;
+        let state = judged.told.state;
         match state {
             // Whether the forge heard it or not, should its answer be lost.
             GOOD => verdicts.put(head, GOOD, judged.basis.clone()),
             _ => verdicts.doubt(&head),
         }
-        let description = harmless(&judged.sentence, SENTENCE_MAX);
+        let description = harmless(&judged.told.sentence, SENTENCE_MAX);
         if said.is_none_or(|said| said.state != state || said.description != description) {
             self.tell(head, state, &description).await?;
         }
-        match state {
-            "error" => verdicts.forget(&head),
-            _ => verdicts.put(head, state, judged.basis.clone()),
+        match judged.told.is_settled {
+            true => verdicts.put(head, state, judged.basis.clone()),
+            false => verdicts.forget(&head),
         }
         Ok(())
     }
@@ -238,12 +244,13 @@ pub async fn review(app: Arc<App>, event: Event) {
     judge(&app, reviews, number, event.pull_request.head.sha, None).await;
 }
 
-/// Lets whoever judges look at the branch, which somebody moved.
-pub async fn hear_of_push(app: &App) {
-    if let Some(reviews) = &app.reviews
-        && reviews.lead.get().is_none()
-    {
-        call_lead(app).await;
+/// Lets whoever judges look at the branch, if people moved it since that was called for last: publishes are pushes, too.
+pub async fn hear_of_push(app: Arc<App>) {
+    if let Some(reviews) = app.reviews.as_ref().filter(|it| it.lead.get().is_none()) {
+        let by_people = Some(app.index.ground().by_people());
+        if mem::replace(&mut *reviews.called_for.lock().await, by_people) != by_people {
+            call_lead(&app).await;
+        }
     }
 }
 
@@ -256,8 +263,15 @@ async fn call_lead(app: &App) {
 /// Looks where the branch is, for it may have been moved by others; fails if nobody knows. Where it breaks a rule is known
 /// as well.
 async fn look(app: &App) -> Result<(), WriteFault> {
-    match app.index.look(Instant::now() + LOOK_TIME).await {
-        Err(WriteFault::Unavailable(_)) if app.index.ground().strayed.is_some() => Ok(()),
+    let began = Instant::now();
+    let is_seen = |stall: &Stall| {
+        let seen = stall.seen.filter(|_| stall.strayed.is_some());
+        seen.is_some_and(|seen| seen >= began.into_std())
+    };
+    match app.index.look(began + LOOK_TIME).await {
+        Err(WriteFault::Unavailable(_)) if app.index.stall().is_some_and(|it| is_seen(&it)) => {
+            Ok(())
+        }
         looked => looked.map(drop),
     }
 }
@@ -265,13 +279,13 @@ async fn look(app: &App) -> Result<(), WriteFault> {
 /// Judges one of which the forge says this, if that is known.
 async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, said: Option<Said>) {
     let mut just_good = reviews.turn.lock().await;
-    let waiting = just_good.waiting.len();
+    let mut waiting = just_good.waiting.iter();
+    if waiting.any(|it| it.number == number && it.head != head) {
+        // It waits no longer, and may be the newer one.
+        reviews.left.notify_one();
+    }
     if just_good.waits(number, head, &app.index.ground()) {
         return;
-    }
-    if just_good.waiting.len() < waiting {
-        // Another head waits no longer, and may be the newer one.
-        reviews.left.notify_one();
     }
     match reviews.forge.is_index_taken().await {
         Ok(false) => {}
@@ -289,19 +303,20 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
         }
     }
     // It may stand on what another server published a moment ago.
-    let is_seen = reviews.look(app, &mut just_good).await;
-    let (basis, (state, sentence)) = find(app, reviews, number, head).await;
+    let (basis, told) = match reviews.look(app, &mut just_good).await {
+        true => find(app, reviews, number, head).await,
+        false => unseen(app, reviews),
+    };
     let mut judged = Judged {
         number,
         head,
-        state,
-        sentence,
+        told,
         basis,
     };
-    if !is_seen || state == GOOD && !reviews.look(app, &mut just_good).await {
-        judged.put_off(UNSEEN);
-        reviews.failed.notify_one();
-    } else if state == GOOD && just_good.must_wait(&judged) {
+    let is_good = judged.told.state == GOOD;
+    if is_good && !reviews.look(app, &mut just_good).await {
+        (judged.basis, judged.told) = unseen(app, reviews);
+    } else if is_good && just_good.must_wait(&judged) {
         let waits = just_good.wait(judged.clone());
         judged.put_off(AFTER_ANOTHER);
         match waits {
@@ -313,12 +328,7 @@ async fn judge(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId, s
 }
 
 /// What is to be said of a pull request, and for which states of the index.
-async fn find(
-    app: &Arc<App>,
-    reviews: &Reviews,
-    number: u64,
-    head: CommitId,
-) -> (Basis, (&'static str, String)) {
+async fn find(app: &Arc<App>, reviews: &Reviews, number: u64, head: CommitId) -> (Basis, Told) {
     let before = app.index.ground();
     let judging = Arc::clone(app);
     let upstream = reviews.upstream.clone();
@@ -328,21 +338,33 @@ async fn find(
     });
     match judged.await {
         Ok(Merge { basis, told: found }) => {
-            let is_bad = is_branch_bad(app);
+            let is_bad = basis.strayed.is_some() || is_branch_bad(app);
             let (brought, judged) =
                 found.map_or_else(|fault| (Vec::new(), Err(fault)), |it| (it, Ok(())));
-            let judged = told(judged, is_bad);
-            let is_blamed = is_bad && judged.0 == "error";
-            reviews
-                .is_branch_blamed
-                .fetch_or(is_blamed, Ordering::Relaxed);
-            (basis, reviews.misfit(&brought).await.unwrap_or(judged))
+            let mut told = told(judged, is_bad);
+            // Else nothing tells that the branch is good again.
+            told.is_settled &= !is_bad || basis.strayed.is_some();
+            reviews.blame_branch(is_bad && !told.is_settled);
+            (basis, reviews.misfit(&brought).await.unwrap_or(told))
         }
         Err(_) => {
             let sentence = "an internal fault, which the log names".to_owned();
-            (Basis::whole(&before), ("error", sentence))
+            (Basis::whole(&before), Told::error(sentence))
         }
     }
+}
+
+/// What is to be said of any while nobody knows where the branch is.
+fn unseen(app: &App, reviews: &Reviews) -> (Basis, Told) {
+    reviews.blame_branch(true);
+    let told = match app.index.stall().filter(|stall| !stall.is_away) {
+        Some(stall) => Told::error(once_good(&stall.reason)),
+        None => Told {
+            state: PENDING,
+            ..Told::error(UNSEEN.to_owned())
+        },
+    };
+    (Basis::whole(&app.index.ground()), told)
 }
 
 /// Whether the branch is where it must not be.

@@ -88,9 +88,11 @@ pub async fn event(turns: Turns, request: Request, body: RawBody) -> Result<Resp
     let body = turns.read(&request, body, &signature).await?;
     match request.header(EVENT) {
         Some("push") => {
-            review::hear_of_push(&request.app).await;
             let deadline = tokio::time::Instant::now() + LOOK_TIME;
-            request.app.index.look(deadline).await?;
+            let looked = request.app.index.look(deadline).await;
+            // Whatever came of it; but what is shared may be slow.
+            tokio::spawn(review::hear_of_push(Arc::clone(&request.app)));
+            looked?;
         }
         Some("pull_request") => {
             let event = serde_json::from_slice(&body).map_err(|fault| {

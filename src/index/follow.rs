@@ -43,8 +43,10 @@ pub struct Stall {
     pub reason: String,
     /// Whether nothing is wrong but that the forge cannot be reached or has too much to do.
     pub is_away: bool,
-    /// Where the branch is, if it was looked into and breaks a rule.
+    /// Where the branch was when that was known last, if it was looked into and broke a rule.
     pub strayed: Option<CommitId>,
+    /// When it was known last where the branch is.
+    pub seen: Option<Instant>,
     found: Option<CommitId>,
     /// When it is looked at again.
     pub(super) again: Instant,
@@ -102,6 +104,10 @@ impl Writer {
             return Ok(Seen::Good);
         }
         let found_id = found.as_ref().ok().copied().flatten();
+        let seen = match found {
+            Ok(_) => Some(Instant::now()),
+            Err(_) => known.as_ref().and_then(|stall| stall.seen),
+        };
         let is_away = matches!(found, Err(NoBranch { is_away: true, .. }));
         // Only a walk costs much; what the ref itself says is told each time.
         if let Some(stall) = known.as_deref()
@@ -109,11 +115,17 @@ impl Writer {
             && stall.found == found_id
             && stall.again > Instant::now()
         {
-            return Err(stall.reason.clone());
+            let stall = stall.clone();
+            let reason = stall.reason.clone();
+            self.stand_still(Stall { seen, ..stall });
+            return Err(reason);
         }
         let started = Instant::now();
         let mut patience = PATIENCE;
-        let (mut logged, mut strayed) = (None, None);
+        let mut logged = None;
+        // While nobody knows where the branch is, it is taken for where it was.
+        let strayed_before = known.as_ref().filter(|_| found.is_err());
+        let mut strayed = strayed_before.and_then(|stall| stall.strayed);
         let outcome = match found {
             Ok(Some(found)) => match self.bring(found) {
                 Ok(found) => {
@@ -149,25 +161,32 @@ impl Writer {
             Ok(Seen::Moved) => return Ok(Seen::Moved),
             Err(reason) => reason,
         };
-        if known.as_ref().is_none_or(|stall| stall.reason != reason) {
+        if known.is_none_or(|stall| stall.reason != reason) {
             error!(
                 reason = logged.as_ref().unwrap_or(&reason),
                 "the branch is not followed; nothing is written until that is mended"
             );
         }
         let pause = (started.elapsed() * patience).min(Duration::from_secs(60));
-        self.stalled.store(Some(Arc::new(Stall {
+        self.stand_still(Stall {
             reason: reason.clone(),
             is_away,
             strayed,
+            seen,
             found: found_id,
             again: Instant::now() + pause,
-        })));
+        });
+        Err(reason)
+    }
+
+    /// Tells from now on why the branch is not followed.
+    fn stand_still(&self, stall: Stall) {
+        let strayed = stall.strayed;
+        let known = self.stalled.swap(Some(Arc::new(stall)));
         if known.and_then(|stall| stall.strayed) != strayed {
             // The same is served as before, and not all that was judged for it holds.
             self.moved.send_modify(|_same| {});
         }
-        Err(reason)
     }
 
     /// Where the branch is, on the forge or here.

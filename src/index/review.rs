@@ -82,7 +82,8 @@ impl Index {
         }
     }
 
-    /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it. Whether the owners that it brings are the ones that are called so, nobody knows here.
+    /// Judges what the branch would be if the pull request `number`, at `head`, were merged or squashed into it. Whether
+    /// the owners that it brings are the ones that are called so, nobody knows here.
     ///
     /// Its objects come into a folder of their own, which goes afterwards. The caller judges one at a time.
     pub fn judge_merge(

@@ -64,7 +64,7 @@ impl JustGood {
 
 #[cfg(test)]
 mod tests {
-    use super::super::GOOD;
+    use super::super::told::told;
     use super::*;
     use crate::index::{Basis, Scope};
 
@@ -73,8 +73,7 @@ mod tests {
         Judged {
             number,
             head: [0; 20].into(),
-            state: GOOD,
-            sentence: String::new(),
+            told: told(Ok(()), false),
             basis: Basis {
                 strayed: None,
                 scope: Scope::Part {
@@ -87,14 +86,14 @@ mod tests {
     }
 
     /// What was told so long ago.
-    fn told(ago: Duration, judged: Judged) -> (Instant, Judged) {
+    fn told_before(ago: Duration, judged: Judged) -> (Instant, Judged) {
         (Instant::now() - ago, judged)
     }
 
     #[test]
     fn one_that_touches_the_same_waits_for_a_look_however_late_it_comes() {
         let mut just_good = JustGood {
-            told: vec![told(1000 * MERGE_TIME, judged(1, true))],
+            told: vec![told_before(1000 * MERGE_TIME, judged(1, true))],
             waiting: Vec::new(),
         };
         assert!(!just_good.must_wait(&judged(2, false)));

@@ -7,15 +7,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Reviews;
+use super::told::Told;
 use crate::domain::{Called, Named};
 
 /// Of how many owners of one pull request the forge is asked.
 const ASKED_MAX: usize = 50;
 /// For all these questions.
 const ALL_TIME: Duration = Duration::from_secs(60);
-
-/// The state and the words of a judgement.
-type Told = (&'static str, String);
 
 impl Reviews {
     /// What is against the owners that a pull request brings, each with the file that names it; `None` if nothing is.
@@ -25,7 +23,7 @@ impl Reviews {
             let sentence = format!(
                 "it brings {count} owners, and of {ASKED_MAX} at most the forge is asked for their numbers; propose them in parts"
             );
-            return Some(("failure", sentence));
+            return Some(Told::failure(sentence));
         }
         match timeout(ALL_TIME, self.ask_of(brought)).await {
             Ok(told) => told,
@@ -34,7 +32,7 @@ impl Reviews {
                 let sentence = format!(
                     "whether its owners have these numbers was not told within {secs} seconds"
                 );
-                Some(("error", sentence))
+                Some(Told::error(sentence))
             }
         }
     }
@@ -49,13 +47,13 @@ impl Reviews {
                     let sentence = format!(
                         "`{called}` in `{file}` has no number, without which it is nobody of the forge: write `id = {number}` beside it"
                     );
-                    return Some(("failure", sentence));
+                    return Some(Told::failure(sentence));
                 }
                 (Ok(Some(number)), Some(id)) => {
                     let sentence = format!(
                         "`{called}` in `{file}` is number {number} on the forge, not {id}, and the number decides: write the one that belongs to the name"
                     );
-                    return Some(("failure", sentence));
+                    return Some(Told::failure(sentence));
                 }
                 (Ok(None), _) => format!(
                     "the forge has no such {}, or does not show it to the registry's own account",
@@ -67,7 +65,7 @@ impl Reviews {
                 let is_so = id.map_or("has a number".to_owned(), |id| format!("is number {id}"));
                 let sentence =
                     format!("whether `{called}` in `{file}` {is_so} is not known: {why}");
-                ("error", sentence)
+                Told::error(sentence)
             });
         }
         unknown

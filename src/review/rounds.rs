@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::just_good::MERGE_TIME;
-use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, is_branch_bad, judge, look};
+use super::{AGAIN, CONTEXT, GOOD, ONCE_PROPOSED, PENDING, Reviews, judge, look};
 use crate::app::App;
 use crate::domain::CommitId;
 use crate::forge::{ForgeFault, PullRequest, Said};
@@ -61,7 +61,7 @@ impl Reviews {
         sleep_until(soonest).await;
         for open in open {
             let newest = app.index.ground();
-            if newest.is_moved_since(&on) {
+            if newest.by_people() != on.by_people() {
                 // What was found good just now is to be taken back first, and some are merged.
                 break;
             }
@@ -86,7 +86,7 @@ impl Reviews {
 
     /// Whether some judgement may not hold for the index as it came to be, be it of a state between the two.
     async fn is_other(&self, before: &Ground, on: &Ground) -> bool {
-        on.is_moved_since(before)
+        before.by_people() != on.by_people()
             || before.snapshot.reworked() != on.snapshot.reworked()
                 && (self.verdicts.lock().await).are_other(|basis| !basis.holds(on))
     }
@@ -138,7 +138,7 @@ pub async fn follow(app: Arc<App>) {
         tokio::select! {
             () = judge_all(&app, reviews) => {}
             () = release(&app, reviews) => {}
-            () = listen(reviews) => {}
+            () = listen(&app, reviews) => {}
         }
     }
 }
@@ -175,7 +175,7 @@ async fn lead(app: &App, reviews: &Reviews) {
 }
 
 /// Has a round begin when another server, to which the forge told of one, calls.
-async fn listen(reviews: &Reviews) {
+async fn listen(app: &App, reviews: &Reviews) {
     let lead = reviews.lead.get().and_then(Option::as_ref);
     let last_call = || lead.and_then(|lead| lead.last_call().ok());
     let mut known = last_call();
@@ -183,6 +183,8 @@ async fn listen(reviews: &Reviews) {
         sleep(PAUSE_MIN).await;
         let last = last_call();
         if last != known {
+            // It may have been told of a merge; if nobody knows where the branch is, that is taken for where it was.
+            let _ = look(app).await;
             reviews.left.notify_one();
         }
         known = last;
@@ -217,8 +219,6 @@ async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
     let mut soonest = Instant::now();
     loop {
         let due = Instant::now() + PAUSE;
-        // Who called may have been told of a merge. While nobody knows where the branch is, it is taken for where it was.
-        let _ = look(app).await;
         moves.mark_unchanged();
         let mut seen = app.index.ground();
         reviews.is_branch_blamed.store(false, Ordering::Relaxed);
@@ -232,7 +232,7 @@ async fn judge_all(app: &Arc<App>, reviews: &Reviews) {
                 moves.mark_unchanged();
                 let on = app.index.ground();
                 let is_blamed = reviews.is_branch_blamed.load(Ordering::Relaxed);
-                if is_blamed && !is_branch_bad(app) || reviews.is_other(&seen, &on).await {
+                if is_blamed && app.index.stall().is_none() || reviews.is_other(&seen, &on).await {
                     return Ok(());
                 }
                 // The one before is kept no longer than needed.

@@ -382,10 +382,9 @@ fn of_two_that_the_forge_merges_by_itself_the_second_is_judged_with_the_first() 
     beside.tip();
 }
 
-/// Another server beside the one that judges, to which the forge tells all from now on.
+/// Another server beside the one that judges.
 #[track_caller]
-fn another_that_hears(beside: &Beside<'_>, writer: &Writer<'_>) -> Registry {
-    let forge = beside.forge;
+fn another(beside: &Beside<'_>, writer: &Writer<'_>) -> Registry {
     let url = format!("http://localhost:{}", writer.port);
     let other = Registry::start_so(Start {
         config: &format!("public_url = \"{url}\"\n{}", beside.config),
@@ -397,14 +396,19 @@ fn another_that_hears(beside: &Beside<'_>, writer: &Writer<'_>) -> Registry {
         log.contains("another server that shares the store judges")
             .then_some(())
     });
+    other
+}
+
+/// From now on the forge tells a server at this port alone of these events.
+#[track_caller]
+fn tell_alone(beside: &Beside<'_>, port: u16, events: &[&str]) {
+    let forge = beside.forge;
     let hooks = format!("{}/hooks", beside.repository.api());
     let hook = number(&forge.admin().read(&hooks)[0], "id");
     let removed = { forge.admin() }.send("DELETE", &format!("{hooks}/{hook}"), &Value::Null);
     assert_eq!(removed.status, 204, "{removed:?}");
-    let url = format!("http://127.0.0.1:{}/crates/webhook", other.port);
-    let events = ["push", "pull_request"];
-    forge.tell(&beside.repository, &url, HOOK_SECRET, &events);
-    other
+    let url = format!("http://127.0.0.1:{port}/crates/webhook");
+    forge.tell(&beside.repository, &url, HOOK_SECRET, events);
 }
 
 #[test]
@@ -412,7 +416,8 @@ fn of_several_servers_one_judges_and_another_once_that_one_ends() {
     let Some(forge) = Gitea::shared() else { return };
     let mut beside = Beside::start(forge);
     let writer = Writer::of(&beside);
-    let other = another_that_hears(&beside, &writer);
+    let other = another(&beside, &writer);
+    tell_alone(&beside, other.port, &["pull_request"]);
     let first = writer.propose("first", "README.md", "read this\n");
     assert_eq!(writer.waits_for(&first, "success"), GOOD);
     assert!(judged(&other.log()).is_empty());
@@ -423,24 +428,38 @@ fn of_several_servers_one_judges_and_another_once_that_one_ends() {
 }
 
 #[test]
-fn who_judges_knows_what_others_published_and_of_what_they_heard() {
+fn what_stands_on_a_publish_of_another_server_is_judged_with_it() {
     let Some(forge) = Gitea::shared() else { return };
     // It does not come to see it by itself.
     let beside = Beside::start_and_look_each(forge, 3600);
     let writer = Writer::of(&beside);
     writer.put_good(OWNERS_FILE, OWNERS);
-    let other = another_that_hears(&beside, &writer);
+    let other = another(&beside, &writer);
+    tell_alone(&beside, writer.port, &["pull_request"]);
     let newer = Release::new("greeter", "0.2.0");
     newer
         .publish(other.port, &beside.registry.token("alice"))
         .succeeds();
     assert!(!beside.lines().contains("0.2.0"));
-    // It stands on that publish, of which who judges does not know yet.
     let of_teams = writer.propose("teams", OWNERS_FILE, teams());
     assert_eq!(writer.waits_for(&of_teams, "success"), GOOD);
     assert_eq!(writer.said_so_far(&of_teams), ["success"]);
+    beside.tip();
+}
+
+#[test]
+fn who_judges_hears_of_a_merge_of_which_another_server_was_told() {
+    let Some(forge) = Gitea::shared() else { return };
+    let beside = Beside::start_and_look_each(forge, 3600);
+    let writer = Writer::of(&beside);
+    writer.put_good(OWNERS_FILE, OWNERS);
+    let other = another(&beside, &writer);
+    tell_alone(&beside, other.port, &["push", "pull_request"]);
+    let of_teams = writer.propose("teams", OWNERS_FILE, teams());
     let of_users = writer.propose("users", OWNERS_FILE, users());
-    writer.waits_for(&of_users, "success");
+    for proposed in [&of_teams, &of_users] {
+        writer.waits_for(proposed, "success");
+    }
     writer.merges(&of_teams);
     writer.waits_for(&of_users, "failure");
     assert!(judged(&other.log()).is_empty());

@@ -19,10 +19,9 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Whether people moved the branch between the two, be it to where it is not followed.
-    pub fn is_moved_since(&self, before: &Self) -> bool {
-        let by_people = |ground: &Self| (ground.snapshot.by_people(), ground.strayed);
-        by_people(self) != by_people(before)
+    /// What tells whether people moved the branch, be it to where it is not followed.
+    pub fn by_people(&self) -> (CommitId, Option<CommitId>) {
+        (self.snapshot.by_people(), self.strayed)
     }
 }
 

@@ -89,16 +89,22 @@ impl Upstream {
         self.fetch_by(quarantine.command(), name, quarantine.objects, limits)
     }
 
-    /// The commit that a merge of `head` into `good` would make, in a folder of its own; `None` if they do not fit.
+    /// The commit that a merge of `head` into `branch` would make, in a folder of its own; `None` if they do not fit.
     pub(in super::super) fn merge_apart(
         &self,
         quarantine: &Quarantine<'_>,
-        good: CommitId,
+        branch: CommitId,
         head: CommitId,
     ) -> Result<Option<CommitId>, UpstreamFault> {
-        let (good, head) = (good.to_string(), head.to_string());
+        let (branch, head) = (branch.to_string(), head.to_string());
         let mut merge = quarantine.command();
-        merge.args(["merge-tree", "--write-tree", "--no-messages", &good, &head]);
+        merge.args([
+            "merge-tree",
+            "--write-tree",
+            "--no-messages",
+            &branch,
+            &head,
+        ]);
         let merged = self.run(merge, "", MERGE)?;
         if has_no_memory(&merged) {
             return Err(UpstreamFault::TooMuchMemory(MERGE.memory_bytes));
@@ -119,7 +125,7 @@ impl Upstream {
             "-m",
             "what a merge would be",
             "-p",
-            &good,
+            &branch,
             &tree,
         ]);
         let commit = succeeded(self.run(commit, "", MERGE)?)?;
@@ -128,25 +134,26 @@ impl Upstream {
             .map_err(|_| UpstreamFault::Git("it names no commit".to_owned()))
     }
 
-    /// The files below these folders, or these, that a commit of `head` that `good` does not have touches, or that differ
-    /// in what a merge of both would make; `None` if they are too many to be told.
+    /// The files below these folders, or these, that a commit of `head` that `branch` does not have touches, or that
+    /// differ in what a merge of both would make; `None` if they are too many to be told.
     ///
     /// All of its commits count, for what one does and another takes back can still meet what somebody else does; of a
-    /// merge what none of its parents has, for the rest is theirs, unless it is the merge that leaves out what `good` has.
+    /// merge what none of its parents has, for the rest is theirs, unless it is the merge that leaves out what `branch`
+    /// has.
     pub(in super::super) fn touched_apart(
         &self,
         quarantine: &Quarantine<'_>,
-        (good, head): (CommitId, CommitId),
+        (branch, head): (CommitId, CommitId),
         merged: Option<CommitId>,
         below: &[&str],
     ) -> Result<Option<BTreeSet<String>>, UpstreamFault> {
         let mut log = quarantine.command();
         log.args(["log", "--full-history", "-c", "--no-renames", "-z"])
-            .args(["--format=", "--name-only", &format!("{good}..{head}")]);
+            .args(["--format=", "--name-only", &format!("{branch}..{head}")]);
         let diff = merged.map(|merged| {
             let mut diff = quarantine.command();
             diff.args(["diff-tree", "-r", "--no-renames", "-z", "--name-only"])
-                .args([good.to_string(), merged.to_string()]);
+                .args([branch.to_string(), merged.to_string()]);
             diff
         });
         let mut touched = BTreeSet::new();

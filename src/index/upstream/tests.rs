@@ -564,7 +564,17 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         );
         let refused = reason(sidecar.submit(publish("a", "1.0.1", 1)).await);
         assert_eq!(refused, why);
-        assert!(sidecar.index.stall().unwrap().strayed.is_some());
+        let known = sidecar.index.stall().unwrap();
+        assert!(known.strayed.is_some());
+        // While nobody knows where it is, it is taken for where it was.
+        forge.set_down(true);
+        reason(sidecar.look().await);
+        let stall = sidecar.index.stall().unwrap();
+        assert!(stall.is_away);
+        assert_eq!((stall.strayed, stall.seen), (known.strayed, known.seen));
+        forge.set_down(false);
+        assert_eq!(reason(sidecar.look().await), why);
+        assert!(sidecar.index.stall().unwrap().seen > known.seen);
         forge.git(&["update-ref", "refs/heads/main", &good]);
         sidecar.look().await.unwrap();
         assert!(sidecar.index.stall().is_none());

@@ -82,6 +82,10 @@ impl Caller<'_> {
     pub fn open_pull_request(&self, repository: &Repository, branch: &str) -> i64 {
         let wanted = json!({ "head": branch, "base": "main", "title": "a change" });
         let path = format!("{}/pulls", repository.api());
+        // In one that it takes for empty there are none.
+        eventually("the forge has looked at the first push", || {
+            (self.read(&repository.api())["empty"] == false).then_some(())
+        });
         let opened = number(&done(self.send("POST", &path, &wanted), 201), "number");
         eventually("a pull request that can be merged", || {
             let shown = self.read(&format!("{path}/{opened}"));

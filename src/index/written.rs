@@ -78,6 +78,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_what_has_nothing_to_do_with_a_change_is_none_of_the_senders() {
+        let why = || "why".to_owned();
+        for fault in [
+            WriteFault::Busy,
+            WriteFault::Late,
+            WriteFault::BlobLost(why()),
+            WriteFault::Unavailable(why()),
+        ] {
+            assert!(fault.is_none_of_the_senders(), "{fault}");
+        }
+        for fault in [
+            WriteFault::ForgeRefused(why()),
+            WriteFault::OutcomeUnknown(why()),
+        ] {
+            assert!(!fault.is_none_of_the_senders(), "{fault}");
+        }
+    }
+
+    #[test]
     fn a_failure_gives_its_reason_however_far_it_came() {
         let kinds = [
             Failure::NotDone,

@@ -420,6 +420,7 @@ async fn a_forge_that_is_down_stops_writes_and_nothing_else() {
     let sidecar = Sidecar::start(&forge).await;
     sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
     let before = sidecar.commit();
+    assert!(sidecar.index.has_forge());
     forge.set_down(true);
     let failed = sidecar.submit(publish("a", "1.0.1", 1)).await.unwrap_err();
     // Of a request that may have come through it is not known.

@@ -229,3 +229,39 @@ async fn who_signed_in_is_told_why_their_team_may_not_be_known() {
     assert!(!is_told(Proof::ForgeToken, yank("a", "1.0.0", true)));
     assert!(!is_told(Proof::IdToken, add()));
 }
+
+#[tokio::test]
+async fn whom_a_state_names_beyond_an_earlier_one_is_told_once_with_a_file() {
+    let fixture = Fixture::new();
+    let alice = || person("alice", 7);
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        let published = fixture.submit_as(alice(), publish(name, "1.0.0", seed));
+        published.await.unwrap();
+    }
+    let before = fixture.index.snapshot();
+    let OwnerName::Team(team) = "acme:platform".parse().unwrap() else {
+        panic!("a team")
+    };
+    let add = Action::AddOwners {
+        name: "a".parse().unwrap(),
+        owners: vec![Owner::Team { name: team, id: 3 }],
+    };
+    fixture.submit_as(alice(), add).await.unwrap();
+    let published = fixture.submit_as(job(), publish("c", "1.0.0", 3));
+    published.await.unwrap();
+    let after = fixture.index.snapshot();
+    let told = |earlier: Option<&Snapshot>| {
+        let named = after.named_owners(earlier).into_iter();
+        let words = named.map(|(it, file)| format!("{} {:?} {file}", it.called, it.id));
+        words.collect::<Vec<_>>()
+    };
+    let fresh = [
+        "acme:platform Some(3) owners/1/a.toml",
+        "acme/serde Some(12) owners/1/c.toml",
+    ];
+    assert_eq!(told(Some(&before)), fresh);
+    assert_eq!(told(Some(&after)), [""; 0]);
+    // Of two crates that are alice's the first one names her.
+    let alices = "alice Some(7) owners/1/a.toml";
+    assert_eq!(told(None), [alices, fresh[0], fresh[1]]);
+}

@@ -657,6 +657,20 @@ async fn a_registry_with_very_many_packs_is_verified_and_served_and_they_are_mer
     }
 }
 
+#[test]
+fn an_index_with_too_many_packs_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = open(folder.path(), URL).unwrap();
+    index.maintenance.end();
+    while index.has_maintenance() {
+        thread::yield_now();
+    }
+    assert_eq!(index.check_packs(), Ok(()));
+    index.maintenance.crowd.note(PACKS_MAX);
+    let why = index.check_packs().unwrap_err();
+    assert!(why.contains("has 10000 packs"), "{why}");
+}
+
 #[tokio::test]
 async fn after_a_failure_it_rests_for_a_while_and_counts_what_piles_up() {
     let mut resting = Resting::with_packs(9).await;

@@ -1,6 +1,7 @@
 //! Files of the repository that a disk or a person has hurt, and what the next start makes of it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -888,7 +889,16 @@ async fn what_is_wrong_though_every_pack_is_whole_is_blamed_on_no_pack() {
             reason: "it is odd".to_owned(),
         })
     };
-    assert!(matches!(place.explain(broken()), OpenFault::Load(_)));
+    let closed = || {
+        OpenFault::Load(LoadFault::Closed {
+            what: "the commit".to_owned(),
+            git_dir: place.git_dir.clone(),
+            cause: io::Error::other("a file of it may not be read"),
+        })
+    };
+    for fault in [broken(), closed()] {
+        assert!(matches!(place.explain(fault), OpenFault::Load(_)));
+    }
     // It may be a matter of this machine.
     let unread = OpenFault::Load(LoadFault::Git {
         what: "the commit".to_owned(),
@@ -901,8 +911,10 @@ async fn what_is_wrong_though_every_pack_is_whole_is_blamed_on_no_pack() {
         "{said}"
     );
     hurt.tear(&hurt.newest("pack"), TEARS[1]);
-    let fault = place.explain(broken());
-    assert!(!matches!(fault, OpenFault::Load(_)), "{fault}");
+    for fault in [broken(), closed()] {
+        let fault = place.explain(fault);
+        assert!(!matches!(fault, OpenFault::Load(_)), "{fault}");
+    }
 }
 
 #[tokio::test]

@@ -172,6 +172,17 @@ async fn what_was_acknowledged_before_a_bad_commit_is_served_after_a_power_cut()
 }
 
 #[tokio::test]
+async fn a_push_that_is_there_is_not_taken_for_lost() {
+    let fixture = fixture().await;
+    let place = place(fixture.folder.path());
+    let [before, tip] = ["main~1", "main"].map(|it| fixture.git(&["rev-parse", it]));
+    let [before, tip] = [before, tip].map(|id| id.trim().parse().unwrap());
+    place.remember_push(before, tip).unwrap();
+    assert_eq!(place.before_lost_push().unwrap(), None);
+    assert_eq!(place.newest_good().unwrap(), tip);
+}
+
+#[tokio::test]
 async fn a_push_whose_pack_a_power_cut_took_keeps_the_registry_from_nothing_but_writing() {
     let mut fixture = fixture().await;
     let good = fixture.tip();

@@ -92,23 +92,36 @@ pub(super) async fn off_thread<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::Duration;
+
     use tokio::sync::Semaphore;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::catalog::tests::Fixture;
+    use crate::index::BRANCH;
 
     #[tokio::test]
     async fn a_file_is_left_once_it_is_known_that_nothing_was_published() {
         let fixture = Fixture::new();
         let (index, blobs) = (&fixture.index, &fixture.blobs);
         let places = Arc::new(Semaphore::new(2));
+        let tip = index.git_dir().join("refs/heads").join(BRANCH);
         for (number, (fault, is_left)) in [
             (WriteFault::Late, true),
             (WriteFault::OutcomeUnknown("why".to_owned()), false),
+            // The branch is not good: nobody knows what it names.
+            (WriteFault::Late, false),
         ]
         .into_iter()
         .enumerate()
         {
+            if number == 2 {
+                fs::remove_file(&tip).unwrap();
+                let looked = index.look(Instant::now() + Duration::from_secs(60)).await;
+                looked.unwrap_err();
+            }
             let cksum = Cksum::from([number as u8; 32]);
             let turn = Arc::clone(&places).acquire_owned().await.unwrap();
             let (_blob, kept) = keep(blobs, Received::Memory(Vec::new()), cksum, turn);

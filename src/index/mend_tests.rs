@@ -918,6 +918,29 @@ async fn what_is_wrong_though_every_pack_is_whole_is_blamed_on_no_pack() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_lost_beside_a_whole_pack_is_named_with_its_cure() {
+    let hurt = Hurt::new().await;
+    let place = place(hurt.folder.path());
+    let (pack, index) = (hurt.newest("pack"), hurt.newest("idx"));
+    let lost = || {
+        let lost = place.lost_indices().into_iter();
+        lost.map(|it| (it.path, it.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(lost(), []);
+    hurt.tear(&index, TEARS[1]);
+    let cure = "; a start of the server makes it again";
+    let [(path, reason)] = &lost()[..] else {
+        panic!("{:?}", lost())
+    };
+    assert!(*path == index && reason.ends_with(cure), "{reason}");
+    fs::remove_file(&index).unwrap();
+    assert_eq!(lost(), [(index, format!("it is gone{cure}"))]);
+    // What is to blame is the pack.
+    hurt.tear(&pack, TEARS[1]);
+    assert_eq!(lost(), []);
+}
+
+#[tokio::test]
 async fn a_missing_pack_is_told_as_one() {
     let hurt = Hurt::new().await;
     let pack = hurt.newest("pack");

@@ -549,9 +549,14 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
     sidecar.submit(publish("a", "1.0.0", 1)).await.unwrap();
     let good = forge.tip();
     let edited = forge.edit("other", "1/a", "\"name\":\"a\"", "\"name\":\"b\"");
+    let mut moves = sidecar.index.moves();
     for (bad, is_rewound) in [("main~1", true), (edited.as_str(), false)] {
+        moves.mark_unchanged();
         forge.git(&["update-ref", "refs/heads/main", bad]);
         let why = reason(sidecar.look().await);
+        // Whoever judges by it is told once.
+        assert!(moves.has_changed().unwrap());
+        moves.mark_unchanged();
         assert!(why.contains(&good) || why.contains(bad), "{why}");
         // A line that was changed is nothing to adopt.
         assert_eq!(
@@ -576,6 +581,7 @@ async fn a_branch_that_was_rewritten_is_not_followed_until_it_is_put_back() {
         forge.set_down(false);
         assert_eq!(reason(sidecar.look().await), why);
         assert!(sidecar.index.stall().unwrap().seen > known.seen);
+        assert!(!moves.has_changed().unwrap());
         forge.git(&["update-ref", "refs/heads/main", &good]);
         sidecar.look().await.unwrap();
         assert!(sidecar.index.stall().is_none());

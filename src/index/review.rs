@@ -4,6 +4,7 @@ mod basis;
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -113,15 +114,15 @@ impl Index {
             objects: folder.path(),
         };
         // What moves while it is fetched outdates the judgement, as what moves later does.
-        let strayed = self.stall().and_then(|stall| stall.strayed);
         let tip = Tip::clone(&self.shown.load());
+        // Only then where the branch strayed to: it may have been healed by what is shown now.
         let ground = Ground {
-            strayed,
-            snapshot: tip.snapshot.clone(),
+            snapshot: Arc::clone(&tip.snapshot),
+            ..self.ground()
         };
         upstream.fetch_apart(&quarantine, &format!("refs/pull/{number}/head"), FETCH)?;
         // Where the branch broke a rule, only what heals it may be merged.
-        let branch = strayed.unwrap_or(tip.snapshot.commit);
+        let branch = ground.strayed.unwrap_or(tip.snapshot.commit);
         let merged = upstream.merge_apart(&quarantine, branch, head);
         let in_merge = merged.as_ref().ok().copied().flatten();
         let files = ["owners", POLICY_TOML];
